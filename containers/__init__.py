@@ -1,0 +1,1 @@
+"""Installs and runs things in isolation; knows nothing of models, verdicts or days."""

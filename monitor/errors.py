@@ -1,0 +1,62 @@
+"""Everything that can go wrong on our side or in the user's input: what, why, what to do, and an exit code.
+
+::
+
+    SettleError
+    ├── UsageError            2   the command line or a value given on it
+    │   ├── UnknownName           a model, runtime, version, cell or run that nobody has heard of
+    │   └── NotACheckpoint        a folder that is no checkpoint
+    ├── ConfigError           3   the configuration file, all problems at once
+    ├── DatabaseError         4   unreadable, foreign, newer or busy database
+    └── BenchError            5   engine, disk, network, memory: ours, never a runtime's
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SettleError(Exception):
+    """A sentence that says what and why; ``hint`` says what to do, on its own line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(SettleError):
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        super().__init__(f"no {kind} is called {name!r}", hint=" ".join(filter(None, [near_match(name, known), hint])))
+
+
+class NotACheckpoint(UsageError):
+    pass
+
+
+class ConfigError(SettleError):
+    exit_code = 3
+
+
+class DatabaseError(SettleError):
+    exit_code = 4
+
+
+class BenchError(SettleError):
+    exit_code = 5
+
+
+def near_match(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest known name, or an empty string."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"did you mean {lowered[close[0]]!r}?" if close else ""

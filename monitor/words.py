@@ -1,0 +1,226 @@
+"""The words of the domain as closed sets and frozen values; pure, and the vocabulary of every other module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+
+class Runtime(StrEnum):
+    TRANSFORMERS = "transformers"
+
+
+class Channel(StrEnum):
+    STABLE = "stable"
+    PRERELEASE = "prerelease"
+    NIGHTLY = "nightly"
+
+
+class Origin(StrEnum):
+    """Why a run exists; only live and replay enter the daily history."""
+
+    LIVE = "live"
+    REPLAY = "replay"
+    ADHOC = "adhoc"
+
+
+class Rung(IntEnum):
+    """The support ladder; stored and shown by name, ordered by number."""
+
+    INSTALLS = 0
+    KNOWS = 1
+    LOADS = 2
+    GENERATES = 3
+    SPEAKS = 4
+    MATCHES = 5
+    SERVES = 6
+    ADAPTS = 7
+    TRAINS = 8
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
+
+
+class Blame(StrEnum):
+    RUNTIME = "runtime"
+    DEPENDENCY = "dependency"
+    PLATFORM = "platform"
+    MODEL = "model"
+    REFERENCE = "reference"
+    BENCH = "bench"
+    UNATTRIBUTED = "unattributed"
+
+
+class Outcome(StrEnum):
+    """What became of one check in one run."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # ours: it ran or should have run, and says nothing about the runtime
+    SKIPPED = "skipped"  # does not apply to this cell; the message says why
+    NOT_REACHED = "not-reached"  # an earlier check of the same subject ended the session
+
+
+class Verdict(StrEnum):
+    """Per cell, rung and UTC day."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    FLAKY = "flaky"
+    UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not-applicable"
+    NOT_MEASURED = "not-measured"
+
+
+class CellVerdict(StrEnum):
+    """A cell's own verdict, taken at the bar."""
+
+    WORKS = "works"
+    BROKEN = "broken"
+    FLAKY = "flaky"
+    UNKNOWN = "unknown"
+
+
+class Isolation(StrEnum):
+    CONTAINER = "container"
+    PROCESS = "process"
+
+
+class SubjectForm(StrEnum):
+    MINIATURE = "miniature"
+    FULL = "full"
+    FOLDER = "folder"
+
+
+class ModelKind(StrEnum):
+    DENSE = "dense"
+    MIXTURE = "mixture"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A published checkpoint. ``released`` is None when no source for the day is known."""
+
+    id: str
+    family: str
+    architecture: str
+    kind: ModelKind
+    organisation: str
+    released: date | None
+    released_source: str
+    license: str = ""
+    note: str = ""
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is probed: one form of one model; ``digest`` names its files, byte for byte."""
+
+    id: str
+    model_id: str
+    form: SubjectForm
+    architecture: str
+    digest: str
+    qualified: bool = False  # has passed in some release: an unclassified failure counts against the runtime
+    first_known: str = ""  # first release of transformers that registers the architecture, "" when not known
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    python: str  # "3.11"
+    accelerator: str  # "cpu" | "cuda"
+    isolation: Isolation
+
+    def __str__(self) -> str:
+        return f"{self.accelerator}-py{self.python}-{self.isolation}"
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        accelerator, python, isolation = text.split("-")
+        return cls(python=python.removeprefix("py"), accelerator=accelerator, isolation=Isolation(isolation))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The thing that has a history: subject x runtime x channel x platform."""
+
+    subject_id: str
+    runtime: Runtime
+    channel: Channel
+    platform: Platform
+
+    @property
+    def id(self) -> str:
+        return f"{self.subject_id}@{self.runtime}/{self.channel}/{self.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    runtime: Runtime
+    version: str
+    channel: Channel
+    published_at: datetime
+    yanked: str = ""  # the reason, or "yes" without one; "" when not yanked
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process that should have answered for a subject ended."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    out_of_memory: bool = False
+    engine_fault: str = ""  # the engine itself failed: ours
+    seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+
+    @property
+    def clean(self) -> bool:
+        return self.exit_code == 0 and not (self.timed_out or self.out_of_memory or self.engine_fault)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check of one run, after judgement."""
+
+    name: str
+    rung: Rung
+    outcome: Outcome
+    fault: str = ""  # slug of probes.wire.FAULTS, "" when passed
+    blame: Blame | None = None
+    message: str = ""
+    signature: str = ""  # equal failures have equal signatures, across paths, addresses and numbers
+    seconds: float = 0.0
+    evidence: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RungVerdict:
+    rung: Rung
+    verdict: Verdict
+    reason: str
+    blame: Blame | None = None
+    fault: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """What one run says: a verdict a rung, and the cell's own verdict at the bar with the rung that decided it."""
+
+    verdict: CellVerdict
+    rung: Rung | None
+    reason: str
+    blame: Blame | None
+    fault: str
+    signature: str
+    rungs: tuple[RungVerdict, ...]

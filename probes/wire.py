@@ -1,0 +1,112 @@
+"""The words that cross the container's wall: the request, the events, the checks and the faults.
+
+Both sides import this module and nothing else of each other. The daemon writes one request as JSON; the probe appends
+one JSON object a line to the events file and flushes after each. Everything the probe writes is untrusted.
+
+Request::
+
+    {"wire": 1, "runtime": "transformers", "version": "5.23.0", "isolation": "fork" | "solo", "seed": 0,
+     "limit_s": 60.0, "memory_bytes": 2147483648,
+     "subjects": [{"id": "...", "path": "/subjects/0", "golden": {...}, "control": true}, ...]}
+
+Events (``at`` is seconds since the session began)::
+
+    {"event": "session",  "at", "wire", "suite", "runtime", "version", "python", "imported": {"torch": "2.13.0+cpu", ...}}
+    {"event": "started",  "at", "subject": id | null, "check": "loads.tensors"}
+    {"event": "finished", "at", "subject", "check", "outcome": "passed" | "failed" | "skipped", "seconds",
+                          "fault": slug | null, "message": str, "evidence": {...}}
+    {"event": "fact",     "at", "subject", "name", "value"}
+    {"event": "died",     "at", "subject", "exit_code", "signal", "timed_out", "out_of_memory", "seconds", "peak_memory_bytes"}
+    {"event": "done",     "at"}
+
+``subject: null`` is the session itself (the import, for all subjects at once). ``died`` is written by the supervising
+parent when a subject's process ended in any way but its own clean exit.
+"""
+
+WIRE = 1
+MAX_LINE_BYTES = 1 << 20
+MAX_EVENTS_BYTES = 64 << 20
+MAX_MESSAGE_CHARS = 4000
+
+OUTCOMES = ("passed", "failed", "skipped")
+
+# name of the check -> (rung, what it asks); the rung names are monitor.words.Rung's values in order
+CHECKS = {
+    "installs.resolves": (0, "the index has a consistent set of packages for this release on this platform"),
+    "installs.builds": (0, "every package of the lock installs from a binary wheel"),
+    "installs.consistent": (0, "what is installed is the lock, and no installed package contradicts another"),
+    "installs.imports": (0, "the runtime imports"),
+    "knows.architecture": (1, "the architecture is registered"),
+    "knows.config": (1, "the effective configuration equals the model's own config.json"),
+    "loads.model": (2, "the checkpoint loads"),
+    "loads.tensors": (2, "every tensor of the checkpoint is really loaded: none missing, unexpected or re-initialised"),
+    "loads.parts": (2, "every part of the model has the parameters it should have"),
+    "loads.reload": (2, "saving and loading again gives the same model"),
+    "generates.forward": (3, "a forward pass gives finite logits that are not flat"),
+    "generates.greedy": (3, "greedy generation is deterministic"),
+    "generates.cache": (3, "generation with the cache equals generation without"),
+    "generates.batch": (3, "a left-padded batch equals its rows one by one"),
+    "generates.attention": (3, "attention implementations agree"),
+    "generates.stop": (3, "generation ends at the end-of-sequence token"),
+    "speaks.tokenizer": (4, "the tokenizer loads and its special tokens are the model's own"),
+    "speaks.roundtrip": (4, "text survives encoding and decoding"),
+    "speaks.template": (4, "the chat template renders as the model's own template says"),
+}
+
+# fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe
+FAULTS = {
+    # the runtime's own
+    "unknown-architecture": "runtime",
+    "wrong-config": "runtime",
+    "load-error": "runtime",
+    "missing-tensors": "runtime",
+    "unexpected-tensors": "runtime",
+    "reinitialised-tensors": "runtime",
+    "missing-part": "runtime",
+    "reload-differs": "runtime",
+    "not-finite": "runtime",
+    "flat-logits": "runtime",
+    "not-deterministic": "runtime",
+    "cache-differs": "runtime",
+    "batch-differs": "runtime",
+    "attention-differs": "runtime",
+    "does-not-stop": "runtime",
+    "tokenizer-error": "runtime",
+    "wrong-special-token": "runtime",
+    "roundtrip-differs": "runtime",
+    "template-differs": "runtime",
+    "import-error": "runtime",
+    "crashed": "runtime",
+    "hung": "runtime",
+    # what the runtime stands on
+    "unresolvable": "dependency",
+    "no-wheel": "dependency",
+    "inconsistent": "dependency",
+    "dependency-import-error": "dependency",
+    "missing-dependency": "dependency",
+    # the platform's gap
+    "unsupported-on-platform": "platform",
+    # the model's own files
+    "bad-checkpoint": "model",
+    "needs-remote-code": "model",
+    "pickle-weights": "model",
+    # ours
+    "bench-memory": "bench",
+    "bench-time": "bench",
+    "bench-disk": "bench",
+    "bench-network": "bench",
+    "bench-index": "bench",
+    "bench-engine": "bench",
+    "bench-events": "bench",
+    "bench-interrupted": "bench",
+    "bench-miniature": "bench",
+    "bench-recipe": "bench",
+    # nobody's yet
+    "unclassified": "unattributed",
+}
+
+# slugs that the bench itself sets from the way a process ended or an install failed; a probe may not claim them
+BENCH_ONLY = frozenset(
+    {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent"}
+    | {slug for slug, blame in FAULTS.items() if blame == "bench" and slug not in {"bench-miniature", "bench-recipe"}}
+)
