@@ -1,0 +1,26 @@
+"""The command line: `settle --help` is the manual."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from monitor.cli.root import settle
+from monitor.errors import SettleError
+
+__all__ = ["main", "settle"]
+
+
+def main() -> None:
+    """Run the command; our own failures become a sentence, a hint and an exit code, never a traceback."""
+    try:
+        settle(prog_name="settle")
+    except SettleError as error:
+        sys.stderr.write(f"settle: {error}\n")
+        if error.hint:
+            sys.stderr.write(f"  hint: {error.hint}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # `settle history | head` is no failure; without this Python complains again while it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,143 @@
+"""The configuration: one TOML file, checked whole, frozen; what it leaves out comes from the environment or a default."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GIB = 1 << 30
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Install(_Section):
+    """Where packages come from. None means: what the environment says (UV_*, then PIP_*), else the tool's own default."""
+
+    index_url: str | None = Field(None, description="package index to resolve and install from")
+    extra_index_urls: tuple[str, ...] | None = Field(None, description="further indexes")
+    find_links: tuple[str, ...] | None = Field(None, description="folders or pages with wheels beside the index")
+    overrides: tuple[str, ...] = Field((), description="requirement lines that replace what packages ask for")
+    constraints: tuple[str, ...] = Field((), description="requirement lines that only narrow versions")
+    exempt: tuple[str, ...] = Field((), description="packages without a cutoff day, beside the recipe's own")
+    torch: Literal["cpu", "default"] = Field("cpu", description='"default": the index\'s own build, gigabytes of CUDA')
+    ca_bundle: Path | None = Field(None, description="certificate authorities (PEM) that TLS to the index goes through")
+    http_proxy: str | None = Field(None, description="proxy for http://")
+    https_proxy: str | None = Field(None, description="proxy for https://")
+    no_proxy: str | None = Field(None, description="hosts that need no proxy")
+    python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
+    base_image: str | None = Field(None, description="base image by digest; else the built-in one, or from Debian")
+    debian_mirror: str | None = Field(None, description="where a base image is built from when no registry answers")
+
+
+class Limits(_Section):
+    """What one probe and one installation may take; more is our limit, never the runtime's fault."""
+
+    check_seconds: _Positive = Field(120, description="one subject in one session")
+    import_seconds: _Positive = Field(300, description="importing the runtime, once a session")
+    install_seconds: _Positive = Field(1800, description="resolving, or building one environment")
+    memory_gib: _Positive = Field(8, description="a container")
+    subject_memory_gib: _Positive = Field(3, description="one subject inside it")
+    cpus: _Positive = Field(2, description="processors a container may use")
+    processes: int = Field(512, gt=8, description="processes and threads a container may start")
+    log_mib: _Positive = Field(4, description="log kept of one container; the middle of more is dropped")
+    scratch_gib: _Positive = Field(1, description="temporary files in memory, a container")
+
+
+class Disk(_Section):
+    """How much of the disk is ours."""
+
+    budget_gib: _Positive = Field(30, description="cache, environments, subjects, logs; `settle gc` keeps to it")
+    floor_gib: _Positive = Field(3, description="free space below which nothing is built")
+
+
+class Config(_Section):
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
+        description="database, environments, cache and logs; one filesystem, or files cannot be shared",
+    )
+    engine: Literal["auto", "docker", "podman", "process"] = Field("auto", description="auto: the first that answers")
+    install: Install = Install()
+    limits: Limits = Limits()
+    disk: Disk = Disk()
+
+
+def config_path(env: Mapping[str, str]) -> Path:
+    """Return where the configuration is looked for when the command line names none."""
+    if named := env.get("SETTLE_CONFIG"):
+        return Path(named)
+    return Path(platformdirs.user_config_dir("settle")) / "settle.toml"
+
+
+def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
+    """Read, check and freeze the configuration.
+
+    ``path`` None means the usual place, where a missing file is the defaults; a named file must exist. ``SETTLE_HOME``
+    replaces ``home``. Raises ConfigError that lists every problem.
+    """
+    env = os.environ if env is None else env
+    file = path or config_path(env)
+    named = path is not None or "SETTLE_CONFIG" in env
+    raw = _read(file) if named or file.exists() else {}
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(dict(found)) for found in error.errors()]
+        raise ConfigError(
+            "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
+            hint="`settle check-config --reference` lists every key with its default",
+        ) from None
+    home = Path(env["SETTLE_HOME"]) if env.get("SETTLE_HOME") else config.home
+    return config.model_copy(update={"home": home.expanduser().absolute()})
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """Return (key, default, meaning) of every setting, for the page and for ``check-config --reference``."""
+    return list(_fields(Config, ""))
+
+
+def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, _Section):
+            rows += _fields(type(field.default), f"{prefix}{name}.")
+            continue
+        default = "the user's data directory" if name == "home" else field.default
+        shown = "from the environment" if default is None else str(list(default) if default == () else default)
+        rows.append((prefix + name, shown, field.description or ""))
+    return rows
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {file}", hint="name another with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}", hint="it must be a readable UTF-8 text file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not TOML: {error}", hint="compare it with deploy/settle.example.toml") from None
+
+
+def _problem(found: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in found["loc"])
+    if found["type"] != "extra_forbidden":
+        return f"{where}: {found['msg']} (found {found['input']!r})"
+    siblings = [key for key, _, _ in reference()]
+    sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
+    close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)
+    return f"{where}: there is no such key" + (f"; did you mean {close[0]!r}?" if close else "")

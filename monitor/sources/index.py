@@ -1,0 +1,95 @@
+"""Releases of a distribution as the package index lists them: versions, upload times, yanks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import requests
+from packaging.version import InvalidVersion, Version
+from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
+
+from monitor.errors import BenchError, UnknownName
+from monitor.words import Channel, Release, Runtime
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from pypi_simple import DistributionPackage
+
+DEFAULT_INDEX = "https://pypi.org/simple/"
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAccess:
+    url: str = DEFAULT_INDEX
+    ca_bundle: Path | None = None
+    proxies: tuple[tuple[str, str], ...] = ()  # (scheme, url)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAnswer:
+    releases: tuple[Release, ...]  # oldest version first
+    served_at: datetime | None  # the server's clock
+    has_upload_times: bool
+
+
+def fetch_releases(runtime: Runtime, distribution: str, access: IndexAccess) -> IndexAnswer:
+    """Ask the index for every release of a distribution (PEP 691 and 700).
+
+    The publication time of a release is the upload time of its first file. Raises BenchError when the index does not
+    answer and UnknownName when it has no such distribution.
+    """
+    session = requests.Session()
+    session.verify = str(access.ca_bundle) if access.ca_bundle else True
+    session.proxies.update(dict(access.proxies))
+    served: list[str] = []
+    session.hooks["response"].append(lambda response, **_: served.append(response.headers.get("Date", "")))
+    with PyPISimple(endpoint=access.url, session=session, accept=ACCEPT_JSON_PREFERRED) as client:
+        try:
+            page = client.get_project_page(distribution, timeout=_TIMEOUT_S)
+        except NoSuchProjectError:
+            raise UnknownName("package on the index", distribution, ()) from None
+        except (requests.RequestException, ValueError) as error:
+            raise BenchError(
+                f"the package index does not answer: {type(error).__name__}: {str(error)[:200]}",
+                hint="`settle doctor` checks index, proxy and certificate authority",
+            ) from error
+    dates = [date for date in served if date]
+    return IndexAnswer(
+        releases=releases_of(runtime, page.packages),
+        served_at=parsedate_to_datetime(dates[-1]) if dates else None,
+        has_upload_times=any(package.upload_time for package in page.packages),
+    )
+
+
+def releases_of(runtime: Runtime, packages: list[DistributionPackage]) -> tuple[Release, ...]:
+    """Group files into releases; a release is yanked when all its files are."""
+    files: dict[Version, list[DistributionPackage]] = {}
+    for package in packages:
+        try:
+            files.setdefault(Version(package.version or ""), []).append(package)
+        except InvalidVersion:
+            continue  # a file that names no version is nobody's release
+    return tuple(
+        release
+        for version, group in sorted(files.items())
+        if (release := _release(runtime, version, group)) is not None
+    )
+
+
+def _release(runtime: Runtime, version: Version, group: list[DistributionPackage]) -> Release | None:
+    times = [package.upload_time for package in group if package.upload_time]
+    if not times:
+        return None  # an index without upload times gives no publication day
+    yanked = all(package.is_yanked for package in group)
+    return Release(
+        runtime=runtime,
+        version=str(version),
+        channel=Channel.PRERELEASE if version.is_prerelease else Channel.STABLE,
+        published_at=min(times),
+        yanked=(group[0].yanked_reason or "yes") if yanked else "",
+    )
