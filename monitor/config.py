@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, checked whole, frozen; what it leaves out comes from the environment or a default."""
+"""The configuration: one TOML file, checked whole and frozen; what it leaves out comes from the environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 class Install(_Section):
-    """Where packages come from. None means: what the environment says (UV_*, then PIP_*), else the tool's own default."""
+    """Where packages come from. None: what the environment says (UV_*, then PIP_*), else the default."""
 
     index_url: str | None = Field(None, description="package index to resolve and install from")
     extra_index_urls: tuple[str, ...] | None = Field(None, description="further indexes")
