@@ -26,6 +26,15 @@ class Origin(StrEnum):
     ADHOC = "adhoc"
 
 
+class Purpose(StrEnum):
+    """What a run is for; only ``probe`` and ``confirm`` speak for their day."""
+
+    PROBE = "probe"
+    CONFIRM = "confirm"
+    CONTROL = "control"  # the control again, in the runtime's last good environment
+    SUITE = "suite"  # a new suite against the last good environment, before it may speak of change
+
+
 class Rung(IntEnum):
     """The support ladder; stored and shown by name, ordered by number."""
 

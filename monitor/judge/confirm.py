@@ -1,0 +1,194 @@
+"""Whether today's attempts settle a cell's verdict, or which attempt is needed next; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from monitor.judge.checks import HANG_FACTOR
+from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
+from monitor.words import BAR, Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CHANGE_RUNS = 3  # fresh processes that must agree before a verdict changes
+RETRIES = 2  # after a fault of ours, or a failure that nobody can name
+MAX_ATTEMPTS = 8
+
+KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
+# ours, and the same tomorrow: trying again shows nothing new
+_LASTING = frozenset({"bench-miniature", "bench-recipe"})
+
+
+class Why(StrEnum):
+    """Why another attempt is needed."""
+
+    FIRST = "not probed yet"
+    FORK = "a failure seen in a fork is confirmed in a fresh process"
+    CHANGE = "a change of verdict is confirmed by three runs in fresh processes"
+    HANG = "a hang is confirmed alone with three times the limit"
+    BENCH = "the bench failed"
+    UNCLASSIFIED = "an unclassified failure is reproduced in a fresh process"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of the day; ``solo`` is a fresh process, the alternative a fork of a primed parent."""
+
+    checks: tuple[CheckResult, ...]
+    solo: bool
+    limit_factor: int = 1
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A verdict that was confirmed before today."""
+
+    verdict: CellVerdict
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    why: Why
+    leaning: RunVerdict  # what the attempts so far would say
+    solo: bool = True
+    limit_factor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    verdict: RunVerdict
+    changed: bool = False  # against the verdict that stood
+    note: str = ""
+
+
+def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | Again:
+    """Return the settled verdict of ``attempts``, all made with one fingerprint, oldest first, or what is needed."""
+    if not attempts:
+        return Again(Why.FIRST, merge(()), solo=False)
+    circumstances = replace(circumstances, reproduced=reproduced(attempts))
+    verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
+    hung = any(verdict.fault == "hung" for verdict in verdicts)
+    next_factor = HANG_FACTOR if hung else 1
+    decision = _decide_by_evidence(last, attempts, verdicts, next_factor)
+    if isinstance(decision, Again):
+        decision = _decide_by_unknowns(attempts, verdicts, circumstances, decision)
+    if isinstance(decision, Again) and len(attempts) >= MAX_ATTEMPTS:
+        return Settled(unsettled(verdicts[-1], f"not settled after {len(attempts)} runs"))
+    return decision
+
+
+def reproduced(attempts: Iterable[Attempt]) -> frozenset[str]:
+    """Return the signatures of unclassified failures seen in more than one process, one of them fresh."""
+    seen: Counter[str] = Counter()
+    fresh: set[str] = set()
+    for attempt in attempts:
+        signatures = {check.signature for check in attempt.checks if check.blame is Blame.UNATTRIBUTED}
+        seen.update(signatures)
+        if attempt.solo:
+            fresh |= signatures
+    return frozenset(signature for signature in fresh if seen[signature] > 1)
+
+
+def unsettled(verdict: RunVerdict, why: str) -> RunVerdict:
+    """Return ``verdict`` as an unknown that still tells what was seen."""
+    reason = f"{why}: {verdict.reason}"
+    rungs = tuple(
+        replace(rung, verdict=Verdict.UNKNOWN, reason=f"{why}: {rung.reason}")
+        if rung.verdict in (Verdict.FAILED, Verdict.FLAKY) or (rung.verdict is Verdict.PASSED and _works(verdict))
+        else rung
+        for rung in verdict.rungs
+    )
+    return replace(verdict, verdict=CellVerdict.UNKNOWN, reason=reason, rungs=rungs)
+
+
+def _works(verdict: RunVerdict) -> bool:
+    return verdict.verdict is CellVerdict.WORKS
+
+
+def _decide_by_evidence(
+    last: Standing | None, attempts: Sequence[Attempt], verdicts: Sequence[RunVerdict], factor: int
+) -> Settled | Again:
+    """Weigh the attempts that know something; once there are fresh processes, forks no longer count."""
+    known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
+    fresh = [v for a, v in known if a.solo]
+    if not known:
+        return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
+    if not fresh:
+        latest = known[-1][1]
+        if not _works(latest):
+            return Again(Why.FORK, latest, limit_factor=factor)
+        if last is None or last.verdict is CellVerdict.WORKS:
+            return Settled(latest)
+        return Again(Why.CHANGE, latest, limit_factor=factor)
+    merged = merge(fresh)
+    agreed = len({v.verdict for v in fresh}) == 1
+    changed = last is not None and last.verdict is not merged.verdict
+    if agreed and changed and len(fresh) < CHANGE_RUNS:
+        return Again(Why.CHANGE, merged, limit_factor=factor)
+    forked = [v for a, v in known if not a.solo]
+    return Settled(merged, changed=changed, note=_note(last, merged, forked))
+
+
+def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:
+    if _works(merged) and any(not _works(v) for v in forked):
+        return "failed in a fork, works in a fresh process"
+    same_verdict = last is not None and last.verdict is merged.verdict
+    if same_verdict and last is not None and last.signature and merged.signature not in ("", last.signature):
+        return "still broken, by another failure than before"
+    return ""
+
+
+def _decide_by_unknowns(
+    attempts: Sequence[Attempt], verdicts: Sequence[RunVerdict], circumstances: Circumstances, wanted: Again
+) -> Settled | Again:
+    """Say whether trying again can help when the latest attempt knew nothing."""
+    latest = verdicts[-1]
+    if latest.verdict is not CellVerdict.UNKNOWN:
+        return wanted
+    if latest.fault == "hung" and attempts[-1].limit_factor < HANG_FACTOR:
+        return replace(wanted, why=Why.HANG, limit_factor=HANG_FACTOR)
+    alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
+    if alike <= RETRIES:
+        if latest.blame is Blame.BENCH and latest.fault not in _LASTING:
+            return replace(wanted, why=Why.BENCH)
+        may_count = circumstances.subject.qualified and circumstances.control.vouches
+        if latest.fault == "unclassified" and may_count:
+            return replace(wanted, why=Why.UNCLASSIFIED)
+    return Settled(latest)
+
+
+def merge(verdicts: Sequence[RunVerdict]) -> RunVerdict:
+    """Return what several runs with one fingerprint say together; what they disagree about is flaky."""
+    rungs = sorted({rung.rung for verdict in verdicts for rung in verdict.rungs} | set(BAR))
+    return at_the_bar(tuple(_merge_rung(rung, verdicts) for rung in rungs))
+
+
+_TELLING = (
+    Verdict.FAILED,
+    Verdict.FLAKY,
+    Verdict.PASSED,
+    Verdict.UNKNOWN,
+    Verdict.NOT_MEASURED,
+    Verdict.NOT_APPLICABLE,
+)
+
+
+def _merge_rung(rung: Rung, verdicts: Sequence[RunVerdict]) -> RungVerdict:
+    ones = [one for verdict in verdicts for one in verdict.rungs if one.rung is rung]
+    ones.sort(key=lambda one: _TELLING.index(one.verdict))
+    if not ones:
+        return RungVerdict(rung, Verdict.NOT_MEASURED, "this suite has no check for it")
+    first = ones[0]
+    passes = sum(one.verdict is Verdict.PASSED for one in ones)
+    if first.verdict is Verdict.FAILED and passes:
+        failures = sum(one.verdict is Verdict.FAILED for one in ones)
+        return replace(
+            first, verdict=Verdict.FLAKY, reason=f"failed in {failures} of {failures + passes} runs: {first.reason}"
+        )
+    return first

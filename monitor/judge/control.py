@@ -1,0 +1,57 @@
+"""What the control, a model known to work, says about the bench and about a release; pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+from monitor.words import CellVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Control(StrEnum):
+    """How the control stands in one environment on one day."""
+
+    GREEN = "green"  # it works: a failure of another cell is that cell's
+    RELEASE = "release"  # fails here, works in the last good environment: the release or its dependencies, for everyone
+    BENCH = "bench"  # fails in both: nothing measured that day says anything
+    PENDING = "pending"  # fails here and has not been rerun, or there is no good environment to rerun it in
+    ABSENT = "absent"  # no control ran here, or it said nothing
+
+    @property
+    def reason(self) -> str:
+        match self:
+            case Control.GREEN:
+                return "the control works"
+            case Control.RELEASE:
+                return "the control fails here and works in the last good environment"
+            case Control.BENCH:
+                return "the control fails here and in the last good environment too"
+            case Control.PENDING:
+                return "the control fails here and no good environment has been asked"
+            case Control.ABSENT:
+                return "no control has answered in this environment"
+            case _:
+                assert_never(self)
+
+    @property
+    def vouches(self) -> bool:
+        """Whether an unclassified failure may count."""
+        return self in (Control.GREEN, Control.RELEASE)
+
+
+def control_says(here: Iterable[CellVerdict], elsewhere: Iterable[CellVerdict]) -> Control:
+    """Return how the control stands. ``elsewhere`` are its reruns in the last good environment, the same day.
+
+    One success proves the bench able; a failure counts only where no success stands against it.
+    """
+    seen, rerun = set(here), set(elsewhere)
+    if CellVerdict.WORKS in seen:
+        return Control.GREEN
+    if not seen & {CellVerdict.BROKEN, CellVerdict.FLAKY}:
+        return Control.ABSENT
+    if CellVerdict.WORKS in rerun:
+        return Control.RELEASE
+    return Control.BENCH if CellVerdict.BROKEN in rerun else Control.PENDING

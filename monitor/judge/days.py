@@ -1,0 +1,239 @@
+"""From a cell's runs and carried days to its daily history and its flips; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
+from monitor.judge.control import Control, control_says
+from monitor.judge.verdict import Circumstances, judge_run
+from monitor.words import CellVerdict, Origin, Purpose, RunVerdict, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What must be equal for two outcomes to be comparable without a change having been made."""
+
+    environment: str  # digest of the lock, or the resolution that failed
+    suite: str
+    subject: str  # digest of the subject's files
+
+
+@dataclass(frozen=True, slots=True)
+class DayRun:
+    origin: Origin
+    purpose: Purpose
+    fingerprint: Fingerprint
+    version: str
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Nothing had changed since ``source``, so nothing was run; the day's own resolution proved it."""
+
+    origin: Origin
+    source: date
+
+
+@dataclass(frozen=True, slots=True)
+class DayFacts:
+    """Everything that happened to one cell on one UTC day; runs oldest first."""
+
+    day: date
+    runs: tuple[DayRun, ...] = ()
+    carries: tuple[Carry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a day says of a cell. ``leaning`` is what an unsettled day would say if it were confirmed."""
+
+    day: date
+    origin: Origin
+    verdict: RunVerdict
+    fingerprint: Fingerprint
+    version: str
+    run_id: str
+    carried_from: date | None = None
+    leaning: CellVerdict | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A confirmed change of verdict, dated by its first observation."""
+
+    day: date
+    before: CellVerdict
+    after: CellVerdict
+    confirmed: date
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the past days leave for the next: the day whose verdict stands, and a change seen but not confirmed."""
+
+    confirmed: Day | None = None
+    pending: Day | None = None
+
+
+def judge_days(
+    history: Sequence[DayFacts],
+    subject: Subject,
+    controls: Mapping[tuple[date, Origin, str], Control],
+    *,
+    memory: Memory | None = None,
+    earlier: Mapping[date, Day] | None = None,
+) -> tuple[tuple[Day, ...], tuple[Flip, ...]]:
+    """Return the days and flips of one cell, in order of day.
+
+    ``controls`` is keyed by day, origin and environment. ``memory`` and ``earlier`` are the past when only the days
+    from a later one on are judged again.
+    """
+    memory = memory or Memory()
+    known = dict(earlier or {})
+    flips: list[Flip] = []
+    days: list[Day] = []
+    for facts in sorted(history, key=lambda one: one.day):
+        judged = _judge_day(facts, subject, controls, memory, known)
+        if judged is None:
+            continue
+        day, flip = judged
+        known[day.day] = day
+        days.append(day)
+        flips.extend([flip] if flip else [])
+        memory = remember(memory, day)
+    return tuple(days), tuple(flips)
+
+
+def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Subject) -> Control:
+    """Return how the control ``subject`` stands by its runs in one environment and its reruns in the last good one."""
+
+    def verdicts(runs: Sequence[DayRun]) -> list[CellVerdict]:
+        return [_believed(run, subject).verdict for run in runs]
+
+    return control_says(verdicts(here), verdicts(elsewhere))
+
+
+def _believed(run: DayRun, subject: Subject) -> RunVerdict:
+    """Judge a run whose subject is known to work, so that even a failure nobody can name is one."""
+    signatures = frozenset(check.signature for check in run.attempt.checks)
+    able = replace(subject, qualified=True)
+    return judge_run(run.attempt.checks, Circumstances(able, run.version, Control.GREEN, signatures))
+
+
+def remember(memory: Memory, day: Day) -> Memory:
+    """Return the memory after ``day``; unknown days are missing data and change nothing but what they lean to."""
+    if day.verdict.verdict in KNOWN:
+        return Memory(confirmed=day)
+    if day.leaning is None or memory.confirmed is None or day.leaning is memory.confirmed.verdict.verdict:
+        return memory
+    if memory.pending is not None and memory.pending.leaning is day.leaning:
+        return memory
+    return replace(memory, pending=day)
+
+
+def speaking(facts: DayFacts) -> tuple[DayRun, ...]:
+    """Return the runs that speak for the day: live before replay, never adhoc, and only the latest fingerprint."""
+    own = [run for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
+    origin = _origin(facts)
+    chosen = [run for run in own if run.origin is origin]
+    return tuple(run for run in chosen if run.fingerprint == chosen[-1].fingerprint)
+
+
+def _origin(facts: DayFacts) -> Origin:
+    own = [run.origin for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
+    live = Origin.LIVE in own or any(carry.origin is Origin.LIVE for carry in facts.carries)
+    return Origin.LIVE if live else Origin.REPLAY
+
+
+def _judge_day(
+    facts: DayFacts,
+    subject: Subject,
+    controls: Mapping[tuple[date, Origin, str], Control],
+    memory: Memory,
+    known: Mapping[date, Day],
+) -> tuple[Day, Flip | None] | None:
+    runs = speaking(facts)
+    if not runs:
+        day = _carried_day(facts, known)
+        return (day, None) if day else None
+    first = runs[0]
+    fingerprint = first.fingerprint
+    control = controls.get((facts.day, first.origin, fingerprint.environment), Control.ABSENT)
+    circumstances = Circumstances(subject, first.version, control)
+    last, suite_note = _standing(memory, facts, fingerprint.suite, subject)
+    decision = decide(last, [run.attempt for run in runs], circumstances)
+    day = _day(facts.day, runs, decision, suite_note)
+    return day, _flip(day, decision, last, memory)
+
+
+def _day(when: date, runs: Sequence[DayRun], decision: Settled | Again, suite_note: str) -> Day:
+    latest = runs[-1]
+    leaning = None
+    if isinstance(decision, Settled):
+        verdict, note = decision.verdict, decision.note
+    else:
+        seen = decision.leaning
+        leaning = seen.verdict if seen.verdict in KNOWN else None
+        verdict = unsettled(seen, "not confirmed yet") if leaning else seen
+        note = str(decision.why)
+    return Day(
+        day=when,
+        origin=latest.origin,
+        verdict=verdict,
+        fingerprint=latest.fingerprint,
+        version=latest.version,
+        run_id=latest.attempt.run_id,
+        leaning=leaning,
+        note="; ".join(filter(None, (suite_note, note))),
+    )
+
+
+def _flip(day: Day, decision: Settled | Again, last: Standing | None, memory: Memory) -> Flip | None:
+    if last is None or isinstance(decision, Again) or not decision.changed or day.verdict.verdict not in KNOWN:
+        return None
+    after = day.verdict.verdict
+    pending = memory.pending
+    first_seen = pending.day if pending and pending.leaning is after else day.day
+    return Flip(first_seen, last.verdict, after, day.day)
+
+
+def _standing(memory: Memory, facts: DayFacts, suite: str, subject: Subject) -> tuple[Standing | None, str]:
+    """Return the verdict to compare with; verdicts compare within one suite, so a new one first answers for before."""
+    confirmed = memory.confirmed
+    if confirmed is None:
+        return None, ""
+    standing = Standing(confirmed.verdict.verdict, confirmed.verdict.signature)
+    if confirmed.fingerprint.suite == suite:
+        return standing, ""
+    reprobes = [
+        judge_run(run.attempt.checks, Circumstances(subject, run.version, Control.GREEN))
+        for run in facts.runs
+        if run.purpose is Purpose.SUITE
+        and run.fingerprint.suite == suite
+        and run.fingerprint.environment == confirmed.fingerprint.environment
+    ]
+    spoken = [verdict for verdict in reprobes if verdict.verdict in KNOWN]
+    if not spoken:
+        return None, "new suite, not compared with the days before"
+    again = Standing(spoken[-1].verdict, spoken[-1].signature)
+    if again.verdict is standing.verdict:
+        return again, ""
+    return again, f"suite changed: it says {again.verdict} where the one before said {standing.verdict}"
+
+
+def _carried_day(facts: DayFacts, known: Mapping[date, Day]) -> Day | None:
+    origin = _origin(facts)
+    source = next(
+        (known[carry.source] for carry in facts.carries if carry.origin is origin and carry.source in known), None
+    )
+    if source is None:
+        return None
+    return replace(source, day=facts.day, origin=origin, carried_from=source.carried_from or source.day)

@@ -1,0 +1,48 @@
+"""What an installer's outcome says about rung 0, for every cell that shares the environment; pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from monitor.judge.checks import fault_result, passed
+from monitor.words import CheckResult, Outcome, Rung
+from probes import wire
+
+
+class Stage(StrEnum):
+    """Where an installation stopped; each stage is a check of rung 0."""
+
+    RESOLVES = "resolves"
+    BUILDS = "builds"
+    CONSISTENT = "consistent"
+
+    @property
+    def check(self) -> str:
+        return f"installs.{self.value}"
+
+
+def judge_installation(failed: Stage | None, *, fault: str = "", message: str = "") -> tuple[CheckResult, ...]:
+    """Return the installer's three checks. ``failed`` is None when the environment stands."""
+    results = []
+    stopped = ""
+    for stage in Stage:
+        if stopped:
+            results.append(
+                CheckResult(stage.check, Rung.INSTALLS, Outcome.NOT_REACHED, message=f"not reached: {stopped} failed")
+            )
+        elif stage is failed:
+            results.append(fault_result(stage.check, fault if fault in wire.FAULTS else "bench-recipe", message))
+            stopped = stage.check
+        else:
+            results.append(passed(stage.check))
+    return tuple(results)
+
+
+def not_installed() -> tuple[CheckResult, ...]:
+    """Return the import and every probe check as not reached: there is no environment to run them in."""
+    installers = {stage.check for stage in Stage}
+    return tuple(
+        CheckResult(name, Rung(rung), Outcome.NOT_REACHED, message="not reached: it does not install")
+        for name, (rung, _) in wire.CHECKS.items()
+        if name not in installers
+    )

@@ -1,0 +1,159 @@
+"""From check results to a verdict per rung and the run's own verdict at the bar, blaming carefully; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from monitor.judge.control import Control
+from monitor.words import (
+    BAR,
+    Blame,
+    CellVerdict,
+    CheckResult,
+    Outcome,
+    Rung,
+    RungVerdict,
+    RunVerdict,
+    Subject,
+    SubjectForm,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+REASON_CHARS = 300
+_INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
+_COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
+_BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What must be known beside the checks before a failure is held against anyone."""
+
+    subject: Subject
+    version: str  # of the runtime
+    control: Control = Control.ABSENT
+    reproduced: frozenset[str] = frozenset()  # signatures seen in more than one process, one of them fresh
+
+
+def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> RunVerdict:
+    """Return the verdict per rung (every rung of the bar, and every higher one that has checks) and the run's own."""
+    by_rung: dict[Rung, list[CheckResult]] = {rung: [] for rung in BAR}
+    for check in checks:
+        by_rung.setdefault(check.rung, []).append(_weighed(check, circumstances))
+    return at_the_bar(tuple(_judge_rung(rung, by_rung[rung], circumstances) for rung in sorted(by_rung)))
+
+
+def at_the_bar(rungs: tuple[RungVerdict, ...]) -> RunVerdict:
+    """Return the cell's own verdict over the rungs of the bar, decided by the first that speaks against it."""
+    bar = [rung for rung in rungs if rung.rung in BAR]
+    for verdict, own in ((Verdict.FAILED, CellVerdict.BROKEN), (Verdict.FLAKY, CellVerdict.FLAKY)):
+        for one in bar:
+            if one.verdict is verdict:
+                return _decided_by(own, one, rungs)
+    # an unknown before a rung that was never reached because of it
+    for verdict in (Verdict.UNKNOWN, Verdict.NOT_MEASURED, Verdict.NOT_APPLICABLE):
+        for one in bar:
+            if one.verdict is verdict:
+                return _decided_by(CellVerdict.UNKNOWN, one, rungs)
+    names = f"{bar[0].rung} to {bar[-1].rung}"
+    return RunVerdict(CellVerdict.WORKS, None, f"every applicable check passed ({names})", None, "", "", rungs)
+
+
+def _decided_by(verdict: CellVerdict, one: RungVerdict, rungs: tuple[RungVerdict, ...]) -> RunVerdict:
+    return RunVerdict(verdict, one.rung, f"{one.rung}: {one.reason}", one.blame, one.fault, one.signature, rungs)
+
+
+def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
+    """Turn a failure that may not count into an unknown that says why."""
+    why = _does_not_count(check, circumstances)
+    if not why:
+        return check
+    return replace(check, outcome=Outcome.UNKNOWN, message=f"{first_line(check.message)} ({why})")
+
+
+def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
+    if check.outcome is not Outcome.FAILED or check.name in _INSTALLER:
+        return ""  # installing involves no model, so no control can speak for or against it
+    subject, control = circumstances.subject, circumstances.control
+    if control is Control.BENCH or (control is Control.PENDING and check.rung is not Rung.INSTALLS):
+        return control.reason
+    if check.fault in _BAD_FILES and subject.form is SubjectForm.MINIATURE:
+        return "the miniature is ours"
+    if check.blame is Blame.REFERENCE:
+        return "the reference is in doubt"
+    if check.blame is Blame.UNATTRIBUTED:
+        return _why_unclassified_does_not_count(check, circumstances)
+    return "" if check.blame in _COUNTED else "the fault is ours"
+
+
+def _why_unclassified_does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
+    if not circumstances.subject.qualified:
+        return "not classified, and this subject has not passed in any release"
+    if not circumstances.control.vouches:
+        return f"not classified, and {circumstances.control.reason}"
+    if check.signature not in circumstances.reproduced:
+        return "not classified, and not reproduced in a fresh process"
+    return ""
+
+
+def _judge_rung(rung: Rung, checks: Iterable[CheckResult], circumstances: Circumstances) -> RungVerdict:
+    by_outcome: dict[Outcome, list[CheckResult]] = {outcome: [] for outcome in Outcome}
+    for check in checks:
+        by_outcome[check.outcome].append(check)
+    for outcome, verdict in (
+        (Outcome.FAILED, Verdict.FAILED),
+        (Outcome.UNKNOWN, Verdict.UNKNOWN),
+        (Outcome.NOT_REACHED, Verdict.NOT_MEASURED),
+    ):
+        if by_outcome[outcome]:
+            first = by_outcome[outcome][0]
+            reason = reason_for(first, circumstances)
+            return RungVerdict(rung, verdict, reason, first.blame, first.fault, first.signature)
+    passed, skipped = len(by_outcome[Outcome.PASSED]), by_outcome[Outcome.SKIPPED]
+    if passed:
+        return RungVerdict(rung, Verdict.PASSED, f"{passed} checks passed" if passed > 1 else "1 check passed")
+    if skipped:
+        return RungVerdict(rung, Verdict.NOT_APPLICABLE, first_line(skipped[0].message) or "does not apply")
+    return RungVerdict(rung, Verdict.NOT_MEASURED, "this suite has no check for it")
+
+
+def reason_for(check: CheckResult, circumstances: Circumstances) -> str:
+    """Return why ``check`` did not pass, as a sentence for people."""
+    subject = circumstances.subject
+    if check.fault == "unknown-architecture" and check.outcome is Outcome.FAILED:
+        return f"the architecture {subject.architecture} is not registered{_since(subject, circumstances.version)}"
+    message = first_line(check.message)
+    if not message:
+        return f"{check.name}: {check.fault or check.outcome}"
+    return message if check.outcome is Outcome.NOT_REACHED else f"{check.name}: {message}"
+
+
+def first_line(text: str) -> str:
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= REASON_CHARS else line[: REASON_CHARS - 1].rstrip() + "…"
+
+
+def _since(subject: Subject, version: str) -> str:
+    """Return the bracket that tells a runtime that is too old from one that forgot."""
+    if not subject.first_known:
+        return ""
+    exact = subject.first_known.removeprefix("<=")
+    known = f"{exact} or earlier" if exact != subject.first_known else exact
+    ours, theirs = _release_segment(version), _release_segment(exact)
+    if ours and theirs and ours < theirs:
+        return f" (too old: first known in {known})"
+    return f" (first known in {known})"
+
+
+def _release_segment(version: str) -> tuple[int, ...]:
+    """Return the numbers before any pre-release mark, without trailing zeros: enough to say which came first."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    numbers = [int(part) for part in match[1].split(".")] if match else []
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
