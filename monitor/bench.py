@@ -1,0 +1,186 @@
+"""The bench: seats subjects in an environment, runs one probe session there, and hands back what was seen of each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from containers.engine import Command, Execution, Limits, Mount, Role
+from monitor.listening import Listener
+from monitor.tail import Tail
+from monitor.words import Ending
+from probes import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from containers.environments import Environment
+
+    from containers.engine import Engine
+    from monitor.config import Limits as Allowed
+    from monitor.judge.seen import Finished, Session
+    from monitor.words import Runtime, Subject
+
+_LOOK_EVERY_S = 0.05
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One subject, ready to be probed: its files and what the probe should compare them with."""
+
+    subject: Subject
+    path: Path
+    golden: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """One session to be held: which subjects, in which environment, how isolated and with how much patience."""
+
+    id: str
+    runtime: Runtime
+    version: str
+    environment: Environment
+    seats: tuple[Seat, ...]
+    solo: bool = False
+    limit_factor: int = 1
+    image: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sat:
+    """What one sitting left behind."""
+
+    session: Session
+    ending: Ending
+    log: bytes
+    log_dropped_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    engine: Engine
+    bundle: Path
+    suite: str
+    workshop: Path  # a folder for the files of sittings in progress
+    allowed: Allowed
+
+    def sit(
+        self,
+        sitting: Sitting,
+        *,
+        over: Callable[[str, Session, bytes, Ending], None],
+        heard: Callable[[str | None, Finished], None] | None = None,
+    ) -> Sat:
+        """Hold one session; ``over`` is called for every subject, as soon as its turn has ended, with how it ended."""
+        folder = self.workshop / sitting.id
+        out = folder / "out"
+        out.mkdir(parents=True)
+        out.chmod(0o777)
+        events = out / "events.jsonl"
+        request = folder / "request.json"
+        request.write_text(json.dumps(self._request(sitting)), encoding="utf-8")
+        command = self._command(sitting, request, events)
+        ending = Ending(exit_code=0)  # a turn that ends while the session goes on ended well, or `died` says otherwise
+        listener = Listener(
+            [seat.subject.id for seat in sitting.seats],
+            heard=heard,
+            over=lambda subject, session, raw: over(subject, session, raw, ending),
+        )
+        tail = Tail(events, limit_bytes=wire.MAX_EVENTS_BYTES)
+        started = time.monotonic()
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                running = pool.submit(self.engine.run, command)
+                while not running.done():
+                    listener.feed(tail.read())
+                    time.sleep(_LOOK_EVERY_S)
+                execution = running.result()
+            while more := tail.read():
+                listener.feed(more)
+            ending = ending_of(execution)
+            session = listener.close(tail.problem)
+        finally:
+            tail.close()
+            shutil.rmtree(folder, ignore_errors=True)
+        return Sat(
+            session=session,
+            ending=ending,
+            log=execution.log,
+            log_dropped_bytes=execution.log_dropped_bytes,
+            seconds=time.monotonic() - started,
+        )
+
+    def _request(self, sitting: Sitting) -> dict[str, Any]:
+        return {
+            "wire": wire.WIRE,
+            "suite": self.suite,
+            "runtime": str(sitting.runtime),
+            "version": sitting.version,
+            "isolation": "solo" if sitting.solo else "fork",
+            "seed": 0,
+            "limit_s": self.allowed.check_seconds * sitting.limit_factor,
+            "memory_bytes": int(self.allowed.subject_memory_gib * GIB),
+            "subjects": [
+                {
+                    "id": seat.subject.id,
+                    "path": str(seat.path),
+                    "golden": dict(seat.golden),
+                    "control": seat.subject.control,
+                }
+                for seat in sitting.seats
+            ],
+        }
+
+    def _command(self, sitting: Sitting, request: Path, events: Path) -> Command:
+        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(sitting.seats)
+        mounts = [
+            Mount(sitting.environment.path, str(sitting.environment.path)),
+            Mount(self.bundle, str(self.bundle)),
+            Mount(request, str(request)),
+            Mount(events.parent, str(events.parent), writable=True),
+            *(Mount(path, str(path)) for path in unique(seat.path for seat in sitting.seats)),
+        ]
+        return Command(
+            argv=(str(sitting.environment.python), "-I", str(self.bundle), str(request), str(events)),
+            role=Role.PROBE,
+            image=sitting.image,
+            mounts=tuple(mounts),
+            env=dict(sitting.env),
+            labels={"settle.sitting": sitting.id},
+            limits=Limits(
+                seconds=patience * sitting.limit_factor,
+                memory_bytes=int(self.allowed.memory_gib * GIB),
+                cpus=self.allowed.cpus,
+                pids=self.allowed.processes,
+                log_bytes=int(self.allowed.log_mib * MIB),
+                tmpfs_bytes=int(self.allowed.scratch_gib * GIB),
+            ),
+        )
+
+
+def ending_of(execution: Execution) -> Ending:
+    """Return how a container ended, in the judge's words."""
+    return Ending(
+        exit_code=execution.exit_code,
+        signal=execution.signal,
+        timed_out=execution.timed_out,
+        out_of_memory=execution.out_of_memory,
+        engine_fault=execution.engine_fault,
+        seconds=execution.seconds,
+        peak_memory_bytes=execution.peak_memory_bytes,
+    )
+
+
+def unique(paths: Sequence[Path] | Any) -> list[Path]:
+    """Return paths without repetition, in order: models of one architecture may share a miniature."""
+    return list(dict.fromkeys(paths))

@@ -1,0 +1,141 @@
+"""Tiny installable packages with one fault each: real wheels that a real installer puts beside the real runtime.
+
+Each wheel carries a ``.pth`` line that loads its module when Python starts; the module waits for one import and then
+does its damage. So the fault happens inside the real runtime, in the place where a broken release would have it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+VERSION = "1.0"
+
+# waits for an import, then runs `damage(module)`; `before` damages instead of importing
+_HOOK = """
+import importlib.machinery, sys
+
+class _Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != TARGET:
+            return None
+        sys.meta_path.remove(self)
+        if BEFORE:
+            damage(None)
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            damage(module)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, _Finder())
+"""
+
+_QWEN3 = "transformers.models.qwen3.modeling_qwen3"
+
+
+def _on_import(body: str) -> str:
+    return f"TARGET, BEFORE = 'transformers', True\ndef damage(module):\n{_indent(body)}\n{_HOOK}"
+
+
+def _in_qwen3_forward(body: str) -> str:
+    patch = f"def forward(*args, **kwargs):\n{_indent(body)}\n    return plain(*args, **kwargs)"
+    damage = f"plain = module.Qwen3Model.forward\n{patch}\nmodule.Qwen3Model.forward = forward"
+    return f"TARGET, BEFORE = {_QWEN3!r}, False\ndef damage(module):\n{_indent(damage)}\n{_HOOK}"
+
+
+def _after(module: str, body: str) -> str:
+    return f"TARGET, BEFORE = {module!r}, False\ndef damage(module):\n{_indent(body)}\n{_HOOK}"
+
+
+def _indent(body: str) -> str:
+    return "\n".join(f"    {line}" for line in body.strip().splitlines())
+
+
+# name -> (module source, requirements); the table of expected verdicts is in test_specimens.py
+PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "unresolvable-pins": ("", ["tokenizers==0.0.1"]),
+    "import-error": (_on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
+    "segfault": (_in_qwen3_forward("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), []),
+    "out-of-memory": (_in_qwen3_forward("hoard = []\nwhile True:\n    hoard.append(bytearray(64 << 20))"), []),
+    "hang": (_in_qwen3_forward("import time\nwhile True:\n    time.sleep(1)"), []),
+    "output-flood": (
+        _in_qwen3_forward(
+            "import os\nif not globals().get('flooded'):\n    globals()['flooded'] = True\n"
+            "    line = b'flood ' * 170 + b'\\n'\n    block = line * 1024\n"
+            "    for _ in range((1 << 30) // len(block)):\n        os.write(1, block)"
+        ),
+        [],
+    ),
+    "malformed-events": (
+        _in_qwen3_forward(
+            "import sys\nwith open(sys.argv[-1], 'a') as file:\n    file.write('{\"event\": \"finished\", nonsense\\n')"
+        ),
+        [],
+    ),
+    "oversized-events": (
+        _in_qwen3_forward(
+            "import sys\nwith open(sys.argv[-1], 'a') as file:\n    file.write('\"' + 'x' * (2 << 20) + '\"\\n')"
+        ),
+        [],
+    ),
+    "wrong-chat-template": (
+        _after(
+            "transformers.tokenization_utils_base",
+            "plain = module.PreTrainedTokenizerBase.apply_chat_template\n"
+            "def apply_chat_template(self, *args, **kwargs):\n"
+            "    rendered = plain(self, *args, **kwargs)\n"
+            "    return rendered.replace('\\n', '', 1) if isinstance(rendered, str) else rendered\n"
+            "module.PreTrainedTokenizerBase.apply_chat_template = apply_chat_template",
+        ),
+        [],
+    ),
+    "cache-bug": (
+        _after(
+            "transformers.cache_utils",
+            "plain = module.DynamicCache.update\n"
+            "def update(self, key_states, value_states, *args, **kwargs):\n"
+            "    return plain(self, key_states, value_states * 1.01, *args, **kwargs)\n"
+            "module.DynamicCache.update = update",
+        ),
+        [],
+    ),
+}
+
+
+def build_wheels(folder: Path, names: Sequence[str] = tuple(PACKAGES)) -> None:
+    """Write the named specimens as wheels ``settle_specimen_<name>`` into ``folder``, fit for find-links."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        source, requirements = PACKAGES[name]
+        _write_wheel(folder, f"settle_specimen_{name.replace('-', '_')}", source, requirements)
+
+
+def _write_wheel(folder: Path, package: str, source: str, requirements: Sequence[str]) -> None:
+    info = f"{package}-{VERSION}.dist-info"
+    metadata = [f"Metadata-Version: 2.1\nName: {package}\nVersion: {VERSION}"]
+    metadata += [f"Requires-Dist: {requirement}" for requirement in requirements]
+    files = {
+        f"{package}.py": source,
+        f"{info}/METADATA": "\n".join(metadata) + "\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: settle\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if source:
+        files[f"{package}.pth"] = f"import {package}\n"
+    record = [f"{name},sha256={_digest(text)},{len(text.encode())}" for name, text in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]) + "\n"
+    with zipfile.ZipFile(folder / f"{package}-{VERSION}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, text in files.items():
+            wheel.writestr(zipfile.ZipInfo(name), text)
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
