@@ -1,0 +1,197 @@
+"""Derive the project's miniatures: shrink, instantiate in the first release that knows the architecture, write down."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from monitor.miniatures.manifest import Miniature, Tensor, format_tensors, load_template, tokens_from
+from monitor.miniatures.scale import scaled
+from monitor.miniatures.shrink import shrink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from monitor.miniatures.registry import FirstKnown
+    from monitor.miniatures.tokenizer import Tokens
+
+
+class DeriveRun(Protocol):
+    """Runs probes/derive.py in an environment of one release of transformers; ``folder`` is readable there."""
+
+    def __call__(self, release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    slug: str
+    architecture: str  # model type of what is instantiated
+    tokens: Tokens
+    template: str
+    token_table: dict[str, Any]
+    config: dict[str, Any] | None  # published, None: the architecture's defaults
+    generation_config: dict[str, Any] | None
+    origin: str
+    gain: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotDerived:
+    slug: str
+    reason: str
+
+
+def read_recipes(data: Path) -> list[Recipe]:
+    """Read ``recipes.toml`` and the published configurations it names."""
+    table = tomllib.loads((data / "recipes.toml").read_text(encoding="utf-8"))
+    return [_recipe(entry, table["tokens"], data) for entry in table["miniature"]]
+
+
+def derive(
+    recipes: Iterable[Recipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+) -> Iterator[Miniature | NotDerived]:
+    """Derive each recipe with the first release that registers its architecture, release by release."""
+    by_release: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        by_release.setdefault(known[recipe.architecture].release.removeprefix("<="), []).append(recipe)
+    for release, group in by_release.items():
+        yield from _derive_in(release, group, known=known, run=run, scratch=scratch / release)
+
+
+def write_down(miniature: Miniature, *, recipe: Recipe, data: Path) -> None:
+    """Write one miniature's folder of the project."""
+    folder = data / "miniatures" / miniature.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    load_template(recipe.template)
+    (folder / "config.json").write_text(_json(miniature.config), encoding="utf-8")
+    if miniature.generation_config is not None:
+        (folder / "generation_config.json").write_text(_json(miniature.generation_config), encoding="utf-8")
+    (folder / "tensors.csv").write_text(format_tensors(miniature.tensors), encoding="utf-8")
+    (folder / "miniature.toml").write_text(_about(miniature, recipe.template), encoding="utf-8")
+
+
+def part_of(name: str) -> str:
+    """Which part of a model a tensor belongs to, by its published name."""
+    if "lm_head" in name or name.startswith("embed_out"):
+        return "lm_head"
+    if any(word in name for word in ("projector", "embed_vision", "embed_audio", "adapter")):
+        return "projector"
+    if any(word in name for word in ("vision", "visual", "image_tower")):
+        return "vision"
+    return "audio" if "audio" in name else "language"
+
+
+def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
+    parts: Counter[str] = Counter()
+    for tensor in tensors:
+        size = 1
+        for length in tensor.shape:
+            size *= length
+        parts[part_of(tensor.name)] += size
+    return dict(sorted(parts.items()))
+
+
+def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe:
+    config, generation = None, None
+    if "published" in entry:
+        config = json.loads((data / "published" / f"{entry['published']}.json").read_text(encoding="utf-8"))
+        beside = data / "published" / f"{entry['published']}.generation_config.json"
+        generation = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+        config = {**config[entry["part"]]} if "part" in entry else config
+        config |= entry.get("set", {})
+        if "class" in entry:
+            config["architectures"] = [entry["class"]]
+    origin = f"published/{entry['published']}.json" if config else "the architecture's defaults"
+    return Recipe(
+        slug=entry["slug"],
+        architecture=config["model_type"] if config else entry["architecture"],
+        tokens=tokens_from(tokens[entry["tokens"]]),
+        token_table=tokens[entry["tokens"]],
+        template=entry["template"],
+        config=config,
+        generation_config=generation,
+        origin=f"{origin} ({entry['part']})" if "part" in entry else origin,
+        gain=entry.get("gain", 1.0),
+    )
+
+
+def _derive_in(
+    release: str, recipes: list[Recipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+) -> Iterator[Miniature | NotDerived]:
+    scratch.mkdir(parents=True, exist_ok=True)
+    wanted = [recipe.architecture for recipe in recipes if recipe.config is None]
+    defaults = run(release, {"defaults": wanted}, scratch)["defaults"] if wanted else {}
+    small: dict[str, tuple[dict[str, Any], Tokens]] = {}
+    for recipe in recipes:
+        config = recipe.config or defaults[recipe.architecture]
+        if "error" in config:
+            yield NotDerived(recipe.slug, config["error"])
+            continue
+        small[recipe.slug] = shrink(config, recipe.tokens)
+        (scratch / recipe.slug).mkdir(exist_ok=True)
+        (scratch / recipe.slug / "config.json").write_text(_json(small[recipe.slug][0]), encoding="utf-8")
+    subjects = [{"slug": slug, "path": str(scratch / slug)} for slug in small]
+    answer = run(release, {"subjects": subjects}, scratch)
+    for recipe in recipes:
+        if recipe.slug in small:
+            config, tokens = small[recipe.slug]
+            yield _miniature(
+                recipe, config, tokens, answer["subjects"][recipe.slug], release, known[recipe.architecture].release
+            )
+
+
+def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
+    recipe: Recipe, config: dict[str, Any], tokens: Tokens, described: dict[str, Any], release: str, first: str
+) -> Miniature | NotDerived:
+    if "error" in described:
+        return NotDerived(recipe.slug, described["error"])
+    measured = [
+        Tensor(name, tuple(shape), dtype, mean if mean is not None else 1e9, std if std is not None else 1.0)
+        for name, shape, dtype, mean, std in described["tensors"]
+    ]
+    tensors = tuple(scaled(measured, gain=recipe.gain))
+    generation = recipe.generation_config
+    return Miniature(
+        slug=recipe.slug,
+        architecture=recipe.architecture,
+        config=config,
+        tokens=tokens,
+        tensors=tensors,
+        template=load_template(recipe.template),
+        generation_config=shrink(generation, recipe.tokens)[0] if generation else None,
+        parts=count_parts(tensors),
+        origin=recipe.origin,
+        derived_with=release,
+        first_known=first,
+    )
+
+
+def _about(miniature: Miniature, template: str) -> str:
+    """Write the provenance as TOML; JSON's strings, numbers and lists of strings are TOML's."""
+    tokens = miniature.tokens
+    lines = [
+        f"architecture = {json.dumps(miniature.architecture)}",
+        f"origin = {json.dumps(miniature.origin)}",
+        f"derived_with = {json.dumps(miniature.derived_with)}",
+        f"first_known = {json.dumps(miniature.first_known)}",
+        f"qualified = {json.dumps(miniature.qualified)}",
+        f"template = {json.dumps(template)}",
+        "",
+        "[tokens]",
+        *([f"bos = {json.dumps(tokens.bos, ensure_ascii=False)}"] if tokens.bos is not None else []),
+        f"eos = {json.dumps(tokens.eos, ensure_ascii=False)}",
+        f"pad = {json.dumps(tokens.pad, ensure_ascii=False)}",
+        f"extra = {json.dumps(tokens.extra, ensure_ascii=False)}",
+        "",
+        "[parts]",
+        *(f"{part} = {count}" for part, count in miniature.parts.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,160 @@
+"""A miniature as data: its configuration, special tokens, chat template and the tensors of its checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from monitor.miniatures.tokenizer import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.resources.abc import Traversable
+
+_INDEX = re.compile(r"(?<=\.)\d+(?=\.|$)")
+_RANGES = re.compile(r"\{([\d,-]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor: values are ``mean + std * normal``; of an integer tensor they are 0, 1, ... ``std`` in turn."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # as safetensors spells it
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Miniature:
+    slug: str
+    architecture: str
+    config: dict[str, Any]
+    tokens: Tokens
+    tensors: tuple[Tensor, ...]
+    template: str | None = None
+    generation_config: dict[str, Any] | None = None
+    parts: dict[str, int] = field(default_factory=dict)  # parameters by part, what a complete load has
+    origin: str = ""
+    derived_with: str = ""  # release of transformers whose tensor names these are
+    first_known: str = ""  # first release that registers the architecture, "<=4.49.0" for the oldest
+    qualified: str = ""  # release in which every check passed, "" when none did yet
+
+
+def data_folder() -> Traversable:
+    return files("monitor") / "data"
+
+
+@cache
+def miniature_slugs() -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in (data_folder() / "miniatures").iterdir() if entry.is_dir()))
+
+
+@cache
+def load_miniature(slug: str) -> Miniature:
+    """Read one miniature of the project; KeyError when there is none of that slug."""
+    if slug not in miniature_slugs():
+        raise KeyError(slug)
+    folder = data_folder() / "miniatures" / slug
+    about = tomllib.loads((folder / "miniature.toml").read_text(encoding="utf-8"))
+    generation = folder / "generation_config.json"
+    return Miniature(
+        slug=slug,
+        architecture=about["architecture"],
+        config=json.loads((folder / "config.json").read_text(encoding="utf-8")),
+        tokens=tokens_from(about["tokens"]),
+        tensors=tuple(parse_tensors((folder / "tensors.csv").read_text(encoding="utf-8"))),
+        template=load_template(about["template"]),
+        generation_config=json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else None,
+        parts=about["parts"],
+        origin=about["origin"],
+        derived_with=about["derived_with"],
+        first_known=about["first_known"],
+        qualified=about["qualified"],
+    )
+
+
+def load_template(name: str) -> str:
+    return (data_folder() / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def tokens_from(table: dict[str, Any]) -> Tokens:
+    return Tokens(bos=table.get("bos"), eos=tuple(table["eos"]), pad=table["pad"], extra=tuple(table.get("extra", ())))
+
+
+def parse_tensors(text: str) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    for row in csv.DictReader(io.StringIO(text)):
+        shape = tuple(int(size) for size in row["shape"].split("x") if size)
+        mean, std = float(row["mean"]), float(row["std"])
+        tensors.extend(Tensor(name, shape, row["dtype"], mean, std) for name in expand(row["name"]))
+    return sorted(tensors, key=lambda tensor: tensor.name)
+
+
+def format_tensors(tensors: Iterable[Tensor]) -> str:
+    """Write tensors as few rows as possible: layers and experts that are alike share a row with index ranges."""
+    alike: dict[tuple[str, Tensor], set[tuple[int, ...]]] = {}
+    for tensor in tensors:
+        pattern = _INDEX.sub("#", tensor.name)
+        shape_only = Tensor("", tensor.shape, tensor.dtype, tensor.mean, tensor.std)
+        alike.setdefault((pattern, shape_only), set()).add(tuple(map(int, _INDEX.findall(tensor.name))))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["name", "shape", "dtype", "mean", "std"])
+    rows = []
+    for (pattern, tensor), indices in alike.items():
+        for ranges in _products(indices):
+            name = pattern
+            for values in ranges:
+                name = name.replace("#", _spelled(values), 1)
+            shape = "x".join(map(str, tensor.shape))
+            rows.append([name, shape, tensor.dtype, f"{tensor.mean:.6g}", f"{tensor.std:.6g}"])
+    writer.writerows(sorted(rows))
+    return out.getvalue()
+
+
+def expand(pattern: str) -> list[str]:
+    """``a.{0-1}.b`` is ``a.0.b`` and ``a.1.b``; several ranges make all combinations."""
+    pieces = _RANGES.split(pattern)
+    choices = [[piece] if place % 2 == 0 else _indices(piece) for place, piece in enumerate(pieces)]
+    return ["".join(combination) for combination in itertools.product(*choices)]
+
+
+def _indices(text: str) -> list[str]:
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += [str(index) for index in range(int(first), int(last or first) + 1)]
+    return found
+
+
+def _spelled(values: Sequence[int]) -> str:
+    if len(values) == 1:
+        return str(values[0])
+    runs = []
+    for _, run in itertools.groupby(enumerate(values), key=lambda pair: pair[1] - pair[0]):
+        members = [value for _, value in run]
+        runs.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return "{" + ",".join(runs) + "}"
+
+
+def _products(indices: set[tuple[int, ...]]) -> list[list[list[int]]]:
+    """Cut a set of index tuples into full products, merging first indices that have the same rest."""
+    if indices == {()}:
+        return [[]]
+    rests: dict[int, set[tuple[int, ...]]] = {}
+    for first, *rest in indices:
+        rests.setdefault(first, set()).add(tuple(rest))
+    merged: dict[frozenset[tuple[int, ...]], list[int]] = {}
+    for first in sorted(rests):
+        merged.setdefault(frozenset(rests[first]), []).append(first)
+    return [[firsts, *product] for alike, firsts in merged.items() for product in _products(set(alike))]

@@ -1,0 +1,341 @@
+"""Shrink a published configuration by its field names, keeping its layer kinds, their pattern and every other key."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from monitor.miniatures.needs import NEEDS
+
+if TYPE_CHECKING:
+    from monitor.miniatures.tokenizer import Tokens
+
+HIDDEN = 256
+HEADS = 4
+SMALL_HEAD, LARGE_HEAD = 64, 128
+VOCABULARY = 512
+WINDOW = 16  # smaller than the probe's prompts, so that the seam is crossed
+STATE = 32
+MAX_LAYERS = 12
+
+Config = dict[str, Any]
+
+# Not the miniature's: its weights are plain, and it has no extra prediction layers.
+DROPPED = ("quantization_config", "compression_config")
+
+_TOKEN_ID = re.compile(r"_(token_id|token_index)$")
+_EXPERTS = frozenset({"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts"})
+_TOP_K = frozenset(
+    {
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "top_k_experts",
+        "moe_k",
+        "moe_topk",
+        "moe_top_k",
+        "experts_per_token",
+    }
+)
+_WINDOWS = frozenset(
+    {
+        "sliding_window",
+        "sliding_window_size",
+        "attention_chunk_size",
+        "attention_window_size",
+        "window_size",
+        "index_topk",
+    }
+)
+_CHUNKS = frozenset({"chunk_size", "mamba_chunk_size", "block_size"})
+_NO_EXTRA_HEADS = frozenset({"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"})
+_PERIODS = (
+    "full_attention_interval",
+    "global_attn_every_n_layers",
+    "no_rope_layer_interval",
+    "interleave_moe_layer_step",
+    "attn_layer_period",
+    "expert_layer_period",
+    "sliding_window_pattern",
+)
+_FIXED: dict[str, int] = {
+    "vocab_size": VOCABULARY,
+    "vocab_size_per_layer_input": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "n_embd": HIDDEN,
+    "d_model": HIDDEN,
+    "num_attention_heads": HEADS,
+    "intermediate_size_mlp": 512,
+    "mlp_intermediate_size": 512,
+    "shared_intermediate_size": 256,
+    "moe_intermediate_size": 256,
+    "expert_intermediate_size": 256,
+    "moe_shared_expert_intermediate_size": 256,
+    "shared_expert_intermediate_size": 256,
+    "moe_latent_size": 128,
+    "hidden_size_per_layer_input": 64,
+    "kv_lora_rank": 64,
+    "q_lora_rank": 96,
+    "o_lora_rank": 64,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 64,
+    "index_head_dim": 128,
+    "index_n_heads": 2,
+    "mamba_d_state": STATE,
+    "ssm_state_size": STATE,
+    "state_size": STATE,
+    "mamba_n_heads": 8,
+    "mamba_num_heads": 8,
+    "mamba_d_head": 64,
+    "mamba_head_dim": 64,
+    "mamba_headdim": 64,
+    "mamba_d_ssm": 512,
+    "n_mamba_heads": 8,
+    "linear_key_head_dim": 64,
+    "linear_value_head_dim": 64,
+    "lru_width": HIDDEN,
+    "conv_dim": HIDDEN,
+    "first_k_dense_replace": 1,
+    "num_dense_layers": 1,
+    "moe_layer_start_index": 1,
+}
+_VISION = {
+    "hidden_size": 128,
+    "vt_hidden_size": 128,
+    "mm_hidden_size": 128,
+    "intermediate_size": 256,
+    "vt_intermediate_size": 256,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "num_heads": 4,
+    "vt_num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vt_num_hidden_layers": 2,
+    "depth": 2,
+    "head_dim": 32,
+    "global_head_dim": 32,
+    "position_embedding_size": 64,
+    "num_position_embeddings": 64,
+    "out_hidden_size": HIDDEN,
+    "text_hidden_size": HIDDEN,
+    "projection_dim": HIDDEN,
+    "init_pos_emb_height": 8,
+    "init_pos_emb_width": 8,
+    "output_proj_dims": 128,
+    "deepstack_visual_indexes": [],
+}
+
+
+def shrink(config: Config, tokens: Tokens) -> tuple[Config, Tokens]:
+    """Return the miniature's configuration: same keys in the same spelling, other sizes.
+
+    Rope base, epsilons and soft caps get values of their own too: a runtime that falls back to a default would go
+    unnoticed where the published value happens to be that default. Token ids follow ``tokens``, which come back with a
+    token for every further id the configuration names (an image's, a video's).
+    """
+    needs = NEEDS.get(str(config.get("model_type")), {})
+    small = _merged(_section(copy.deepcopy(config)), needs)
+    tokens = replace(tokens, extra=(*tokens.extra, *_named_tokens(small)))
+    return _with_ids(small, tokens), tokens
+
+
+def _named_tokens(config: Config) -> list[str]:
+    named = [_token_name(key) for key, value in config.items() if _TOKEN_ID.search(key) and _is_id(value)]
+    nested = [name for value in config.values() if isinstance(value, dict) for name in _named_tokens(value)]
+    return [name for name in dict.fromkeys([*named, *nested]) if name not in {"<|bos|>", "<|eos|>", "<|pad|>"}]
+
+
+def _token_name(key: str) -> str:
+    return f"<|{_TOKEN_ID.sub('', key)}|>"
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _with_ids(config: Config, tokens: Tokens) -> Config:
+    ids = tokens.ids()
+    known = {"bos_token_id": ids.get(tokens.bos or ""), "pad_token_id": ids[tokens.pad]}
+    mapped: Config = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            mapped[key] = _with_ids(value, tokens)
+        elif key == "eos_token_id" and value is not None:
+            ends = [ids[token] for token in tokens.eos]
+            mapped[key] = ends if isinstance(value, list) else ends[0]
+        elif not _TOKEN_ID.search(key) or not _is_id(value):
+            mapped[key] = value
+        elif key in known:
+            mapped[key] = known[key]
+        else:
+            mapped[key] = ids[_token_name(key)]
+    return mapped
+
+
+def _section(config: Config) -> Config:
+    text = config.get("text_config")
+    if isinstance(text, dict):
+        for key in ("vision_config", "audio_config"):
+            if isinstance(config.get(key), dict):
+                config[key] = _tower(config[key])
+        config["text_config"] = _merged(_text(text), NEEDS.get(str(text.get("model_type")), {}))
+        outer = {"mm_tokens_per_image": 4, "vision_soft_tokens_per_image": 4, "audio_soft_tokens_per_image": 4}
+        return _without({key: outer.get(key, value) for key, value in config.items()})
+    return _text(config)
+
+
+def _tower(config: Config) -> Config:
+    sized = {key: _VISION.get(key, value) if value is not None else None for key, value in config.items()}
+    if isinstance(config.get("image_size"), int):
+        sized["image_size"] = 8 * int(config.get("patch_size", 16))
+    return _without(sized)
+
+
+def _without(config: Config) -> Config:
+    return {key: value for key, value in config.items() if key not in DROPPED}
+
+
+def _text(config: Config) -> Config:
+    published = _without(config)
+    layers = _layers(published)
+    small = {key: _value(key, value, published, layers) for key, value in published.items()}
+    return _consistent(small, published)
+
+
+def _layers(config: Config) -> int:
+    """How many layers show every kind of layer in the published order at least once."""
+    kinds = [value for value in config.values() if _per_layer(value, config)]
+    periods = [config[key] for key in _PERIODS if isinstance(config.get(key), int)]
+    first_seen = [max(row.index(kind) for kind in set(row)) + 1 for row in map(_hashable, kinds)]
+    layers: int = max([2, *first_seen, *periods])
+    if any(config.get(key) for key in ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")):
+        layers = max(layers, 3)
+    if config.get("num_kv_shared_layers"):
+        layers *= 2  # one period that keeps its own keys and values, one that shares them
+    return min(layers, MAX_LAYERS)
+
+
+def _per_layer(value: Any, config: Config) -> bool:
+    depth = config.get("num_hidden_layers")
+    return isinstance(value, (list, str)) and isinstance(depth, int) and depth > 1 and len(value) == depth
+
+
+def _hashable(row: list[Any] | str) -> list[str]:
+    return [repr(item) for item in row]
+
+
+def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C901, PLR0911, PLR0912 -- one table, read downwards
+    if value is None or isinstance(value, bool):
+        return value
+    if key in {"num_hidden_layers", "n_layer", "num_layers", "max_window_layers"}:
+        return layers
+    if key == "num_kv_shared_layers":
+        return layers // 2 if value else 0
+    if _per_layer(value, config):
+        return value[:layers]
+    if key in {"rope_scaling", "rope_parameters", "rope_local_parameters"} and isinstance(value, dict):
+        return _rope(value, config)
+    if not isinstance(value, (int, float)) or not value:
+        return value
+    if key in _FIXED:
+        return _FIXED[key]
+    if key in _EXPERTS:
+        return value if value == 1 else 8 if (config.get("n_group") or 1) > 1 else 4
+    if key in _TOP_K:
+        return min(3, value)
+    if key in {"n_group", "num_expert_group"}:
+        return min(2, value)
+    if key in {"topk_group", "num_limited_groups"}:
+        return 1
+    if key in _WINDOWS or key in _CHUNKS:
+        return WINDOW
+    if key in {"n_groups", "mamba_n_groups", "mamba_ngroups", "o_groups"}:
+        return min(2, value)
+    if key in _NO_EXTRA_HEADS:
+        return 0
+    if key == "qk_rope_head_dim":
+        return min(64, value)
+    return _telling(key, value)
+
+
+def _telling(key: str, value: float) -> float:
+    """Return a value of the same kind that no default has."""
+    if key.endswith("rope_theta") or key in {"rope_local_base_freq", "rotary_emb_base", "default_theta"}:
+        return type(value)(value * 1.25)
+    if key.endswith(("_eps", "_epsilon")) and isinstance(value, float):
+        return float(f"{value * 3:.6g}")
+    if "softcap" in key or key == "query_pre_attn_scalar":
+        return type(value)(value * 0.8)
+    return value
+
+
+def _rope(rope: Config, config: Config) -> Config:
+    half = int(_head_size(config) * (rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1) / 2)
+    small: Config = {}
+    for key, value in rope.items():
+        if isinstance(value, dict):
+            small[key] = _rope(value, config)
+        elif key in {"short_factor", "long_factor"}:
+            small[key] = value[:half]
+        elif key == "mrope_section":
+            small[key] = _sections(value, half)
+        else:
+            small[key] = _telling(key, value) if isinstance(value, (int, float)) else value
+    return small
+
+
+def _sections(sections: list[int], total: int) -> list[int]:
+    """Split ``total`` frequencies over time, height and width as nearly equal as published."""
+    scaled = [part * total // sum(sections) for part in sections]
+    return [scaled[0] + total - sum(scaled), *scaled[1:]]
+
+
+def _head_size(config: Config) -> int:
+    """64 or 128: sizes that real kernels accept; two different ones where a model has two."""
+    if config.get("kv_lora_rank"):
+        return min(SMALL_HEAD, int(config.get("qk_rope_head_dim") or SMALL_HEAD))
+    published = config.get("head_dim")
+    if not isinstance(published, int):
+        return HIDDEN // HEADS
+    return LARGE_HEAD if published >= LARGE_HEAD and not config.get("global_head_dim") else SMALL_HEAD
+
+
+def _consistent(small: Config, published: Config) -> Config:
+    heads, key_values = published.get("num_attention_heads"), published.get("num_key_value_heads")
+    if isinstance(heads, int) and isinstance(key_values, int):
+        same = key_values == heads or published.get("kv_lora_rank")
+        small["num_key_value_heads"] = HEADS if same else min(2, key_values)
+    if published.get("num_global_key_value_heads"):
+        small["num_global_key_value_heads"] = 1  # fewer than the local ones, as published
+    if isinstance(published.get("head_dim"), int):
+        small["head_dim"] = _head_size(published)
+    if isinstance(published.get("qk_head_dim"), int):
+        small["qk_head_dim"] = small["qk_nope_head_dim"] + small["qk_rope_head_dim"]
+    if published.get("global_head_dim"):
+        small["global_head_dim"] = LARGE_HEAD
+    if published.get("linear_num_key_heads"):
+        same = published["linear_num_key_heads"] == published.get("linear_num_value_heads")
+        small["linear_num_key_heads"], small["linear_num_value_heads"] = (4, 4) if same else (2, 4)
+    if published.get("intermediate_size"):
+        own = any(published.get(key) for key in ("moe_intermediate_size", "intermediate_size_mlp"))
+        mixture = any(_many(published.get(key)) for key in _EXPERTS)
+        small["intermediate_size"] = 256 if (mixture and not own) or published.get("intermediate_size_mlp") else 512
+    if isinstance(published.get("mamba_dt_rank"), int):
+        small["mamba_dt_rank"] = 16
+    if isinstance(published.get("moe_layer_end_index"), int):
+        small["moe_layer_end_index"] = small["num_hidden_layers"] - 1
+    return small
+
+
+def _many(experts: Any) -> bool:
+    return isinstance(experts, list) or (isinstance(experts, int) and experts > 1)
+
+
+def _merged(config: Config, needs: Config) -> Config:
+    merged = dict(config)
+    for key, value in needs.items():
+        merged[key] = (
+            _merged(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        )
+    return merged

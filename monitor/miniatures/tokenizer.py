@@ -1,0 +1,173 @@
+"""A character-level BPE tokenizer in SentencePiece's spirit, whose every token is printable on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+VOCABULARY = 512
+RESERVED = 64  # ids below are special tokens or unused fillers; text begins here
+PAD, EOS, BOS, UNK, FIRST_EXTRA = 0, 1, 2, 3, 4
+
+# What the checks feed in and what the texts of the golden files contain; each character is a token.
+_CHARACTERS = (
+    "▁\n\t"
+    + "".join(chr(code) for code in range(0x21, 0x7F))
+    + "àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœßÀÁÂÄÅÆÇÈÉÊËÍÎÑÓÔÖØÚÜŒłńśźżğışčřžő"
+    + "αβγδλμπσωАБВПабвгдежзиклмнопрстуя你好世界中文模型日本語こんにちは한국어مرحباשלום"
+    + "—“”…•€£¥°±÷≈≤≥→←✓😀🚀🎉👍\u200d👩💻🌍\ufe0f❤"
+)
+# Left-to-right merges build each of these from its characters: enough for multi-character tokens to matter.
+# fmt: off
+_WORDS = (
+    "the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be", "on", "not", "he", "by",
+    "are", "this", "or", "his", "from", "at", "which", "but", "have", "an", "had", "they", "you", "were", "their",
+    "one", "all", "we", "can", "her", "has", "there", "been", "if", "more", "when", "will", "would", "who", "so",
+    "no", "def", "return", "import", "print", "function", "class", "self", "value", "while", "range", "hello",
+    "world", "model", "answer", "question", "user", "assistant", "system", "token", "time", "test",
+)
+# fmt: on
+
+TEXTS = (
+    "The quick brown fox jumps over the lazy dog.",
+    "naïve café, Grüße aus Köln, olé, œuvre, łódź, Istanbul",
+    "0123456789 3.14159 1,000,000 2026-04-02 -42",
+    "😀🚀🎉 👍 ❤️ 👩‍💻",
+    "def f(x):\n    if x >= 10:\n\t\treturn {'a': [x ** 2, \"b\"]}  # done\n",
+    "  two leading spaces, three   inside, trailing  ",
+    "one\n\ntwo\n\n\nthree\n",
+    "你好 世界 こんにちは 한국어 Привет",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Special tokens in their published spelling; the first ``eos`` is the tokenizer's, all of them end generation."""
+
+    bos: str | None
+    eos: tuple[str, ...]
+    pad: str
+    extra: tuple[str, ...] = ()
+
+    def ids(self) -> dict[str, int]:
+        """Return ids: pad, end and beginning where old architectures have them, the others after them."""
+        found: dict[str, int] = {}
+        for token, index in ((self.pad, PAD), (self.eos[0], EOS), (self.bos, BOS)):
+            if token is not None:
+                found.setdefault(token, index)
+        for token in (*self.eos[1:], *self.extra):
+            if token not in found:
+                found[token] = max(FIRST_EXTRA, *(index + 1 for index in found.values()))
+        return found
+
+
+def vocabulary(tokens: Tokens) -> dict[str, int]:
+    """Token to id, without gaps: unused special places are filled with printable names."""
+    taken = {index: token for token, index in tokens.ids().items()}
+    taken.setdefault(UNK, "<unk>")
+    if max(taken) >= RESERVED:
+        raise ValueError(f"{len(taken)} special tokens do not fit into {RESERVED} reserved ids")
+    words = {taken.get(index, f"<unused{index}>"): index for index in range(RESERVED)}
+    for piece in (*_characters(), *("".join(pair) for pair in merges())):
+        words.setdefault(piece, len(words))
+    for filler in range(len(words), VOCABULARY):
+        words[f"<unused{filler}>"] = filler
+    if len(words) != VOCABULARY:
+        raise ValueError(f"the vocabulary has {len(words)} entries instead of {VOCABULARY}")
+    return words
+
+
+def merges() -> list[tuple[str, str]]:
+    """Prefix merges of the words, in order and without repetition, until the vocabulary is full."""
+    room = VOCABULARY - RESERVED - len(_characters())
+    found: dict[tuple[str, str], None] = {}
+    for word in _WORDS:
+        for end in range(1, len(word) + 1):
+            spelled = f"▁{word}"
+            if len(found) < room:
+                found.setdefault((spelled[:end], spelled[end]))
+    return list(found)
+
+
+def tokenizer_json(tokens: Tokens) -> dict[str, Any]:
+    """Return the content of tokenizer.json; spaces become ▁, nothing is prepended, so texts come back exactly."""
+    words = vocabulary(tokens)
+    specials = {**tokens.ids(), words_key(words, UNK): UNK}
+    added = [
+        {
+            "id": index,
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for token, index in sorted(specials.items(), key=lambda item: item[1])
+    ]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        "pre_tokenizer": None,
+        "post_processor": _post_processor(tokens),
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "Fuse"}],
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": words_key(words, UNK),
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": words,
+            "merges": [f"{left} {right}" for left, right in merges()],
+        },
+    }
+
+
+def tokenizer_config(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "add_bos_token": tokens.bos is not None,
+        "bos_token": tokens.bos,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": tokens.eos[0],
+        "model_max_length": 4096,
+        "pad_token": tokens.pad,
+        "padding_side": "left",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "unk_token": "<unk>",
+    }
+
+
+def words_key(words: dict[str, int], index: int) -> str:
+    return next(token for token, found in words.items() if found == index)
+
+
+def _characters() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_CHARACTERS))
+
+
+def _post_processor(tokens: Tokens) -> dict[str, Any] | None:
+    """Put the beginning token in front, as the publishers' tokenizers do."""
+    if tokens.bos is None:
+        return None
+    index = tokens.ids()[tokens.bos]
+    first = {"SpecialToken": {"id": tokens.bos, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [
+            first,
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": tokens.bos, "type_id": 1}},
+            {"Sequence": {"id": "B", "type_id": 1}},
+        ],
+        "special_tokens": {tokens.bos: {"id": tokens.bos, "ids": [index], "tokens": [tokens.bos]}},
+    }
