@@ -79,7 +79,8 @@ class Listener:
             self._order.touch(_subject_named_in(line))
             self._keep(self._order.current, line[:_KEPT_OF_MALFORMED])
             return
-        self._keep(self._order.current if not isinstance(event, SessionEvent | DoneEvent) else None, line)
+        if not isinstance(event, DoneEvent):  # the end of the session is nobody's own
+            self._keep(None if isinstance(event, SessionEvent) else self._order.current, line)
         if isinstance(event, FinishedEvent) and self._heard:
             self._heard(event.subject, _finished(event))
         if before is not None and (before != self._order.current or isinstance(event, DiedEvent | DoneEvent)):

@@ -1,0 +1,113 @@
+"""Turns rows into what a person reads: tables by rich, or JSON and CSV where a program does."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monitor.words import BAR, CellVerdict, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SIGNS = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.FLAKY: ("±", "yellow"),
+    Verdict.UNKNOWN: ("?", "yellow"),
+    Verdict.NOT_APPLICABLE: ("n/a", "dim"),
+    Verdict.NOT_MEASURED: ("·", "dim"),
+}
+OUTCOME_SIGNS = {
+    Outcome.PASSED: ("✓", "green"),
+    Outcome.FAILED: ("✗", "red"),
+    Outcome.UNKNOWN: ("?", "yellow"),
+    Outcome.SKIPPED: ("n/a", "dim"),
+    Outcome.NOT_REACHED: ("·", "dim"),
+}
+VERDICT_STYLES = {
+    CellVerdict.WORKS: "green",
+    CellVerdict.BROKEN: "red",
+    CellVerdict.FLAKY: "yellow",
+    CellVerdict.UNKNOWN: "yellow",
+}
+LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
+
+
+def data_console() -> Console:
+    """Return the console for stdout. Where nobody sees it, lines are not cut to a screen's width."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+
+
+def talk_console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(plain("" if value is None else value) for value in row))
+    data_console().print(table)
+
+
+def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print models down and rungs across; ``rows`` are monitor.store's matrix rows."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    for rung in BAR:
+        table.add_column(str(rung), justify="center", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for row in rows:
+        signs = [sign(SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)]) for rung in BAR]
+        verdict = CellVerdict(row["verdict"])
+        table.add_row(
+            plain(row["subject"]),
+            plain(f"{row['runtime']} {row['version'] or ''}"),
+            *signs,
+            Text(verdict, style=VERDICT_STYLES[verdict]),
+            plain(row["reason"] if verdict is not CellVerdict.WORKS else ""),
+        )
+    console = data_console()
+    console.print(table)
+    console.print(LEGEND, style="dim")
+
+
+def plain(value: Any) -> Text:
+    """Return text that rich shows as it is: what came out of a container may look like markup."""
+    return Text(str(value))
+
+
+def sign(look: tuple[str, str]) -> Text:
+    return Text(look[0], style=look[1])
+
+
+def _jsonable(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Path | Enum):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
