@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 class Role(StrEnum):
@@ -21,7 +22,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host path shown at ``target``; on the process engine ``target`` must equal ``source`` or is linked."""
+    """A host path shown at ``target``.
+
+    A probe and a builder run as user 1000, so what they may write must be writable for others (mode 0777). Without
+    bubblewrap the process engine can show a path only where it lies: there ``target`` must equal ``source``.
+    """
 
     source: Path
     target: str
@@ -52,7 +57,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a command ended. ``engine_fault`` is ours: the engine died or refused, the command is not to blame."""
+    """How a command ended. ``engine_fault`` is ours: the engine died or refused, the command is not to blame.
+
+    A death by signal keeps the shell's number (139) as ``exit_code`` beside the ``signal`` (11). ``out_of_memory`` says
+    that something was killed for memory and the command failed; a kill that the command itself survived is not its end.
+    """
 
     exit_code: int | None
     signal: int | None
@@ -67,6 +76,12 @@ class Execution:
     @property
     def ok(self) -> bool:
         return self.exit_code == 0 and not self.engine_fault
+
+
+def ending_signal(exit_code: int) -> int | None:
+    """Decode a shell's exit code: 128 plus a signal that exists."""
+    number = exit_code - 128
+    return number if number in signal.valid_signals() else None
 
 
 class Engine(Protocol):

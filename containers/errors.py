@@ -1,0 +1,17 @@
+"""What keeps this room from working at all: a sentence and a hint, which the daemon turns into its own errors."""
+
+
+class ContainersError(Exception):
+    """Ours, never the runtime's; ``hint`` says what to do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class EngineUnavailable(ContainersError):  # noqa: N818 - a state of the machine; the daemon's errors read the same way
+    """The engine that was asked for does not answer."""
+
+
+class BaseUnavailable(ContainersError):  # noqa: N818 - as above
+    """There is no base image, and none can be pulled or built here."""

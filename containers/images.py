@@ -1,0 +1,68 @@
+"""The images of an engine: is it here, fetch it, make one of a root file system, give it a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A registry that answers sends progress all the time; one that does not must not hold up the first start.
+PULL_SILENCE_SECONDS = 10
+
+
+class Images:
+    def __init__(self, client: docker.APIClient, address: str) -> None:
+        self._client = client
+        self._address = address
+
+    def find(self, reference: str) -> str:
+        """Return the image's id, or ``""``."""
+        try:
+            return str(self._inspect(reference)["Id"])
+        except ImageNotFound:
+            return ""
+
+    def pinned(self, reference: str) -> str:
+        """Return ``name@sha256:...`` for a pulled image, or ``""`` for one that came from no registry."""
+        digests = self._inspect(reference).get("RepoDigests") or [""]
+        return str(digests[0])
+
+    def named(self, repository: str) -> list[str]:
+        """Return every reference ``repository:tag`` that is here."""
+        tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]
+        # podman puts localhost/ before a name of its own
+        return [tag for tag in tags if tag.removeprefix("localhost/").startswith(f"{repository}:")]
+
+    def pull(self, reference: str) -> str:
+        """Fetch an image; return ``""``, or why it could not be had."""
+        impatient = docker.APIClient(
+            base_url=self._address, version=self._client.api_version, timeout=PULL_SILENCE_SECONDS
+        )
+        try:
+            for line in impatient.pull(reference, stream=True, decode=True):
+                if "error" in line:
+                    return str(line["error"])
+        except (DockerException, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            impatient.close()
+        return ""
+
+    def load(self, root: Path, *, repository: str, tag: str) -> str:
+        """Make an image of a tar archive of a root file system; return its id."""
+        self._client.import_image_from_file(str(root), repository=repository, tag=tag)
+        return self.find(f"{repository}:{tag}")
+
+    def tag(self, image: str, *, repository: str, tag: str) -> None:
+        self._client.tag(image, repository, tag)
+
+    def _inspect(self, reference: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.inspect_image(reference)  # type: ignore[no-untyped-call]  # the stubs' gap
+        return found
+
+    def untag(self, reference: str) -> None:
+        self._client.remove_image(reference, noprune=True)

@@ -1,0 +1,199 @@
+"""Commands as plain processes, in bubblewrap where it is usable; says loudly which isolation is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from containers.bubblewrap import HOME
+from containers.engine import Command, Execution, Limits, ending_signal
+from containers.log import BoundedLog
+from containers.owner import home_digest, owner_lives, owner_token
+from containers.processes import MARK, kill_marked, marked, resident_bytes, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from containers.bubblewrap import Bubblewrap
+
+# no core files; the shell is replaced by the command
+NO_CORE = ("/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh")
+WATCH_SECONDS = (0.02, 0.1)  # first look, and the interval it grows to
+DRAIN_SECONDS = 10.0
+
+
+class ProcessEngine:
+    """Weaker than containers: limits are watched from outside instead of being held by the kernel."""
+
+    name = "process"
+    isolated = False
+
+    def __init__(self, *, home: Path, bubblewrap: Bubblewrap | None) -> None:
+        self._home = home_digest(home)
+        self._scratch = home / "scratch"
+        self._bubblewrap = bubblewrap
+        self._count = itertools.count()
+
+    def describe(self) -> str:
+        if self._bubblewrap is None:
+            return (
+                "plain processes WITHOUT ISOLATION: a probe has the network, this user's rights and this user's files; "
+                "memory and process counts are watched, not held; no limit on processors or shared memory "
+                "(install bubblewrap, or better Docker or Podman)"
+            )
+        return (
+            f"plain processes in bubblewrap {self._bubblewrap.version}: no network, read-only root, own process ids; "
+            "MISSING compared with containers: memory and process counts are watched, not held; no limit on "
+            "processors or shared memory, no system call filter"
+        )
+
+    def run(self, command: Command) -> Execution:
+        began = time.monotonic()
+        if fault := self._cannot(command):
+            return _fault(fault)
+        log = BoundedLog(command.limits.log_bytes)
+        token = owner_token()
+        mark = f"{self._home}:{token}:{next(self._count)}"
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f"{token}.", dir=self._scratch))
+        except OSError as error:
+            return _fault(f"no scratch folder: {error}")
+        try:
+            return self._run_in(scratch, command, mark, log, began)
+        finally:
+            kill_marked(mark)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def sweep(self) -> list[str]:
+        """Kill the processes of this home whose owner is gone; remove their scratch folders."""
+        removed = []
+        for mark in sorted({process.mark for process in marked()}):
+            home, owner, _number = (*mark.split(":"), "", "")[:3]
+            if home == self._home and not owner_lives(owner):
+                removed.append(f"{kill_marked(mark)} processes of {owner}")
+        if self._scratch.is_dir():
+            for folder in self._scratch.iterdir():
+                if not owner_lives(folder.name.partition(".")[0]):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed.append(f"scratch {folder.name}")
+        return removed
+
+    def _cannot(self, command: Command) -> str:
+        for mount in command.mounts:
+            if not mount.source.exists():
+                return f"{mount.source} is not there to be shown"
+            if self._bubblewrap is None and mount.target != str(mount.source):
+                return f"without bubblewrap {mount.source} cannot be shown as {mount.target}"
+        return ""
+
+    def _run_in(self, scratch: Path, command: Command, mark: str, log: BoundedLog, began: float) -> Execution:
+        wrapped = list(command.argv) if self._bubblewrap is None else self._bubblewrap.argv(command)
+        try:
+            process = subprocess.Popen(
+                [*NO_CORE, *wrapped],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environment(command.env, scratch, mark),
+                cwd=scratch,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return _fault(f"cannot start a process: {error}")
+        with process:
+            reader = threading.Thread(target=_drain, args=(process.stdout, log), name="process-log", daemon=True)
+            reader.start()
+            end = _watch(process, command.limits, began)
+            if process.returncode is None:  # not reaped, so the number is still its own
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            kill_marked(mark)  # whoever left the group still holds the output open
+            code = process.wait()
+            reader.join(DRAIN_SECONDS)
+        code = 128 - code if code < 0 else code
+        if end.why:
+            log.write(f"\n[settle: {end.why}]\n".encode())
+        return Execution(
+            exit_code=code,
+            signal=ending_signal(code),
+            out_of_memory=end.out_of_memory,
+            timed_out=end.timed_out,
+            seconds=time.monotonic() - began,
+            peak_memory_bytes=end.peak_bytes or None,
+            log=log.text(),
+            log_dropped_bytes=log.dropped_bytes,
+        )
+
+    def _environment(self, env: Mapping[str, str], scratch: Path, mark: str) -> dict[str, str]:
+        """Pass nothing of the daemon's own environment on: it may hold tokens."""
+        sandboxed = self._bubblewrap is not None
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": HOME if sandboxed else str(scratch),
+            "TMPDIR": "/tmp" if sandboxed else str(scratch),  # noqa: S108 - the sandbox's own
+            **env,
+            MARK: mark,
+        }
+
+
+@dataclass(slots=True)
+class _End:
+    timed_out: bool = False
+    out_of_memory: bool = False
+    why: str = ""
+    peak_bytes: int = 0
+
+
+def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> _End:
+    """Wait for the end or for the first limit that is crossed; whoever crosses it is killed by the caller."""
+    end = _End()
+    interval, slowest = WATCH_SECONDS
+    while True:
+        left = began + limits.seconds - time.monotonic()
+        if left <= 0:
+            end.timed_out = True
+            return end
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(interval, left))
+            return end
+        interval = min(slowest, interval * 1.5)
+        pids = tree(process.pid, at_most=limits.pids + 1)
+        if len(pids) > limits.pids:
+            end.why = f"killed at more than {limits.pids} processes"
+            return end
+        end.peak_bytes = max(end.peak_bytes, resident_bytes(pids, worth_asking=end.peak_bytes))
+        if end.peak_bytes > limits.memory_bytes:
+            end.out_of_memory = True
+            end.why = f"killed at {end.peak_bytes} bytes of memory, the limit is {limits.memory_bytes}"
+            return end
+
+
+def _drain(pipe: IO[bytes], log: BoundedLog) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed under us after the end
+        while chunk := os.read(pipe.fileno(), 1 << 16):
+            log.write(chunk)
+
+
+def _fault(why: str) -> Execution:
+    return Execution(
+        exit_code=None,
+        signal=None,
+        out_of_memory=False,
+        timed_out=False,
+        seconds=0.0,
+        peak_memory_bytes=None,
+        log=b"",
+        engine_fault=f"process: {why}",
+    )
