@@ -48,6 +48,10 @@ gates: setup ## style, types, rooms, dead code, dependencies
 	@.venv/bin/vulture
 	@.venv/bin/deptry .
 
+.PHONY: docs
+docs: setup ## write the pages that come from the code
+	@.venv/bin/python -m monitor.cli.manual docs
+
 .PHONY: soak
 soak: setup ## the full counts of kills and faults (by hand; long)
 	@deploy/engine for-tests
