@@ -11,16 +11,26 @@ Request::
 
 Events (``at`` is seconds since the session began)::
 
-    {"event": "session",  "at", "wire", "suite", "runtime", "version", "python", "imported": {"torch": "2.13.0+cpu", ...}}
+    {"event": "session",  "at", "wire", "suite", "runtime", "version", "python"}
     {"event": "started",  "at", "subject": id | null, "check": "loads.tensors"}
     {"event": "finished", "at", "subject", "check", "outcome": "passed" | "failed" | "skipped", "seconds",
                           "fault": slug | null, "message": str, "evidence": {...}}
     {"event": "fact",     "at", "subject", "name", "value"}
-    {"event": "died",     "at", "subject", "exit_code", "signal", "timed_out", "out_of_memory", "seconds", "peak_memory_bytes"}
+    {"event": "died",     "at", "subject", "exit_code", "signal", "timed_out", "out_of_memory", "seconds",
+                          "peak_memory_bytes"}
     {"event": "done",     "at"}
 
-``subject: null`` is the session itself (the import, for all subjects at once). ``died`` is written by the supervising
-parent when a subject's process ended in any way but its own clean exit.
+``subject: null`` is the session itself (the import, for all subjects at once; its fact ``imported`` names the versions
+really imported). ``died`` is written by the supervising parent when a subject's process ended in any way but its own
+clean exit; after a clean one it writes the fact ``resources``. ``memory_bytes`` bounds the resident set of a subject's
+process group, the imported runtime included. ``fork`` primes the parent with a throwaway model before the first
+subject; ``solo`` does not, so that a failure seen after priming can be confirmed without it. Non-finite numbers are the
+strings ``nan``, ``inf`` and ``-inf``.
+
+``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
+
+    {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
+     "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null}}
 """
 
 WIRE = 1
@@ -110,3 +120,20 @@ BENCH_ONLY = frozenset(
     {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent"}
     | {slug for slug, blame in FAULTS.items() if blame == "bench" and slug not in {"bench-miniature", "bench-recipe"}}
 )
+
+# part of a model -> words that name it in a tensor's dotted name; the first part that has one wins, else "language"
+PARTS = {
+    "audio": ("audio", "sound", "speech"),
+    "projector": ("projector", "connector", "embed_vision", "mm_proj", "vision_adapter"),
+    "vision": ("vision", "visual", "image_encoder", "vit"),
+    "lm_head": ("lm_head", "embed_out"),
+}
+
+
+def part_of(name: str) -> str:
+    """Return the part of the model that the tensor of this name belongs to; both sides count parameters by it."""
+    pieces = name.split(".")
+    for part, words in PARTS.items():
+        if any(word == piece or (len(word) > 3 and word in piece) for piece in pieces for word in words):  # noqa: PLR2004 -- "vit" only as a whole piece
+            return part
+    return "language"

@@ -1,1 +1,113 @@
-"""One adapter a runtime: how this runtime is asked the questions that the checks ask."""
+"""The seam between checks and runtimes: what an adapter answers, and the table of adapters."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from probes.wire import WIRE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from typing_extensions import Protocol
+
+    from probes.configuration import Effective
+
+    class Trace(Protocol):
+        """Log-probabilities of one row, position by position, in whatever tensors the runtime has."""
+
+        finite: bool
+        spread: float  # standard deviation over the vocabulary, averaged over positions
+
+        def __len__(self) -> int: ...
+        def __getitem__(self, positions: slice) -> Trace: ...
+        def distance(self, other: Trace) -> float:
+            """Return the largest absolute difference of log-probabilities, ``inf`` when shapes differ."""
+            ...
+
+        def top(self, count: int) -> list[list[list[Any]]]:
+            """Return per position the ids and the log-probabilities of the likeliest tokens."""
+            ...
+
+    class Model(Protocol):
+        def forward(self, row: Sequence[int]) -> Trace:
+            """Return the log-probabilities of one pass without a cache."""
+            ...
+
+        def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+            """Generate greedily for rows that are padded on the left when their lengths differ."""
+            ...
+
+        def loading(self) -> Loading: ...
+        def parts(self) -> dict[str, int]: ...
+        def save(self, folder: Path) -> None: ...
+
+    class Tokenizer(Protocol):
+        def encode(self, text: str) -> list[int]: ...
+        def decode(self, ids: Sequence[int]) -> str: ...
+        def specials(self) -> dict[str, Any]: ...
+        def render(self, messages: list[dict[str, Any]]) -> str: ...
+
+        has_template: bool
+
+    class Runtime(Protocol):
+        def load(self) -> dict[str, str]:
+            """Import the runtime; return the versions of what was really imported."""
+            ...
+
+        def prime(self) -> None:
+            """Run a throwaway model, so that everything imported lazily is imported before the first fork."""
+            ...
+
+        def after_fork(self) -> None: ...
+        def seed(self, seed: int) -> None: ...
+        def registered(self) -> int: ...
+        def knows(self, model_type: str) -> bool: ...
+        def config(self, folder: Path) -> Any: ...
+        def effective(self, config: Any, own: dict[str, Any]) -> Effective: ...
+        def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> Model: ...
+        def attentions(self, model: Model) -> tuple[str, ...]:
+            """Return the attention implementations that the model's class says it has, besides the first one."""
+            ...
+
+        def tokenizer(self, folder: Path) -> Tokenizer: ...
+
+
+class Plan(NamedTuple):
+    """How to generate: ``forced`` tokens a row instead of the likeliest, ``eos`` instead of the model's own."""
+
+    cache: bool = True
+    forced: tuple[tuple[int, ...], ...] = ()
+    eos: tuple[int, ...] | None = None
+    full_length: bool = True  # never end before all steps are made
+
+
+class Generated(NamedTuple):
+    tokens: list[int]
+    trace: Trace
+
+
+class Loading(NamedTuple):
+    """What loading said about tensors, and what comparing values with the files says (``lost``, ``invented``)."""
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[str]
+    lost: list[str]  # in a file, not excused by the runtime, and its values are nowhere in the model
+    invented: list[str]  # in the model, and its values are in no file
+    counts: dict[str, int]
+
+
+class UnavailableError(Exception):
+    """The runtime says itself that the model has no such implementation."""
+
+
+ADAPTERS = {"transformers": "probes.runtimes.transformers"}
+
+
+def adapter(name: str) -> Runtime:
+    if name not in ADAPTERS:
+        raise ValueError(f"wire {WIRE} has no adapter for {name!r}; it has {', '.join(sorted(ADAPTERS))}")
+    return cast("Runtime", importlib.import_module(ADAPTERS[name]).Transformers())

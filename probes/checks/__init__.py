@@ -1,0 +1,43 @@
+"""The checks in the order they run, each with the checks that must have passed before it can say anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from probes.checks import generates, knows, loads, speaks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probes.events import Answer
+    from probes.subject import Subject
+
+
+class Check(NamedTuple):
+    name: str
+    ask: Callable[[Subject], Answer]
+    after: tuple[str, ...]
+
+
+_KNOWN = ("knows.architecture",)
+_LOADED = (*_KNOWN, "loads.model")
+_FORWARD = (*_LOADED, "generates.forward")
+_TOKENIZER = (*_KNOWN, "speaks.tokenizer")
+
+SEQUENCE = (
+    Check("knows.architecture", knows.architecture, ()),
+    Check("knows.config", knows.config, _KNOWN),
+    Check("loads.model", loads.model, _KNOWN),
+    Check("loads.tensors", loads.tensors, _LOADED),
+    Check("loads.parts", loads.parts, _LOADED),
+    Check("loads.reload", loads.reload, _LOADED),
+    Check("generates.forward", generates.forward, _LOADED),
+    Check("generates.greedy", generates.greedy, _FORWARD),
+    Check("generates.cache", generates.cache, _FORWARD),
+    Check("generates.batch", generates.batch, _FORWARD),
+    Check("generates.attention", generates.attention, _FORWARD),
+    Check("generates.stop", generates.stop, _FORWARD),
+    Check("speaks.tokenizer", speaks.tokenizer, _KNOWN),
+    Check("speaks.roundtrip", speaks.roundtrip, _TOKENIZER),
+    Check("speaks.template", speaks.template, _TOKENIZER),
+)

@@ -1,0 +1,145 @@
+"""Rung 3: generation computes the same thing whichever way it is asked, and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probes.checkpoint import optional_json
+from probes.events import Answer, failed, passed, skipped
+from probes.runtimes import Plan, UnavailableError
+
+if TYPE_CHECKING:
+    from probes.runtimes import Trace
+    from probes.subject import Subject
+
+_TOLERANCE = 1e-4  # float32 through a few layers; scaled by the spread of the logits, which scales the rounding
+_FLAT = 1e-3
+_STEPS = 16
+_SHORT = 12
+
+
+def forward(subject: Subject) -> Answer:
+    first = subject.model.forward(subject.row(_SHORT, salt=1))
+    if not first.finite:
+        return failed("not-finite", "the logits hold NaN or infinity")
+    second = subject.model.forward(subject.row(_SHORT, salt=2))
+    heard = first.distance(second)
+    # near-uniform or deaf logits would let every comparison below pass
+    if first.spread < _FLAT or heard < _FLAT:
+        told = f"the logits hardly vary: {first.spread:.3g} over the vocabulary, {heard:.3g} between two prompts"
+        return failed("flat-logits", told, spread=first.spread, between_prompts=heard)
+    subject.facts["logprobs"] = _logprobs(subject)
+    return passed(spread=first.spread, between_prompts=heard)
+
+
+def _logprobs(subject: Subject) -> dict[str, object]:
+    """Record the likeliest tokens after fixed prompts, for the comparison with other runtimes and releases."""
+    prompts = []
+    for salt, length in ((1, _SHORT), (4, subject.seam() + _SHORT)):
+        row = subject.row(length, salt)
+        prompts.append({"ids": row, "from": max(0, length - 16), "top": subject.model.forward(row)[-16:].top(5)})
+    return {"prompts": prompts}
+
+
+def greedy(subject: Subject) -> Answer:
+    row = subject.row(_SHORT, salt=1)
+    first, second = (subject.model.generate([row], _STEPS, Plan())[0] for _ in range(2))
+    if len(first.tokens) != _STEPS:
+        told = f"{len(first.tokens)} tokens came of {_STEPS} that were asked for"
+        return failed("not-deterministic", told, tokens=first.tokens)
+    if not first.trace.finite:
+        return failed("not-finite", "the logits hold NaN or infinity while generating", tokens=first.tokens)
+    if first.tokens != second.tokens:
+        return failed("not-deterministic", "two runs differ", first=first.tokens, second=second.tokens)
+    return passed(f"{_STEPS} tokens, twice the same", tokens=first.tokens)
+
+
+def cache(subject: Subject) -> Answer:
+    """Compare generation with the cache, along given tokens, with passes over the whole text without one."""
+    seam = subject.seam()
+    # from a little before the window's edge to beyond it, and from well beyond it
+    starts = (max(_SHORT, seam - _STEPS // 2), seam + _SHORT) if seam else (_SHORT,)
+    evidence: dict[str, object] = {"seam": seam}
+    for start in starts:
+        row, forced = subject.row(start, salt=5), subject.row(_STEPS, salt=6)
+        cached = subject.model.generate([row], _STEPS, Plan(forced=(tuple(forced),)))[0].trace
+        whole = subject.model.forward(row + forced)[start - 1 : start - 1 + _STEPS]
+        distance, allowed = cached.distance(whole), _allowed(whole)
+        evidence[f"after_{start}"] = distance
+        if not distance <= allowed:
+            # one more way without a cache, so that a fault of the plain pass is not called one of the cache
+            plain = subject.model.generate([row], _STEPS, Plan(cache=False, forced=(tuple(forced),)))[0].trace
+            evidence[f"generated_without_after_{start}"] = cached.distance(plain)
+            told = f"log-probabilities differ by {distance:.3g} with the cache, after {start} tokens (seam {seam})"
+            return failed("cache-differs", told, allowed=allowed, **evidence)
+    return passed("the same with and without the cache", **evidence)
+
+
+def batch(subject: Subject) -> Answer:
+    """Compare a left-padded batch with its rows alone, through generate, which is what users call."""
+    rows = [subject.row(length, salt=10 + length) for length in (5, 9, 14)]
+    steps = _STEPS // 2
+    forced = tuple(tuple(subject.row(steps, salt=20 + place)) for place in range(len(rows)))
+    together = subject.model.generate(rows, steps, Plan(forced=forced))
+    distances = {}
+    for row, tokens, answer in zip(rows, forced, together):
+        alone = subject.model.generate([row], steps, Plan(forced=(tokens,)))[0].trace
+        distances[str(len(row))] = answer.trace.distance(alone)
+        allowed = _allowed(alone)
+        if not distances[str(len(row))] <= allowed:
+            told = f"a row of {len(row)} tokens differs by {distances[str(len(row))]:.3g} in a left-padded batch"
+            return failed("batch-differs", told, distances=distances, allowed=allowed)
+    return passed("rows of 5, 9 and 14 tokens are the same in a batch", distances=distances)
+
+
+def attention(subject: Subject) -> Answer:
+    others = subject.runtime.attentions(subject.model)
+    if not others:
+        return skipped("the model's class has one attention implementation")
+    row = subject.row(subject.seam() + 2 * _SHORT, salt=7)
+    base = subject.model.forward(row)
+    distances = {}
+    for name in others:
+        try:
+            other = subject.runtime.model(subject.folder, subject.config, subject.own, name).forward(row)
+        except UnavailableError as reason:
+            return skipped(str(reason))
+        distances[name] = base.distance(other)
+        allowed = _allowed(base)
+        if not distances[name] <= allowed:
+            told = f"log-probabilities differ by {distances[name]:.3g} between eager and {name}"
+            return failed("attention-differs", told, distances=distances, allowed=allowed)
+    return passed(f"eager equals {', '.join(others)}", distances=distances)
+
+
+def stop(subject: Subject) -> Answer:
+    """Make generation come to each end-of-sequence token of the model's own files, with no word to the runtime."""
+    row = subject.row(_SHORT, salt=1)
+    steps, end = 8, 3
+    ids = _own_eos(subject)
+    for eos in ids:
+        forced = (*subject.row(end, salt=8), eos, *subject.row(steps, salt=9))
+        tokens = subject.model.generate([row], steps, Plan(forced=(forced,), full_length=False))[0].tokens
+        if len(tokens) != end + 1 or tokens[-1] != eos:
+            told = f"{len(tokens)} tokens came though token {eos}, which ends the model's text, was the {end + 1}th"
+            return failed("does-not-stop", told, eos=ids, tokens=tokens)
+    asked = subject.row(1, salt=11)[0]
+    forced = (*subject.row(end, salt=8), asked, *subject.row(steps, salt=9))
+    first = forced.index(asked) + 1
+    tokens = subject.model.generate([row], steps, Plan(forced=(forced,), eos=(asked,), full_length=False))[0].tokens
+    if len(tokens) != first:
+        told = f"{len(tokens)} tokens came though generation was asked to end at token {asked}, the {first}th"
+        return failed("does-not-stop", told, eos=[asked], tokens=tokens)
+    return passed("ends where it should", eos=ids, asked=asked)
+
+
+def _own_eos(subject: Subject) -> list[int]:
+    for source in (optional_json(subject.folder, "generation_config.json"), subject.own, subject.text_config):
+        eos = source.get("eos_token_id")
+        if eos is not None:
+            return [item for item in (eos if isinstance(eos, list) else [eos]) if type(item) is int]
+    return []
+
+
+def _allowed(trace: Trace) -> float:
+    return _TOLERANCE * max(1.0, trace.spread)

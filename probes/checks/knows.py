@@ -1,0 +1,50 @@
+"""Rung 1: the runtime knows the architecture and reads the configuration as the model means it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probes.checkpoint import BadFileError, own_config
+from probes.configuration import difference
+from probes.events import Answer, failed, passed
+from probes.faults import without_paths
+
+if TYPE_CHECKING:
+    from probes.subject import Subject
+
+
+def architecture(subject: Subject) -> Answer:
+    try:
+        subject.own = own_config(subject.folder)
+    except BadFileError as error:
+        return failed("bad-checkpoint", str(error))
+    model_type = subject.own.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        return failed("bad-checkpoint", "config.json names no model_type")
+    registered = subject.runtime.registered()
+    if not subject.runtime.knows(model_type):
+        return _unknown(subject, model_type, registered)
+    subject.config = subject.runtime.config(subject.folder)
+    return passed(f"{model_type} is registered", model_type=model_type, registered=registered)
+
+
+def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
+    if subject.own.get("auto_map"):
+        reason = f"{model_type} is not registered; the model brings its own code, which is not run"
+        return failed("needs-remote-code", reason, model_type=model_type, registered=registered)
+    try:
+        subject.runtime.config(subject.folder)
+    except Exception as error:  # noqa: BLE001 -- what is wanted is what the runtime says about it, in its own words
+        said = without_paths(str(error))
+    else:
+        said = f"{model_type} is not registered, though a configuration was made of it"
+    return failed("unknown-architecture", said, model_type=model_type, registered=registered)
+
+
+def config(subject: Subject) -> Answer:
+    found = difference(subject.own, subject.runtime.effective(subject.config, subject.own))
+    if not found.wrong:
+        return passed(f"{found.compared} values agree", compared=found.compared, unread=found.unread)
+    named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in list(found.wrong.items())[:3])
+    more = f" and {len(found.wrong) - 3} more" if len(found.wrong) > 3 else ""  # noqa: PLR2004 -- as many as are named
+    return failed("wrong-config", named + more, wrong=found.wrong, compared=found.compared, unread=found.unread)

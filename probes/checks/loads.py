@@ -1,0 +1,90 @@
+"""Rung 2: what lies in the checkpoint's files is really in the model, all of it, and survives saving."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.checkpoint import weights_problem
+from probes.events import Answer, failed, passed, skipped
+from probes.runtimes import UnavailableError
+
+if TYPE_CHECKING:
+    from probes.subject import Subject
+
+_SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
+_PART_TOLERANCE = 0.01  # releases move single scalars between parameters and buffers; a lost part is far more
+
+
+def model(subject: Subject) -> Answer:
+    problem = weights_problem(subject.folder)
+    if problem is not None:
+        return problem
+    try:
+        subject.model = subject.runtime.model(subject.folder, subject.config, subject.own, "eager")
+    except UnavailableError as error:
+        return failed("unknown-architecture", str(error))
+    return passed(f"loaded as {_class_name(subject)}")
+
+
+def tensors(subject: Subject) -> Answer:
+    found = subject.model.loading()
+    evidence = {**found.counts, **{key: value for key, value in found._asdict().items() if key != "counts" and value}}
+    if found.missing or found.mismatched:
+        names = found.missing or found.mismatched
+        return failed("missing-tensors", f"{len(names)} not loaded from the files: {_few(names)}", **evidence)
+    if found.unexpected:
+        told = f"{len(found.unexpected)} of the files not used: {_few(found.unexpected)}"
+        return failed("unexpected-tensors", told, **evidence)
+    if found.lost or found.invented:
+        names = found.lost or found.invented
+        told = f"reported as loaded, but other values than in the files: {_few(names)}"
+        return failed("reinitialised-tensors", told, **evidence)
+    return passed(f"{found.counts['in_files']} tensors are the files' own", **evidence)
+
+
+def parts(subject: Subject) -> Answer:
+    counted = subject.model.parts()
+    golden = subject.golden.get("parts")
+    if not golden:
+        return skipped("nothing is known of how many parameters each part has", parts=counted)
+    short = {
+        part: [wanted, counted.get(part, 0)]
+        for part, wanted in golden.items()
+        if abs(counted.get(part, 0) - wanted) > _PART_TOLERANCE * wanted
+    }
+    if short:
+        told = ", ".join(f"{part}: {pair[1]} instead of {pair[0]} parameters" for part, pair in short.items())
+        return failed("missing-part", told, parts=counted, golden=golden)
+    return passed(", ".join(f"{part} {count}" for part, count in sorted(counted.items())), parts=counted)
+
+
+def reload(subject: Subject) -> Answer:
+    row = subject.row(12, salt=3)
+    before = subject.model.forward(row)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        subject.model.save(folder)
+        config = subject.runtime.config(folder)
+        again = subject.runtime.model(folder, config, subject.own, "eager").forward(row)
+    distance = before.distance(again)
+    if distance > _SAME:
+        return failed("reload-differs", f"log-probabilities differ by {distance:.3g} after saving", distance=distance)
+    was, now = (subject.runtime.effective(each, subject.own) for each in (subject.config, config))
+    changed = sorted(key for key in was.values if was.values[key] != now.values.get(key) and key not in _REWRITTEN)
+    if changed:
+        told = {key: [was.values[key], now.values.get(key)] for key in changed}
+        return failed("reload-differs", f"the configuration differs after saving: {_few(changed)}", changed=told)
+    return passed("the same after saving", distance=distance)
+
+
+_REWRITTEN = frozenset({"dtype", "torch_dtype", "transformers_version", "architectures", "_name_or_path", "auto_map"})
+
+
+def _class_name(subject: Subject) -> str:
+    return type(getattr(subject.model, "module", subject.model)).__name__
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")  # noqa: PLR2004 -- as many as are named

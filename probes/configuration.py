@@ -1,0 +1,166 @@
+"""Compares the configuration a runtime works with against the model's own config.json, key by key; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+# says nothing about what the model computes
+NOISE = frozenset(
+    """_attn_implementation _name_or_path add_cross_attention architectures attn_implementation auto_map
+    bad_words_ids begin_suppress_tokens cache_implementation chunk_size_feed_forward cross_attention_hidden_size
+    decoder_start_token_id diversity_penalty do_sample dtype early_stopping encoder_no_repeat_ngram_size
+    exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id id2label is_decoder
+    is_encoder_decoder label2id length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups
+    num_beams num_return_sequences output_attentions output_hidden_states output_scores prefix pretraining_tp
+    problem_type pruned_heads quantization_config remove_invalid_values repetition_penalty return_dict
+    return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature tf_legacy_loss
+    tie_encoder_decoder tokenizer_class top_p torch_dtype torchscript transformers_version typical_p use_bfloat16
+    use_cache""".split()  # noqa: SIM905 -- sixty quoted words are harder to read than sixty words
+)
+ROPE = frozenset({"rope_theta", "rope_scaling", "rope_parameters", "rope_local_base_freq", "partial_rotary_factor"})
+# a runtime that never reads one of these computes something else than the model does
+SEMANTIC = frozenset(
+    """attention_bias attention_chunk_size attention_multiplier attn_logit_softcapping embedding_multiplier
+    final_logit_softcapping first_k_dense_replace global_head_dim head_dim hidden_act hidden_activation index_topk
+    layer_norm_eps layer_norm_epsilon layer_types logits_scaling n_group norm_topk_prob num_experts_per_tok
+    num_global_key_value_heads num_key_value_heads num_kv_shared_layers query_pre_attn_scalar residual_multiplier
+    rms_norm_eps routed_scaling_factor sliding_window sliding_window_pattern top_k_experts topk_group""".split()  # noqa: SIM905 -- as above
+)
+_ROPE_TYPES = {"su": "longrope", "mrope": "default", None: "default"}
+
+
+class Effective(NamedTuple):
+    """What the runtime made of a configuration: values by key, the names its code reads, and nested parts."""
+
+    values: dict[str, Any]
+    read: frozenset[str]
+    parts: dict[str, Effective]
+
+
+class Difference(NamedTuple):
+    """``wrong`` maps a key to [own, effective]; ``unread`` keys are listed for the reader and count for nothing."""
+
+    wrong: dict[str, list[Any]]
+    unread: list[str]
+    compared: int
+
+
+def difference(own: dict[str, Any], effective: Effective, prefix: str = "") -> Difference:
+    wrong, compared = _rope_difference(own, effective, prefix)
+    unread: list[str] = []
+    for key, value in sorted(own.items()):
+        name = prefix + key
+        if key in NOISE or key in ROPE or value is None:
+            continue
+        if isinstance(value, dict) and key in effective.parts:
+            nested = difference(value, effective.parts[key], name + ".")
+            wrong.update(nested.wrong)
+            unread += nested.unread
+            compared += nested.compared
+        elif key not in effective.read:
+            if key in SEMANTIC and not _neutral(value):
+                wrong[name] = [value, "never read by the runtime"]
+            else:
+                unread.append(name)
+        elif key in effective.values:
+            compared += 1
+            if not _agrees(key, value, effective.values[key], own):
+                wrong[name] = [value, effective.values[key]]
+        elif key == "sliding_window_pattern" and not _pattern_kept(value, effective.values.get("layer_types")):
+            wrong[name] = [value, effective.values["layer_types"]]
+    return Difference(wrong, unread, compared)
+
+
+def _neutral(value: Any) -> bool:
+    return value in (None, False, 0, 1, [], {}, "default", "silu")
+
+
+def _agrees(key: str, own: Any, effective: Any, siblings: dict[str, Any]) -> bool:
+    if equal(own, effective):
+        return True
+    if key in {"sliding_window", "max_window_layers"} and siblings.get("use_sliding_window") is False:
+        return True  # the model says itself that the window is off
+    if key.endswith("token_id"):
+        return _ids(own) == _ids(effective)
+    return isinstance(own, list) and ("layer" in key or "block" in key) and renamed(own, effective)
+
+
+def _ids(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def renamed(own: Any, effective: Any) -> bool:
+    """Tell whether two lists of words are equal up to a one-to-one renaming, such as attention for full_attention."""
+    if not isinstance(effective, (list, tuple)) or len(own) != len(effective):
+        return False
+    words = list(zip(map(str, own), map(str, effective)))
+    pairs = set(words)
+    return all(isinstance(item, str) for item in own) and len(pairs) == len(set(own)) == len({new for _, new in pairs})
+
+
+def equal(own: Any, effective: Any) -> bool:
+    """Compare values as configurations mean them: 1 is 1.0, a tuple is a list, None leaves it to the runtime."""
+    if own is None or own is effective:
+        return True
+    if isinstance(own, bool) or isinstance(effective, bool):
+        return bool(own) == effective if isinstance(effective, (bool, int)) else False
+    if isinstance(own, (int, float)) and isinstance(effective, (int, float)):
+        return math.isclose(own, effective, rel_tol=1e-9)
+    if isinstance(own, (list, tuple)):
+        same_kind = isinstance(effective, (list, tuple)) and len(own) == len(effective)
+        return same_kind and all(equal(*pair) for pair in zip(own, effective))
+    if isinstance(own, dict):
+        held = {str(key): value for key, value in effective.items()} if isinstance(effective, dict) else None
+        return held is not None and all(equal(value, held.get(str(key))) for key, value in own.items())
+    return str(own) == str(effective)
+
+
+def _pattern_kept(period: Any, layer_types: Any) -> bool:
+    """Check Gemma's older spelling: every period-th layer attends to everything, the others to a window."""
+    if not isinstance(period, int) or period < 1 or not layer_types:
+        return True
+    wanted = [(position + 1) % period == 0 for position in range(len(layer_types))]
+    return wanted == [kind == "full_attention" for kind in layer_types]
+
+
+def _rope_difference(own: dict[str, Any], effective: Effective, prefix: str) -> tuple[dict[str, list[Any]], int]:
+    held = rope(effective.values, by_parameters="rope_parameters" in effective.read)
+    wrong: dict[str, list[Any]] = {}
+    compared = 0
+    for kind, entry in rope(own).items():
+        counterpart = held.get(kind) or (held.get("full_attention") if not kind else None) or held.get("")
+        if not counterpart:
+            continue  # an architecture without rotary positions may still publish a theta
+        for name, value in entry.items():
+            if name not in counterpart and _neutral(value):
+                continue
+            compared += 1
+            if not equal(value, counterpart.get(name)):
+                wrong[prefix + "rope." + (kind + "." if kind else "") + name] = [value, counterpart.get(name)]
+    return wrong, compared
+
+
+def rope(values: dict[str, Any], *, by_parameters: bool = True) -> dict[str, dict[str, Any]]:
+    """Return rotary parameters by layer kind ("" for all) out of the newer or the older spelling."""
+    parameters = values.get("rope_parameters") if by_parameters else None
+    if isinstance(parameters, dict) and parameters:
+        layered = all(isinstance(entry, dict) or entry is None for entry in parameters.values())
+        entries = {kind: dict(entry or {}) for kind, entry in parameters.items()} if layered else {"": dict(parameters)}
+    else:
+        scaling = values.get("rope_scaling")
+        entries = {"": dict(scaling) if isinstance(scaling, dict) else {}}
+        if values.get("rope_local_base_freq") is not None:
+            entries["sliding_attention"] = {"rope_theta": values["rope_local_base_freq"]}
+    for kind, entry in entries.items():
+        older = entry.pop("type", None)
+        if "rope_type" in entry or older is not None:
+            written = entry.get("rope_type", older)
+            entry["rope_type"] = _ROPE_TYPES.get(written, written)
+        if kind != "sliding_attention":
+            entry.setdefault("rope_theta", values.get("rope_theta"))
+            entry.setdefault("partial_rotary_factor", values.get("partial_rotary_factor"))
+    told = {
+        kind: {name: value for name, value in entry.items() if value is not None} for kind, entry in entries.items()
+    }
+    return {kind: entry for kind, entry in told.items() if entry}

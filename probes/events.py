@@ -1,0 +1,108 @@
+"""Appends events to the events file: one bounded, strict JSON object a line, flushed before anything else happens."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from typing import Any
+
+from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS
+
+_MAX_TEXT_CHARS = 2000
+_MAX_ITEMS = 400
+_MAX_DEPTH = 8
+
+
+class Events:
+    """The events file, shared with forked children: every line is a single write in append mode."""
+
+    def __init__(self, path: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._descriptor = os.open(path, flags, 0o644)
+        self._began = time.monotonic()
+
+    def append(self, event: str, **fields: Any) -> None:
+        line = _line({"event": event, "at": round(time.monotonic() - self._began, 4), **fields})
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+    def started(self, subject: str | None, check: str) -> None:
+        self.append("started", subject=subject, check=check)
+
+    def finished(self, subject: str | None, check: str, answer: Answer, seconds: float) -> None:
+        self.append(
+            "finished",
+            subject=subject,
+            check=check,
+            outcome=answer.outcome,
+            seconds=round(seconds, 4),
+            fault=answer.fault,
+            message=answer.message[:MAX_MESSAGE_CHARS],
+            evidence=answer.evidence,
+        )
+
+    def fact(self, subject: str | None, name: str, value: Any) -> None:
+        self.append("fact", subject=subject, name=name, value=value)
+
+
+class Answer:
+    """What one check found: passed, failed with a fault, or skipped with a reason."""
+
+    __slots__ = ("evidence", "fault", "message", "outcome")
+
+    def __init__(self, outcome: str, fault: str | None, message: str, evidence: dict[str, Any]) -> None:
+        self.outcome = outcome
+        self.fault = fault
+        self.message = message
+        self.evidence = evidence
+
+
+def passed(message: str = "", **evidence: Any) -> Answer:
+    return Answer("passed", None, message, evidence)
+
+
+def failed(fault: str, message: str, **evidence: Any) -> Answer:
+    return Answer("failed", fault, message, evidence)
+
+
+def skipped(reason: str, **evidence: Any) -> Answer:
+    return Answer("skipped", None, reason, evidence)
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    line = _encoded(plain(event))
+    if len(line) <= MAX_LINE_BYTES:
+        return line
+    # a runtime decides how large its evidence is; the line must stay readable whatever it does
+    shortened = {key: value for key, value in event.items() if key not in {"evidence", "value"}}
+    shortened["evidence" if "evidence" in event else "value"] = {"dropped_bytes": len(line)}
+    return _encoded(plain(shortened))
+
+
+def _encoded(event: Any) -> bytes:
+    text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return the value as strict JSON can say it: bounded, and with non-finite numbers spelt out."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, str) or depth >= _MAX_DEPTH:
+        text = str(value)
+        return text if len(text) <= 2 * _MAX_TEXT_CHARS else text[:_MAX_TEXT_CHARS] + "…" + text[-_MAX_TEXT_CHARS:]
+    if isinstance(value, dict):
+        items = list(value.items())
+        kept = {str(key): plain(item, depth + 1) for key, item in items[:_MAX_ITEMS]}
+        if len(items) > _MAX_ITEMS:
+            kept["…"] = len(items) - _MAX_ITEMS
+        return kept
+    if isinstance(value, (list, tuple, set, frozenset)):
+        members = sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)
+        rest = [f"… {len(members) - _MAX_ITEMS} more"] if len(members) > _MAX_ITEMS else []
+        return [plain(item, depth + 1) for item in members[:_MAX_ITEMS]] + rest
+    return plain(str(value))

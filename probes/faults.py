@@ -1,0 +1,144 @@
+"""Says which fault an exception out of a runtime is, with its last frames free of this machine's paths."""
+
+from __future__ import annotations
+
+import errno
+import re
+import traceback
+from pathlib import Path
+from typing import Any
+
+from probes.events import Answer, failed
+
+_PATH = re.compile(r"(?<![\w.])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
+_OWN_MODULE = re.compile(
+    r"No module named '?([\w.]+)|cannot import name '[\w.]+' from (?:partially initialized module )?'([\w.]+)"
+)
+
+# what runtimes say -> fault; the first that occurs wins, so the specific ones stand first
+_SAYINGS = (
+    ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
+    (
+        "unknown-architecture",
+        ("does not recognize this architecture", "unrecognized configuration class", "unrecognized model in"),
+    ),
+    (
+        "pickle-weights",
+        (
+            "no file named model.safetensors",
+            "does not appear to have a file named model.safetensors",
+            "weights_only",
+            "safe_serialization",
+        ),
+    ),
+    (
+        "bad-checkpoint",
+        (
+            "incompletemetadata",
+            "headertoolarge",
+            "invalidheader",
+            "error while deserializing header",
+            "not a valid json file",
+            "metadataincompletebuffer",
+        ),
+    ),
+    (
+        "missing-dependency",
+        (
+            "requires the following packages",
+            "but it was not found in your environment",
+            "you need to install",
+            "requires installing",
+            "please install",
+        ),
+    ),
+    (
+        "unsupported-on-platform",
+        (
+            "not compiled with cuda",
+            "no nvidia driver",
+            "found no nvidia",
+            "requires cuda",
+            "requires a gpu",
+            "no gpu found",
+            "not implemented for 'cpu'",
+            "not supported on cpu",
+            "only supports cuda",
+            "expected a cuda device",
+            "pointer argument (at 0) cannot be accessed from triton",
+        ),
+    ),
+    ("not-finite", ("probability tensor contains either", "input contains nan")),
+)
+_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "std::bad_alloc")
+
+# what an exception means when nothing it says is known: the place it came from
+_BY_CHECK = {
+    "installs.imports": "import-error",
+    "loads.model": "load-error",
+    "loads.tensors": "load-error",
+    "loads.parts": "load-error",
+    "loads.reload": "reload-differs",
+    "speaks.tokenizer": "tokenizer-error",
+    "speaks.roundtrip": "tokenizer-error",
+    "speaks.template": "template-differs",
+}
+
+
+def failure(exception: BaseException, check: str, runtime: str) -> Answer:
+    """Return the failed answer for an exception that a check let through."""
+    return failed(
+        classify(exception, check, runtime),
+        without_paths(f"{type(exception).__name__}: {exception}"),
+        exception=type(exception).__name__,
+        frames=frames(exception),
+    )
+
+
+def classify(exception: BaseException, check: str, runtime: str) -> str:
+    chain = _chain(exception)
+    for link in chain:
+        if isinstance(link, MemoryError) or any(said in str(link).lower() for said in _MEMORY):
+            return "bench-memory"
+        if isinstance(link, OSError) and link.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return "bench-disk"
+    for link in chain:
+        if isinstance(link, ImportError):
+            return _import_fault(link, check, runtime)
+    said = " ".join(f"{type(link).__name__}: {link}" for link in chain).lower()
+    for fault, phrases in _SAYINGS:
+        if any(phrase in said for phrase in phrases):
+            return fault
+    return _BY_CHECK.get(check, "unclassified")
+
+
+def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
+    """Tell a package that is not there from one that is there and broken, and both from the runtime's own import."""
+    named = _OWN_MODULE.search(str(exception))
+    module = (exception.name or (named and (named.group(1) or named.group(2))) or "").split(".")[0]
+    if module and module != runtime:
+        return "missing-dependency" if isinstance(exception, ModuleNotFoundError) else "dependency-import-error"
+    if not module and any(phrase in str(exception).lower() for phrase in dict(_SAYINGS)["missing-dependency"]):
+        return "missing-dependency"
+    if not module and ".so" in str(exception):
+        return "dependency-import-error"
+    return "import-error" if check == "installs.imports" else _BY_CHECK.get(check, "unclassified")
+
+
+def _chain(exception: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    link: BaseException | None = exception
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return links
+
+
+def frames(exception: BaseException, limit: int = 6) -> list[dict[str, Any]]:
+    """Return the innermost frames as file, line and function: places in packages, never places on this host."""
+    extracted = traceback.extract_tb(exception.__traceback__)[-limit:]
+    return [{"file": Path(frame.filename).name, "line": frame.lineno, "function": frame.name} for frame in extracted]
+
+
+def without_paths(text: str) -> str:
+    return _PATH.sub(r"\1", text)

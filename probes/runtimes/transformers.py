@@ -1,0 +1,306 @@
+"""Hugging Face transformers, from 4.49 on: float32, on the CPU, never remote code, never pickle."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.configuration import ROPE, Effective
+from probes.runtimes import Generated, Plan, UnavailableError, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probes.runtimes import Loading, Trace
+
+_QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Transformers:
+    def load(self) -> dict[str, str]:
+        scratch = Path(tempfile.gettempdir(), "probe-home")
+        os.environ.update(_QUIET)
+        for name in ("HF_HOME", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"):
+            os.environ.setdefault(name, str(scratch / name.lower()))
+        import torch
+        import transformers
+
+        torch.set_num_threads(1)  # a thread pool does not survive a fork; children choose their own number
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # as users have it
+        # lazily resolved: a broken dependency shows here, as it does for everybody who uses the runtime
+        for name in ("AutoConfig", "AutoTokenizer", "AutoModelForCausalLM", "AutoModelForImageTextToText"):
+            getattr(transformers, name)
+        names = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "accelerate")
+        found = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+        return {name: str(version) for name, version in found.items() if version}
+
+    def prime(self) -> None:
+        import torch
+        import transformers
+
+        config = transformers.LlamaConfig(
+            vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            transformers.LlamaForCausalLM(config).save_pretrained(folder)
+            own = {"architectures": ["LlamaForCausalLM"]}
+            for attention in ("eager", "sdpa"):
+                model = self.model(Path(folder), self.config(Path(folder)), own, attention)
+            model.generate([[3, 4], [5]], 2, Plan(forced=((6, 7), (6, 7))))
+            torch.isin(torch.arange(4), torch.arange(2)).all()
+            self._prime_tokenizer(Path(folder))
+
+    def _prime_tokenizer(self, folder: Path) -> None:
+        import tokenizers
+
+        words = {"<unk>": 0, "a": 1}
+        tokenizers.Tokenizer(tokenizers.models.WordLevel(words)).save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(
+            '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "chat_template": "{{ messages }}"}'
+        )
+        tokenizer = self.tokenizer(folder)
+        tokenizer.render([{"role": "user", "content": "a"}])
+        tokenizer.decode(tokenizer.encode("a"))
+
+    def after_fork(self) -> None:
+        import torch
+
+        # also what makes torch replace its inherited, dead thread pool before several threads race to do so
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+
+    def seed(self, seed: int) -> None:
+        import torch
+
+        random.seed(seed)
+        torch.manual_seed(seed)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(seed)
+
+    def registered(self) -> int:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        return len(list(CONFIG_MAPPING.keys()))
+
+    def knows(self, model_type: str) -> bool:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        return model_type in CONFIG_MAPPING
+
+    def config(self, folder: Path) -> Any:
+        import transformers
+
+        return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+    def effective(self, config: Any, own: dict[str, Any]) -> Effective:
+        read = _words_of(type(config))
+        values, parts = {}, {}
+        for key in {*own, *ROPE, "layer_types"}:
+            try:
+                value = getattr(config, key)
+            except AttributeError:
+                continue
+            if isinstance(own.get(key), dict) and hasattr(value, "to_dict"):
+                parts[key] = self.effective(value, own[key])
+            else:
+                values[key] = value
+        return Effective(values, read, parts)
+
+    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> TransformersModel:
+        import torch
+        import transformers
+
+        dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
+        try:
+            model, said = _auto_class(config, own).from_pretrained(
+                folder,
+                attn_implementation=attention,
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **{dtype: torch.float32},
+            )
+        except ValueError as error:
+            if "does not support an attention implementation" in str(error):
+                raise UnavailableError(str(error)) from error
+            raise
+        # a tensor that the runtime keeps in another type (a gate in float32, a scale) is brought to the same one
+        return TransformersModel(model.float().eval(), said, folder)
+
+    def attentions(self, model: TransformersModel) -> tuple[str, ...]:
+        return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()
+
+    def tokenizer(self, folder: Path) -> TransformersTokenizer:
+        import transformers
+
+        return TransformersTokenizer(
+            transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        )
+
+
+class TransformersModel:
+    def __init__(self, module: Any, said: dict[str, Any], folder: Path) -> None:
+        self.module = module
+        self._said = said
+        self._folder = folder
+        eos = getattr(module.generation_config, "eos_token_id", None)
+        pad = getattr(module.generation_config, "pad_token_id", None)
+        self.eos = [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [int(eos)]
+        self._pad = next((item for item in (pad, *self.eos) if isinstance(item, int) and item >= 0), 0)
+
+    def forward(self, row: Sequence[int]) -> Trace:
+        import torch
+
+        ids = torch.tensor([list(row)])
+        with torch.inference_mode():
+            logits = self.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        return TorchTrace(logits[0])
+
+    def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+        import torch
+
+        width = max(map(len, rows))
+        ids = torch.tensor([[self._pad] * (width - len(row)) + list(row) for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        options: dict[str, Any] = {"pad_token_id": self._pad, "use_cache": plan.cache}
+        if plan.eos is not None:
+            options["eos_token_id"] = list(plan.eos)
+        if plan.full_length:
+            options["min_new_tokens"] = steps
+        if plan.forced:
+            options["logits_processor"] = [_Forced(plan.forced, width)]
+        with torch.inference_mode():
+            answer = self.module.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, num_beams=1,
+                return_dict_in_generate=True, output_logits=True, **options,
+            )  # fmt: skip
+        logits = torch.stack(list(answer.logits), dim=1)
+        tokens = answer.sequences[:, width:].tolist()
+        return [Generated(row, TorchTrace(logits[place])) for place, row in enumerate(tokens)]
+
+    def loading(self) -> Loading:
+        return tensors.loading(self.module, self._said, self._folder)
+
+    def parts(self) -> dict[str, int]:
+        return tensors.parts(self.module)
+
+    def save(self, folder: Path) -> None:
+        self.module.save_pretrained(folder)
+
+
+class TransformersTokenizer:
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def specials(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"class": type(self._tokenizer).__name__}
+        for name in ("bos", "eos", "pad"):
+            token = getattr(self._tokenizer, name + "_token")
+            found[name] = getattr(self._tokenizer, name + "_token_id")
+            found[name + "_token"] = None if token is None else str(token)
+        return found
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return str(text)
+
+
+class TorchTrace:
+    def __init__(self, logits: Any) -> None:
+        import torch
+
+        self._logits = logits.float()
+        self.finite = bool(torch.isfinite(self._logits).all())
+        self.spread = float(self._logits.std(-1).mean()) if self.finite else float("nan")
+
+    def __len__(self) -> int:
+        return int(self._logits.shape[0])
+
+    def __getitem__(self, positions: slice) -> Trace:
+        return TorchTrace(self._logits[positions])
+
+    def distance(self, other: Any) -> float:
+        if self._logits.shape != other._logits.shape:
+            return float("inf")
+        return float((self._logits.log_softmax(-1) - other._logits.log_softmax(-1)).abs().max())
+
+    def top(self, count: int) -> list[list[list[Any]]]:
+        values, ids = self._logits.log_softmax(-1).topk(min(count, self._logits.shape[-1]))
+        rounded = [[round(value, 6) for value in row] for row in values.tolist()]
+        return [list(pair) for pair in zip(ids.tolist(), rounded)]
+
+
+class _Forced:
+    """A logits processor that makes each row continue as written down."""
+
+    def __init__(self, rows: tuple[tuple[int, ...], ...], width: int) -> None:
+        self._rows = rows
+        self._width = width
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        step = input_ids.shape[1] - self._width
+        forced = torch.full_like(scores, float("-inf"))
+        for place, row in enumerate(self._rows):
+            forced[place, row[step]] = 0.0
+        return forced
+
+
+def _auto_class(config: Any, own: dict[str, Any]) -> Any:
+    """Return the auto class that users call for this model: with its other parts when its files have them."""
+    import transformers
+
+    names = [
+        "AutoModelForCausalLM",
+        "AutoModelForImageTextToText",
+        "AutoModelForVision2Seq",
+        "AutoModelForMultimodalLM",
+    ]
+    architectures = own.get("architectures") or [""]
+    if "ForConditionalGeneration" in architectures[0]:
+        names = [*names[1:], names[0]]
+    for name in names:
+        auto = getattr(transformers, name, None)
+        if auto is not None and type(config) in auto._model_mapping:  # noqa: SLF001 -- what the class itself looks up, in every release
+            return auto
+    raise UnavailableError(f"{type(config).__name__} is registered, but no class for generating text is")
+
+
+def _words_of(config_class: type) -> frozenset[str]:
+    """Return every word in the code of the architecture, which tells whether it can read a key at all."""
+    module = sys.modules[config_class.__module__]
+    own_code = Path(str(module.__file__)).parent
+    words: set[str] = set()
+    for path in [*own_code.glob("configuration_*.py"), *own_code.glob("modeling_*.py")]:
+        words.update(re.findall(r"[A-Za-z_]\w*", path.read_text(encoding="utf-8")))
+    takes_parameters = "rope_parameters" in words
+    for name in ("modeling_rope_utils.py", "configuration_utils.py"):
+        shared = own_code.parent.parent / name
+        if shared.is_file():
+            words.update(re.findall(r"[A-Za-z_]\w*", shared.read_text(encoding="utf-8")))
+    for attribute in config_class.attribute_map if hasattr(config_class, "attribute_map") else {}:
+        words.add(attribute)
+    return frozenset(words if takes_parameters else words - {"rope_parameters"})

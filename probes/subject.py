@@ -1,0 +1,86 @@
+"""One subject in its own process: what is known of it so far, and the run through all checks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.checkpoint import token_ids
+from probes.faults import failure
+
+if TYPE_CHECKING:
+    from probes.events import Answer, Events
+    from probes.runtimes import Model, Runtime, Tokenizer, Trace
+
+_SEAMS = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
+          "attention_window_size")  # fmt: skip
+_LONGEST_SEAM = 300  # a longer window is not crossed: on full weights that is a matter of minutes
+_PRIME = 2147483647
+
+
+class Subject:
+    """What the checks of one subject share; the parts filled in by one check are there for those after it."""
+
+    config: Any
+    model: Model
+    tokenizer: Tokenizer
+
+    def __init__(self, runtime: Runtime, runtime_name: str, given: dict[str, Any], seed: int) -> None:
+        self.runtime = runtime
+        self.runtime_name = runtime_name
+        self.folder = Path(given["path"])
+        self.golden: dict[str, Any] = given.get("golden") or {}
+        self.seed = seed
+        self.own: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        self.forward_trace: Trace | None = None
+
+    @property
+    def text_config(self) -> dict[str, Any]:
+        nested = self.own.get("text_config")
+        return nested if isinstance(nested, dict) else self.own
+
+    def seam(self) -> int:
+        """Return the longest window or chunk short enough to be crossed, 0 without one."""
+        values = [self.text_config.get(key) for key in _SEAMS]
+        return max((value for value in values if type(value) is int and 0 < value <= _LONGEST_SEAM), default=0)
+
+    def row(self, length: int, salt: int) -> list[int]:
+        """Return ids without a meaning of their own; independent of any tokenizer, the same in every release."""
+        vocabulary = self.text_config.get("vocab_size") or self.own.get("vocab_size") or 256
+        special = token_ids(self.own) | set(range(8))
+        state = self.seed * 7919 + salt * 104729 + 1
+        ids: list[int] = []
+        while len(ids) < length:
+            state = state * 48271 % _PRIME
+            candidate = state % vocabulary
+            if candidate not in special or vocabulary <= len(special):
+                ids.append(candidate)
+        return ids
+
+
+def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
+    from probes.checks import SEQUENCE
+
+    subject.runtime.after_fork()
+    done: set[str] = set()
+    for check in SEQUENCE:
+        if not done.issuperset(check.after):
+            continue
+        events.started(subject_id, check.name)
+        began = time.monotonic()
+        answer = _answer(check.name, check.ask, subject)
+        events.finished(subject_id, check.name, answer, time.monotonic() - began)
+        if answer.outcome == "passed":
+            done.add(check.name)
+        for name in list(subject.facts):
+            events.fact(subject_id, name, subject.facts.pop(name))
+
+
+def _answer(name: str, ask: Any, subject: Subject) -> Answer:
+    subject.runtime.seed(subject.seed)
+    try:
+        return ask(subject)  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer, not the session's end
+        return failure(error, name, subject.runtime_name)
