@@ -153,6 +153,14 @@ def _origin(facts: DayFacts) -> Origin:
     return Origin.LIVE if live else Origin.REPLAY
 
 
+def decide_day(
+    facts: DayFacts, runs: Sequence[DayRun], fingerprint: Fingerprint, circumstances: Circumstances, memory: Memory
+) -> tuple[Settled | Again, Standing | None, str]:
+    """Return whether ``runs`` settle the day, the verdict they were compared with, and a note where suites differ."""
+    last, note = _standing(memory, facts, fingerprint.suite, circumstances.subject)
+    return decide(last, [run.attempt for run in runs], circumstances), last, note
+
+
 def _judge_day(
     facts: DayFacts,
     subject: Subject,
@@ -165,12 +173,10 @@ def _judge_day(
         day = _carried_day(facts, known)
         return (day, None) if day else None
     first = runs[0]
-    fingerprint = first.fingerprint
-    control = controls.get((facts.day, first.origin, fingerprint.environment), Control.ABSENT)
+    control = controls.get((facts.day, first.origin, first.fingerprint.environment), Control.ABSENT)
     circumstances = Circumstances(subject, first.version, control)
-    last, suite_note = _standing(memory, facts, fingerprint.suite, subject)
-    decision = decide(last, [run.attempt for run in runs], circumstances)
-    day = _day(facts.day, runs, decision, suite_note)
+    decision, last, note = decide_day(facts, runs, first.fingerprint, circumstances, memory)
+    day = _day(facts.day, runs, decision, note)
     return day, _flip(day, decision, last, memory)
 
 

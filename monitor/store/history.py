@@ -1,0 +1,214 @@
+"""Asks the facts of one cell's days and of the control, and writes what the judge makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import date
+from typing import TYPE_CHECKING, TypeAlias
+
+from monitor.judge.control import Control
+from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_of, judge_days, remember
+from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
+from monitor.words import CheckResult, Origin, Purpose, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlite_utils import Database
+
+    from monitor.judge.days import Fingerprint, Flip
+    from monitor.store.rows import Row
+
+    ControlKey: TypeAlias = tuple[date, Origin, str]
+
+_EVER = date.min
+
+
+def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
+    """Judge the cell's days from ``since`` on again, from its facts; the caller holds the transaction."""
+    facts = day_facts(db, cell_id, since=since)
+    subject = subject_of_cell(db, cell_id)
+    keys = {(one.day, run.origin, run.fingerprint.environment) for one in facts for run in one.runs}
+    sources = {carry.source for one in facts for carry in one.carries if carry.source < since}
+    days, flips = judge_days(
+        facts,
+        subject,
+        {key: control_on(db, cell_id, key) for key in keys},
+        memory=memory_before(db, cell_id, since),
+        earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
+    )
+    db.execute("DELETE FROM days WHERE cell_id = ? AND day >= ?", (cell_id, since.isoformat()))
+    for day in days:
+        _write_day(db, cell_id, day)
+    _replace_flips(db, cell_id, flips, since)
+
+
+def day_facts(db: Database, cell_id: str, *, since: date = _EVER, until: date = date.max) -> list[DayFacts]:
+    """Return what happened to the cell, a value a day; adhoc runs are no part of its history."""
+    within = (cell_id, since.isoformat(), until.isoformat())
+    runs: dict[date, list[DayRun]] = defaultdict(list)
+    for row, run in _runs(db, "cell_id = ? AND day BETWEEN ? AND ? AND origin != 'adhoc'", within):
+        runs[date.fromisoformat(row["day"])].append(run)
+    carries: dict[date, list[Carry]] = defaultdict(list)
+    for row in rows(db, "SELECT * FROM carries WHERE cell_id = ? AND day BETWEEN ? AND ?", within):
+        source = date.fromisoformat(row["source_day"])
+        carries[date.fromisoformat(row["day"])].append(Carry(Origin(row["origin"]), source))
+    return [DayFacts(day, tuple(runs[day]), tuple(carries[day])) for day in sorted({*runs, *carries})]
+
+
+def adhoc_runs(db: Database, cell_id: str, day: date) -> list[DayRun]:
+    return [run for _, run in _runs(db, "cell_id = ? AND day = ? AND origin = 'adhoc'", (cell_id, day.isoformat()))]
+
+
+def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
+    """Return how the control of the cell's runtime, channel and platform stood on a day in an environment."""
+    day, origin, environment = key
+    found = [Control.ABSENT]
+    for row in rows(
+        db,
+        "SELECT control.id AS cell_id, subjects.* FROM cells"
+        " JOIN cells AS control USING (runtime, channel, platform)"
+        " JOIN subjects ON subjects.id = control.subject_id WHERE cells.id = ? AND subjects.control",
+        (cell_id,),
+    ):
+        runs = [
+            run
+            for _, run in _runs(
+                db, "cell_id = ? AND day = ? AND origin = ?", (row["cell_id"], day.isoformat(), str(origin))
+            )
+        ]
+        here = [
+            run for run in runs if run.fingerprint.environment == environment and run.purpose is not Purpose.CONTROL
+        ]
+        elsewhere = [
+            run for run in runs if run.fingerprint.environment != environment and run.purpose is Purpose.CONTROL
+        ]
+        found.append(control_of(here, elsewhere, subject_of(row)))
+    return min(found, key=list(Control).index)
+
+
+def memory_before(db: Database, cell_id: str, day: date) -> Memory:
+    """Return what the stored days before ``day`` leave for it."""
+    confirmed = rows(
+        db,
+        "SELECT max(day) AS day FROM days WHERE cell_id = ? AND day < ? AND verdict != 'unknown'",
+        (cell_id, day.isoformat()),
+    )[0]["day"]
+    memory = Memory()
+    for row in rows(
+        db,
+        "SELECT day FROM days WHERE cell_id = ? AND day >= ? AND day < ? ORDER BY day",
+        (cell_id, confirmed or "", day.isoformat()),
+    ):
+        stored = stored_day(db, cell_id, date.fromisoformat(row["day"]))
+        memory = remember(memory, stored) if stored else memory
+    return memory
+
+
+def stored_day(db: Database, cell_id: str, day: date) -> Day | None:
+    key = (cell_id, day.isoformat())
+    found = rows(db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", key)
+    if not found:
+        return None
+    return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key))
+
+
+def carriable_from(db: Database, cell_id: str, day: date, origin: Origin, fingerprint: Fingerprint) -> date | None:
+    """Return the day whose verdict still stands by this fingerprint, unless something was run on ``day`` already.
+
+    An older day with an equal fingerprint will not do: going back to it is a change, and changes are measured.
+    """
+    confirmed = memory_before(db, cell_id, day).confirmed
+    if confirmed is None or confirmed.fingerprint != fingerprint:
+        return None
+    run_already = rows(
+        db,
+        "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND origin = ? AND purpose IN ('probe', 'confirm') LIMIT 1",
+        (cell_id, day.isoformat(), str(origin)),
+    )
+    return None if run_already else confirmed.day
+
+
+def subject_of_cell(db: Database, cell_id: str) -> Subject:
+    found = rows(
+        db,
+        "SELECT subjects.* FROM subjects JOIN cells ON cells.subject_id = subjects.id WHERE cells.id = ?",
+        (cell_id,),
+    )
+    return subject_of(found[0])
+
+
+def checks_of(db: Database, run_ids: Sequence[str]) -> Mapping[str, list[CheckResult]]:
+    checks: dict[str, list[CheckResult]] = defaultdict(list)
+    wanted = "SELECT * FROM checks WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, position"
+    for row in rows(db, wanted, [json.dumps(run_ids)]):
+        checks[row["run_id"]].append(check_of(row))
+    return checks
+
+
+def _runs(db: Database, where: str, parameters: Iterable[str]) -> list[tuple[Row, DayRun]]:
+    """Return runs, oldest first; rowid tells which of two with one time stamp was recorded first."""
+    sql = f"SELECT * FROM runs WHERE {where} ORDER BY started_at, rowid"  # noqa: S608 - `where` is this module's own
+    found = rows(db, sql, parameters)
+    checks = checks_of(db, [row["id"] for row in found])
+    return [(row, day_run_of(row, checks.get(row["id"], []))) for row in found]
+
+
+def _write_day(db: Database, cell_id: str, day: Day) -> None:
+    own = day.verdict
+    db.execute(
+        "INSERT INTO days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            cell_id,
+            day.day.isoformat(),
+            str(day.origin),
+            str(own.verdict),
+            str(own.rung) if own.rung is not None else None,
+            own.reason,
+            str(own.blame) if own.blame else None,
+            own.fault,
+            own.signature,
+            day.run_id,
+            day.version,
+            day.fingerprint.environment,
+            day.fingerprint.suite,
+            day.fingerprint.subject,
+            day.carried_from.isoformat() if day.carried_from else None,
+            str(day.leaning) if day.leaning else None,
+            day.note,
+        ),
+    )
+    db.conn.executemany(
+        "INSERT INTO day_rungs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                cell_id,
+                day.day.isoformat(),
+                int(one.rung),
+                str(one.rung),
+                str(one.verdict),
+                one.reason,
+                str(one.blame) if one.blame else None,
+                one.fault,
+                one.signature,
+            )
+            for one in own.rungs
+        ],
+    )
+
+
+def _replace_flips(db: Database, cell_id: str, flips: Iterable[Flip], since: date) -> None:
+    """Write the flips confirmed from ``since`` on. An announced one is kept, and marked when it is no more."""
+    within = (cell_id, since.isoformat())
+    db.execute("DELETE FROM flips WHERE cell_id = ? AND confirmed >= ? AND announced_at IS NULL", within)
+    db.execute("UPDATE flips SET withdrawn = 1 WHERE cell_id = ? AND confirmed >= ?", within)
+    db.conn.executemany(
+        "INSERT INTO flips (cell_id, day, before, after, confirmed) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (cell_id, day, after) DO UPDATE SET withdrawn = 0, before = excluded.before,"
+        " confirmed = excluded.confirmed",
+        [
+            (cell_id, flip.day.isoformat(), str(flip.before), str(flip.after), flip.confirmed.isoformat())
+            for flip in flips
+        ],
+    )

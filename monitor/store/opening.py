@@ -1,0 +1,105 @@
+"""Opens the one database file, and says in a sentence why a file will not do."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database
+
+from monitor.errors import DatabaseError
+from monitor.store.schema import APPLICATION_ID, MIGRATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUSY_S = 30.0
+_ASIDE = "move it away, or name another home with SETTLE_HOME"
+
+
+def open_writing(path: Path) -> Database:
+    """Return the database, created or brought up to date. The caller holds the writer's lock."""
+    with spoken(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=BUSY_S)
+        try:
+            db = Database(connection)
+            _recognise(db, path, may_be_empty=True)
+            db.execute("PRAGMA foreign_keys = ON")
+            db.enable_wal()
+            # WAL with NORMAL survives a killed process; FULL survives a lost power supply too, at one fsync a run
+            db.execute("PRAGMA synchronous = FULL")
+            _check_whole(db, path)
+            if not _application_id(db):
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            MIGRATIONS.apply(db)
+        except BaseException:
+            connection.close()
+            raise
+    return db
+
+
+def open_reading(path: Path) -> Database:
+    """Return the database on a connection that cannot write. It must exist and be up to date."""
+    if not path.exists():
+        raise DatabaseError(f"there is no database at {path}", hint="`settle run --once` makes one")
+    with spoken(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+        try:
+            db = Database(connection)
+            _recognise(db, path, may_be_empty=False)
+            db.execute("PRAGMA query_only = ON")
+            _check_up_to_date(db, path)
+        except BaseException:
+            connection.close()
+            raise
+    return db
+
+
+@contextmanager
+def spoken(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a DatabaseError that names the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DatabaseError(f"{path} cannot be opened: {error}", hint=f"check the permissions, or {_ASIDE}") from None
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(f"{path} is not a database that can be read: {error}", hint=_ASIDE) from None
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be opened: {error.strerror}", hint=_ASIDE) from None
+
+
+def _recognise(db: Database, path: Path, *, may_be_empty: bool) -> None:
+    """Refuse a database that is another program's, or that a newer settle has written."""
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    application = _application_id(db)
+    if application != APPLICATION_ID and (tables or application or not may_be_empty):
+        raise DatabaseError(f"{path} is a database, but not one of settle's", hint=_ASIDE)
+    known = {migration.name for migration in MIGRATIONS.pending(db)} | _applied_and_known(db)
+    newer = [applied.name for applied in MIGRATIONS.applied(db) if applied.name not in known]
+    if newer:
+        raise DatabaseError(
+            f"{path} was written by a newer settle ({newer[-1]} is not known here)", hint="upgrade settle"
+        )
+
+
+def _check_whole(db: Database, path: Path) -> None:
+    damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise DatabaseError(f"{path} is damaged: {damage}", hint=f"restore a copy, or {_ASIDE}")
+
+
+def _check_up_to_date(db: Database, path: Path) -> None:
+    if MIGRATIONS.pending(db):
+        raise DatabaseError(f"{path} is older than this settle", hint="any `settle run` brings it up to date")
+
+
+def _applied_and_known(db: Database) -> set[str]:
+    every = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
+    return every & {applied.name for applied in MIGRATIONS.applied(db)}
+
+
+def _application_id(db: Database) -> int:
+    return int(db.execute("PRAGMA application_id").fetchone()[0])

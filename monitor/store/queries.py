@@ -1,0 +1,66 @@
+"""Answers a user's own SQL on a connection that can only read, within a time limit."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from monitor.errors import UsageError
+from monitor.store.opening import open_reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE_S = 30.0
+_LOOK_EVERY_STEPS = 100_000
+
+_ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+_PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
+_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "writefile", "readfile", "edit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
+    """Return what one SELECT answers. Raises UsageError for SQL that writes, is invalid, or takes too long."""
+    db = open_reading(path)
+    deadline = time.monotonic() + patience_s
+    db.conn.set_authorizer(_authorize)
+    db.conn.set_progress_handler(lambda: int(time.monotonic() > deadline), _LOOK_EVERY_STEPS)
+    try:
+        cursor = db.conn.execute(sql)
+        found = tuple(cursor.fetchall())
+        columns = tuple(column[0] for column in cursor.description or ())
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise _spoken(error, patience_s) from None
+    finally:
+        db.close()
+    if not columns:
+        raise UsageError("that statement asks nothing", hint="try: SELECT * FROM current")
+    return Answer(columns, found)
+
+
+def _authorize(action: int, name: str | None, argument: str | None, *_: object) -> int:
+    if action == sqlite3.SQLITE_FUNCTION:
+        return sqlite3.SQLITE_DENY if argument in _FORBIDDEN_FUNCTIONS else sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA:
+        return sqlite3.SQLITE_OK if name in _PRAGMAS else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+
+
+def _spoken(error: Exception, patience_s: float) -> UsageError:
+    text = str(error)
+    if "not authorized" in text or "prohibited" in text or "readonly" in text or "query_only" in text:
+        return UsageError(
+            "only reading is allowed here, and this SQL does something else",
+            hint="one SELECT; try: SELECT * FROM current",
+        )
+    if "interrupted" in text:
+        return UsageError(f"the query took longer than {patience_s:g} s", hint="narrow it with WHERE or LIMIT")
+    return UsageError(f"that is not SQL that can be answered: {text}", hint="the views are current, history and matrix")

@@ -1,0 +1,232 @@
+"""The named questions that any number of readers may ask while the one writer works."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Self
+
+from monitor.errors import UnknownName
+from monitor.judge.days import DayFacts, Memory, decide_day
+from monitor.judge.verdict import Circumstances, judge_run
+from monitor.store import history
+from monitor.store.archive import Archive
+from monitor.store.opening import open_reading
+from monitor.store.queries import Answer, query
+from monitor.store.rows import environment_of, rows, subject_of
+from monitor.words import Origin, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from sqlite_utils import Database
+
+    from monitor.judge.confirm import Again, Settled
+    from monitor.judge.days import Day, Fingerprint
+    from monitor.store.records import EnvironmentRecord
+    from monitor.words import Cell, CheckResult, Platform, Runtime, RunVerdict, Subject
+
+DATABASE = "settle.db"
+_FILTERS = frozenset(
+    {"model", "family", "architecture", "runtime", "version", "channel", "platform", "day", "verdict", "cell"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """A run with everything that belongs to it; ``verdict`` is that of this run alone."""
+
+    id: str
+    row: Mapping[str, Any]
+    checks: tuple[CheckResult, ...]
+    verdict: RunVerdict
+    facts: Mapping[str, Any]
+    resolution: Mapping[str, Any]
+    session: Mapping[str, Any] | None
+    ending: Mapping[str, Any] | None  # of the session; None while it goes on, and when it was interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class CellDetail:
+    id: str
+    subject: Subject
+    row: Mapping[str, Any]
+    days: tuple[Day, ...]  # oldest first
+    runs: tuple[Mapping[str, Any], ...]  # oldest first, of every origin
+    flips: tuple[Mapping[str, Any], ...]
+
+
+def open_reader(home: Path) -> Reader:
+    """Open the home's database for reading. Raises DatabaseError when there is none that can be read."""
+    return Reader(home, open_reading(home / DATABASE))
+
+
+class Reader:
+    def __init__(self, home: Path, db: Database) -> None:
+        self.path = home / DATABASE
+        self._db = db
+        self._events = Archive(home / "events")  # facts: kept for ever
+        self._logs = Archive(home / "logs")  # may be collected when the disk is full
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    # what to do next
+
+    def decision(
+        self, cell: Cell, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
+    ) -> Settled | Again:
+        """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
+        if origin is Origin.ADHOC:
+            facts, memory = DayFacts(day, tuple(history.adhoc_runs(self._db, cell.id, day))), Memory()
+        else:
+            found = history.day_facts(self._db, cell.id, since=day, until=day)
+            facts = found[0] if found else DayFacts(day)
+            memory = history.memory_before(self._db, cell.id, day)
+        runs = [
+            run
+            for run in facts.runs
+            if run.origin is origin
+            and run.fingerprint == fingerprint
+            and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
+        ]
+        control = history.control_on(self._db, cell.id, (day, origin, fingerprint.environment))
+        circumstances = Circumstances(self.subject(cell.subject_id), version, control)
+        return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
+
+    def cells_to_reprobe(self, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
+        """Return, by cell id, the environment in which a new suite must first repeat the verdict that stands."""
+        wanted = {}
+        for cell in cells:
+            confirmed = history.memory_before(self._db, cell.id, day).confirmed
+            if confirmed is None or confirmed.fingerprint.suite == suite:
+                continue
+            done = rows(
+                self._db,
+                "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND purpose = 'suite' AND suite = ?",
+                (cell.id, day.isoformat(), suite),
+            )
+            environment = self.environment(confirmed.fingerprint.environment)
+            if not done and environment is not None:
+                wanted[cell.id] = environment
+        return wanted
+
+    def last_good_environment(
+        self, runtime: Runtime, platform: Platform, *, until: date, other_than: str = ""
+    ) -> EnvironmentRecord | None:
+        """Return the environment in which a control of this runtime worked last, if there is one."""
+        found = rows(
+            self._db,
+            "SELECT environments.* FROM days JOIN cells ON cells.id = days.cell_id"
+            " JOIN subjects ON subjects.id = cells.subject_id"
+            " JOIN environments ON environments.digest = days.environment"
+            " WHERE subjects.control AND days.verdict = 'works' AND cells.runtime = ? AND cells.platform = ?"
+            " AND days.day <= ? AND days.environment != ? ORDER BY days.day DESC LIMIT 1",
+            (str(runtime), str(platform), until.isoformat(), other_than),
+        )
+        return environment_of(found[0]) if found else None
+
+    # what is known
+
+    def environment(self, digest: str) -> EnvironmentRecord | None:
+        found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
+        return environment_of(found[0]) if found else None
+
+    def subject(self, subject_id: str) -> Subject:
+        found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
+        if not found:
+            raise UnknownName("subject", subject_id, self._names("SELECT id FROM subjects"))
+        return subject_of(found[0])
+
+    def current(self, **wanted: str) -> list[dict[str, Any]]:
+        """Return the rows of the view ``current`` whose columns equal what is wanted."""
+        return self._view("current", wanted, "family, model, runtime, channel, platform")
+
+    def history(self, **wanted: str) -> list[dict[str, Any]]:
+        """Return the rows of the view ``history`` whose columns equal what is wanted."""
+        return self._view("history", wanted, "family, model, runtime, channel, platform, day")
+
+    def matrix(self, **wanted: str) -> list[dict[str, Any]]:
+        """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
+        return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
+
+    def run_detail(self, name: str) -> RunDetail:
+        """Return the run whose id begins with ``name``, if just one does."""
+        found = rows(self._db, "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", (len(name), name)) if name else []
+        if len(found) != 1:
+            hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
+            raise UnknownName("run", name, self._names("SELECT id FROM runs"), hint=hint)
+        row = found[0]
+        cell_id, session_id = row["cell_id"], row["session_id"]
+        subject = history.subject_of_cell(self._db, cell_id)
+        checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
+        key = (date.fromisoformat(row["day"]), Origin(row["origin"]), row["environment"])
+        control = history.control_on(self._db, cell_id, key)
+        facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
+        return RunDetail(
+            id=row["id"],
+            row=row,
+            checks=checks,
+            verdict=judge_run(checks, Circumstances(subject, row["version"], control)),
+            facts={fact["name"]: json.loads(fact["value"]) for fact in facts},
+            resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
+            session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),
+            ending=self._one("SELECT * FROM endings WHERE session_id = ?", session_id),
+        )
+
+    def cell_detail(self, cell_id: str) -> CellDetail:
+        row = self._one("SELECT * FROM cells WHERE id = ?", cell_id)
+        if row is None:
+            raise UnknownName(
+                "cell", cell_id, self._names("SELECT id FROM cells"), hint="`settle status` lists the cells"
+            )
+        days = rows(self._db, "SELECT day FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
+        stored = (history.stored_day(self._db, cell_id, date.fromisoformat(one["day"])) for one in days)
+        return CellDetail(
+            id=cell_id,
+            subject=history.subject_of_cell(self._db, cell_id),
+            row=row,
+            days=tuple(day for day in stored if day is not None),
+            runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
+            flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
+        )
+
+    def settled_cells(self, day: date) -> frozenset[str]:
+        """Return the ids of the cells whose verdict of that day is known."""
+        found = rows(self._db, "SELECT cell_id FROM days WHERE day = ? AND verdict != 'unknown'", [day.isoformat()])
+        return frozenset(row["cell_id"] for row in found)
+
+    def log(self, digest: str) -> bytes | None:
+        """Return a container's log, or None when it has been collected."""
+        return self._logs.read(digest)
+
+    def request(self, digest: str) -> dict[str, Any] | None:
+        """Return what a session's probe was asked."""
+        data = self._events.read(digest)
+        return dict(json.loads(data)) if data is not None else None
+
+    def query(self, sql: str) -> Answer:
+        return query(self.path, sql)
+
+    def _view(self, view: str, wanted: Mapping[str, str], order: str) -> list[dict[str, Any]]:
+        unknown = set(wanted) - _FILTERS
+        if unknown:
+            raise UnknownName("column", unknown.pop(), _FILTERS)
+        conditions = " AND ".join(["1", *(f"{column} = ?" for column in wanted)])
+        sql = f"SELECT * FROM {view} WHERE {conditions} ORDER BY {order}"  # noqa: S608 - names checked above
+        return rows(self._db, sql, wanted.values())
+
+    def _one(self, sql: str, key: str | None) -> dict[str, Any] | None:
+        found = rows(self._db, sql, (key,)) if key else []
+        return found[0] if found else None
+
+    def _names(self, sql: str) -> list[str]:
+        return [row["id"] for row in rows(self._db, sql)]

@@ -1,0 +1,226 @@
+"""Writes facts, one function a kind; the caller holds the transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date, datetime
+
+    from sqlite_utils import Database
+
+    from monitor.judge.seen import Fact
+    from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+    from monitor.words import Cell, CheckResult, Ending, Model, Origin, Release, Subject
+
+
+def write_models(db: Database, models: Iterable[Model]) -> None:
+    db.conn.executemany(
+        "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " family = excluded.family, architecture = excluded.architecture, kind = excluded.kind,"
+        " organisation = excluded.organisation, released = excluded.released,"
+        " released_source = excluded.released_source, license = excluded.license, note = excluded.note,"
+        " control = excluded.control",
+        [
+            (
+                model.id,
+                model.family,
+                model.architecture,
+                str(model.kind),
+                model.organisation,
+                model.released.isoformat() if model.released else None,
+                model.released_source,
+                model.license,
+                model.note,
+                int(model.control),
+            )
+            for model in models
+        ],
+    )
+
+
+def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
+    db.conn.executemany(
+        "INSERT INTO subjects VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " model_id = excluded.model_id, form = excluded.form, architecture = excluded.architecture,"
+        " digest = excluded.digest, qualified = excluded.qualified, first_known = excluded.first_known,"
+        " control = excluded.control",
+        [
+            (
+                subject.id,
+                subject.model_id,
+                str(subject.form),
+                subject.architecture,
+                subject.digest,
+                int(subject.qualified),
+                subject.first_known,
+                int(subject.control),
+            )
+            for subject in subjects
+        ],
+    )
+
+
+def write_releases(db: Database, releases: Iterable[Release]) -> None:
+    db.conn.executemany(
+        "INSERT INTO releases VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (runtime, version) DO UPDATE SET channel = excluded.channel, yanked = excluded.yanked",
+        [(str(one.runtime), one.version, str(one.channel), stamp(one.published_at), one.yanked) for one in releases],
+    )
+
+
+def write_cells(db: Database, cells: Iterable[Cell]) -> None:
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?)",
+        [(one.id, one.subject_id, str(one.runtime), str(one.channel), str(one.platform)) for one in cells],
+    )
+
+
+def write_environment(db: Database, one: EnvironmentRecord) -> None:
+    """Write an environment once: a rebuilt one is the same one."""
+    db.execute(
+        "INSERT OR IGNORE INTO environments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            one.digest,
+            str(one.runtime),
+            one.version,
+            str(one.platform),
+            one.base_digest,
+            one.lock,
+            json.dumps(dict(one.packages), sort_keys=True),
+            stamp(one.created_at),
+            one.resolve_s,
+            one.build_s,
+        ),
+    )
+
+
+def write_resolution(db: Database, one: ResolutionRecord, log_digest: str) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO resolutions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            one.id,
+            one.day.isoformat(),
+            str(one.origin),
+            str(one.runtime),
+            str(one.channel),
+            str(one.platform),
+            one.requested,
+            one.version,
+            stamp(one.cutoff) if one.cutoff else None,
+            stamp(one.at),
+            one.seconds,
+            one.environment_digest or None,
+            str(one.failed) if one.failed else None,
+            one.fault,
+            one.message,
+            log_digest,
+        ),
+    )
+
+
+def write_session(db: Database, one: SessionRecord, request_digest: str) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            one.id,
+            one.resolution_id,
+            one.environment_digest,
+            one.suite,
+            one.engine,
+            int(one.solo),
+            one.limit_factor,
+            request_digest,
+            stamp(one.started_at),
+        ),
+    )
+
+
+def write_ending(
+    db: Database, session_id: str, finished_at: datetime, ending: Ending, *, log_digest: str, log_dropped_bytes: int
+) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO endings VALUES (?, ?, ?, ?, ?)",
+        (session_id, stamp(finished_at), json.dumps(asdict(ending)), log_digest, log_dropped_bytes),
+    )
+
+
+def run_id(one: RunRecord) -> str:
+    """Return a short name that is the same however often the run is recorded: nothing is doubled."""
+    text = f"{one.session_id or one.resolution_id}\n{one.cell.id}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_run(db: Database, one: RunRecord, *, seconds: float, events_digest: str) -> bool:
+    """Write a run; return False when it has been written before."""
+    cursor = db.execute(
+        "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            run_id(one),
+            one.cell.id,
+            one.resolution_id,
+            one.session_id or None,
+            one.day.isoformat(),
+            str(one.origin),
+            str(one.purpose),
+            one.version,
+            one.fingerprint.environment,
+            one.fingerprint.suite,
+            one.fingerprint.subject,
+            int(one.solo),
+            one.limit_factor,
+            stamp(one.started_at),
+            seconds,
+            json.dumps(asdict(one.ending)),
+            events_digest,
+            one.problem,
+        ),
+    )
+    return cursor.rowcount == 1
+
+
+def write_facts(db: Database, run: str, facts: Iterable[Fact]) -> None:
+    db.conn.executemany(
+        "INSERT INTO facts VALUES (?, ?, ?)", [(run, fact.name, json.dumps(fact.value)) for fact in facts]
+    )
+
+
+def write_carry(db: Database, cell_id: str, on: tuple[date, Origin], resolution_id: str, *, source: date) -> bool:
+    """Write that a day is carried; return False when that has been written before."""
+    cursor = db.execute(
+        "INSERT OR IGNORE INTO carries VALUES (?, ?, ?, ?, ?)",
+        (cell_id, on[0].isoformat(), str(on[1]), resolution_id, source.isoformat()),
+    )
+    return cursor.rowcount == 1
+
+
+def replace_checks(db: Database, run: str, checks: Sequence[CheckResult]) -> None:
+    db.execute("DELETE FROM checks WHERE run_id = ?", (run,))
+    db.conn.executemany(
+        "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(run, position, *_check_row(check)) for position, check in enumerate(checks)],
+    )
+
+
+def _check_row(check: CheckResult) -> tuple[Any, ...]:
+    return (
+        check.name,
+        str(check.rung),
+        str(check.outcome),
+        check.fault,
+        str(check.blame) if check.blame else None,
+        check.message,
+        check.signature,
+        check.seconds,
+        json.dumps(check.evidence) if check.evidence else None,
+    )
+
+
+def stamp(when: datetime) -> str:
+    """Return a moment as text that sorts: UTC, to the microsecond."""
+    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,89 @@
+"""The facts that go into the store, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from monitor.words import Ending, Origin, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date, datetime
+
+    from monitor.judge.days import Fingerprint
+    from monitor.judge.installs import Stage
+    from monitor.words import Cell, Channel, Platform, Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecord:
+    """A release on a platform with everything that was installed with it."""
+
+    digest: str
+    runtime: Runtime
+    version: str
+    platform: Platform
+    base_digest: str
+    lock: str
+    packages: Mapping[str, str]
+    created_at: datetime
+    resolve_s: float = 0.0
+    build_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionRecord:
+    """What an installer answered on a day: an environment, or the stage that failed and why."""
+
+    id: str
+    day: date
+    origin: Origin
+    runtime: Runtime
+    channel: Channel
+    platform: Platform
+    requested: str
+    version: str
+    cutoff: datetime | None
+    at: datetime
+    seconds: float
+    environment_digest: str = ""
+    failed: Stage | None = None
+    fault: str = ""
+    message: str = ""
+    log: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A sitting of one or more subjects; ``request`` is what the probe was asked."""
+
+    id: str
+    resolution_id: str
+    environment_digest: str
+    suite: str
+    engine: str
+    solo: bool
+    limit_factor: int
+    request: Mapping[str, Any]
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One attempt to probe a cell. Without a session it stands for an installation that failed."""
+
+    cell: Cell
+    resolution_id: str
+    session_id: str
+    day: date
+    origin: Origin
+    purpose: Purpose
+    version: str
+    fingerprint: Fingerprint
+    solo: bool
+    started_at: datetime
+    limit_factor: int = 1
+    ending: Ending = field(default_factory=Ending)
+    events: bytes = b""
+    problem: str = ""  # why the events are not whole, "" when they are

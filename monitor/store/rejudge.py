@@ -1,0 +1,74 @@
+"""Makes every judgement again from the stored facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.judge.runs import checks_of_session, checks_without_environment
+from monitor.listening import read_events
+from monitor.store.history import checks_of, rebuild_cell
+from monitor.store.recording import replace_checks
+from monitor.store.rows import ending_of, rows, stage_of
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from monitor.store.archive import Archive
+    from monitor.store.rows import Row
+    from monitor.words import CheckResult
+
+JUDGED = """
+SELECT runs.*, cells.subject_id, resolutions.failed, resolutions.fault, resolutions.message
+FROM runs JOIN cells ON cells.id = runs.cell_id JOIN resolutions ON resolutions.id = runs.resolution_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    runs: int
+    changed_runs: int
+    changed_days: int
+    without_events: int  # runs whose raw events have been collected; their checks stay as they are
+
+
+def rejudge(db: Database, events: Archive) -> Rejudged:
+    """Judge every run and every day again; the caller holds the transaction."""
+    before = _days(db)
+    changed = missing = 0
+    runs = rows(db, JUDGED)
+    for row in runs:
+        judged = judge_stored(row, events)
+        if judged is None:
+            missing += 1
+        elif list(judged) != checks_of(db, [row["id"]]).get(row["id"], []):
+            replace_checks(db, row["id"], judged)
+            changed += 1
+    for row in rows(db, "SELECT id FROM cells"):
+        rebuild_cell(db, row["id"])
+    return Rejudged(len(runs), changed, len(before ^ _days(db)), missing)
+
+
+def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
+    """Return the checks of a stored run, or None when its events are no longer kept."""
+    if row["session_id"] is None:
+        failed = stage_of(row["failed"])
+        if failed is None:
+            return None
+        return checks_without_environment(failed, row["fault"], row["message"])
+    raw = events.read(row["events_digest"]) if row["events_digest"] else b""
+    if raw is None:
+        return None
+    session = read_events(raw, [row["subject_id"]], row["events_problem"])
+    return checks_of_session(
+        session,
+        row["subject_id"],
+        ending_of(row["ending"]),
+        solo=bool(row["solo"]),
+        limit_factor=row["limit_factor"],
+    )
+
+
+def _days(db: Database) -> set[tuple[str, ...]]:
+    found = db.execute("SELECT cell_id, day, verdict, coalesce(rung, ''), reason, signature FROM days")
+    return {tuple(row) for row in found.fetchall()}

@@ -1,0 +1,149 @@
+"""Turns rows into the domain's words, at the edge."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from monitor.judge.confirm import Attempt
+from monitor.judge.days import Day, DayRun, Fingerprint
+from monitor.judge.installs import Stage
+from monitor.store.records import EnvironmentRecord
+from monitor.words import (
+    Blame,
+    CellVerdict,
+    CheckResult,
+    Ending,
+    Origin,
+    Outcome,
+    Platform,
+    Purpose,
+    Rung,
+    RungVerdict,
+    Runtime,
+    RunVerdict,
+    Subject,
+    SubjectForm,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlite_utils import Database
+
+    Row: TypeAlias = Mapping[str, Any]
+
+
+def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
+    """Run a question on a cursor of its own, so that the connection's other users keep their tuples."""
+    cursor = db.conn.cursor()
+    cursor.row_factory = sqlite3.Row
+    return [dict(row) for row in cursor.execute(sql, tuple(parameters))]
+
+
+def rung_named(name: str) -> Rung:
+    return Rung[name.upper()]
+
+
+def subject_of(row: Row) -> Subject:
+    return Subject(
+        id=row["id"],
+        model_id=row["model_id"],
+        form=SubjectForm(row["form"]),
+        architecture=row["architecture"],
+        digest=row["digest"],
+        qualified=bool(row["qualified"]),
+        first_known=row["first_known"],
+        control=bool(row["control"]),
+    )
+
+
+def environment_of(row: Row) -> EnvironmentRecord:
+    return EnvironmentRecord(
+        digest=row["digest"],
+        runtime=Runtime(row["runtime"]),
+        version=row["version"],
+        platform=Platform.parse(row["platform"]),
+        base_digest=row["base_digest"],
+        lock=row["lock"],
+        packages=json.loads(row["packages"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        resolve_s=row["resolve_s"],
+        build_s=row["build_s"],
+    )
+
+
+def check_of(row: Row) -> CheckResult:
+    return CheckResult(
+        name=row["name"],
+        rung=rung_named(row["rung"]),
+        outcome=Outcome(row["outcome"]),
+        fault=row["fault"],
+        blame=_blame(row),
+        message=row["message"],
+        signature=row["signature"],
+        seconds=row["seconds"],
+        evidence=json.loads(row["evidence"]) if row["evidence"] else None,
+    )
+
+
+def ending_of(text: str) -> Ending:
+    return Ending(**json.loads(text))
+
+
+def stage_of(text: str | None) -> Stage | None:
+    return Stage(text) if text else None
+
+
+def day_run_of(row: Row, checks: Iterable[CheckResult]) -> DayRun:
+    return DayRun(
+        origin=Origin(row["origin"]),
+        purpose=Purpose(row["purpose"]),
+        fingerprint=fingerprint_of(row),
+        version=row["version"],
+        attempt=Attempt(tuple(checks), bool(row["solo"]), row["limit_factor"], row["id"]),
+    )
+
+
+def fingerprint_of(row: Row) -> Fingerprint:
+    return Fingerprint(row["environment"], row["suite"], row["subject_digest"])
+
+
+def day_of(row: Row, rungs: Iterable[Row]) -> Day:
+    verdict = RunVerdict(
+        verdict=CellVerdict(row["verdict"]),
+        rung=rung_named(row["rung"]) if row["rung"] else None,
+        reason=row["reason"],
+        blame=_blame(row),
+        fault=row["fault"],
+        signature=row["signature"],
+        rungs=tuple(
+            RungVerdict(
+                rung=Rung(one["step"]),
+                verdict=Verdict(one["verdict"]),
+                reason=one["reason"],
+                blame=_blame(one),
+                fault=one["fault"],
+                signature=one["signature"],
+            )
+            for one in rungs
+        ),
+    )
+    return Day(
+        day=date.fromisoformat(row["day"]),
+        origin=Origin(row["origin"]),
+        verdict=verdict,
+        fingerprint=fingerprint_of(row),
+        version=row["version"],
+        run_id=row["run_id"],
+        carried_from=date.fromisoformat(row["carried_from"]) if row["carried_from"] else None,
+        leaning=CellVerdict(row["leaning"]) if row["leaning"] else None,
+        note=row["note"],
+    )
+
+
+def _blame(row: Row) -> Blame | None:
+    return Blame(row["blame"]) if row["blame"] else None

@@ -1,0 +1,246 @@
+"""The database's shape, one migration a step; facts are append-only, and the database itself holds them to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils.migrations import Migrations
+
+from monitor.store.views import VIEWS
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
+MIGRATIONS = Migrations("settle")
+
+# nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
+FACT_TABLES = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
+
+_CATALOGUE = """
+CREATE TABLE models (
+    id TEXT PRIMARY KEY,
+    family TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    organisation TEXT NOT NULL,
+    released TEXT, -- day of the first public commit with weights; NULL when no source is known
+    released_source TEXT NOT NULL,
+    license TEXT NOT NULL,
+    note TEXT NOT NULL,
+    control INTEGER NOT NULL
+) STRICT;
+CREATE TABLE subjects (
+    id TEXT PRIMARY KEY,
+    model_id TEXT NOT NULL REFERENCES models (id),
+    form TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    qualified INTEGER NOT NULL,
+    first_known TEXT NOT NULL,
+    control INTEGER NOT NULL
+) STRICT;
+CREATE TABLE cells (
+    id TEXT PRIMARY KEY,
+    subject_id TEXT NOT NULL REFERENCES subjects (id),
+    runtime TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    platform TEXT NOT NULL
+) STRICT;
+CREATE INDEX cells_by_subject ON cells (subject_id);
+CREATE TABLE releases (
+    runtime TEXT NOT NULL,
+    version TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    published_at TEXT NOT NULL,
+    yanked TEXT NOT NULL,
+    PRIMARY KEY (runtime, version)
+) STRICT, WITHOUT ROWID;
+"""
+
+_FACTS = """
+CREATE TABLE environments (
+    digest TEXT PRIMARY KEY,
+    runtime TEXT NOT NULL,
+    version TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    base_digest TEXT NOT NULL,
+    lock TEXT NOT NULL,
+    packages TEXT NOT NULL, -- JSON: name to version
+    created_at TEXT NOT NULL,
+    resolve_s REAL NOT NULL,
+    build_s REAL NOT NULL
+) STRICT;
+CREATE TABLE resolutions (
+    id TEXT PRIMARY KEY,
+    day TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    runtime TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    requested TEXT NOT NULL,
+    version TEXT NOT NULL,
+    cutoff TEXT,
+    at TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    environment_digest TEXT REFERENCES environments (digest),
+    failed TEXT, -- stage
+    fault TEXT NOT NULL,
+    message TEXT NOT NULL,
+    log_digest TEXT NOT NULL
+) STRICT;
+CREATE INDEX resolutions_by_day ON resolutions (day);
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    resolution_id TEXT NOT NULL REFERENCES resolutions (id),
+    environment_digest TEXT NOT NULL REFERENCES environments (digest),
+    suite TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    solo INTEGER NOT NULL,
+    limit_factor INTEGER NOT NULL,
+    request_digest TEXT NOT NULL,
+    started_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE endings ( -- a session without one was interrupted
+    session_id TEXT PRIMARY KEY REFERENCES sessions (id),
+    finished_at TEXT NOT NULL,
+    ending TEXT NOT NULL, -- JSON
+    log_digest TEXT NOT NULL,
+    log_dropped_bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY,
+    cell_id TEXT NOT NULL REFERENCES cells (id),
+    resolution_id TEXT NOT NULL REFERENCES resolutions (id),
+    session_id TEXT REFERENCES sessions (id), -- NULL where the installation failed
+    day TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    version TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    suite TEXT NOT NULL,
+    subject_digest TEXT NOT NULL,
+    solo INTEGER NOT NULL,
+    limit_factor INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    ending TEXT NOT NULL, -- JSON
+    events_digest TEXT NOT NULL,
+    events_problem TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_run_a_cell_and_session ON runs (coalesce(session_id, resolution_id), cell_id);
+CREATE INDEX runs_by_cell ON runs (cell_id, day);
+CREATE INDEX runs_by_environment ON runs (day, environment);
+CREATE TABLE facts (
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    name TEXT NOT NULL,
+    value TEXT NOT NULL -- JSON
+) STRICT;
+CREATE INDEX facts_by_run ON facts (run_id, name);
+CREATE TABLE carries (
+    cell_id TEXT NOT NULL REFERENCES cells (id),
+    day TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    resolution_id TEXT NOT NULL REFERENCES resolutions (id),
+    source_day TEXT NOT NULL,
+    PRIMARY KEY (cell_id, day, origin)
+) STRICT, WITHOUT ROWID;
+"""
+
+_DERIVED = """
+CREATE TABLE checks (
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    rung TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    fault TEXT NOT NULL,
+    blame TEXT,
+    message TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    evidence TEXT, -- JSON
+    PRIMARY KEY (run_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX checks_by_signature ON checks (signature) WHERE signature != '';
+CREATE TABLE days (
+    cell_id TEXT NOT NULL REFERENCES cells (id),
+    day TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rung TEXT,
+    reason TEXT NOT NULL,
+    blame TEXT,
+    fault TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    version TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    suite TEXT NOT NULL,
+    subject_digest TEXT NOT NULL,
+    carried_from TEXT,
+    leaning TEXT,
+    note TEXT NOT NULL,
+    PRIMARY KEY (cell_id, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX days_by_day ON days (day);
+CREATE TABLE day_rungs (
+    cell_id TEXT NOT NULL,
+    day TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    rung TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    blame TEXT,
+    fault TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (cell_id, day, step),
+    FOREIGN KEY (cell_id, day) REFERENCES days (cell_id, day) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE flips (
+    id INTEGER PRIMARY KEY,
+    cell_id TEXT NOT NULL REFERENCES cells (id),
+    day TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    confirmed TEXT NOT NULL,
+    announced_at TEXT,
+    withdrawn INTEGER NOT NULL DEFAULT 0, -- announced once, and no longer derived
+    UNIQUE (cell_id, day, after)
+) STRICT;
+CREATE INDEX unannounced_flips ON flips (day) WHERE announced_at IS NULL;
+"""
+
+
+@MIGRATIONS()
+def m001_catalogue(db: Database) -> None:
+    _run(db, _CATALOGUE)
+
+
+@MIGRATIONS()
+def m002_facts(db: Database) -> None:
+    _run(db, _FACTS)
+    for table in FACT_TABLES:
+        for verb in ("UPDATE", "DELETE"):
+            db.execute(
+                f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table}"
+                f" BEGIN SELECT RAISE(ABORT, '{table} are facts: they are only added'); END"
+            )
+
+
+@MIGRATIONS()
+def m003_derived(db: Database) -> None:
+    _run(db, _DERIVED)
+
+
+@MIGRATIONS()
+def m004_views(db: Database) -> None:
+    for statement in VIEWS:
+        db.execute(statement)
+
+
+def _run(db: Database, script: str) -> None:
+    """Run the statements one by one: ``executescript`` would commit the migration's transaction first."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            db.execute(statement)

@@ -1,0 +1,151 @@
+"""The one writer: takes facts, and keeps what they mean up to date in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Self
+
+from monitor.listening import read_events
+from monitor.store import history, recording
+from monitor.store.lockfile import WriterLock
+from monitor.store.opening import open_writing, spoken
+from monitor.store.reader import DATABASE, Reader
+from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
+from monitor.store.rows import rows
+from monitor.words import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date, datetime
+    from pathlib import Path
+
+    from sqlite_utils import Database
+
+    from monitor.judge.days import Fingerprint
+    from monitor.store.reader import RunDetail
+    from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+    from monitor.words import Cell, Ending, Model, Release, Subject
+
+LOCK = "settle.lock"
+
+
+def open_store(home: Path) -> Store:
+    """Open the home's database as its one writer, creating it or bringing it up to date.
+
+    Raises DatabaseError for a home that another process writes to, and for a file that is foreign, damaged or newer.
+    """
+    with spoken(home):
+        home.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock.take(home / LOCK)
+    try:
+        return Store(home, open_writing(home / DATABASE), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class Store(Reader):
+    def __init__(self, home: Path, db: Database, lock: WriterLock) -> None:
+        super().__init__(home, db)
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def close(self) -> None:
+        super().close()
+        self._lock.release()
+
+    def record_catalogue(self, models: Iterable[Model], subjects: Iterable[Subject]) -> None:
+        with self._db.atomic():
+            recording.write_models(self._db, models)
+            recording.write_subjects(self._db, subjects)
+
+    def record_releases(self, releases: Iterable[Release]) -> None:
+        with self._db.atomic():
+            recording.write_releases(self._db, releases)
+
+    def record_resolution(self, one: ResolutionRecord, environment: EnvironmentRecord | None = None) -> None:
+        """Record what the installer answered, together with the environment where there is one."""
+        log_digest = self._logs.keep(one.log)
+        with self._db.atomic():
+            if environment is not None:
+                recording.write_environment(self._db, environment)
+            recording.write_resolution(self._db, one, log_digest)
+
+    def begin_session(self, one: SessionRecord) -> None:
+        request = self._events.keep(json.dumps(dict(one.request), sort_keys=True).encode())
+        with self._db.atomic():
+            recording.write_session(self._db, one, request)
+
+    def end_session(
+        self, session_id: str, finished_at: datetime, ending: Ending, *, log: bytes, log_dropped_bytes: int = 0
+    ) -> None:
+        digest = self._logs.keep(log)
+        with self._db.atomic():
+            recording.write_ending(
+                self._db, session_id, finished_at, ending, log_digest=digest, log_dropped_bytes=log_dropped_bytes
+            )
+
+    def record_run(self, one: RunRecord) -> RunDetail:
+        """Record one run with its checks and facts, and judge its day again, all in one transaction.
+
+        Recording the same run twice changes nothing. The events reach the disk first: what the database names is there.
+        """
+        events_digest = self._events.keep(one.events)
+        session = read_events(one.events, [one.cell.subject_id], one.problem)
+        said = session.subjects[one.cell.subject_id]
+        run_id = recording.run_id(one)
+        with self._db.atomic():
+            recording.write_cells(self._db, [one.cell])
+            if recording.write_run(self._db, one, seconds=said.seconds, events_digest=events_digest):
+                row = rows(self._db, f"{JUDGED} WHERE runs.id = ?", (run_id,))[0]
+                recording.replace_checks(self._db, run_id, judge_stored(row, self._events) or ())
+                recording.write_facts(self._db, run_id, (*session.own.facts, *said.facts))
+                self._rebuild_after(one)
+        return self.run_detail(run_id)
+
+    def carry(
+        self,
+        cells: Iterable[Cell],
+        day: date,
+        origin: Origin,
+        *,
+        resolution_id: str,
+        fingerprints: Mapping[str, Fingerprint],
+    ) -> tuple[str, ...]:
+        """Carry the cells whose fingerprint, by cell id, is that of an earlier settled day; return their ids."""
+        carried = []
+        with self._db.atomic():
+            for cell in cells:
+                source = history.carriable_from(self._db, cell.id, day, origin, fingerprints[cell.id])
+                if source is None:
+                    continue
+                if recording.write_carry(self._db, cell.id, (day, origin), resolution_id, source=source):
+                    history.rebuild_cell(self._db, cell.id, since=day)
+                carried.append(cell.id)
+        return tuple(carried)
+
+    def rejudge(self) -> Rejudged:
+        """Make every check, day and flip again from the facts; what was announced stays announced."""
+        with self._db.atomic():
+            return rejudge(self._db, self._events)
+
+    def _rebuild_after(self, one: RunRecord) -> None:
+        """Judge again what this run can have changed: its cell, or for a control every cell beside it."""
+        if one.origin is Origin.ADHOC:
+            return
+        cells = {one.cell.id}
+        if self.subject(one.cell.subject_id).control:
+            beside = (one.day.isoformat(), str(one.origin), str(one.cell.runtime), str(one.cell.platform))
+            cells |= {
+                row["cell_id"]
+                for row in rows(
+                    self._db,
+                    "SELECT DISTINCT cell_id FROM runs JOIN cells ON cells.id = cell_id"
+                    " WHERE day = ? AND origin = ? AND runtime = ? AND platform = ?",
+                    beside,
+                )
+            }
+        for cell_id in sorted(cells):
+            history.rebuild_cell(self._db, cell_id, since=one.day)
