@@ -1,0 +1,237 @@
+"""The database as a file: who may open it, what may be in it, and what a kill leaves of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlite_utils import Database
+
+from monitor.errors import DatabaseError
+from monitor.store import open_reader, open_store
+from monitor.store.archive import Archive
+from monitor.store.reader import DATABASE
+from monitor.store.schema import APPLICATION_ID, FACT_TABLES, MIGRATIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# a writer that never stops by itself: one session and run after another, each announced once it is recorded
+WRITER = """
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from monitor.judge.days import Fingerprint
+from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, open_store
+from monitor.words import *
+
+platform = Platform("3.11", "cpu", Isolation.CONTAINER)
+now = datetime(2026, 4, 1, tzinfo=UTC)
+cell = Cell("s", Runtime.TRANSFORMERS, Channel.STABLE, platform)
+home, first = Path(sys.argv[1]), int(sys.argv[2])
+with open_store(home) as store:
+    model = Model("m", "M", "arch", ModelKind.DENSE, "acme", None, "")
+    store.record_catalogue([model], [Subject("s", "m", SubjectForm.MINIATURE, "arch", "d")])
+    store.record_resolution(
+        ResolutionRecord("r", date(2026, 4, 1), Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, platform,
+                         "transformers", "5.4.0", now, now, 1.0, "e"),
+        EnvironmentRecord("e", Runtime.TRANSFORMERS, "5.4.0", platform, "b", "lock", {}, now),
+    )
+    for n in range(first, first + 100_000):
+        store.begin_session(SessionRecord(f"x{n}", "r", "e", "suite", "docker", True, 1, {"n": n}, now))
+        events = b'{"event": "done", "at": %d.0}\\n' % n
+        run = RunRecord(cell, "r", f"x{n}", date(2026, 4, 1), Origin.ADHOC, Purpose.PROBE, "5.4.0",
+                        Fingerprint("e", "suite", "d"), True, now, ending=Ending(exit_code=0), events=events)
+        store.record_run(run)
+        print(n, flush=True)
+        store.end_session(f"x{n}", now, Ending(exit_code=0), log=b"log %d" % n)
+"""
+
+
+def start_writer(home: Path, first: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(home), str(first)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_kill_loses_at_most_the_unfinished_run(tmp_path: Path) -> None:
+    acknowledged = 0
+    for attempt in range(6):
+        first = 1000 * attempt
+        with start_writer(tmp_path, first) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == f"{first}\n"
+            time.sleep(0.013 * attempt)
+            writer.kill()
+            said = writer.stdout.read().split()
+        last = int(said[-1]) if said and said[-1].isdigit() else first
+        acknowledged += last - first + 1
+        with open_store(tmp_path) as store:
+            assert store.query("SELECT count(*) FROM runs").rows[0][0] >= acknowledged
+            halves = "SELECT count(*) FROM runs WHERE id NOT IN (SELECT run_id FROM checks)"
+            assert store.query(halves).rows == ((0,),)
+            assert store.rejudge().without_events == 0
+        connection = sqlite3.connect(tmp_path / DATABASE)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        connection.close()
+
+
+def test_readers_read_while_the_writer_writes_and_a_second_writer_is_refused(tmp_path: Path) -> None:
+    with start_writer(tmp_path, 0) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "0\n"
+            with pytest.raises(DatabaseError, match=rf"in use by another settle \(process {writer.pid}\)"):
+                open_store(tmp_path)
+            with open_reader(tmp_path) as reader:
+                before = reader.query("SELECT count(*) FROM runs").rows[0][0]
+                for _ in range(5):
+                    writer.stdout.readline()
+                assert reader.query("SELECT count(*) FROM runs").rows[0][0] >= before + 4
+        finally:
+            writer.send_signal(signal.SIGKILL)
+    with open_store(tmp_path):
+        pass
+
+
+def test_the_lock_is_given_back(tmp_path: Path) -> None:
+    with open_store(tmp_path):
+        assert (tmp_path / "settle.lock").read_text() == f"{os.getpid()}\n"
+        with pytest.raises(DatabaseError, match=str(os.getpid())):
+            open_store(tmp_path)
+    open_store(tmp_path).close()
+
+
+def test_facts_are_only_added(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    triggers = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")}
+    assert triggers == {f"{table}_never_{verb}" for table in FACT_TABLES for verb in ("update", "delete")}
+    connection.execute("INSERT INTO environments VALUES ('d', 'r', 'v', 'p', 'b', 'l', '{}', 't', 0, 0)")
+    for sql in ("UPDATE environments SET lock = ''", "DELETE FROM environments"):
+        with pytest.raises(sqlite3.IntegrityError, match="environments are facts: they are only added"):
+            connection.execute(sql)
+    connection.close()
+
+
+def test_every_table_of_ours_is_strict(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        sql = "SELECT name FROM pragma_table_list WHERE type = 'table' AND NOT strict"
+        loose = {name for (name,) in store.query(sql).rows}
+    assert loose == {"sqlite_schema", "sqlite_temp_schema", "_sqlite_migrations"}
+
+
+@pytest.mark.parametrize("stop_before", ["m001_catalogue", "m002_facts", "m003_derived", "m004_views"])
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path, stop_before: str) -> None:
+    old = Database(tmp_path / DATABASE)
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    MIGRATIONS.apply(old, stop_before=stop_before)
+    old.close()
+    with pytest.raises(DatabaseError, match="older than this settle"):
+        open_reader(tmp_path)
+    with open_store(tmp_path) as store:
+        assert store.current() == []
+    with open_reader(tmp_path) as reader:
+        assert reader.history() == []
+
+
+def test_a_database_of_a_newer_settle_is_left_alone(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    newer = Database(tmp_path / DATABASE)
+    newer.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('settle', 'm999_moon', '')")
+    newer.conn.commit()
+    newer.close()
+    for opener in (open_store, open_reader):
+        with pytest.raises(DatabaseError, match=r"written by a newer settle .m999_moon is not known here"):
+            opener(tmp_path)
+
+
+def test_foreign_and_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE bookmarks (id INTEGER)")
+    foreign.close()
+    for opener in (open_store, open_reader):
+        with pytest.raises(DatabaseError, match="not one of settle's"):
+            opener(tmp_path)
+    path.write_bytes(b"#!/bin/sh\necho this is no database at all, but long enough to be one\n" * 40)
+    for opener in (open_store, open_reader):
+        with pytest.raises(DatabaseError, match="not a database that can be read"):
+            opener(tmp_path)
+    path.unlink()
+    path.mkdir()
+    for opener in (open_store, open_reader):
+        with pytest.raises(DatabaseError, match="cannot be opened"):
+            opener(tmp_path)
+
+
+def test_a_damaged_database_is_noticed(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.record_releases([])
+    path = tmp_path / DATABASE
+    data = bytearray(path.read_bytes())
+    data[4096 * 3 : 4096 * 6] = b"\xff" * 4096 * 3
+    path.write_bytes(bytes(data))
+    with pytest.raises(DatabaseError, match=r"damaged|not a database that can be read"):
+        open_store(tmp_path)
+
+
+def test_a_missing_database_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="there is no database") as caught:
+        open_reader(tmp_path)
+    assert "settle run" in caught.value.hint
+
+
+def test_a_home_that_cannot_be_made_gets_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        open_store(tmp_path / "file" / "home")
+
+
+def test_the_archive_names_by_content_and_notices_damage(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    digest = archive.keep(b"hello " * 1000)
+    assert archive.keep(b"hello " * 1000) == digest
+    assert archive.read(digest) == b"hello " * 1000
+    assert archive.path(digest).stat().st_size < 200
+    assert archive.keep(b"") == ""
+    assert archive.read("0" * 64) is None
+    other = archive.keep(b"other")
+    archive.path(digest).write_bytes(archive.path(other).read_bytes())
+    with pytest.raises(DatabaseError, match="does not hold what its name says"):
+        archive.read(digest)
+    archive.path(digest).write_bytes(b"no gzip")
+    with pytest.raises(DatabaseError, match="cannot be read"):
+        archive.read(digest)
+    assert sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file()) == [".gz", ".gz"]
+
+
+def test_readers_in_threads_see_whole_days(tmp_path: Path) -> None:
+    """Each reader opens its own connection; none may see a run without its checks."""
+    halves: list[int] = []
+    with start_writer(tmp_path, 0) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+
+            def read() -> None:
+                with open_reader(tmp_path) as reader:
+                    for _ in range(20):
+                        sql = "SELECT count(*) FROM runs WHERE id NOT IN (SELECT run_id FROM checks)"
+                        halves.append(reader.query(sql).rows[0][0])
+
+            threads = [threading.Thread(target=read) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            writer.kill()
+    assert halves == [0] * 60
