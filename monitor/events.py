@@ -31,11 +31,10 @@ class _Base(BaseModel):
 class SessionEvent(_Base):
     event: Literal["session"]
     wire: int
-    suite: Name
+    suite: Annotated[str, Field(max_length=200)]  # empty when the probe runs from a source tree
     runtime: Name
     version: Name
     python: Name
-    imported: dict[Name, Annotated[str, Field(max_length=200)]] = Field(max_length=2000)
 
 
 class StartedEvent(_Base):

@@ -176,7 +176,7 @@ class _Order:
             raise MalformedEventError(f"wire version {event.wire}, expected {wire.WIRE}")
         if self._announced is not None:
             raise MalformedEventError("a second session event")
-        self._announced = Announcement(event.suite, event.runtime, event.version, event.python, dict(event.imported))
+        self._announced = Announcement(event.suite, event.runtime, event.version, event.python)
 
     def _turn_to(self, event: StartedEvent | FinishedEvent | FactEvent | DiedEvent) -> _Notes:
         subject = event.subject

@@ -115,10 +115,12 @@ FAULTS = {
     "unclassified": "unattributed",
 }
 
-# slugs that the bench itself sets from the way a process ended or an install failed; a probe may not claim them
+# slugs that the bench itself sets from the way a process ended or an install failed; a probe may not claim them. Ours
+# that a check can run into (no memory, no disk, a recipe or miniature that does not fit) it may: they are never broken
 BENCH_ONLY = frozenset(
     {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent"}
-    | {slug for slug, blame in FAULTS.items() if blame == "bench" and slug not in {"bench-miniature", "bench-recipe"}}
+    | {slug for slug, blame in FAULTS.items() if blame == "bench"}
+    - {"bench-miniature", "bench-recipe", "bench-memory", "bench-disk"}
 )
 
 # part of a model -> words that name it in a tensor's dotted name; the first part that has one wins, else "language"

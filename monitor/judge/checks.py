@@ -194,6 +194,5 @@ def _signal_name(number: int | None) -> str:
 def _place(evidence: Mapping[str, Any]) -> str:
     """Return where the last frame of the failure lies; line numbers move with every release and say nothing."""
     frames = evidence.get("frames")
-    if isinstance(frames, list) and frames and isinstance(frames[-1], str):
-        return frames[-1]
-    return ""
+    last = frames[-1] if isinstance(frames, list) and frames else None
+    return f"{last.get('file')}:{last.get('function')}" if isinstance(last, dict) else ""

@@ -46,7 +46,6 @@ class Announcement:
     runtime: str
     version: str
     python: str
-    imported: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.judge.confirm import Again, Settled
+    from monitor.judge.control import Control
     from monitor.judge.days import Day, Fingerprint
     from monitor.store.records import EnvironmentRecord
     from monitor.words import Cell, CheckResult, Platform, Runtime, RunVerdict, Subject
@@ -133,6 +134,21 @@ class Reader:
             (str(runtime), str(platform), until.isoformat(), other_than),
         )
         return environment_of(found[0]) if found else None
+
+    def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str) -> Control:
+        """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""
+        return history.control_on(self._db, cell.id, (day, origin, environment))
+
+    def resolution_of(self, environment: str) -> str:
+        """Return the id of the latest resolution that gave this environment."""
+        found = rows(
+            self._db,
+            "SELECT id FROM resolutions WHERE environment_digest = ? ORDER BY at DESC, rowid DESC LIMIT 1",
+            (environment,),
+        )
+        if not found:
+            raise UnknownName("environment", environment, self._names("SELECT digest AS id FROM environments"))
+        return str(found[0]["id"])
 
     # what is known
 

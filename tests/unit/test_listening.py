@@ -26,7 +26,6 @@ SESSION = {
     "runtime": "transformers",
     "version": "5.0.0",
     "python": "3.11",
-    "imported": {},
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.errors import UnknownName, UsageError
 from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
 from monitor.judge.installs import Stage
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store, open_store
@@ -165,7 +166,7 @@ def events(subject: str, letter: str) -> bytes:
         {"event": "finished", "subject": None, "check": "installs.imports", "outcome": "passed", "seconds": 1.0},
         {
             "event": "session", "wire": wire.WIRE, "suite": "suite-1", "runtime": "transformers", "version": "5.4.0",
-            "python": "3.11.2", "imported": {"torch": "2.13.0+cpu"},
+            "python": "3.11.2",
         },
     ]  # fmt: skip
     if letter == "?":
@@ -295,6 +296,8 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     good = world.store.last_good_environment(Runtime.TRANSFORMERS, PLATFORM, until=second, other_than="env-b")
     assert good is not None
     assert good.digest == "env-a"
+    assert world.store.resolution_of("env-a") == "resolution-1"
+    assert world.store.control_in(world.cell, second, Origin.LIVE, environment="env-b") is Control.PENDING
     world.run("W", second, world.control, purpose=Purpose.CONTROL)
     assert world.story() == ".B"  # the release, or what it stands on: for everyone
     world.run("B", second, world.control, purpose=Purpose.CONTROL)
@@ -411,9 +414,9 @@ def test_what_a_run_leaves_behind_can_be_read(world: World) -> None:
 
 def test_the_views_answer_in_the_documented_columns(world: World) -> None:
     world.run("W", FIRST)
-    documented = "model family architecture runtime version channel platform day verdict rung reason".split()
-    assert set(documented) <= set(world.store.query("SELECT * FROM current").columns)
-    assert {*documented, "carried", "origin"} <= set(world.store.query("SELECT * FROM history").columns)
+    documented = ("model", "family", "architecture", "runtime", "version", "channel", "platform", "day", "verdict")
+    assert world.store.query("SELECT * FROM current").columns[:11] == (*documented, "rung", "reason")
+    assert {*documented, "rung", "reason", "carried", "origin"} <= {*world.store.query("SELECT * FROM history").columns}
     rungs = [(row["rung"], row["verdict"]) for row in world.store.matrix()]
     assert rungs == [(str(rung), "passed") for rung in (Rung(n) for n in range(5))]
     assert world.store.current(verdict="broken") == []
