@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from monitor.miniatures.manifest import Miniature, Tensor, format_tensors, load_template, tokens_from
 from monitor.miniatures.scale import scaled
 from monitor.miniatures.shrink import shrink
+from probes.wire import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +39,8 @@ class Recipe:
     generation_config: dict[str, Any] | None
     origin: str
     gain: float = 1.0
+    release: str = ""  # derive with this one: the first release does not save what it should
+    rename: tuple[tuple[str, str], ...] = ()  # what the release saves under other names than the publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ def derive(
     """Derive each recipe with the first release that registers its architecture, release by release."""
     by_release: dict[str, list[Recipe]] = {}
     for recipe in recipes:
-        by_release.setdefault(known[recipe.architecture].release.removeprefix("<="), []).append(recipe)
+        first = known[recipe.architecture].release.removeprefix("<=")
+        by_release.setdefault(recipe.release or first, []).append(recipe)
     for release, group in by_release.items():
         yield from _derive_in(release, group, known=known, run=run, scratch=scratch / release)
 
@@ -74,24 +79,14 @@ def write_down(miniature: Miniature, *, recipe: Recipe, data: Path) -> None:
     (folder / "miniature.toml").write_text(_about(miniature, recipe.template), encoding="utf-8")
 
 
-def part_of(name: str) -> str:
-    """Which part of a model a tensor belongs to, by its published name."""
-    if "lm_head" in name or name.startswith("embed_out"):
-        return "lm_head"
-    if any(word in name for word in ("projector", "embed_vision", "embed_audio", "adapter")):
-        return "projector"
-    if any(word in name for word in ("vision", "visual", "image_tower")):
-        return "vision"
-    return "audio" if "audio" in name else "language"
-
-
 def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
     parts: Counter[str] = Counter()
     for tensor in tensors:
         size = 1
         for length in tensor.shape:
             size *= length
-        parts[part_of(tensor.name)] += size
+        # "head" is the name of one publisher's; the loaded model's own is lm_head
+        parts[part_of("lm_head.weight" if tensor.name == "head.weight" else tensor.name)] += size
     return dict(sorted(parts.items()))
 
 
@@ -116,6 +111,8 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
         generation_config=generation,
         origin=f"{origin} ({entry['part']})" if "part" in entry else origin,
         gain=entry.get("gain", 1.0),
+        release=entry.get("derive_with", ""),
+        rename=tuple((old, new) for old, new in entry.get("rename", ())),
     )
 
 
@@ -131,6 +128,8 @@ def _derive_in(
         if "error" in config:
             yield NotDerived(recipe.slug, config["error"])
             continue
+        if recipe.config is None:
+            config = {**config, **_named_ends(config)}
         small[recipe.slug] = shrink(config, recipe.tokens)
         (scratch / recipe.slug).mkdir(exist_ok=True)
         (scratch / recipe.slug / "config.json").write_text(_json(small[recipe.slug][0]), encoding="utf-8")
@@ -144,13 +143,18 @@ def _derive_in(
             )
 
 
+def _named_ends(config: dict[str, Any]) -> dict[str, int]:
+    """Give an architecture's defaults the special tokens that a published model would name; the ids come later."""
+    return {key: 0 for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(key) is None}
+
+
 def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
     recipe: Recipe, config: dict[str, Any], tokens: Tokens, described: dict[str, Any], release: str, first: str
 ) -> Miniature | NotDerived:
     if "error" in described:
         return NotDerived(recipe.slug, described["error"])
     measured = [
-        Tensor(name, tuple(shape), dtype, mean if mean is not None else 1e9, std if std is not None else 1.0)
+        Tensor(_renamed(name, recipe.rename), tuple(shape), dtype, mean if mean is not None else 1e9, std if std is not None else 1.0)
         for name, shape, dtype, mean, std in described["tensors"]
     ]
     tensors = tuple(scaled(measured, gain=recipe.gain))
@@ -168,6 +172,12 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         derived_with=release,
         first_known=first,
     )
+
+
+def _renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    for old, new in rules:
+        name = re.sub(old, new, name)
+    return name
 
 
 def _about(miniature: Miniature, template: str) -> str:

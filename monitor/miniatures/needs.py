@@ -19,6 +19,38 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         },
         "projection_hidden_size": 128,
     },
+    # the projector's widths stand outside both towers: a merged patch is four times the tower's width
+    "muse_glimmer": {"out_hidden_size": 512, "projector_hidden_size": 256},
+    # no layer of the first two compresses; the hashed, the sparse and the heavily compressed kinds come after them
+    "deepseek_v4": {"num_hidden_layers": 5, "compress_ratios": [0, 0, 4, 128, 4]},
+    # the first releases count experts by a name of their own, whose default is the published number
+    "deepseek_v32": {"num_local_experts": 8},
+    "lfm2": {"block_dim": 256, "block_ff_dim": 768, "conv_dim_out": 256, "num_heads": 4},
+    "laguna": {"num_attention_heads_per_layer": [4, 8]},
+    "mimo_v2_flash": {
+        "swa_num_attention_heads": 4,
+        "swa_num_key_value_heads": 2,
+        "swa_head_dim": 128,
+        "swa_v_head_dim": 64,
+    },
+    # shorter periods than published, with every kind of layer still there
+    "jamba": {"attn_layer_period": 4, "attn_layer_offset": 2, "num_hidden_layers": 4},
+    "granitemoehybrid": {"layer_types": ["mamba", "mamba", "attention", "mamba"], "num_hidden_layers": 4},
+    "kimi_linear": {"linear_head_dim": 64, "linear_num_heads": 4},
+    # without these the layers are all of one kind
+    "bamba": {"attn_layer_indices": [1], "num_hidden_layers": 3},
+    "recurrent_gemma": {"num_hidden_layers": 3},
+    "longcat_flash": {"ffn_hidden_size": 512, "expert_ffn_hidden_size": 256, "zero_expert_num": 2},
+    # defaults without a single expert
+    "dots1": {
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 3,
+        "first_k_dense_replace": 1,
+        "num_hidden_layers": 3,
+        "layer_types": ["full_attention", "full_attention", "full_attention"],
+    },
+    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 3, "head_dim": 128, "intermediate_size": 256},
     # defaults that the first release's own modelling code cannot work with
     "nemotron": {"num_key_value_heads": 2},
     "ministral": {"head_dim": 128},

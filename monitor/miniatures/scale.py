@@ -27,6 +27,8 @@ def scaled(tensors: Iterable[Tensor], *, gain: float = 1.0) -> list[Tensor]:
 
 
 def _scaled(tensor: Tensor, gain: float) -> Tensor:
+    if tensor.name.endswith("tid2eid"):  # which experts a token goes to: each of four in turn
+        return replace(tensor, std=3.0)
     if not tensor.dtype.startswith(("F", "BF")):
         return tensor
     dtype = "F32" if _FLOAT32.search(tensor.name) else "BF16"
@@ -36,6 +38,8 @@ def _scaled(tensor: Tensor, gain: float) -> Tensor:
 
 def _spread(tensor: Tensor, gain: float) -> tuple[float, float]:
     name, shape = tensor.name, tensor.shape
+    if name.endswith(("put_max", "put_min")):  # bounds of clipped layers, infinite before training
+        return 10.0 if name.endswith("max") else -10.0, 0.0
     mean = tensor.mean if math.isfinite(tensor.mean) else 0.0
     std = tensor.std if math.isfinite(tensor.std) else 0.02
     if abs(mean) > _SANE:  # uninitialised memory, or a bound that means "no bound"

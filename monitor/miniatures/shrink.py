@@ -110,9 +110,6 @@ _VISION = {
     "num_key_value_heads": 4,
     "num_heads": 4,
     "vt_num_attention_heads": 4,
-    "num_hidden_layers": 2,
-    "vt_num_hidden_layers": 2,
-    "depth": 2,
     "head_dim": 32,
     "global_head_dim": 32,
     "position_embedding_size": 64,
@@ -122,6 +119,8 @@ _VISION = {
     "projection_dim": HIDDEN,
     "init_pos_emb_height": 8,
     "init_pos_emb_width": 8,
+    "pos_emb_height": 8,
+    "pos_emb_width": 8,
     "output_proj_dims": 128,
     "deepstack_visual_indexes": [],
 }
@@ -186,7 +185,10 @@ def _section(config: Config) -> Config:
 
 
 def _tower(config: Config) -> Config:
+    depth = _layers(config)
     sized = {key: _VISION.get(key, value) if value is not None else None for key, value in config.items()}
+    sized |= {key: value[:depth] for key, value in config.items() if _per_layer(value, config)}
+    sized |= {key: depth for key in ("num_hidden_layers", "vt_num_hidden_layers", "depth") if key in config}
     if isinstance(config.get("image_size"), int):
         sized["image_size"] = 8 * int(config.get("patch_size", 16))
     return _without(sized)
@@ -206,6 +208,7 @@ def _text(config: Config) -> Config:
 def _layers(config: Config) -> int:
     """How many layers show every kind of layer in the published order at least once."""
     kinds = [value for value in config.values() if _per_layer(value, config)]
+    kinds += [list(config["hybrid_override_pattern"])] if config.get("hybrid_override_pattern") else []
     periods = [config[key] for key in _PERIODS if isinstance(config.get(key), int)]
     first_seen = [max(row.index(kind) for kind in set(row)) + 1 for row in map(_hashable, kinds)]
     layers: int = max([2, *first_seen, *periods])
@@ -218,10 +221,10 @@ def _layers(config: Config) -> int:
 
 def _per_layer(value: Any, config: Config) -> bool:
     depth = config.get("num_hidden_layers")
-    return isinstance(value, (list, str)) and isinstance(depth, int) and depth > 1 and len(value) == depth
+    return isinstance(value, list) and isinstance(depth, int) and depth > 1 and len(value) == depth
 
 
-def _hashable(row: list[Any] | str) -> list[str]:
+def _hashable(row: list[Any]) -> list[str]:
     return [repr(item) for item in row]
 
 
@@ -232,8 +235,10 @@ def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C
         return layers
     if key == "num_kv_shared_layers":
         return layers // 2 if value else 0
-    if _per_layer(value, config):
+    if key == "hybrid_override_pattern":
         return value[:layers]
+    if _per_layer(value, config):
+        return [_telling(key, item) for item in value[:layers]] if key.endswith("rope_theta") else value[:layers]
     if key in {"rope_scaling", "rope_parameters", "rope_local_parameters"} and isinstance(value, dict):
         return _rope(value, config)
     if not isinstance(value, (int, float)) or not value:
