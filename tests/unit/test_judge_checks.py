@@ -1,0 +1,157 @@
+"""What a session said and how its process ended, as a table: who is to blame for a check that never answered."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.judge.checks import SUBJECT_CHECKS, judge_subject
+from monitor.judge.installs import Stage, judge_installation, not_installed
+from monitor.judge.runs import checks_of_session
+from monitor.judge.seen import Finished, Said, Session
+from monitor.judge.verdict import Circumstances, judge_run
+from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Subject, SubjectForm
+from probes import wire
+
+CLEAN = Ending(exit_code=0)
+SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "newarch", "d", qualified=True)
+
+
+def passed(check: str) -> Finished:
+    return Finished(check, "passed", 0.1)
+
+
+IMPORTED = Said(None, ("installs.imports",), (passed("installs.imports"),))
+
+
+def session(said: Said, *, own: Said = IMPORTED, malformed: str = "") -> Session:
+    return Session(None, own, {"a": said}, malformed)
+
+
+def until(check: str, *, died: Ending | None = None, spoiled: str = "") -> Said:
+    """Return what was said when every check before ``check`` passed and ``check`` started and never finished."""
+    before = SUBJECT_CHECKS[: SUBJECT_CHECKS.index(check)]
+    return Said("a", (*before, check), tuple(map(passed, before)), died=died, spoiled=spoiled)
+
+
+def result(said: Said, ending: Ending | None, check: str, *, hang_counts: bool = False) -> CheckResult:
+    results = judge_subject(session(said), "a", ending, hang_counts=hang_counts)
+    return next(one for one in results if one.name == check)
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome", "fault"),
+    [
+        (Ending(signal=11, exit_code=139), "failed", "crashed"),
+        (Ending(signal=6), "failed", "crashed"),
+        (Ending(exit_code=3), "failed", "crashed"),
+        (Ending(signal=9), "unknown", "bench-interrupted"),
+        (Ending(signal=15), "unknown", "bench-interrupted"),
+        (Ending(signal=9, out_of_memory=True), "unknown", "bench-memory"),
+        (Ending(signal=9, timed_out=True), "unknown", "hung"),
+        (Ending(engine_fault="gone"), "unknown", "bench-engine"),
+        (Ending(), "unknown", "bench-interrupted"),
+        (None, "unknown", "bench-interrupted"),
+        (CLEAN, "unknown", "bench-events"),
+    ],
+)
+def test_the_ending_answers_for_a_check_that_did_not(ending: Ending | None, outcome: str, fault: str) -> None:
+    by_container = result(until("generates.cache"), ending, "generates.cache")
+    assert (str(by_container.outcome), by_container.fault) == (outcome, fault)
+    if ending is not None:
+        by_parent = result(until("generates.cache", died=ending), CLEAN, "generates.cache")
+        assert (by_parent.outcome, by_parent.fault) == (by_container.outcome, by_container.fault)
+
+
+def test_a_hang_alone_with_three_times_the_limit_counts() -> None:
+    hang = Ending(timed_out=True)
+    assert result(until("generates.cache"), hang, "generates.cache", hang_counts=True).outcome is Outcome.FAILED
+    for solo, factor, outcome in ((True, 3, "failed"), (True, 1, "unknown"), (False, 3, "unknown")):
+        checks = checks_of_session(session(until("loads.model")), "a", hang, solo=solo, limit_factor=factor)
+        assert str(next(one for one in checks if one.fault == "hung").outcome) == outcome
+
+
+def test_what_comes_after_is_not_reached_and_what_came_before_stands() -> None:
+    results = judge_subject(session(until("loads.tensors")), "a", Ending(signal=11), hang_counts=False)
+    by_name = {one.name: one for one in results}
+    assert by_name["loads.model"].outcome is Outcome.PASSED
+    assert by_name["loads.parts"].outcome is Outcome.NOT_REACHED
+    assert by_name["loads.parts"].message == "not reached: the process ended in loads.tensors"
+    assert [one.name for one in results] == ["installs.imports", *SUBJECT_CHECKS]
+
+
+def test_a_failed_import_is_every_subjects() -> None:
+    own = Said(None, ("installs.imports",), (Finished("installs.imports", "failed", 1, "import-error", "no"),))
+    results = judge_subject(session(Said("a"), own=own), "a", CLEAN, hang_counts=False)
+    assert (results[0].outcome, results[0].blame) == (Outcome.FAILED, Blame.RUNTIME)
+    assert {one.outcome for one in results[1:]} == {Outcome.NOT_REACHED}
+
+
+def test_a_subject_whose_turn_never_came_says_nothing_about_the_runtime() -> None:
+    for ending in (Ending(signal=11), Ending(timed_out=True), Ending(exit_code=1), Ending(out_of_memory=True), CLEAN):
+        checks = checks_of_session(session(Said("a")), "a", ending, solo=True, limit_factor=3)
+        verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+        assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+
+
+def test_a_check_left_out_without_a_reason_is_noticed() -> None:
+    most = Said("a", SUBJECT_CHECKS[1:], tuple(map(passed, SUBJECT_CHECKS[1:])))
+    assert result(most, CLEAN, SUBJECT_CHECKS[0]).fault == "bench-events"
+
+
+@given(
+    st.sampled_from(SUBJECT_CHECKS),
+    st.sampled_from([Ending(signal=11), Ending(exit_code=1), CLEAN, Ending(timed_out=True)]),
+    st.booleans(),
+    st.sampled_from(["unknown-architecture", "load-error", "unclassified"]),
+)
+def test_a_malformed_file_never_breaks_anyone(check: str, ending: Ending, spoiled: bool, fault: str) -> None:
+    said = until(check, died=ending, spoiled="line 7" if spoiled else "")
+    failed = Finished(check, "failed", 0.1, fault, "no")
+    said = Said("a", said.started, (*said.finished, failed), died=ending, spoiled=said.spoiled)
+    checks = checks_of_session(session(said, malformed="line 7"), "a", ending, solo=True, limit_factor=3)
+    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0", reproduced=frozenset(c.signature for c in checks)))
+    assert verdict.verdict is not CellVerdict.BROKEN
+
+
+def test_equal_failures_in_other_places_have_equal_signatures() -> None:
+    def failing(message: str, line: int) -> CheckResult:
+        evidence = {"frames": [{"file": "modeling.py", "line": line, "function": "forward"}]}
+        finished = Finished("loads.model", "failed", 0.1, "load-error", message, evidence)
+        said = Said("a", SUBJECT_CHECKS[:3], (*map(passed, SUBJECT_CHECKS[:2]), finished))
+        return result(said, CLEAN, "loads.model")
+
+    assert failing("no /a/b.py at 0x1f", 10).signature == failing("no /c.py at 0xee", 99).signature
+    assert failing("no", 1).signature != failing("yes", 1).signature
+
+
+@pytest.mark.parametrize("fault", ["unresolvable", "no-wheel", "inconsistent"])
+def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
+    checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed()
+    assert {one.name for one in checks} == set(wire.CHECKS)
+    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+    assert (verdict.verdict, verdict.blame) == (CellVerdict.BROKEN, Blame.DEPENDENCY)
+
+
+@pytest.mark.parametrize("fault", sorted(slug for slug in wire.FAULTS if slug.startswith("bench-")))
+@pytest.mark.parametrize("stage", list(Stage))
+def test_our_own_installers_faults_are_unknown(stage: Stage, fault: str) -> None:
+    verdict = judge_run(
+        judge_installation(stage, fault=fault, message="no") + not_installed(), Circumstances(SUBJECT, "5.0.0")
+    )
+    assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+
+
+@given(st.dictionaries(st.sampled_from(SUBJECT_CHECKS), st.sampled_from(sorted(wire.FAULTS)), max_size=4))
+def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
+    ours = {check: fault for check, fault in faults.items() if wire.FAULTS[fault] == "bench"}
+    finished = [
+        Finished(check, "failed", 0.1, ours[check], "no") if check in ours else passed(check)
+        for check in SUBJECT_CHECKS
+    ]
+    said = Said("a", SUBJECT_CHECKS, tuple(finished))
+    checks = checks_of_session(session(said), "a", CLEAN, solo=True, limit_factor=3)
+    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+    assert verdict.verdict is (CellVerdict.UNKNOWN if ours else CellVerdict.WORKS)
+    assert tuple(one.rung for one in verdict.rungs) == BAR

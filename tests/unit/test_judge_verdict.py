@@ -1,0 +1,187 @@
+"""Blame: which failures count, against whom, and what a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.judge.checks import fault_result, passed
+from monitor.judge.confirm import Again, Attempt, Settled, Standing, Why, decide, merge
+from monitor.judge.control import Control, control_says
+from monitor.judge.verdict import Circumstances, judge_run
+from monitor.words import CellVerdict, CheckResult, Outcome, Rung, Subject, SubjectForm, Verdict
+from probes import wire
+
+SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True, first_known="5.5.0")
+HERE = Circumstances(SUBJECT, "5.4.1", Control.GREEN)
+ALL = tuple(passed(name) for name in wire.CHECKS)
+
+
+def checks(**faults: str) -> tuple[CheckResult, ...]:
+    """Return every check passed but those named, as ``loads__model="load-error"``."""
+    named = {name.replace("__", "."): fault for name, fault in faults.items()}
+    return tuple(fault_result(one.name, named[one.name], "boom") if one.name in named else one for one in ALL)
+
+
+def skipped(*names: str) -> tuple[CheckResult, ...]:
+    return tuple(
+        replace(one, outcome=Outcome.SKIPPED, message="no such thing") if one.name in names else one for one in ALL
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "first_known", "said"),
+    [
+        ("5.4.1", "5.5.0", "not registered (too old: first known in 5.5.0)"),
+        ("5.4.1", "5.5", "not registered (too old: first known in 5.5)"),
+        ("5.5.0", "5.5", "not registered (first known in 5.5)"),
+        ("5.10.0", "5.9.0", "not registered (first known in 5.9.0)"),
+        ("4.48.0", "<=4.49.0", "not registered (too old: first known in 4.49.0 or earlier)"),
+        ("5.4.1", "", "not registered"),
+        ("nightly", "5.5.0", "not registered (first known in 5.5.0)"),
+    ],
+)
+def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_known: str, said: str) -> None:
+    here = Circumstances(replace(SUBJECT, first_known=first_known), version)
+    verdict = judge_run(checks(knows__architecture="unknown-architecture"), here)
+    assert verdict.reason == f"knows: the architecture gemma4 is {said}"
+    assert (verdict.verdict, verdict.rung, str(verdict.blame)) == (CellVerdict.BROKEN, Rung.KNOWS, "runtime")
+
+
+@pytest.mark.parametrize(
+    ("fault", "subject", "control", "verdict"),
+    [
+        ("load-error", SUBJECT, Control.ABSENT, "broken"),
+        ("load-error", SUBJECT, Control.RELEASE, "broken"),
+        ("load-error", SUBJECT, Control.BENCH, "unknown"),
+        ("load-error", SUBJECT, Control.PENDING, "unknown"),
+        ("missing-dependency", SUBJECT, Control.GREEN, "broken"),
+        ("unsupported-on-platform", SUBJECT, Control.GREEN, "broken"),
+        ("needs-remote-code", SUBJECT, Control.GREEN, "broken"),
+        ("bad-checkpoint", SUBJECT, Control.GREEN, "unknown"),  # a miniature is our own checkpoint
+        ("bad-checkpoint", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
+        ("pickle-weights", replace(SUBJECT, form=SubjectForm.FULL), Control.GREEN, "broken"),
+        ("bench-miniature", SUBJECT, Control.GREEN, "unknown"),
+        ("unclassified", SUBJECT, Control.GREEN, "broken"),
+        ("unclassified", SUBJECT, Control.RELEASE, "broken"),
+        ("unclassified", SUBJECT, Control.ABSENT, "unknown"),
+        ("unclassified", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),
+    ],
+)
+def test_which_failures_count(fault: str, subject: Subject, control: Control, verdict: str) -> None:
+    results = checks(loads__model=fault)
+    reproduced = frozenset(one.signature for one in results)
+    assert str(judge_run(results, Circumstances(subject, "5.4.1", control, reproduced)).verdict) == verdict
+
+
+def test_an_unclassified_failure_must_be_reproduced() -> None:
+    results = checks(loads__model="unclassified")
+    assert "not reproduced" in judge_run(results, HERE).reason
+    assert judge_run(results, HERE).verdict is CellVerdict.UNKNOWN
+
+
+def test_an_import_error_needs_no_control_but_a_bench_that_is_able() -> None:
+    results = checks(installs__imports="import-error")
+    assert judge_run(results, replace(HERE, control=Control.PENDING)).verdict is CellVerdict.BROKEN
+    assert judge_run(results, replace(HERE, control=Control.BENCH)).verdict is CellVerdict.UNKNOWN
+
+
+def test_every_rung_of_the_bar_needs_a_check_that_applies() -> None:
+    assert judge_run(skipped("speaks.template"), HERE).verdict is CellVerdict.WORKS
+    none = judge_run(skipped("speaks.template", "speaks.tokenizer", "speaks.roundtrip"), HERE)
+    assert (none.verdict, none.rung, none.reason) == (CellVerdict.UNKNOWN, Rung.SPEAKS, "speaks: no such thing")
+    assert none.rungs[-1].verdict is Verdict.NOT_APPLICABLE
+
+
+def test_a_rung_above_the_bar_is_a_track_of_its_own() -> None:
+    failing = replace(fault_result("loads.model", "load-error", "boom"), rung=Rung.SERVES)
+    verdict = judge_run((*ALL, failing), HERE)
+    assert verdict.verdict is CellVerdict.WORKS
+    assert [(str(one.rung), str(one.verdict)) for one in verdict.rungs][-1] == ("serves", "failed")
+
+
+@given(st.permutations(checks(loads__model="bench-memory", generates__cache="cache-differs")))
+def test_the_order_of_rungs_decides_and_not_the_order_of_results(results: list[CheckResult]) -> None:
+    verdict = judge_run(results, HERE)
+    assert (verdict.verdict, verdict.rung) == (CellVerdict.BROKEN, Rung.GENERATES)
+
+
+WORKS, BROKEN, OURS = ALL, checks(loads__model="load-error"), checks(loads__model="bench-engine")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([WORKS, BROKEN, OURS]), st.booleans()), min_size=1, max_size=7),
+    st.sampled_from([None, CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY]),
+)
+def test_a_run_that_knows_nothing_turns_nothing_around(
+    story: list[tuple[tuple[CheckResult, ...], bool]], last: CellVerdict | None
+) -> None:
+    attempts = [Attempt(results, solo) for results, solo in story]
+    standing = Standing(last) if last else None
+    before = decide(standing, attempts, HERE)
+    after = decide(standing, [*attempts, Attempt(OURS, solo=True)], HERE)
+    if isinstance(before, Settled) and isinstance(after, Settled):
+        known = {before.verdict.verdict, after.verdict.verdict}
+        assert not {CellVerdict.WORKS, CellVerdict.BROKEN} <= known
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9))
+def test_only_faults_of_ours_are_never_broken(solos: list[bool]) -> None:
+    decision = decide(Standing(CellVerdict.WORKS), [Attempt(OURS, solo) for solo in solos], HERE)
+    verdict = decision.verdict if isinstance(decision, Settled) else decision.leaning
+    assert verdict.verdict is CellVerdict.UNKNOWN
+
+
+@given(
+    st.sampled_from([None, CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY]),
+    st.lists(st.sampled_from([WORKS, BROKEN, OURS, checks(loads__model="unclassified")]), min_size=10, max_size=10),
+)
+def test_every_story_ends(last: CellVerdict | None, outcomes: list[tuple[CheckResult, ...]]) -> None:
+    attempts: list[Attempt] = []
+    for outcome in outcomes:
+        decision = decide(Standing(last) if last else None, attempts, HERE)
+        if isinstance(decision, Settled):
+            return
+        attempts.append(Attempt(outcome, decision.solo, decision.limit_factor))
+    raise AssertionError(f"still not settled after {len(attempts)} attempts")
+
+
+def test_nothing_tried_leans_to_nothing() -> None:
+    decision = decide(None, [], HERE)
+    assert isinstance(decision, Again)
+    assert (decision.why, decision.solo, decision.leaning.verdict) == (Why.FIRST, False, CellVerdict.UNKNOWN)
+
+
+def test_another_failure_than_before_is_noted_and_no_change() -> None:
+    decision = decide(Standing(CellVerdict.BROKEN, "other"), [Attempt(BROKEN, solo=True)], HERE)
+    assert isinstance(decision, Settled)
+    assert (decision.changed, decision.note) == (False, "still broken, by another failure than before")
+
+
+def test_runs_that_disagree_about_a_rung_make_it_flaky() -> None:
+    merged = merge([judge_run(WORKS, HERE), judge_run(BROKEN, HERE), judge_run(BROKEN, HERE)])
+    assert (merged.verdict, merged.rung) == (CellVerdict.FLAKY, Rung.LOADS)
+    assert merged.reason == "loads: failed in 2 of 3 runs: loads.model: boom"
+
+
+@pytest.mark.parametrize(
+    ("here", "elsewhere", "says"),
+    [
+        ("W", "", "green"),
+        ("BW", "", "green"),
+        ("B", "W", "release"),
+        ("B", "B", "bench"),
+        ("B", "?", "pending"),
+        ("B", "", "pending"),
+        ("?", "W", "absent"),
+        ("", "", "absent"),
+    ],
+)
+def test_what_the_control_says(here: str, elsewhere: str, says: str) -> None:
+    letters = {"W": CellVerdict.WORKS, "B": CellVerdict.BROKEN, "?": CellVerdict.UNKNOWN}
+    control = control_says([letters[one] for one in here], [letters[one] for one in elsewhere])
+    assert str(control) == says
+    assert control.reason
