@@ -83,7 +83,7 @@ def _line(event: dict[str, Any]) -> bytes:
 
 def _encoded(event: Any) -> bytes:
     text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return text.encode() + b"\n"
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -93,11 +93,11 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str) or depth >= _MAX_DEPTH:
-        text = str(value)
+        text = str(value).encode("utf-8", "replace").decode()
         return text if len(text) <= 2 * _MAX_TEXT_CHARS else text[:_MAX_TEXT_CHARS] + "…" + text[-_MAX_TEXT_CHARS:]
     if isinstance(value, dict):
         items = list(value.items())
-        kept = {str(key): plain(item, depth + 1) for key, item in items[:_MAX_ITEMS]}
+        kept = {plain(str(key)): plain(item, depth + 1) for key, item in items[:_MAX_ITEMS]}
         if len(items) > _MAX_ITEMS:
             kept["…"] = len(items) - _MAX_ITEMS
         return kept

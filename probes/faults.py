@@ -8,8 +8,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
 
+_OURS = Path(__file__).parent
 _PATH = re.compile(r"(?<![\w.])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
 _OWN_MODULE = re.compile(
     r"No module named '?([\w.]+)|cannot import name '[\w.]+' from (?:partially initialized module )?'([\w.]+)"
@@ -17,6 +19,7 @@ _OWN_MODULE = re.compile(
 
 # what runtimes say -> fault; the first that occurs wins, so the specific ones stand first
 _SAYINGS = (
+    ("bench-recipe", ("`model_kwargs` are not used by the model",)),
     ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
     (
         "unknown-architecture",
@@ -97,19 +100,27 @@ def failure(exception: BaseException, check: str, runtime: str) -> Answer:
 
 def classify(exception: BaseException, check: str, runtime: str) -> str:
     chain = _chain(exception)
+    imports = next((link for link in chain if isinstance(link, ImportError)), None)
+    fault = _bench_fault(chain) or (imports and _import_fault(imports, check, runtime)) or _said_fault(chain)
+    if not fault and _raised_by_us(exception):
+        fault = "bench-recipe"
+    return fault or _BY_CHECK.get(check, "unclassified")
+
+
+def _bench_fault(chain: list[BaseException]) -> str:
     for link in chain:
         if isinstance(link, MemoryError) or any(said in str(link).lower() for said in _MEMORY):
             return "bench-memory"
         if isinstance(link, OSError) and link.errno in {errno.ENOSPC, errno.EDQUOT}:
             return "bench-disk"
-    for link in chain:
-        if isinstance(link, ImportError):
-            return _import_fault(link, check, runtime)
+    return ""
+
+
+def _said_fault(chain: list[BaseException]) -> str:
+    if isinstance(chain[0], BadFileError):
+        return "bad-checkpoint"
     said = " ".join(f"{type(link).__name__}: {link}" for link in chain).lower()
-    for fault, phrases in _SAYINGS:
-        if any(phrase in said for phrase in phrases):
-            return fault
-    return _BY_CHECK.get(check, "unclassified")
+    return next((fault for fault, phrases in _SAYINGS if any(phrase in said for phrase in phrases)), "")
 
 
 def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
@@ -123,6 +134,12 @@ def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
     if not module and ".so" in str(exception):
         return "dependency-import-error"
     return "import-error" if check == "installs.imports" else _BY_CHECK.get(check, "unclassified")
+
+
+def _raised_by_us(exception: BaseException) -> bool:
+    """Tell whether our own line raised it: then our recipe does not fit this release, whatever the release does."""
+    extracted = traceback.extract_tb(exception.__traceback__)
+    return bool(extracted) and Path(extracted[-1].filename).is_relative_to(_OURS)
 
 
 def _chain(exception: BaseException) -> list[BaseException]:

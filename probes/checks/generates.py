@@ -77,8 +77,8 @@ def cache(subject: Subject) -> Answer:
 
 def batch(subject: Subject) -> Answer:
     """Compare a left-padded batch with its rows alone, through generate, which is what users call."""
-    rows = [subject.row(length, salt=10 + length) for length in (5, 9, 14)]
-    steps = _STEPS // 2
+    rows = [subject.row(length, salt=10 + length) for length in (5, 14)]
+    steps = 6
     forced = tuple(tuple(subject.row(steps, salt=20 + place)) for place in range(len(rows)))
     together = subject.model.generate(rows, steps, Plan(forced=forced))
     distances = {}
@@ -89,7 +89,7 @@ def batch(subject: Subject) -> Answer:
         if not distances[str(len(row))] <= allowed:
             told = f"a row of {len(row)} tokens differs by {distances[str(len(row))]:.3g} in a left-padded batch"
             return failed("batch-differs", told, distances=distances, allowed=allowed)
-    return passed("rows of 5, 9 and 14 tokens are the same in a batch", distances=distances)
+    return passed("rows of 5 and 14 tokens are the same in a batch", distances=distances)
 
 
 def attention(subject: Subject) -> Answer:

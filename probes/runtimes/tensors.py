@@ -29,13 +29,16 @@ def loading(model: Any, said: dict[str, Any], folder: Path) -> Loading:
     excused = _patterns(model, "_keys_to_ignore_on_load_unexpected")
     wanted = {name: value for name, value in files.items() if not excused(name)}
     state = dict(model.state_dict())
-    named = {name for name, value in wanted.items() if name in state and _same(state[name], value)}
-    lost = _nowhere({name: value for name, value in wanted.items() if name not in named}, state.values())
+    found = _found(wanted, state)
+    named = sum(name == place for name, place in found.items())
     missing = sorted(map(str, said.get("missing_keys") or ()))
-    parameters = _untied(model, known=named)
+    parameters = _untied(model, known=set(found.values()))
     excused_missing = _patterns(model, "_keys_to_ignore_on_load_missing")
     parameters = {n: v for n, v in parameters.items() if n not in missing and not excused_missing(n)}
-    invented = _nowhere(parameters, files.values())
+    # what is left over on both sides was fused, split or stacked, or is not what it should be
+    rest = {name: value for name, value in wanted.items() if name not in found}
+    lost = _nowhere(rest, [value for name, value in state.items() if name not in found.values()])
+    invented = _nowhere(parameters, [value for name, value in files.items() if name not in found])
     by_round_trip = 0
     if (lost or invented) and not missing:
         returned = _returned(model, files)
@@ -44,8 +47,8 @@ def loading(model: Any, said: dict[str, Any], folder: Path) -> Loading:
         invented = [] if returned >= set(wanted) else invented
     counts = {
         "in_files": len(files),
-        "by_name": len(named),
-        "by_content": len(wanted) - len(named) - len(lost) - by_round_trip,
+        "by_name": named,
+        "by_content": len(wanted) - named - len(lost) - by_round_trip,
         "by_round_trip": by_round_trip,
         "ignored_by_the_runtime": len(files) - len(wanted),
     }
@@ -83,6 +86,28 @@ def _same(held: Any, value: Any) -> bool:
     return bool(held.shape == value.shape and (held == value.to(held.dtype)).all())
 
 
+def _found(wanted: dict[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    """Return where each tensor of the files is as a whole: under its own name, or a renamed one's."""
+    found = {name: name for name, value in wanted.items() if name in state and _same(state[name], value)}
+    places: dict[Any, list[str]] = {}
+    for name, value in state.items():
+        if name not in found:
+            places.setdefault(_mark(value), []).append(name)
+    for name, value in wanted.items():
+        if name not in found:
+            same = (place for place in places.get(_mark(value), []) if _same(state[place], value))
+            place = next(same, None)
+            if place is not None:
+                found[name] = place
+    return found
+
+
+def _mark(value: Any) -> tuple[Any, ...]:
+    """Return what two equal tensors share and two others hardly ever: cheap, because equality is looked at later."""
+    few = value.detach().reshape(-1)[:8].float().tolist()
+    return (*value.shape, *few)
+
+
 def _untied(model: Any, *, known: set[str]) -> dict[str, Any]:
     """Return the parameters not matched by name; one whose memory is a matched one's (tied) is matched with it."""
     state = dict(model.state_dict(keep_vars=True))
@@ -98,8 +123,9 @@ def _nowhere(sought: dict[str, Any], held: Iterable[Any]) -> list[str]:
     """Return the names whose values occur nowhere in ``held``: not as they are, not transposed, split or stacked."""
     import torch
 
-    if not sought:
-        return []
+    held = list(held)
+    if not sought or not held:
+        return list(sought)
     # fusing and stacking keeps the rows of a matrix, or those of its transpose, so rows are what is looked up
     rows = torch.cat([signature for value in held for signature in _row_signatures(value)])
     known = torch.unique(rows)

@@ -231,23 +231,23 @@ class TorchTrace:
     def __init__(self, logits: Any) -> None:
         import torch
 
-        self._logits = logits.float()
-        self.finite = bool(torch.isfinite(self._logits).all())
-        self.spread = float(self._logits.std(-1).mean()) if self.finite else float("nan")
+        self.logits = logits.float()
+        self.finite = bool(torch.isfinite(self.logits).all())
+        self.spread = float(self.logits.std(-1).mean()) if self.finite else float("nan")
 
     def __len__(self) -> int:
-        return int(self._logits.shape[0])
+        return int(self.logits.shape[0])
 
     def __getitem__(self, positions: slice) -> Trace:
-        return TorchTrace(self._logits[positions])
+        return TorchTrace(self.logits[positions])
 
     def distance(self, other: Any) -> float:
-        if self._logits.shape != other._logits.shape:
+        if self.logits.shape != other.logits.shape:
             return float("inf")
-        return float((self._logits.log_softmax(-1) - other._logits.log_softmax(-1)).abs().max())
+        return float((self.logits.log_softmax(-1) - other.logits.log_softmax(-1)).abs().max())
 
     def top(self, count: int) -> list[list[list[Any]]]:
-        values, ids = self._logits.log_softmax(-1).topk(min(count, self._logits.shape[-1]))
+        values, ids = self.logits.log_softmax(-1).topk(min(count, self.logits.shape[-1]))
         rounded = [[round(value, 6) for value in row] for row in values.tolist()]
         return [list(pair) for pair in zip(ids.tolist(), rounded)]
 

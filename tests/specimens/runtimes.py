@@ -1,0 +1,187 @@
+"""A runtime in plain Python with one defect each: a tiny language model behind the seam that adapters fill."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+from probes.configuration import Effective
+from probes.runtimes import Generated, Loading, Plan, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+VOCABULARY = 64
+
+
+class PlainTrace:
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows = rows
+        flat = [value for row in rows for value in row]
+        self.finite = all(math.isfinite(value) for value in flat)
+        mean = sum(flat) / len(flat)
+        self.spread = math.sqrt(sum((value - mean) ** 2 for value in flat) / len(flat))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: slice) -> PlainTrace:
+        return PlainTrace(self.rows[positions])
+
+    def distance(self, other: Any) -> float:
+        if len(self) != len(other):
+            return math.inf
+        pairs = [pair for rows in zip(self.rows, other.rows, strict=True) for pair in zip(*rows, strict=True)]
+        distances = [abs(mine - its) for mine, its in pairs]
+        return math.nan if any(map(math.isnan, distances)) else max(distances)
+
+    def top(self, count: int) -> list[list[list[Any]]]:
+        found: list[list[list[Any]]] = []
+        for row in self.rows:
+            ids = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:count]
+            found.append([ids, [row[place] for place in ids]])
+        return found
+
+
+class PlainModel:
+    """Attends to the last ``window`` tokens; a defect is a word that one of the methods listens to."""
+
+    def __init__(self, defect: str, attention: str, window: int = 16) -> None:
+        self.defect = defect
+        self.attention = attention
+        self.window = window
+        self.calls = 0
+
+    def _logits(self, tokens: Sequence[int], *, window: int | None = None) -> list[float]:
+        seen = tuple(tokens[-(window or self.window) :])
+        if self.defect == "flat":
+            return [0.0] * VOCABULARY
+        if self.defect == "deaf":
+            seen = ()
+        if self.defect == "nan":
+            return [math.nan] * VOCABULARY
+        if self.defect == "attention" and self.attention == "sdpa":
+            seen = seen[1:]
+        source = random.Random(repr(seen))  # noqa: S311 -- a language model, not a secret
+        return [source.gauss(0, 1) for _ in range(VOCABULARY)]
+
+    def forward(self, row: Sequence[int]) -> PlainTrace:
+        return PlainTrace([self._logits(row[: place + 1]) for place in range(len(row))])
+
+    def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+        self.calls += 1
+        width = max(map(len, rows))
+        answers = []
+        for place, row in enumerate(rows):
+            padding = [0] * (width - len(row)) if self.defect == "batch" else []
+            answers.append(self._row([*padding, *row], steps, plan, plan.forced[place] if plan.forced else ()))
+        return answers
+
+    def _row(self, row: list[int], steps: int, plan: Plan, forced: tuple[int, ...]) -> Generated:
+        window = self.window + 4 if self.defect == "cache" and plan.cache else None
+        eos = set(plan.eos if plan.eos is not None else () if self.defect == "stop" else (2,))
+        text, logits, made = list(row), [], []
+        for step in range(steps):
+            values = self._logits(text, window=window)
+            if self.defect == "restless" and self.calls % 2:
+                values = values[::-1]
+            token = forced[step] if forced else max(range(VOCABULARY), key=values.__getitem__)
+            logits.append(values)
+            made.append(token)
+            text.append(token)
+            if token in eos and not plan.full_length:
+                break
+        return Generated(made, PlainTrace(logits))
+
+    def loading(self) -> Loading:
+        said: dict[str, list[str]] = {"missing": [], "unexpected": [], "mismatched": [], "lost": [], "invented": []}
+        if self.defect in said:
+            said[self.defect] = ["model.layers.0.down_proj.weight"]
+        return Loading(**said, counts={"in_files": 2})
+
+    def parts(self) -> dict[str, int]:
+        return {"language": 1000} if self.defect == "part" else {"language": 1000, "vision": 500}
+
+    def save(self, folder: Path) -> None:
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+
+
+class PlainTokenizer:
+    def __init__(self, defect: str) -> None:
+        self.defect = defect
+        self.has_template = defect != "no template"
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(character) for character in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text = "".join(map(chr, ids))
+        return " ".join(text.split()) if self.defect == "spaces" else text
+
+    def specials(self) -> dict[str, Any]:
+        eos = 3 if self.defect == "eos" else 2
+        tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": None}
+        return {"class": "PlainTokenizer", "bos": 1, "eos": eos, "pad": None, **tokens}
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        end = "" if self.defect == "template" else "\nassistant:"
+        return "".join(f"{message['role']}: {message['content']}" for message in messages) + end
+
+
+class PlainRuntime:
+    def __init__(self, defect: str = "") -> None:
+        self.defect = defect
+        self.reloads = 0
+
+    def load(self) -> dict[str, str]:
+        return {"plain": "1"}
+
+    def prime(self) -> None:
+        self.seed(0)
+
+    def after_fork(self) -> None:
+        self.seed(0)
+
+    def seed(self, seed: int) -> None:
+        random.seed(seed)
+
+    def registered(self) -> int:
+        return 1
+
+    def knows(self, model_type: str) -> bool:
+        return model_type == "llama"
+
+    def config(self, folder: Path) -> Any:
+        if not (folder / "model.safetensors").exists():
+            self.reloads += 1
+        return {"folder": folder.name, "reloads": self.reloads}
+
+    def effective(self, config: Any, own: dict[str, Any]) -> Effective:
+        values = dict(own)
+        if self.defect == "theta":
+            values["rope_theta"] = 10000.0
+        if self.defect == "reload config" and config["reloads"]:
+            values["sliding_window"] = None
+        return Effective(values, frozenset(own), {})
+
+    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> PlainModel:
+        if not folder.is_dir():
+            raise FileNotFoundError(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(folder)
+        if self.defect == "no class" or (self.defect == "no sdpa" and attention == "sdpa"):
+            raise UnavailableError("there is no such class")
+        if self.defect == "load":
+            raise KeyError("model.embed")
+        window = own.get("sliding_window", 16) + (config["reloads"] if self.defect == "reload" else 0)
+        return PlainModel(self.defect, attention, window)
+
+    def attentions(self, model: PlainModel) -> tuple[str, ...]:
+        return () if model.defect == "eager only" else ("sdpa",)
+
+    def tokenizer(self, folder: Path) -> PlainTokenizer:
+        if self.defect == "tokenizer":
+            raise ValueError(f"no tokenizer in {folder}")
+        return PlainTokenizer(self.defect)

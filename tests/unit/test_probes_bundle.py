@@ -1,0 +1,87 @@
+"""The bundle is the same bytes everywhere, runs isolated, and its code suits every Python that a runtime supports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import probes
+from monitor.bundle import build_bundle, suite
+from monitor.events import parse_event
+from tests.specimens import checkpoints
+
+SOURCES = sorted(Path(probes.__file__).parent.rglob("*.py"))
+
+
+def run(folder: Path, **changes: Any) -> tuple[int, list[dict[str, Any]], str]:
+    """Run the real bundle in this environment, which has no runtime, as a container would."""
+    build_bundle(folder / "probes.pyz")
+    request = {"wire": 1, "runtime": "transformers", "version": "0", "isolation": "fork", "seed": 0, "limit_s": 10,
+               "memory_bytes": 1 << 30, "subjects": [], **changes}  # fmt: skip
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    argv = [sys.executable, "-I", "-W", "error", "probes.pyz", "request.json", "events.jsonl"]
+    ended = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    events = folder / "events.jsonl"
+    written = events.read_bytes().splitlines() if events.exists() else []
+    for line in written:
+        parse_event(line)
+    return ended.returncode, [json.loads(line) for line in written], ended.stderr
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = build_bundle(tmp_path / "a" / "probes.pyz"), build_bundle(tmp_path / "b.pyz")
+    assert first == second == suite() == hashlib.sha256((tmp_path / "b.pyz").read_bytes()).hexdigest()
+    with zipfile.ZipFile(tmp_path / "b.pyz") as bundle:
+        names = bundle.namelist()
+        assert names == sorted(names)
+        assert {entry.date_time for entry in bundle.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {"__main__.py", "probes/wire.py", "probes/checks/knows.py"} <= set(names)
+        assert not {name for name in names if "derive" in name or "__pycache__" in name}
+
+
+def test_a_damaged_bundle_is_written_again(tmp_path: Path) -> None:
+    digest = build_bundle(tmp_path / "probes.pyz")
+    (tmp_path / "probes.pyz").write_bytes(b"half")
+    assert build_bundle(tmp_path / "probes.pyz") == digest
+    assert hashlib.sha256((tmp_path / "probes.pyz").read_bytes()).hexdigest() == digest
+    assert [path.name for path in tmp_path.iterdir()] == ["probes.pyz"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_the_syntax_is_that_of_python_3_9(source: Path) -> None:
+    ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_only_the_standard_library_is_imported_early(source: Path) -> None:
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    named = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in named} <= {*sys.stdlib_module_names, "probes"}
+
+
+def test_a_missing_dependency_of_the_runtime_is_told_as_one(tmp_path: Path) -> None:
+    good = checkpoints.bare(tmp_path / "good")
+    code, events, _ = run(tmp_path, subjects=[{"id": "m", "path": str(good)}])
+    assert code == 0
+    assert [event["event"] for event in events] == ["session", "started", "finished", "done"]
+    assert events[0]["suite"] == suite()
+    assert (events[2]["subject"], events[2]["check"], events[2]["fault"]) == (
+        None,
+        "installs.imports",
+        "missing-dependency",
+    )
+
+
+def test_another_wire_is_refused(tmp_path: Path) -> None:
+    code, events, said = run(tmp_path, wire=99)
+    assert (code, events) == (2, [])
+    assert "wire 99" in said

@@ -1,0 +1,133 @@
+"""Each check finds its own defect, and only it: one good runtime, and the same with one thing broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from monitor.events import parse_event
+from probes.events import Events
+from probes.subject import Subject, run_checks
+from probes.wire import CHECKS
+from tests.specimens import checkpoints
+from tests.specimens.runtimes import PlainRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GOLDEN = {
+    "texts": ["a  b", " é\n"],
+    "template": {"messages": [{"role": "user", "content": "hi"}], "rendered": "user: hi\nassistant:"},
+    "parts": {"language": 1000, "vision": 500},
+    "specials": {"bos": 1, "eos": [2], "pad": None},
+}
+CONFIG = {"eos_token_id": 2, "sliding_window": 16, "rope_theta": 7e5}
+
+
+def outcomes(tmp_path: Path, folder: Path, defect: str = "", golden: Any = GOLDEN) -> dict[str, Any]:
+    runtime: Any = PlainRuntime(defect)
+    subject = Subject(runtime, "plain", {"path": str(folder), "golden": golden}, seed=0)
+    path = tmp_path / "events.jsonl"
+    run_checks(subject, "m", Events(str(path)))
+    events = [json.loads(line) for line in path.read_bytes().splitlines() if parse_event(line)]
+    started = [event["check"] for event in events if event["event"] == "started"]
+    finished = {event["check"]: event for event in events if event["event"] == "finished"}
+    assert started == list(finished)
+    return finished
+
+
+def faults(finished: dict[str, Any]) -> dict[str, str]:
+    return {check: event["fault"] for check, event in finished.items() if event["outcome"] == "failed"}
+
+
+def test_a_good_runtime_passes_everything(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))
+    assert {event["outcome"] for event in finished.values()} == {"passed"}, faults(finished)
+    assert list(finished) == [check for check in CHECKS if not check.startswith("installs.")]
+    assert finished["generates.cache"]["evidence"]["seam"] == 16
+
+
+DEFECTS = {
+    "theta": {"knows.config": "wrong-config"},
+    "no class": {"loads.model": "unknown-architecture"},
+    "load": {"loads.model": "load-error"},
+    "missing": {"loads.tensors": "missing-tensors"},
+    "mismatched": {"loads.tensors": "missing-tensors"},
+    "unexpected": {"loads.tensors": "unexpected-tensors"},
+    "lost": {"loads.tensors": "reinitialised-tensors"},
+    "invented": {"loads.tensors": "reinitialised-tensors"},
+    "part": {"loads.parts": "missing-part"},
+    "reload": {"loads.reload": "reload-differs"},
+    "reload config": {"loads.reload": "reload-differs"},
+    "nan": {"generates.forward": "not-finite", "loads.reload": "not-finite"},
+    "flat": {"generates.forward": "flat-logits"},
+    "deaf": {"generates.forward": "flat-logits"},
+    "restless": {"generates.greedy": "not-deterministic"},
+    "cache": {"generates.cache": "cache-differs"},
+    "batch": {"generates.batch": "batch-differs"},
+    "attention": {"generates.attention": "attention-differs"},
+    "stop": {"generates.stop": "does-not-stop"},
+    "tokenizer": {"speaks.tokenizer": "tokenizer-error"},
+    "eos": {"speaks.tokenizer": "wrong-special-token"},
+    "spaces": {"speaks.roundtrip": "roundtrip-differs"},
+    "template": {"speaks.template": "template-differs"},
+    "no template": {"speaks.template": "template-differs"},
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_is_found_where_it_is(tmp_path: Path, defect: str) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), defect)
+    assert faults(finished).items() >= DEFECTS[defect].items()
+    # a runtime that answers differently each time also differs between the ways of asking
+    if defect != "restless":
+        assert faults(finished) == DEFECTS[defect]
+
+
+@pytest.mark.parametrize("defect", ["no sdpa", "eager only"])
+def test_a_missing_implementation_is_skipped_with_a_reason(tmp_path: Path, defect: str) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), defect)
+    assert finished["generates.attention"]["outcome"] == "skipped"
+    assert finished["generates.attention"]["message"]
+    assert not faults(finished)
+
+
+def test_without_golden_values_nothing_is_made_up(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), golden=None)
+    skipped = {check for check, event in finished.items() if event["outcome"] == "skipped"}
+    assert skipped == {"loads.parts", "speaks.template"}
+
+
+def test_a_model_that_does_not_load_still_has_a_tokenizer(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "load")
+    assert [check for check in finished if check.startswith(("loads", "generates"))] == ["loads.model"]
+    assert finished["speaks.template"]["outcome"] == "passed"
+
+
+FILES: dict[str, tuple[Callable[[Path, Path], Path], dict[str, str]]] = {
+    "truncated": (checkpoints.truncated_weights, {"loads.model": "bad-checkpoint"}),
+    "config": (checkpoints.broken_config, {"knows.architecture": "bad-checkpoint"}),
+    "pickle": (checkpoints.pickle_only, {"loads.model": "pickle-weights"}),
+    "remote code": (checkpoints.remote_code, {"knows.architecture": "needs-remote-code"}),
+    "unknown": (checkpoints.unknown_architecture, {"knows.architecture": "unknown-architecture"}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_fault_of_the_files_is_the_models(tmp_path: Path, name: str) -> None:
+    make, expected = FILES[name]
+    finished = outcomes(tmp_path, make(checkpoints.bare(tmp_path / "good", **CONFIG), tmp_path / "bad"))
+    assert faults(finished) == expected
+
+
+def test_rows_avoid_what_has_a_meaning_and_never_change(tmp_path: Path) -> None:
+    folder = checkpoints.bare(tmp_path / "good", image_token_index=40, eos_token_id=[50, 51], vocab_size=64)
+    subject = Subject(PlainRuntime(), "plain", {"path": str(folder)}, seed=0)  # type: ignore[arg-type]
+    subject.own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    row = subject.row(500, salt=1)
+    assert not {*range(8), 40, 50, 51} & set(row)
+    assert row[:6] == subject.row(6, salt=1) != subject.row(6, salt=2)
+    assert len(set(row)) > 40
