@@ -45,7 +45,7 @@ def kill_marked(mark: str) -> int:
 
 
 def tree(root: int, *, at_most: int) -> list[int]:
-    """Return a process and its descendants, without reading all of /proc, and without losing a race with a fork bomb."""
+    """Return a process and its descendants, cheaply: without reading all of /proc, or losing to a fork bomb."""
     found: list[int] = []
     waiting = [root]
     while waiting and len(found) < at_most:

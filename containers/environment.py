@@ -1,0 +1,120 @@
+"""An environment on disk: where it lies, what marks it as whole, what it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from containers.engine import Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from containers.lock import Lock, Pin
+
+MARKER = ".settle.json"
+LOCK = "settle-lock.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A release with its lock, installed; ``seconds`` is what building it took, whenever that was."""
+
+    digest: str
+    path: Path
+    built: bool  # by this very call
+    seconds: float
+    log: bytes = b""
+
+    @property
+    def mount(self) -> Mount:
+        """Show it read-only where it lies: its files are the cache's files."""
+        return Mount(self.path, str(self.path))
+
+    @property
+    def lock_text(self) -> str:
+        return (self.path / LOCK).read_text(encoding="utf-8")
+
+
+def python_argv(environment: Environment, *arguments: str) -> tuple[str, ...]:
+    """Return a command that runs the environment's Python; it needs the environment's mount."""
+    return (f"{environment.path}/bin/python", *arguments)
+
+
+def read_environment(path: Path) -> Environment | None:
+    """Return the whole environment at a path; one without its marker does not count."""
+    try:
+        marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        return Environment(digest=marker["digest"], path=path, built=False, seconds=float(marker["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def seal(path: Path, lock: Lock, *, seconds: float) -> None:
+    """Write lock and marker, and have both on the disk before anybody can see the environment."""
+    for name, text in ((LOCK, lock.text), (MARKER, json.dumps({"digest": lock.digest, "seconds": round(seconds, 3)}))):
+        with (path / name).open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def touch(path: Path) -> None:
+    """Note that an environment was used now."""
+    with contextlib.suppress(OSError):  # gone or read-only: it only matters for cleaning up
+        os.utime(path / MARKER)
+
+
+def site_packages(path: Path) -> Path:
+    return next(path.glob("lib/python3*/site-packages"))
+
+
+def differences(path: Path, lock: Lock) -> list[str]:
+    """Compare what is installed with the lock, one sentence a difference."""
+    found: dict[str, str] = {
+        canonicalize_name(distribution.metadata["Name"]): distribution.version
+        for distribution in distributions(path=[str(site_packages(path))])
+    }
+    wanted: dict[str, Pin] = {pin.name: pin for pin in lock.packages}
+    said = [f"{name} {found[name]} is installed but not in the lock" for name in sorted(set(found) - set(wanted))]
+    for name, pin in wanted.items():
+        if name not in found:
+            said.append(f"{name} {pin.version} is in the lock but not installed")
+        elif pin.version and not _same(found[name], pin.version):
+            said.append(f"{name} {found[name]} is installed, the lock says {pin.version}")
+    return said
+
+
+# uv writes: The package `x` requires `y>=1`, but `0.9` is installed | but it's not installed
+REQUIRES = re.compile(r"^The package `(?P<who>[^`]+)` requires `(?P<what>[A-Za-z0-9._-]+)[^`]*`, but .*$", re.MULTILINE)
+
+
+def contradictions(check: str, *, overridden: Iterable[str]) -> list[str]:
+    """Return what ``uv pip check`` complains of, without what an override of ours contradicts on purpose."""
+    meant = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0]) for text in overridden}
+    return [found[0] for found in REQUIRES.finditer(check) if canonicalize_name(found["what"]) not in meant]
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other

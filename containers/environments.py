@@ -1,0 +1,209 @@
+"""Environments, resolved first and then built only when they are not there."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from containers.environment import (
+    MARKER,
+    Environment,
+    contradictions,
+    differences,
+    read_environment,
+    seal,
+    sync_folder,
+    touch,
+)
+from containers.failures import InstallFailure, InstallFault, Stage, from_execution
+from containers.installer import FOLDERS, Installer, owned
+from containers.lock import redacted
+from containers.resolving import Question, Resolution, resolve
+from containers.uv_command import find_links_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from containers.base import Base
+    from containers.engine import Engine, Execution
+    from containers.lock import Lock
+    from containers.settings import InstallSettings
+
+NOT_CONSISTENT = 90  # exit codes of the script, which no program in it uses
+NO_BYTECODE = 91
+# One container does it all: starting one costs as much as hard-linking the packages.
+BUILD = f"""
+set -eu
+uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8
+shift 8
+"$uv" venv --quiet --relocatable --no-project --python "$python" "$build"
+"$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock" "$@"
+"$python" -I -B "$script" "$build/$site" "$store" "$mode" || exit {NO_BYTECODE}
+"$uv" pip check --python "$build/bin/python" || exit {NOT_CONSISTENT}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentUsage:
+    digest: str
+    own_bytes: int  # what removing it frees
+    last_used: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes on disk, files with several names counted once; environments in the order of their last use."""
+
+    total_bytes: int
+    cache_bytes: int
+    environments: tuple[EnvironmentUsage, ...]
+
+
+class Environments:
+    """All environments on one base, below one root; safe to use from several threads."""
+
+    def __init__(self, engine: Engine, base: Base, root: Path, settings: InstallSettings) -> None:
+        self._installer = Installer(engine, base, root.resolve(), settings)
+        self._root = root.resolve()
+        # on the process engine a probe could write into its environment, and must not reach the cache through it
+        self._link_mode = "hardlink" if engine.isolated else "copy"
+        self._guard = threading.Lock()
+        self._building: dict[str, threading.Lock] = {}
+
+    def resolve(
+        self,
+        requirements: Sequence[str],
+        cutoff: datetime | None,
+        *,
+        exempt: Sequence[str] = (),
+        wheels: Sequence[Path] = (),
+    ) -> Resolution | InstallFailure:
+        """Find the packages as of a moment (None: now) and pin them; nothing is installed or built.
+
+        ``exempt`` names packages that the cutoff does not touch, ``wheels`` are files that ``build_wheel`` made.
+        """
+        question = Question(
+            requirements=tuple(requirements),
+            cutoff=cutoff,
+            # a wheel of ours has no upload time
+            exempt=(*self._installer.settings.exempt, *exempt, *(wheel.name.split("-")[0] for wheel in wheels)),
+            wheels=tuple(str(wheel.parent) for wheel in wheels),
+        )
+        return resolve(self._installer, question)
+
+    def ensure(self, lock: Lock) -> Environment | InstallFailure:
+        """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
+        with self._guard:
+            building = self._building.setdefault(lock.digest, threading.Lock())
+        with building:
+            found = self.find(lock.digest)
+            return self._build(lock) if found is None else found
+
+    def find(self, digest: str) -> Environment | None:
+        """Return an environment that is there and whole, and note that it was used."""
+        found = read_environment(self._root / "envs" / digest)
+        if found is not None:
+            touch(found.path)
+        return found
+
+    def remove(self, digest: str) -> None:
+        """Remove an environment: first out of sight, then from the disk."""
+        aside = owned(self._root / "envs" / f".removing-{digest}")
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / "envs" / digest).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def usage(self) -> Usage:
+        """Measure everything; it looks at every file, so it takes a while where there are many."""
+        environments = [
+            EnvironmentUsage(found.digest, _bytes(found.path, alone=True), (found.path / MARKER).stat().st_mtime)
+            for path in (self._root / "envs").iterdir()
+            if (found := read_environment(path)) is not None
+        ]
+        return Usage(
+            total_bytes=_bytes(*(self._root / name for name in FOLDERS)),
+            cache_bytes=_bytes(self._root / "cache"),
+            environments=tuple(sorted(environments, key=lambda one: one.last_used)),
+        )
+
+    def prune_cache(self) -> Execution:
+        """Let uv drop from its cache what it cannot use any more."""
+        return self._installer.run(self._installer.uv, "cache", "prune")
+
+    def sweep(self) -> list[str]:
+        """Remove what a crash left half built, half removed or half resolved; return the names."""
+        return self._installer.sweep()
+
+    def _build(self, lock: Lock) -> Environment | InstallFailure:
+        began = time.monotonic()
+        wanted = self._installer.settings.free_bytes
+        free = shutil.disk_usage(self._root).free
+        if free < wanted:
+            room = f"{free / 1e9:.1f} GB are free where environments are built, {wanted / 1e9:.1f} GB are wanted"
+            return InstallFailure(Stage.INSTALL, InstallFault.DISK, room, b"", 0.0)
+        build = owned(self._root / "envs" / f".building-{lock.digest}")
+        try:
+            execution = self._install(lock, build)
+            failure = self._failure(execution, lock, build)
+            if failure is not None:
+                return failure
+            seconds = time.monotonic() - began
+            seal(build, lock, seconds=seconds)
+            target = self._root / "envs" / lock.digest
+            with contextlib.suppress(OSError):  # another process was faster: its environment is the same
+                build.rename(target)
+            sync_folder(target.parent)
+        except OSError as error:  # what is left to do after the script is writing, and a disk may be full
+            return InstallFailure(Stage.INSTALL, InstallFault.DISK, str(error), b"", time.monotonic() - began)
+        finally:
+            shutil.rmtree(build, ignore_errors=True)
+        if read_environment(target) is None:
+            return InstallFailure(Stage.INSTALL, InstallFault.DISK, f"{target.name} is in the way", b"", seconds)
+        return Environment(lock.digest, target, built=True, seconds=seconds, log=execution.log)
+
+    def _install(self, lock: Lock, build: Path) -> Execution:
+        installer = self._installer
+        hashes = {value.removeprefix("sha256:") for pin in lock.packages for value in pin.hashes}
+        own_wheels = [folder for folder in (self._root / "wheels").iterdir() if folder.name in hashes]
+        with installer.workspace() as folder:
+            (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
+            return installer.run(
+                *("/bin/sh", "-c", BUILD, "build", installer.uv, installer.base.interpreter, str(build)),
+                *(str(folder / "lock.txt"), self._link_mode, f"lib/python{installer.base.python}/site-packages"),
+                *(installer.script.target, str(self._root / "bytecode")),
+                *find_links_arguments((*installer.settings.find_links, *own_wheels)),
+            )
+
+    def _failure(self, execution: Execution, lock: Lock, build: Path) -> InstallFailure | None:
+        text = execution.log.decode(errors="replace")
+        said: list[str] = []
+        if execution.exit_code == NOT_CONSISTENT:
+            said = contradictions(text, overridden=self._installer.settings.overrides)
+        elif not execution.ok:
+            return from_execution(execution, Stage.INSTALL)
+        said += differences(build, lock)
+        if not said:
+            return None
+        return InstallFailure(
+            Stage.VERIFY, InstallFault.INCONSISTENT, "; ".join(said), redacted(text).encode(), execution.seconds
+        )
+
+
+def _bytes(*folders: Path, alone: bool = False) -> int:
+    """Sum what files take on the disk; ``alone`` leaves out those that have another name elsewhere."""
+    seen = set()
+    total = 0
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                if (status.st_dev, status.st_ino) not in seen and not (alone and status.st_nlink > 1):
+                    total += status.st_blocks * 512
+                seen.add((status.st_dev, status.st_ino))
+    return total

@@ -1,0 +1,155 @@
+"""Why an environment could not be made, read from uv's own words; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from containers.lock import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from containers.engine import Execution
+
+
+class Stage(StrEnum):
+    """The step that failed; each is a check of rung 0."""
+
+    RESOLVE = "resolve"
+    INSTALL = "install"
+    VERIFY = "verify"
+
+
+class InstallFault(StrEnum):
+    """The faults of the wire that an installation can have."""
+
+    UNRESOLVABLE = "unresolvable"
+    NO_WHEEL = "no-wheel"
+    INCONSISTENT = "inconsistent"
+    INDEX = "bench-index"
+    NETWORK = "bench-network"
+    DISK = "bench-disk"
+    TIME = "bench-time"
+    MEMORY = "bench-memory"
+    ENGINE = "bench-engine"
+    RECIPE = "bench-recipe"
+
+
+@dataclass(frozen=True, slots=True)
+class InstallFailure:
+    """``no_such_version``: a version that was asked for by hand does not exist (as of that day): the user's to mend."""
+
+    stage: Stage
+    slug: InstallFault
+    message: str
+    log: bytes
+    seconds: float
+    no_such_version: bool = False
+
+
+MESSAGE_CHARS = 2000
+# In this order: a full disk or a dead connection is the cause, whatever uv was doing when it met it.
+OURS = (
+    (InstallFault.DISK, r"No space left on device|os error 28\b|Disk quota exceeded|File too large \(os error 27\)"),
+    (InstallFault.MEMORY, r"Cannot allocate memory|os error 12\b|memory allocation of \d+ bytes failed|MemoryError"),
+    (InstallFault.INDEX, r"Hash mismatch|HTTP status (server|client) error|end of file before message length"),
+    (
+        InstallFault.NETWORK,
+        (
+            r"dns error|error resolving DNS|tcp connect error|Connection (refused|reset)|Network is unreachable"
+            r"|operation timed out|request timed out|connection closed|broken pipe|invalid peer certificate"
+            r"|UnknownIssuer|network connectivity is disabled"
+        ),
+    ),
+    (InstallFault.INDEX, r"error decoding response body|request or response body error|Failed to extract archive"),
+    (InstallFault.NETWORK, r"Request failed after \d+ retries|error sending request|client error \(Connect\)"),
+)
+NO_WHEEL = re.compile(r"has? no (usable )?wheels|have no (usable )?wheels|has no wheels with|no wheels with a matching")
+NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s,]+)")
+NOT_FOUND = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+) was not found in the (?:package registry|provided package locations)"
+)
+
+
+def from_execution(
+    execution: Execution, stage: Stage, *, requirements: Sequence[str] = (), log: bytes | None = None
+) -> InstallFailure:
+    """Classify a command of uv that failed."""
+    text = (execution.log if log is None else log).decode(errors="replace")
+    message, slug, no_such_version = explanation(text), _ending(execution), False
+    if slug is None:
+        slug, no_such_version = classified(text, requirements=requirements)
+    else:
+        message = _ending_message(execution, slug)
+    return InstallFailure(
+        stage=stage,
+        slug=slug,
+        message=redacted(message)[:MESSAGE_CHARS],
+        log=redacted(text).encode(),
+        seconds=execution.seconds,
+        no_such_version=no_such_version,
+    )
+
+
+def classified(text: str, *, requirements: Sequence[str] = ()) -> tuple[InstallFault, bool]:
+    """Return the fault, and whether a version that was asked for does not exist.
+
+    What nobody can explain is ours: a runtime is blamed only for what the resolver states.
+    """
+    text = " ".join(text.split())  # uv wraps its sentences on a terminal
+    for slug, pattern in OURS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return slug, False
+    if "No solution found" not in text:
+        return InstallFault.RECIPE, False
+    asked = _asked(requirements)
+    if any(asked.get(canonicalize_name(found["name"])) == found["version"] for found in NO_VERSION.finditer(text)):
+        return InstallFault.UNRESOLVABLE, True
+    if any(canonicalize_name(found["name"]) in asked for found in NOT_FOUND.finditer(text)):
+        return InstallFault.INDEX, False  # the index does not even know the runtime: it is the wrong one
+    return (InstallFault.NO_WHEEL if NO_WHEEL.search(text) else InstallFault.UNRESOLVABLE), False
+
+
+def explanation(text: str) -> str:
+    """Cut the sentence that says why out of uv's output: from its first error on, without the markup."""
+    lines = [
+        re.sub(r"^\s*(?:[\u00d7\u2502\u251c\u2570\u2500\u25b6]+\s*|cause:\s*)", "", line).strip()
+        for line in text.splitlines()
+    ]
+    start = next((i for i, line in enumerate(lines) if re.match(r"error\b|No solution found", line)), None)
+    kept = [line.removeprefix("error: ") for line in (lines[-5:] if start is None else lines[start:]) if line]
+    return " ".join(kept) or "no output"
+
+
+def _asked(requirements: Iterable[str]) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        exact = [specifier.version for specifier in requirement.specifier if specifier.operator in {"==", "==="}]
+        asked[canonicalize_name(requirement.name)] = exact[0] if exact else ""
+    return asked
+
+
+def _ending(execution: Execution) -> InstallFault | None:
+    if execution.engine_fault:
+        return InstallFault.ENGINE
+    if execution.timed_out:
+        return InstallFault.TIME
+    return InstallFault.MEMORY if execution.out_of_memory else None
+
+
+def _ending_message(execution: Execution, slug: InstallFault) -> str:
+    if slug is InstallFault.ENGINE:
+        return execution.engine_fault
+    if slug is InstallFault.TIME:
+        return f"not done after {execution.seconds:.0f} s"
+    return "the installer ran out of the memory it was given"

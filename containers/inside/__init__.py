@@ -1,0 +1,1 @@
+"""Scripts that an installer runs with the base's own Python: standard library only, nothing of ours is imported."""

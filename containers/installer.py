@@ -1,0 +1,90 @@
+"""The installer: a command with the network that sees cache and environments, and no subject."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from containers.engine import Command, Engine, Execution, Limits, Mount, Role
+from containers.owner import owner_lives, owner_token
+from containers.uv_command import uv_environment, uv_mount, uv_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from containers.base import Base
+    from containers.settings import InstallSettings
+
+BYTECODE = Path(__file__).parent / "inside" / "bytecode.py"
+LOG_BYTES = 1 << 20
+FOLDERS = ("cache", "envs", "wheels", "bytecode", "work")
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Installer:
+    """``root`` is one mount, shown everywhere under the same path, for hard links do not cross mounts."""
+
+    engine: Engine
+    base: Base
+    root: Path
+    settings: InstallSettings
+    uv: str = field(init=False)
+    script: Mount = field(init=False)
+
+    def __post_init__(self) -> None:
+        isolated = self.engine.isolated
+        object.__setattr__(self, "uv", uv_mount(isolated=isolated).target)
+        object.__setattr__(self, "script", Mount(BYTECODE, "/opt/settle/bytecode.py" if isolated else str(BYTECODE)))
+        for name in FOLDERS:
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def run(self, *argv: str) -> Execution:
+        mounts = [Mount(self.root, str(self.root), writable=True), self.script]
+        mounts += uv_mounts(self.settings, isolated=self.engine.isolated)
+        if not self.engine.isolated:
+            mounts.append(Mount(self.base.prefix, str(self.base.prefix)))
+        return self.engine.run(
+            Command(
+                argv=argv,
+                role=Role.INSTALLER,
+                image=self.base.image,
+                mounts=tuple(mounts),
+                env=uv_environment(self.settings, cache=self.root / "cache"),
+                limits=Limits(
+                    seconds=self.settings.seconds,
+                    memory_bytes=self.settings.memory_bytes,
+                    cpus=float(os.cpu_count() or 1),
+                    log_bytes=LOG_BYTES,
+                ),
+            )
+        )
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Lend a folder for files that a command reads and writes."""
+        folder = owned(self.root / "work" / "files")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> list[str]:
+        """Remove what a crash left half built, half removed or half resolved; the living keep theirs."""
+        removed = []
+        for folder in (*(self.root / "envs").glob(".*@*"), *(self.root / "work").iterdir()):
+            if not owner_lives(folder.name.rpartition("@")[2]):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder.name)
+        return removed
+
+
+def owned(path: Path) -> Path:
+    """Make a name that no other thread or process uses, and that tells whose it is."""
+    return path.with_name(f"{path.name}-{next(_numbers)}@{owner_token()}")

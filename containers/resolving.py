@@ -1,0 +1,123 @@
+"""From requirements to a lock as of a moment, by the resolver of uv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from containers.failures import InstallFailure, InstallFault, Stage, from_execution
+from containers.lock import Lock, MalformedLock, parse_lock
+from containers.settings import TorchBuild
+from containers.uv_command import cpu_torches, cutoff_arguments, find_links_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from containers.installer import Installer
+
+NOT_OURS = (InstallFault.UNRESOLVABLE, InstallFault.NO_WHEEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    lock: Lock
+    seconds: float
+    log: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the resolver; ``wheels`` are folders of wheels that were built from source."""
+
+    requirements: tuple[str, ...]
+    cutoff: datetime | None
+    exempt: tuple[str, ...]
+    wheels: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    torch_backend: str = ""
+
+
+def resolve(installer: Installer, question: Question) -> Resolution | InstallFailure:
+    """Pin the packages; when only the constraints of this machine forbid it, the failure is ours."""
+    settings = installer.settings
+    result: Resolution | InstallFailure | None = None
+    for choice in _torch_choices(installer, question):
+        result = _compile(installer, choice)
+        if isinstance(result, Resolution):
+            return _without_surprise(result, settings.torch)
+        if result.slug not in NOT_OURS or result.no_such_version:
+            return result
+    assert isinstance(result, InstallFailure)  # noqa: S101 - there is always one choice of torch
+    return _ours_or_theirs(installer, question, result)
+
+
+def _torch_choices(installer: Installer, question: Question) -> Iterator[Question]:
+    """Ask for torch's CPU build: those in the folders of wheels first, newest first, else its own index."""
+    settings = installer.settings
+    question = replace(question, constraints=settings.constraints, overrides=settings.overrides)
+    if settings.torch is TorchBuild.CUDA:
+        yield question
+        return
+    torches = cpu_torches(settings)
+    for version in torches:
+        yield replace(question, constraints=(*settings.constraints, f"torch=={version}"))
+    if not torches:
+        yield replace(question, torch_backend="cpu")
+
+
+def _ours_or_theirs(installer: Installer, question: Question, failure: InstallFailure) -> InstallFailure:
+    """Ask again without anything of ours; a resolver that then succeeds has shown whose fault it was."""
+    bare = _compile(installer, question)
+    if isinstance(bare, InstallFailure):
+        return failure if bare.slug in NOT_OURS else bare
+    why = "the packages fit together, but not with this machine's constraints, overrides or build of torch: "
+    return replace(failure, slug=InstallFault.RECIPE, message=why + failure.message)
+
+
+def _compile(installer: Installer, question: Question) -> Resolution | InstallFailure:
+    with installer.workspace() as folder:
+        files = {"requirements": question.requirements, "constraints": question.constraints}
+        files["overrides"] = question.overrides
+        for name, lines in files.items():
+            (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        target = folder / "lock.txt"
+        execution = installer.run(
+            *(installer.uv, "pip", "compile", str(folder / "requirements.txt"), "--output-file", str(target)),
+            *("--constraints", str(folder / "constraints.txt"), "--overrides", str(folder / "overrides.txt")),
+            *("--python", installer.base.interpreter, "--generate-hashes", "--only-binary", ":all:"),
+            *("--no-header", "--no-annotate", "--quiet"),
+            *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
+            *find_links_arguments((*installer.settings.find_links, *question.wheels)),
+            *cutoff_arguments(question.cutoff, question.exempt),
+        )
+        if not execution.ok:
+            return from_execution(execution, Stage.RESOLVE, requirements=question.requirements)
+        try:
+            lock = parse_lock(target.read_text(encoding="utf-8"), base_digest=installer.base.digest)
+        except (OSError, MalformedLock) as error:
+            return InstallFailure(
+                Stage.RESOLVE, InstallFault.RECIPE, f"uv wrote no lock: {error}", execution.log, execution.seconds
+            )
+    return Resolution(lock, execution.seconds, execution.log)
+
+
+def _without_surprise(resolution: Resolution, torch: TorchBuild) -> Resolution | InstallFailure:
+    """Refuse gigabytes that nobody asked for, before a byte of them is fetched."""
+    if torch is TorchBuild.CUDA:
+        return resolution
+    build = resolution.lock.pin("torch")
+    surprises = [str(pin.name) for pin in resolution.lock.packages if pin.name.startswith("nvidia-")]
+    if build is not None and not build.version.endswith("+cpu"):
+        surprises.append(f"torch {build.version}")
+    if not surprises:
+        return resolution
+    return InstallFailure(
+        Stage.RESOLVE,
+        InstallFault.RECIPE,
+        f"torch's CPU build was asked for, and the resolver chose {', '.join(surprises)}: put a CPU wheel of torch "
+        "into a find-links folder, or ask for the CUDA build",
+        resolution.log,
+        resolution.seconds,
+    )

@@ -1,0 +1,60 @@
+"""How packages are found and installed: indexes, cutoffs, torch's build, certificates, proxies; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TorchBuild(StrEnum):
+    CPU = "cpu"  # hundreds of megabytes
+    CUDA = "cuda"  # the index's own build: gigabytes, so only when it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSettings:
+    index_url: str = ""  # "" is the Python index
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()  # folders or pages of wheels
+    overrides: tuple[str, ...] = ()  # requirements that replace what packages ask for
+    constraints: tuple[str, ...] = ()
+    exempt: tuple[str, ...] = ()  # packages that the cutoff of a day does not touch
+    torch: TorchBuild = TorchBuild.CPU
+    ca_bundle: Path | None = None
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    python: str = "3.11"
+    # Pulled when a registry answers, by digest when it names one; what a tag meant at the first pull is kept. With ""
+    # nothing is pulled and the base is built from Debian packages.
+    base_image: str = "docker.io/library/python:3.11-slim-bookworm"
+    debian_mirror: str = ""  # "" is Debian's own
+    free_bytes: int = 3 << 30  # below this nothing is built: a full disk fails in stranger ways
+    seconds: float = 1800.0
+    memory_bytes: int = 4 << 30
+
+
+def settings_from_environment(env: Mapping[str, str]) -> InstallSettings:
+    """Read what uv and pip read; the words of uv win."""
+
+    def first(*names: str) -> str:
+        return next((env[name] for name in names if env.get(name)), "")
+
+    def proxy(name: str) -> str:
+        return first(name.lower(), name.upper())
+
+    bundle = first("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "UV_CERT", "PIP_CERT")
+    return InstallSettings(
+        index_url=first("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
+        extra_index_urls=tuple(first("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL").split()),
+        find_links=tuple(first("UV_FIND_LINKS", "PIP_FIND_LINKS").replace(",", " ").split()),
+        ca_bundle=Path(bundle) if bundle else None,
+        http_proxy=proxy("http_proxy"),
+        https_proxy=proxy("https_proxy"),
+        no_proxy=proxy("no_proxy"),
+    )

@@ -1,0 +1,109 @@
+"""How uv is called: its arguments, its environment, and what it must see."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uv
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from containers.engine import Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from packaging.version import Version
+
+    from containers.settings import InstallSettings
+
+
+def uv_mount(*, isolated: bool) -> Mount:
+    """Show our own uv to an installer; in a container under a path that any user may enter."""
+    binary = Path(uv.find_uv_bin())
+    return Mount(binary, "/opt/settle/uv" if isolated else str(binary))
+
+
+def uv_mounts(settings: InstallSettings, *, isolated: bool) -> tuple[Mount, ...]:
+    """Show uv, the certificates and the folders of wheels."""
+    folders = [Path(link) for link in settings.find_links if "://" not in link]
+    mounts = [uv_mount(isolated=isolated), *(Mount(folder, str(folder)) for folder in folders if folder.is_dir())]
+    if settings.ca_bundle is not None:
+        mounts.append(Mount(settings.ca_bundle, str(settings.ca_bundle)))
+    return tuple(mounts)
+
+
+def uv_environment(settings: InstallSettings, *, cache: Path | None) -> dict[str, str]:
+    """Return uv's variables; index addresses travel here, for arguments can be read by every user of the host."""
+    env = {
+        "UV_NO_CONFIG": "1",
+        "UV_NO_PROGRESS": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NO_COLOR": "1",
+        "UV_DEFAULT_INDEX": settings.index_url,
+        "UV_INDEX": " ".join(settings.extra_index_urls),
+        "UV_CACHE_DIR": "" if cache is None else str(cache),
+        "HTTP_PROXY": settings.http_proxy,
+        "HTTPS_PROXY": settings.https_proxy,
+        "http_proxy": settings.http_proxy,
+        "https_proxy": settings.https_proxy,
+        "NO_PROXY": settings.no_proxy,
+        "no_proxy": settings.no_proxy,
+    }
+    if settings.ca_bundle is not None:
+        bundle = str(settings.ca_bundle)
+        env |= {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+    return {name: value for name, value in env.items() if value}
+
+
+def find_links_arguments(links: Iterable[str | Path]) -> list[str]:
+    return [argument for link in links for argument in ("--find-links", str(link))]
+
+
+def cutoff_arguments(cutoff: datetime | None, exempt: Sequence[str]) -> list[str]:
+    """Say the moment in full: a bare date would be read in local time."""
+    if cutoff is None:
+        return []
+    if cutoff.tzinfo is None:
+        raise ValueError(f"a cutoff needs its time zone: {cutoff}")
+    moment = cutoff.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return ["--exclude-newer", moment, *(f"--exclude-newer-package={name}=false" for name in dict.fromkeys(exempt))]
+
+
+def cpu_torches(settings: InstallSettings) -> list[Version]:
+    """Return the versions of torch's CPU build in the find-links folders that fit this platform, newest first."""
+    release = tuple(map(int, settings.python.split(".")[:2]))
+    platforms = [f"{kind}_{platform.machine()}" for kind in _manylinux()]
+    interpreter = f"cp{release[0]}{release[1]}"
+    fitting = {*cpython_tags(release, platforms=platforms), *compatible_tags(release, interpreter, platforms)}
+    found = set()
+    for link in settings.find_links:
+        folder = Path(link)
+        for wheel in folder.glob("torch-*.whl") if folder.is_dir() else ():
+            try:
+                _name, version, _build, tags = parse_wheel_filename(wheel.name)
+            except InvalidWheelFilename:
+                continue
+            if version.local == "cpu" and tags & fitting:
+                found.add(version)
+    return sorted(found, reverse=True)
+
+
+def free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _manylinux() -> list[str]:
+    # newest first is not needed, only membership; 2.5 to 2.40 covers every policy so far
+    return [
+        "linux",
+        "manylinux1",
+        "manylinux2010",
+        "manylinux2014",
+        *(f"manylinux_2_{minor}" for minor in range(5, 41)),
+    ]
