@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from monitor.judge.checks import HANG_FACTOR
+from monitor.judge.control import Control
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
 from monitor.words import BAR, Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
 
@@ -153,6 +154,8 @@ def _decide_by_unknowns(
         return wanted
     if latest.fault == "hung" and attempts[-1].limit_factor < HANG_FACTOR:
         return replace(wanted, why=Why.HANG, limit_factor=HANG_FACTOR)
+    if circumstances.control is Control.PENDING and circumstances.subject.control and not any(a.solo for a in attempts):
+        return replace(wanted, why=Why.FORK)  # before the whole day hangs on a control that only fails in a fork
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
     if alike <= RETRIES:
         if latest.blame is Blame.BENCH and latest.fault not in _LASTING:

@@ -8,6 +8,8 @@ import re
 SHOWN_CHARS = 80
 _CONSIDERED_CHARS = 2000  # of the last line: a dumped tensor must not make every failure its own kind
 
+_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt|Warning)\b")
+
 _REPLACEMENTS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -29,9 +31,8 @@ _REPLACEMENTS = tuple(
 
 
 def normalised(message: str) -> str:
-    """Return the last telling line of ``message`` without what differs between two sightings of one failure."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    text = lines[-1][:_CONSIDERED_CHARS] if lines else ""
+    """Return the lines of ``message`` that tell the failure, without what differs between two sightings of it."""
+    text = _telling(message)[:_CONSIDERED_CHARS]
     # one replacement may uncover what another looks for, so repeat until nothing moves
     for _ in range(8):
         before = text
@@ -40,6 +41,15 @@ def normalised(message: str) -> str:
         if text == before:
             break
     return text.strip()
+
+
+def _telling(message: str) -> str:
+    """Return the last line that names an exception, with the last line: one may be a heading, the other advice."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    named = next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1])
+    return named if named == lines[-1] else f"{named} | {lines[-1]}"
 
 
 def signature(fault: str, message: str, place: str = "") -> str:

@@ -32,6 +32,8 @@ def test_two_sightings_of_one_failure_are_equal(one: str, other: str) -> None:
     [
         ("KeyError: 'rope_theta'", "KeyError: 'rope_type'"),
         ("unknown model qwen3", "unknown model gemma3"),
+        ("ValueError: unknown model gemma4\n\nPlease update.", "ValueError: unknown model qwen3\n\nPlease update."),
+        ("RuntimeError: sizes:\n\tsize mismatch for a.b", "RuntimeError: sizes:\n\tsize mismatch for c.d"),
         ("missing lm_head.weight", "missing norm.weight"),
     ],
 )

@@ -304,6 +304,18 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     assert world.story() == ".B"  # one success in the good environment proves the bench able
 
 
+def test_a_control_that_fails_only_in_a_fork_is_green(world: World) -> None:
+    world.run("B", FIRST, world.control)
+    again = world.decide(FIRST, world.control)
+    assert isinstance(again, Again)
+    assert (again.why, again.solo) == (Why.FORK, True)
+    world.run("W", FIRST, world.control, solo=True)
+    for solo in (False, True):
+        world.run("U", FIRST, solo=solo)
+    assert world.store.control_in(world.cell, FIRST, Origin.LIVE, environment="env-a") is Control.GREEN
+    assert world.story() == "B"
+
+
 def test_a_control_that_fails_everywhere_makes_the_day_unknown(world: World) -> None:
     new = Fingerprint("env-b", "suite-1", "files")
     for solo in (False, True):
