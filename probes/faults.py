@@ -12,7 +12,7 @@ from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
 
 _OURS = Path(__file__).parent
-_PATH = re.compile(r"(?<![\w.])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
+_PATH = re.compile(r"(?<![\w.:/])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
 _OWN_MODULE = re.compile(
     r"No module named '?([\w.]+)|cannot import name '[\w.]+' from (?:partially initialized module )?'([\w.]+)"
 )
@@ -51,6 +51,7 @@ _SAYINGS = (
             "requires the following packages",
             "but it was not found in your environment",
             "you need to install",
+            "you need to have",
             "requires installing",
             "please install",
         ),
@@ -113,6 +114,8 @@ def _bench_fault(chain: list[BaseException]) -> str:
             return "bench-memory"
         if isinstance(link, OSError) and link.errno in {errno.ENOSPC, errno.EDQUOT}:
             return "bench-disk"
+        if isinstance(link, OSError) and link.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            return "bench-recipe"  # what we mounted is not readable, or what we made read-only is wanted
     return ""
 
 

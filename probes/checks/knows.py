@@ -35,7 +35,7 @@ def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
     try:
         subject.runtime.config(subject.folder)
     except Exception as error:  # noqa: BLE001 -- what is wanted is what the runtime says about it, in its own words
-        said = without_paths(str(error))
+        said = without_paths(str(error)).split("\n\n")[0]
     else:
         said = f"{model_type} is not registered, though a configuration was made of it"
     return failed("unknown-architecture", said, model_type=model_type, registered=registered)

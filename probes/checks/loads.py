@@ -33,7 +33,10 @@ def tensors(subject: Subject) -> Answer:
     evidence = {**found.counts, **{key: value for key, value in found._asdict().items() if key != "counts" and value}}
     if found.missing or found.mismatched:
         names = found.missing or found.mismatched
-        return failed("missing-tensors", f"{len(names)} not loaded from the files: {_few(names)}", **evidence)
+        told = f"{len(names)} not loaded from the files: {_few(names)}"
+        if not (found.mismatched or found.unexpected or found.lost):
+            told += "; everything that is in the files was loaded"
+        return failed("missing-tensors", told, **evidence)
     if found.unexpected:
         told = f"{len(found.unexpected)} of the files not used: {_few(found.unexpected)}"
         return failed("unexpected-tensors", told, **evidence)

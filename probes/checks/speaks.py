@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import optional_json
+from probes.checkpoint import optional_json, tokenizer_problem
 from probes.events import Answer, failed, passed, skipped
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ TEXTS = (
 
 
 def tokenizer(subject: Subject) -> Answer:
+    problem = tokenizer_problem(subject.folder)
+    if problem is not None:
+        return problem
     subject.tokenizer = subject.runtime.tokenizer(subject.folder)
     found = subject.tokenizer.specials()
     wrong = _wrong_specials(found, subject)

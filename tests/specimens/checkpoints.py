@@ -16,6 +16,7 @@ def bare(target: Path, **config: Any) -> Path:
     target.mkdir(parents=True)
     written = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 64, **config}
     (target / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    (target / "vocab.txt").write_text("<unk>\n", encoding="utf-8")
     rows = bytes(range(64))
     write_safetensors(
         target / "model.safetensors", {"a.weight": ("F32", [4, 4], rows), "b.weight": ("BF16", [4], rows[:8])}
@@ -86,7 +87,7 @@ def wrong_stop(good: Path, target: Path, eos: int) -> Path:
 
 def no_tokenizer(good: Path, target: Path) -> Path:
     copy = _copied(good, target)
-    for file in copy.glob("tokenizer*"):
+    for file in [*copy.glob("tokenizer*"), *copy.glob("vocab*")]:
         file.unlink()
     return copy
 

@@ -112,6 +112,7 @@ FILES: dict[str, tuple[Callable[[Path, Path], Path], dict[str, str]]] = {
     "config": (checkpoints.broken_config, {"knows.architecture": "bad-checkpoint"}),
     "pickle": (checkpoints.pickle_only, {"loads.model": "pickle-weights"}),
     "remote code": (checkpoints.remote_code, {"knows.architecture": "needs-remote-code"}),
+    "tokenizer": (checkpoints.no_tokenizer, {"speaks.tokenizer": "bad-checkpoint"}),
     "unknown": (checkpoints.unknown_architecture, {"knows.architecture": "unknown-architecture"}),
 }
 

@@ -43,6 +43,8 @@ CASES = [
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"), "loads.model", "bench-memory"),
     (MemoryError(), "generates.cache", "bench-memory"),
     (OSError(errno.ENOSPC, "No space left on device"), "loads.reload", "bench-disk"),
+    (PermissionError(errno.EACCES, "Permission denied"), "loads.model", "bench-recipe"),
+    (OSError(errno.EROFS, "Read-only file system"), "speaks.tokenizer", "bench-recipe"),
     (RuntimeError("size mismatch for model.embed.weight"), "loads.model", "load-error"),
     (KeyError("rope_theta"), "generates.forward", "unclassified"),
     (BadFileError("config.json is not JSON"), "generates.stop", "bad-checkpoint"),
