@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from monitor.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _LEVEL = 6
@@ -30,7 +32,8 @@ class Archive:
         if path.exists():
             return digest
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = self._aside / path.name
+        self._aside.mkdir(exist_ok=True)
         with aside.open("wb") as file:
             file.write(gzip.compress(data, _LEVEL, mtime=0))
             file.flush()
@@ -50,6 +53,31 @@ class Archive:
         if hashlib.sha256(data).hexdigest() != digest:
             raise DatabaseError(f"{path} does not hold what its name says")
         return data
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left half-written; only the one writer may call this."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._files())
+
+    def collect(self, budget_bytes: int) -> int:
+        """Remove the oldest files until the rest fits the budget; return how many bytes that freed."""
+        kept = freed = 0
+        by_age = sorted(((path.stat(), path) for path in self._files()), key=lambda one: one[0].st_mtime, reverse=True)
+        for stat, path in by_age:
+            kept += stat.st_size
+            if kept > budget_bytes:
+                path.unlink()
+                freed += stat.st_size
+        return freed
+
+    def _files(self) -> Iterator[Path]:
+        return self.root.glob("??/*.gz")
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / ".writing"
 
     def path(self, digest: str) -> Path:
         return self.root / digest[:2] / f"{digest}.gz"

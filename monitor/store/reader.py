@@ -69,7 +69,7 @@ class Reader:
         self.path = home / DATABASE
         self._db = db
         self._events = Archive(home / "events")  # facts: kept for ever
-        self._logs = Archive(home / "logs")  # may be collected when the disk is full
+        self.logs = Archive(home / "logs")  # may be collected when the disk is full
 
     def __enter__(self) -> Self:
         return self
@@ -215,14 +215,9 @@ class Reader:
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
 
-    def settled_cells(self, day: date) -> frozenset[str]:
-        """Return the ids of the cells whose verdict of that day is known."""
-        found = rows(self._db, "SELECT cell_id FROM days WHERE day = ? AND verdict != 'unknown'", [day.isoformat()])
-        return frozenset(row["cell_id"] for row in found)
-
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""
-        return self._logs.read(digest)
+        return self.logs.read(digest)
 
     def request(self, digest: str) -> dict[str, Any] | None:
         """Return what a session's probe was asked."""

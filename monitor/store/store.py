@@ -48,6 +48,8 @@ class Store(Reader):
     def __init__(self, home: Path, db: Database, lock: WriterLock) -> None:
         super().__init__(home, db)
         self._lock = lock
+        self._events.sweep()
+        self.logs.sweep()
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +69,7 @@ class Store(Reader):
 
     def record_resolution(self, one: ResolutionRecord, environment: EnvironmentRecord | None = None) -> None:
         """Record what the installer answered, together with the environment where there is one."""
-        log_digest = self._logs.keep(one.log)
+        log_digest = self.logs.keep(one.log)
         with self._db.atomic():
             if environment is not None:
                 recording.write_environment(self._db, environment)
@@ -81,7 +83,7 @@ class Store(Reader):
     def end_session(
         self, session_id: str, finished_at: datetime, ending: Ending, *, log: bytes, log_dropped_bytes: int = 0
     ) -> None:
-        digest = self._logs.keep(log)
+        digest = self.logs.keep(log)
         with self._db.atomic():
             recording.write_ending(
                 self._db, session_id, finished_at, ending, log_digest=digest, log_dropped_bytes=log_dropped_bytes

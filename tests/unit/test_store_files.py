@@ -213,6 +213,20 @@ def test_the_archive_names_by_content_and_notices_damage(tmp_path: Path) -> None
     assert sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file()) == [".gz", ".gz"]
 
 
+def test_logs_are_collected_oldest_first_and_half_written_ones_are_swept(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        digests = [store.logs.keep(os.urandom(1000)) for _ in range(4)]
+        for age, digest in enumerate(digests):
+            os.utime(store.logs.path(digest), (age, age))
+        each = store.logs.size_bytes() // 4
+        assert store.logs.collect(2 * each + 10) == 2 * each
+        assert [store.log(digest) is None for digest in digests] == [True, True, False, False]
+    half = tmp_path / "logs" / ".writing" / "half.gz"
+    half.write_bytes(b"half")
+    open_store(tmp_path).close()
+    assert not half.exists()
+
+
 def test_readers_in_threads_see_whole_days(tmp_path: Path) -> None:
     """Each reader opens its own connection; none may see a run without its checks."""
     halves: list[int] = []
