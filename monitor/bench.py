@@ -16,12 +16,11 @@ from monitor.words import Ending
 from probes import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from containers.environments import Environment
-
     from containers.engine import Engine
+    from containers.environment import Environment
     from monitor.config import Limits as Allowed
     from monitor.judge.seen import Finished, Session
     from monitor.words import Runtime, Subject
@@ -51,8 +50,18 @@ class Sitting:
     seats: tuple[Seat, ...]
     solo: bool = False
     limit_factor: int = 1
-    image: str = ""
     env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Host paths with the paths under which the probe sees them: environment, bundle, request, output, subjects."""
+
+    targets: tuple[tuple[Path, str], ...]
+    writable: Path
+
+    def shown(self, path: Path) -> str:
+        return dict(self.targets)[path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class Sat:
 @dataclass(frozen=True, slots=True)
 class Bench:
     engine: Engine
+    image: str  # the base that probes run on; empty on the process engine
     bundle: Path
     suite: str
     workshop: Path  # a folder for the files of sittings in progress
@@ -86,17 +96,15 @@ class Bench:
         out = folder / "out"
         out.mkdir(parents=True)
         out.chmod(0o777)
-        events = out / "events.jsonl"
-        request = folder / "request.json"
-        request.write_text(json.dumps(self._request(sitting)), encoding="utf-8")
-        command = self._command(sitting, request, events)
+        (folder / "request.json").write_text(json.dumps(self.request(sitting)), encoding="utf-8")
+        command = self._command(sitting)
         ending = Ending(exit_code=0)  # a turn that ends while the session goes on ended well, or `died` says otherwise
         listener = Listener(
             [seat.subject.id for seat in sitting.seats],
             heard=heard,
             over=lambda subject, session, raw: over(subject, session, raw, ending),
         )
-        tail = Tail(events, limit_bytes=wire.MAX_EVENTS_BYTES)
+        tail = Tail(out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
         started = time.monotonic()
         try:
             with ThreadPoolExecutor(1) as pool:
@@ -120,7 +128,9 @@ class Bench:
             seconds=time.monotonic() - started,
         )
 
-    def _request(self, sitting: Sitting) -> dict[str, Any]:
+    def request(self, sitting: Sitting) -> dict[str, Any]:
+        """Return what the probe is asked."""
+        layout = self._layout(sitting)
         return {
             "wire": wire.WIRE,
             "suite": self.suite,
@@ -133,7 +143,7 @@ class Bench:
             "subjects": [
                 {
                     "id": seat.subject.id,
-                    "path": str(seat.path),
+                    "path": layout.shown(seat.path),
                     "golden": dict(seat.golden),
                     "control": seat.subject.control,
                 }
@@ -141,20 +151,33 @@ class Bench:
             ],
         }
 
-    def _command(self, sitting: Sitting, request: Path, events: Path) -> Command:
-        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(sitting.seats)
-        mounts = [
-            Mount(sitting.environment.path, str(sitting.environment.path)),
-            Mount(self.bundle, str(self.bundle)),
-            Mount(request, str(request)),
-            Mount(events.parent, str(events.parent), writable=True),
-            *(Mount(path, str(path)) for path in unique(seat.path for seat in sitting.seats)),
+    def _layout(self, sitting: Sitting) -> Layout:
+        """Say where the probe sees what: a plain process sees a path where it lies, a container no path of the host."""
+        folder = self.workshop / sitting.id
+        request, out = folder / "request.json", folder / "out"
+        fixed = [
+            (sitting.environment.path, "env"),
+            (self.bundle, "probes.pyz"),
+            (request, "request.json"),
+            (out, "out"),
         ]
+        subjects = list(dict.fromkeys(seat.path for seat in sitting.seats))  # models may share a miniature
+        named = [*fixed, *((path, f"subjects/{number}") for number, path in enumerate(subjects))]
+        isolated = self.engine.isolated
+        return Layout(
+            targets=tuple((path, f"/settle/{name}" if isolated else str(path)) for path, name in named),
+            writable=out,
+        )
+
+    def _command(self, sitting: Sitting) -> Command:
+        layout = self._layout(sitting)
+        environment, bundle, request, out = (target for _, target in layout.targets[:4])
+        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(sitting.seats)
         return Command(
-            argv=(str(sitting.environment.python), "-I", str(self.bundle), str(request), str(events)),
+            argv=(f"{environment}/bin/python", "-I", bundle, request, f"{out}/events.jsonl"),
             role=Role.PROBE,
-            image=sitting.image,
-            mounts=tuple(mounts),
+            image=self.image,
+            mounts=tuple(Mount(path, target, writable=path == layout.writable) for path, target in layout.targets),
             env=dict(sitting.env),
             labels={"settle.sitting": sitting.id},
             limits=Limits(
@@ -179,8 +202,3 @@ def ending_of(execution: Execution) -> Ending:
         seconds=execution.seconds,
         peak_memory_bytes=execution.peak_memory_bytes,
     )
-
-
-def unique(paths: Sequence[Path] | Any) -> list[Path]:
-    """Return paths without repetition, in order: models of one architecture may share a miniature."""
-    return list(dict.fromkeys(paths))

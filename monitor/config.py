@@ -33,6 +33,7 @@ class Install(_Section):
     find_links: tuple[str, ...] | None = Field(None, description="folders or pages with wheels beside the index")
     overrides: tuple[str, ...] = Field((), description="requirement lines that replace what packages ask for")
     constraints: tuple[str, ...] = Field((), description="requirement lines that only narrow versions")
+    extra: tuple[str, ...] = Field((), description="requirement lines installed beside every runtime")
     exempt: tuple[str, ...] = Field((), description="packages without a cutoff day, beside the recipe's own")
     torch: Literal["cpu", "default"] = Field("cpu", description='"default": the index\'s own build, gigabytes of CUDA')
     ca_bundle: Path | None = Field(None, description="certificate authorities (PEM) that TLS to the index goes through")

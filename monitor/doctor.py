@@ -10,7 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from containers.connect import EngineError, connect
+from containers.connect import connect
+from containers.errors import EngineUnavailable
 from monitor.errors import SettleError
 from monitor.sources.index import fetch_releases
 from monitor.words import Runtime
@@ -18,7 +19,7 @@ from monitor.words import Runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from containers.environments import InstallSettings
+    from containers.settings import InstallSettings
     from monitor.config import Config
     from monitor.sources.index import IndexAccess
 
@@ -52,7 +53,7 @@ def examine(config: Config, settings: InstallSettings, access: IndexAccess, *, n
 def _engine(config: Config) -> Finding:
     try:
         engine = connect(config.engine, home=config.home)
-    except EngineError as error:
+    except EngineUnavailable as error:
         return Finding("engine", State.BAD, str(error), error.hint)
     if engine.isolated:
         return Finding("engine", State.GOOD, engine.describe())

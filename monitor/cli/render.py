@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor.words import BAR, CellVerdict, Outcome, Verdict
+from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from monitor.store import Reader, RunDetail
 
 SIGNS = {
     Verdict.PASSED: ("✓", "green"),
@@ -111,3 +113,52 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Path | Enum):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def matrix_rows(store: Reader, **wanted: str) -> list[dict[str, Any]]:
+    """Return one row a cell with its verdict a rung, in the catalogue's order of families."""
+    rungs: dict[str, dict[Rung, Verdict]] = {}
+    for row in store.matrix(**wanted):
+        rungs.setdefault(row["cell"], {})[Rung(row["step"])] = Verdict(row["verdict"])
+    return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current(**wanted)]
+
+
+def write_run(detail: RunDetail) -> None:
+    """Print one run: what it was, then every check with its evidence in short."""
+    console = data_console()
+    row = detail.row
+    console.print(
+        f"run {detail.id}  {row['cell_id']}\n{row['day']} {row['origin']}, {row['purpose']}, "
+        f"version {row['version'] or '-'}, environment {row['environment'][:12]}, suite {row['suite'][:12]}, "
+        f"{'a fresh process' if row['solo'] else 'a fork'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rung", "check", "", "seconds", "fault (blame)", "what was seen"):
+        table.add_column(name, overflow="fold")
+    for check in detail.checks:
+        blame = f"{check.fault} ({check.blame})" if check.fault else ""
+        table.add_row(
+            str(check.rung),
+            check.name,
+            sign(OUTCOME_SIGNS[check.outcome]),
+            f"{check.seconds:.2f}" if check.seconds else "",
+            plain(blame),
+            plain(check.message[:400]),
+        )
+    console.print(table)
+
+
+def run_as_json(detail: RunDetail) -> dict[str, Any]:
+    return {
+        "run": detail.id,
+        "cell": detail.row["cell_id"],
+        "day": detail.row["day"],
+        "origin": detail.row["origin"],
+        "version": detail.row["version"],
+        "environment": detail.row["environment"],
+        "verdict": str(detail.verdict.verdict),
+        "reason": detail.verdict.reason,
+        "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
+    }

@@ -1,0 +1,255 @@
+"""`settle run` and `settle probe`: the commands that measure."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.root import Context, examples
+from monitor.errors import UnknownName, UsageError
+from monitor.words import Channel, Origin, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from monitor.config import Config
+    from monitor.cycle import Held
+    from monitor.installation import Question
+    from monitor.talk import Talk
+    from monitor.words import Subject
+    from monitor.workbench import Workbench
+
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "docker", "podman", "process"]),
+    help="What runs the containers, for this once; process isolates less and keeps a history of its own.",
+)
+FIRST_DAY = date(2025, 1, 1)
+
+
+@click.command(
+    epilog=examples("settle run --once", "settle run --once --engine process", "settle run --once --json | jq .settled")
+)
+@click.option("--once", is_flag=True, help="One cycle of the whole catalogue, then end.")
+@ENGINE
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def run(context: Context, *, once: bool, engine: str | None, as_json: bool) -> None:
+    """Probe the whole catalogue in the newest stable release of every runtime.
+
+    Installs what a user would get now, probes every model that is due, confirms every change, and prints the matrix.
+    A cycle in which nothing has changed since the last one ends within seconds.
+    """
+    if not once:
+        raise UsageError("`settle run` needs --once", hint="the daemon that repeats it by itself is not there yet")
+    from monitor.catalogue import load_catalogue
+    from monitor.installation import Question
+
+    now = datetime.now(UTC)
+    question = Question(
+        runtime=Runtime.TRANSFORMERS,
+        channel=Channel.STABLE,
+        version="",
+        day=now.date(),
+        cutoff=now,
+        origin=Origin.LIVE,
+        subjects=load_catalogue().subjects(),
+    )
+    config = _with_engine(context.config, engine)
+    held = _answer(config, question, checks=False)
+    _print_cycle(config, held, as_json=as_json)
+
+
+@click.command(
+    epilog=examples(
+        'settle probe "Gemma 4"',
+        'settle probe "Gemma 4" --as-of 2026-03-31',
+        "settle probe Qwen/Qwen3-8B --runtime transformers==4.51.0",
+        "settle probe ./my-unreleased-checkpoint --json",
+    )
+)
+@click.argument("model")
+@click.option("--runtime", default=str(Runtime.TRANSFORMERS), show_default=True, help="Runtime, or runtime==version.")
+@click.option("--as-of", "as_of", metavar="DAY", help="Install what a user would have got on that UTC day.")
+@ENGINE
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engine: str | None, as_json: bool) -> None:
+    """Probe one MODEL now; its checks are shown as they finish.
+
+    MODEL is a hub id, a family ("Gemma 4"), an architecture, or a checkpoint folder. A pinned version is an answer by
+    hand and stays out of the daily history; --as-of without one is recorded as a replay of that day.
+    """
+    from monitor.installation import Question
+    from monitor.talk import Spoken
+
+    now = datetime.now(UTC)
+    name, version = _runtime(runtime)
+    day = _day(as_of, now.date()) if as_of else now.date()
+    cutoff = now if day == now.date() else datetime.combine(day, time(23, 59, 59), UTC)
+    origin = Origin.ADHOC if version else Origin.LIVE if day == now.date() else Origin.REPLAY
+    talk = Spoken(checks=True)
+    config = _with_engine(context.config, engine)
+    subjects, models = _subjects(model, talk)
+    question = Question(
+        runtime=name,
+        channel=Channel.STABLE,
+        version=version,
+        day=day,
+        cutoff=cutoff,
+        origin=origin,
+        subjects=subjects,
+        anew=True,
+    )
+    held = _answer(config, question, checks=True, talk=talk, models=models)
+    _print_probe(config, held, as_json=as_json)
+
+
+def _answer(
+    config: Config,
+    question: Question,
+    *,
+    checks: bool,
+    talk: Talk | None = None,
+    models: Sequence[object] = (),
+) -> Held:
+    from monitor.cycle import hold_cycle
+    from monitor.talk import Spoken
+    from monitor.workbench import set_up
+
+    talk = talk or Spoken(checks=checks)
+    with set_up(config, talk) as shop:
+        _learn(shop, question.subjects, models)
+        return hold_cycle(shop, question, talk)
+
+
+def _learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
+    """Record what the catalogue and the command line know of models before anything is said about them."""
+    from monitor.words import Model
+
+    known = [model for model in models if isinstance(model, Model)]
+    shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
+
+
+def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[object]]:
+    from monitor.catalogue import load_catalogue
+    from monitor.folders import folder_subject
+
+    if model.startswith((".", "/", "~")) or Path(model).is_dir():
+        own, subject = folder_subject(Path(model).expanduser())
+        return [subject], [own]
+    found = load_catalogue().find(model)
+    if found.note:
+        talk.say(found.note)
+    subjects = found.entry.subjects()
+    exact = [subject for subject in subjects if subject.id.lower() == model.lower()]
+    return exact or subjects, []
+
+
+def _runtime(text: str) -> tuple[Runtime, str]:
+    name, _, version = text.partition("==")
+    try:
+        runtime = Runtime(name.strip().lower())
+    except ValueError:
+        raise UnknownName("runtime", name, list(Runtime)) from None
+    version = version.strip()
+    if version:
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            Version(version)
+        except InvalidVersion:
+            raise UsageError(f"{version!r} is no version", hint="write it as transformers==5.2.0") from None
+    elif "==" in text or name != name.strip("=<>~! "):
+        raise UsageError(f"{text!r} names no version", hint="write runtime or runtime==version") from None
+    return runtime, version
+
+
+def _day(text: str, today: date) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day", hint="write it as 2026-03-31") from None
+    if day > today:
+        raise UsageError(f"{day} is in the future (today is {today}, UTC)", hint="give today or a past day")
+    if day < FIRST_DAY:
+        raise UsageError(f"{day} is too early", hint=f"environments can be rebuilt from {FIRST_DAY} on")
+    return day
+
+
+def _with_engine(config: Config, engine: str | None) -> Config:
+    return config.model_copy(update={"engine": engine}) if engine else config
+
+
+def _print_cycle(config: Config, held: Held, *, as_json: bool) -> None:
+    from monitor.cli.render import matrix_rows, talk_console, write_json, write_matrix
+    from monitor.store import open_reader
+
+    with open_reader(config.home) as store:
+        rows = [row for row in matrix_rows(store) if row["cell"] in held.settled]
+    if as_json:
+        write_json({"database": str(config.home / "settle.db"), "runs": held.runs, "settled": rows})
+        return
+    write_matrix(rows)
+    console = talk_console()
+    if not held.runs:
+        console.print(f"nothing changed: all {held.unchanged} cells keep their verdict in the same environment")
+    counts = _counts(rows)
+    console.print(f"{len(rows)} cells: {counts}; {len(held.runs)} runs now")
+    console.print(f"database: {config.home / 'settle.db'}", soft_wrap=True)
+    console.print(
+        "next: settle status · settle show MODEL · settle probe 'Gemma 4' --as-of 2026-03-31 · settle query "
+        "\"select model, reason from current where verdict <> 'works'\"",
+        soft_wrap=True,
+    )
+
+
+def _print_probe(config: Config, held: Held, *, as_json: bool) -> None:
+    from monitor.cli.render import data_console, run_as_json, write_json, write_run
+    from monitor.store import open_reader
+
+    with open_reader(config.home) as store:
+        details = {run: store.run_detail(run) for run in held.runs}
+    if as_json:
+        write_json(
+            {
+                "settled": {cell: settled_as_json(one) for cell, one in held.settled.items()},
+                "runs": [run_as_json(detail) for detail in details.values()],
+            }
+        )
+        return
+    last = {detail.row["cell_id"]: detail for detail in details.values()}
+    for cell, one in held.settled.items():
+        if cell in last:
+            write_run(last[cell])
+        blame = f", blame {one.verdict.blame}" if one.verdict.blame else ""
+        data_console().print(
+            f"{cell}: {one.verdict.verdict}{blame}: {one.verdict.reason}", markup=False, soft_wrap=True
+        )
+
+
+def settled_as_json(one: object) -> Mapping[str, object]:
+    from monitor.judge.confirm import Settled
+
+    assert isinstance(one, Settled)  # noqa: S101 - narrows for the type checker; Held holds nothing else
+    verdict = one.verdict
+    return {
+        "verdict": str(verdict.verdict),
+        "rung": str(verdict.rung) if verdict.rung is not None else None,
+        "reason": verdict.reason,
+        "blame": str(verdict.blame) if verdict.blame else None,
+        "fault": verdict.fault,
+        "changed": one.changed,
+        "note": one.note,
+        "rungs": {str(rung.rung): str(rung.verdict) for rung in verdict.rungs},
+    }
+
+
+def _counts(rows: Sequence[Mapping[str, object]]) -> str:
+    from collections import Counter
+
+    found = Counter(str(row["verdict"]) for row in rows)
+    return ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())

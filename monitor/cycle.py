@@ -1,0 +1,304 @@
+"""One cycle: install, probe what is due, confirm, until every cell of the question is settled.
+
+What is due is asked of the store before every sitting, and every run is recorded as its turn ends, so that a cycle that
+was killed anywhere is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from containers.failures import InstallFailure
+from containers.lock import parse_lock
+from containers.recipes import RECIPES
+from monitor.bench import Sitting
+from monitor.errors import BenchError
+from monitor.installation import Place, Question, install
+from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.control import Control
+from monitor.judge.days import Fingerprint
+from monitor.seats import take_seat
+from monitor.store import RunRecord, SessionRecord
+from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from monitor.judge.seen import Session
+    from monitor.store import EnvironmentRecord
+    from monitor.talk import Talk
+    from monitor.words import Subject
+    from monitor.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a cycle came to. ``probed`` counts runs; ``unchanged`` cells were settled before, with nothing new since."""
+
+    place: Place
+    settled: Mapping[str, Settled]
+    runs: Sequence[str]
+    unchanged: int
+
+
+def hold_cycle(shop: Workbench, question: Question, talk: Talk) -> Held:
+    """Answer the question for every subject of it, with the control beside them."""
+    cycle = _Cycle(shop, question, talk)
+    place = cycle.install()
+    if place.environment is not None:
+        cycle.probe(place)
+    settled = {cell.id: cycle.decision(cell, place) for cell in cycle.cells}
+    return Held(
+        place=place,
+        settled={name: one for name, one in settled.items() if isinstance(one, Settled)},
+        runs=tuple(cycle.runs),
+        unchanged=cycle.unchanged,
+    )
+
+
+class _Cycle:
+    def __init__(self, shop: Workbench, question: Question, talk: Talk) -> None:
+        self.shop, self.question, self.talk = shop, question, talk
+        self.subjects = {subject.id: subject for subject in question.subjects}
+        self.cells = [self._cell(subject) for subject in question.subjects]
+        self.runs: list[str] = []
+        self.unchanged = 0
+        self._nothing_heard = False
+        self._fresh = {cell.id for cell in self.cells} if question.anew else set()
+
+    def install(self) -> Place:
+        """Install; where that fails, repeat it until the failure is settled, for every cell alike."""
+        while True:
+            place = install(self.shop, self.question, self.talk)
+            if place.environment is not None:
+                return place
+            for cell in self.cells:
+                self._record(cell, place, session_id="", solo=True)
+            if all(isinstance(self.decision(cell, place), Settled) for cell in self.cells):
+                return place
+            self.talk.say("installing once more: a failure is confirmed before it counts")
+
+    def probe(self, place: Place) -> None:
+        self._reprobe_for_a_new_suite(place)
+        due = self._due(place)
+        if due:
+            self._sit(place, self._with_control(place, due), Purpose.PROBE)
+        if self._nothing_heard:
+            self.talk.say(f"once more with all {len(due)}: the session ended before any of them had a turn")
+            self._sit(place, self._with_control(place, due), Purpose.PROBE)
+        if self._nothing_heard:
+            raise BenchError(
+                "no probe can be run: two sessions ended before any subject had a turn",
+                hint="`settle doctor` looks at the engine; `settle show RUN` has the session's log",
+            )
+        self._settle(place, [self._control()] if due else [])
+        self._ask_where_the_control_worked(place)
+        self._settle(place, self.cells)
+
+    def _settle(self, place: Place, cells: list[Cell]) -> None:
+        """Repeat what has to be confirmed until it is settled; the store's rules bound how often."""
+        while again := [(cell, one) for cell in cells if isinstance(one := self.decision(cell, place), Again)]:
+            # the import is the session's own: what fails there fails for all, and one session repeats it for all
+            shared = [cell for cell, why in again if why.leaning and why.leaning.rung is Rung.INSTALLS]
+            if len(shared) > 1:
+                self.talk.say(f"once more for {len(shared)}, because {again[0][1].why}")
+                self._sit(place, shared, Purpose.CONFIRM)
+                continue
+            for cell, why in again:
+                self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
+                self._sit(place, [cell], Purpose.CONFIRM, solo=True, limit_factor=why.limit_factor)
+
+    def decision(self, cell: Cell, place: Place) -> Settled | Again:
+        question = self.question
+        return self.shop.store.decision(
+            cell, question.day, question.origin, fingerprint=self._fingerprint(cell, place), version=place.version
+        )
+
+    def _due(self, place: Place) -> list[Cell]:
+        """Return the cells that have no run yet; those with nothing new since a settled day are carried."""
+        first = [cell for cell in self.cells if self._is_due(cell, place)]
+        open_cells = [cell for cell in first if cell.id not in self._fresh]
+        carried = self.shop.store.carry(
+            open_cells,
+            self.question.day,
+            self.question.origin,
+            resolution_id=place.resolution_id,
+            fingerprints={cell.id: self._fingerprint(cell, place) for cell in open_cells},
+        )
+        self.unchanged = len(self.cells) - len(first) + len(carried)
+        return [cell for cell in first if cell.id not in carried]
+
+    def _is_due(self, cell: Cell, place: Place) -> bool:
+        decision = self.decision(cell, place)
+        return cell.id in self._fresh or (isinstance(decision, Again) and decision.why is Why.FIRST)
+
+    def _with_control(self, place: Place, due: list[Cell]) -> list[Cell]:
+        """Put the control first, so that its word is there when the others' failures are weighed."""
+        control = self._control()
+        if control in due or isinstance(self.decision(control, place), Again):
+            return [control, *(cell for cell in due if cell != control)]
+        return due
+
+    def _ask_where_the_control_worked(self, place: Place) -> None:
+        """Run a failing control in its last good environment, to tell the release's fault from ours."""
+        question, control = self.question, self._control()
+        if (
+            self.shop.store.control_in(control, question.day, question.origin, environment=place.key)
+            is not Control.PENDING
+        ):
+            return
+        good = self.shop.store.last_good_environment(
+            self.question.runtime, self.shop.platform, until=self.question.day, other_than=place.key
+        )
+        if good is None:
+            self.talk.say("the control fails, and there is no environment yet in which it has worked")
+            return
+        self.talk.say(f"the control fails: asking {good.runtime} {good.version}, where it last worked")
+        self._sit_elsewhere(place, good, [control], Purpose.CONTROL)
+
+    def _reprobe_for_a_new_suite(self, place: Place) -> None:
+        """Let new probe code repeat the verdicts that stand before it may speak of change."""
+        wanted = self.shop.store.cells_to_reprobe(self.cells, self.question.day, suite=self.shop.bench.suite)
+        by_environment: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            if cell.id in wanted:
+                by_environment.setdefault(wanted[cell.id].digest, []).append(cell)
+        for cells in by_environment.values():
+            good = wanted[cells[0].id]
+            self.talk.say(f"the probes have changed: repeating {len(cells)} in {good.runtime} {good.version} first")
+            self._sit_elsewhere(place, good, cells, Purpose.SUITE)
+
+    def _sit_elsewhere(self, place: Place, good: EnvironmentRecord, cells: list[Cell], purpose: Purpose) -> None:
+        environment = self.shop.environments.ensure(parse_lock(good.lock, base_digest=good.base_digest))
+        if isinstance(environment, InstallFailure):
+            self.talk.say(f"that environment cannot be built again: {environment.message[:200]}")
+            return
+        there = Place(place.resolution_id, good.version, good.digest, environment)
+        self._sit(there, cells, purpose)
+
+    def _sit(
+        self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool = False, limit_factor: int = 1
+    ) -> None:
+        """Hold one session for our own miniatures, and one each for a user's own files."""
+        shared = [cell for cell in cells if self._subject(cell).form is SubjectForm.MINIATURE]
+        groups = [shared] if shared else []
+        groups += [[cell] for cell in cells if cell not in shared]
+        for group in groups:
+            self._hold_session(place, group, purpose, solo=solo or group != shared, limit_factor=limit_factor)
+
+    def _hold_session(
+        self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool, limit_factor: int
+    ) -> None:
+        shop, environment = self.shop, place.environment
+        assert environment is not None  # noqa: S101 - nobody sits where nothing is installed
+        sitting = Sitting(
+            id=uuid.uuid4().hex,
+            runtime=self.question.runtime,
+            version=place.version,
+            environment=environment,
+            seats=tuple(take_seat(shop, self._subject(cell)) for cell in cells),
+            solo=solo,
+            limit_factor=limit_factor,
+            env=tuple(RECIPES[self.question.runtime].ENVIRONMENT.items()),
+        )
+        shop.store.begin_session(
+            SessionRecord(
+                id=sitting.id,
+                resolution_id=place.resolution_id,
+                environment_digest=environment.digest,
+                suite=shop.bench.suite,
+                engine=shop.engine.name,
+                solo=solo,
+                limit_factor=limit_factor,
+                request=shop.bench.request(sitting),
+                started_at=shop.now(),
+            )
+        )
+        by_subject = {cell.subject_id: cell for cell in cells}
+
+        def over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
+            self._record(
+                by_subject[subject_id],
+                place,
+                session_id=sitting.id,
+                # a session that fails to import has failed in a fresh process, whatever was to follow
+                solo=solo or not imported(session),
+                purpose=purpose,
+                limit_factor=limit_factor,
+                ending=ending,
+                events=raw,
+                problem=session.subjects[subject_id].spoiled,
+            )
+
+        self.talk.expect(len(cells))
+        sat = shop.bench.sit(sitting, over=over, heard=self.talk.heard)
+        shop.store.end_session(sitting.id, shop.now(), sat.ending, log=sat.log, log_dropped_bytes=sat.log_dropped_bytes)
+        self._nothing_heard = sat.session.announced is None
+        if not sat.ending.clean:
+            self.talk.say(f"the session ended badly: {how(sat.ending)}")
+
+    def _record(
+        self,
+        cell: Cell,
+        place: Place,
+        *,
+        session_id: str,
+        solo: bool,
+        purpose: Purpose = Purpose.PROBE,
+        limit_factor: int = 1,
+        ending: Ending | None = None,
+        events: bytes = b"",
+        problem: str = "",
+    ) -> None:
+        detail = self.shop.store.record_run(
+            RunRecord(
+                cell=cell,
+                resolution_id=place.resolution_id,
+                session_id=session_id,
+                day=self.question.day,
+                origin=self.question.origin,
+                purpose=purpose,
+                version=place.version,
+                fingerprint=self._fingerprint(cell, place),
+                solo=solo,
+                started_at=self.shop.now(),
+                limit_factor=limit_factor,
+                ending=ending or Ending(),
+                events=events,
+                problem=problem,
+            )
+        )
+        self.runs.append(detail.id)
+        self._fresh.discard(cell.id)
+        if session_id:
+            verdict = detail.verdict
+            self.talk.over(cell.subject_id, str(verdict.verdict), verdict.reason, detail.row["seconds"])
+
+    def _fingerprint(self, cell: Cell, place: Place) -> Fingerprint:
+        return Fingerprint(place.key, self.shop.bench.suite, self._subject(cell).digest)
+
+    def _cell(self, subject: Subject) -> Cell:
+        return Cell(subject.id, self.question.runtime, self.question.channel, self.shop.platform)
+
+    def _control(self) -> Cell:
+        return self._cell(self.shop.catalogue.control.subjects()[0])
+
+    def _subject(self, cell: Cell) -> Subject:
+        return self.subjects.get(cell.subject_id) or self.shop.store.subject(cell.subject_id)
+
+
+def imported(session: Session) -> bool:
+    return any(one.outcome == "passed" for one in session.own.finished)
+
+
+def how(ending: Ending) -> str:
+    """Return how a session ended, for people."""
+    if ending.engine_fault:
+        return f"the engine failed ({ending.engine_fault})"
+    if ending.out_of_memory:
+        return "out of memory"
+    if ending.timed_out:
+        return "out of time"
+    return f"signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"

@@ -1,0 +1,144 @@
+"""Installs the release that a question asks for, and records what the installer answered, whatever it was."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from containers.failures import InstallFailure
+from containers.failures import Stage as InstallerStage
+from containers.recipes import RECIPES
+from monitor.errors import UnknownName
+from monitor.judge.installs import Stage
+from monitor.sources.index import fetch_releases
+from monitor.store import EnvironmentRecord, ResolutionRecord
+from monitor.workbench import index_access, install_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+
+    from containers.environment import Environment
+    from monitor.talk import Talk
+    from monitor.words import Channel, Origin, Runtime, Subject
+    from monitor.workbench import Workbench
+
+_STAGES = {
+    InstallerStage.RESOLVE: Stage.RESOLVES,
+    InstallerStage.INSTALL: Stage.BUILDS,
+    InstallerStage.VERIFY: Stage.CONSISTENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be measured: which subjects, in which release as of which moment, and what the answer is for."""
+
+    runtime: Runtime
+    channel: Channel
+    version: str  # "" is the newest that a user gets
+    day: date
+    cutoff: datetime
+    origin: Origin
+    subjects: Sequence[Subject]
+    anew: bool = False  # probe even where nothing has changed
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An answered installation: ``environment`` is None where it failed; ``key`` names it in a fingerprint."""
+
+    resolution_id: str
+    version: str
+    key: str
+    environment: Environment | None
+    failure: InstallFailure | None = None
+
+
+def install(shop: Workbench, question: Question, talk: Talk) -> Place:
+    """Resolve, then build what is not there. Raises UnknownName for a version that does not exist."""
+    own = RECIPES[question.runtime]
+    asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
+    talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
+    requirements = (*own.requirements(question.version or None), *shop.config.install.extra)
+    resolution = shop.environments.resolve(requirements, question.cutoff, exempt=own.EXEMPT)
+    if isinstance(resolution, InstallFailure):
+        return _failed(shop, question, resolution, talk)
+    pin = resolution.lock.pin(own.RUNTIME)
+    version = pin.version if pin else question.version
+    count = len(resolution.lock.packages)
+    talk.say(f"{question.runtime} {version}: {count} packages, resolved in {resolution.seconds:.1f} s")
+    environment = shop.environments.ensure(resolution.lock)
+    if isinstance(environment, InstallFailure):
+        return _failed(shop, question, environment, talk, version=version)
+    if environment.built:
+        talk.say(f"installed environment {environment.digest[:12]} in {environment.seconds:.1f} s")
+    else:
+        talk.say(f"environment {environment.digest[:12]} is there already")
+    answer = replace(_answer(shop, question, version, resolution.seconds), environment_digest=environment.digest)
+    shop.store.record_resolution(
+        answer,
+        EnvironmentRecord(
+            digest=environment.digest,
+            runtime=question.runtime,
+            version=version,
+            platform=shop.platform,
+            base_digest=resolution.lock.base_digest,
+            lock=resolution.lock.text,
+            packages={pin.name: pin.version for pin in resolution.lock.packages},
+            created_at=shop.now(),
+            resolve_s=resolution.seconds,
+            build_s=environment.seconds,
+        ),
+    )
+    return Place(answer.id, version, environment.digest, environment)
+
+
+def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:
+    if failure.no_such_version:
+        raise _no_such_version(shop, question)
+    talk.say(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")
+    version = version or question.version
+    answer = replace(
+        _answer(shop, question, version, failure.seconds),
+        failed=_STAGES[failure.stage],
+        fault=str(failure.slug),
+        message=failure.message,
+        log=failure.log,
+    )
+    shop.store.record_resolution(answer)
+    # equal questions that fail alike are one fingerprint, so that a second failure confirms the first
+    alike = f"{question.runtime}\n{question.version}\n{question.cutoff.date()}\n{failure.slug}"
+    key = "none-" + hashlib.sha256(alike.encode()).hexdigest()[:16]
+    return Place(answer.id, version, key, None, failure)
+
+
+def _answer(shop: Workbench, question: Question, version: str, seconds: float) -> ResolutionRecord:
+    return ResolutionRecord(
+        id=uuid.uuid4().hex,
+        day=question.day,
+        origin=question.origin,
+        runtime=question.runtime,
+        channel=question.channel,
+        platform=shop.platform,
+        requested=question.version,
+        version=version,
+        cutoff=question.cutoff,
+        at=shop.now(),
+        seconds=seconds,
+    )
+
+
+def _no_such_version(shop: Workbench, question: Question) -> UnknownName:
+    settings = install_settings(shop.config)
+    answer = fetch_releases(question.runtime, RECIPES[question.runtime].RUNTIME, index_access(settings))
+    there = [one for one in answer.releases if one.published_at <= question.cutoff]
+    newest = there[-1].version if there else "none"
+    return UnknownName(
+        f"release of {question.runtime} as of {question.day}",
+        question.version,
+        [one.version for one in there],
+        hint=f"the newest on that day is {newest}",
+    )

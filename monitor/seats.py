@@ -1,0 +1,25 @@
+"""Gets a subject's files ready for the bench: a miniature is written where it is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.bench import Seat
+from monitor.miniatures.golden import golden, golden_of_folder
+from monitor.miniatures.writer import write_miniature
+from monitor.words import SubjectForm
+
+if TYPE_CHECKING:
+    from monitor.words import Subject
+    from monitor.workbench import Workbench
+
+
+def take_seat(shop: Workbench, subject: Subject) -> Seat:
+    """Return the subject with its files in place and what they themselves say a probe must find."""
+    if subject.form is SubjectForm.FOLDER:
+        folder = Path(subject.id.removeprefix("folder:"))
+        return Seat(subject, folder, golden_of_folder(folder))
+    miniature = shop.catalogue.miniature_of(subject.id)
+    written = write_miniature(miniature, shop.config.home / "subjects")
+    return Seat(subject, written.path, golden(miniature))

@@ -1,0 +1,131 @@
+"""Sets up what a measurement needs, once: the store, an engine, a base, environments, and the bench itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from containers.base import ensure_base
+from containers.connect import connect
+from containers.environments import Environments
+from containers.errors import ContainersError
+from containers.settings import InstallSettings, TorchBuild, settings_from_environment
+from monitor.bench import Bench
+from monitor.bundle import build_bundle
+from monitor.catalogue import load_catalogue
+from monitor.errors import BenchError
+from monitor.sources.index import DEFAULT_INDEX, IndexAccess
+from monitor.store import open_store
+from monitor.words import Isolation, Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from containers.base import Base
+    from containers.engine import Engine
+    from monitor.catalogue import Catalogue
+    from monitor.config import Config
+    from monitor.store import Store
+    from monitor.talk import Talk
+
+GIB = 1 << 30
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    config: Config
+    store: Store
+    engine: Engine
+    base: Base
+    environments: Environments
+    bench: Bench
+    catalogue: Catalogue
+    platform: Platform
+
+    @staticmethod
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+
+@contextmanager
+def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
+    """Take the database's writer lock, clear what a crash left behind, and hold everything until the end.
+
+    Raises BenchError when no engine or base can be had, and DatabaseError when the database cannot.
+    """
+    settings = install_settings(config)
+    with open_store(config.home) as store, _ours():
+        engine = connect(config.engine, home=config.home)
+        talk.say(engine.describe())
+        swept = engine.sweep()
+        if swept:
+            talk.say(f"removed what an earlier run left behind: {', '.join(swept)}")
+        base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
+        bundle = config.home / "probes.pyz"
+        suite = build_bundle(bundle)
+        workshop = config.home / "sittings"
+        shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so whoever sat there is gone
+        yield Workbench(
+            config=config,
+            store=store,
+            engine=engine,
+            base=base,
+            environments=Environments(engine=engine, base=base, root=config.home, settings=settings),
+            bench=Bench(engine, base.image, bundle, suite, workshop, config.limits),
+            catalogue=load_catalogue(),
+            platform=Platform(
+                python=config.install.python,
+                accelerator="cpu",
+                isolation=Isolation.CONTAINER if engine.isolated else Isolation.PROCESS,
+            ),
+        )
+
+
+def install_settings(config: Config, env: Mapping[str, str] | None = None) -> InstallSettings:
+    """Return how packages are found: the configuration first, then the environment."""
+    found = settings_from_environment(os.environ if env is None else env)
+    own = config.install
+    return replace(
+        found,
+        index_url=_first(own.index_url, found.index_url),
+        extra_index_urls=_first(own.extra_index_urls, found.extra_index_urls),
+        find_links=_first(own.find_links, found.find_links),
+        ca_bundle=_first(own.ca_bundle, found.ca_bundle),
+        http_proxy=_first(own.http_proxy, found.http_proxy),
+        https_proxy=_first(own.https_proxy, found.https_proxy),
+        no_proxy=_first(own.no_proxy, found.no_proxy),
+        overrides=own.overrides,
+        constraints=own.constraints,
+        exempt=own.exempt,
+        torch=TorchBuild.CPU if own.torch == "cpu" else TorchBuild.CUDA,
+        python=own.python,
+        free_bytes=int(config.disk.floor_gib * GIB),
+        seconds=config.limits.install_seconds,
+        memory_bytes=int(config.limits.memory_gib * GIB),
+    )
+
+
+def _first(said: T | None, found: T) -> T:
+    return found if said is None else said
+
+
+def index_access(settings: InstallSettings) -> IndexAccess:
+    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
+    return IndexAccess(
+        url=settings.index_url or DEFAULT_INDEX,
+        ca_bundle=settings.ca_bundle,
+        proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
+    )
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    try:
+        yield
+    except ContainersError as error:
+        raise BenchError(str(error), hint=error.hint) from error
