@@ -95,5 +95,7 @@ def _interpreter_folders(program: str) -> Iterable[str]:
     path = Path(program)
     while path.is_symlink():
         path = path.parent / path.readlink()
-        if path.parent.name == "bin" and not path.is_relative_to("/usr"):
-            yield str(path.parent.parent.resolve())
+        folder = path.parent.parent.resolve()
+        # /bin/sh is a link too, and what lies above /bin is everything
+        if path.parent.name == "bin" and folder != Path("/") and not folder.is_relative_to("/usr"):
+            yield str(folder)

@@ -55,6 +55,7 @@ class DockerEngine:
         self._rootless = any("rootless" in option for option in options)
         self._selinux = any("selinux" in option for option in options)
         self.images = Images(client, address)
+        self._lost: set[str] = set()  # containers of ours that an ailing engine did not remove
 
     def describe(self) -> str:
         rootless = ", rootless" if self._rootless else ""
@@ -86,14 +87,14 @@ class DockerEngine:
             self._remove(container)
 
     def sweep(self) -> list[str]:
-        """Remove the containers of this home whose owner is gone."""
+        """Remove the containers of this home whose owner is gone, and our own that could not be removed before."""
         removed: list[str] = []
         try:
             found = self._client.containers(all=True, filters={"label": f"settle.home={self._home}"})
         except ENGINE_FAULTS:
             return removed  # an engine that does not answer holds nothing that could be removed now
         for container in found:
-            if not owner_lives(container["Labels"].get("settle.owner", "")):
+            if container["Id"] in self._lost or not owner_lives(container["Labels"].get("settle.owner", "")):
                 self._remove(container["Id"])
                 removed.append(f"container {container['Id'][:12]} ({container['Labels'].get('settle.role', '?')})")
         return removed
@@ -187,9 +188,14 @@ class DockerEngine:
     def _remove(self, container: str) -> None:
         if not container:
             return
-        # an engine that died cannot remove anything: the next start's sweep does
-        with contextlib.suppress(NotFound, *ENGINE_FAULTS):
+        try:
             self._client.remove_container(container, force=True, v=True)
+        except NotFound:
+            pass
+        except ENGINE_FAULTS:
+            self._lost.add(container)
+            return
+        self._lost.discard(container)
 
 
 def _network(role: Role) -> str:

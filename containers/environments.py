@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from containers.builder import build_wheel
 from containers.environment import (
     MARKER,
     Environment,
@@ -26,7 +28,7 @@ from containers.resolving import Question, Resolution, resolve
 from containers.uv_command import find_links_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -96,6 +98,10 @@ class Environments:
             wheels=tuple(str(wheel.parent) for wheel in wheels),
         )
         return resolve(self._installer, question)
+
+    def build_wheel(self, requirement: str, *, env: Mapping[str, str] | None = None) -> Path | InstallFailure:
+        """Build a package that has only sources, apart from everything here; ``resolve`` takes the wheel."""
+        return build_wheel(self._installer, requirement, env=env or {})
 
     def ensure(self, lock: Lock) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
@@ -197,13 +203,17 @@ class Environments:
 
 def _bytes(*folders: Path, alone: bool = False) -> int:
     """Sum what files take on the disk; ``alone`` leaves out those that have another name elsewhere."""
-    seen = set()
+    seen: set[int] = set()  # all of it lies on one file system
     total = 0
-    for folder in folders:
-        for path in folder.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                status = path.lstat()
-                if (status.st_dev, status.st_ino) not in seen and not (alone and status.st_nlink > 1):
+    waiting = list(map(str, folders))
+    while waiting:
+        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if status.st_ino not in seen and not (alone and status.st_nlink > 1):
                     total += status.st_blocks * 512
-                seen.add((status.st_dev, status.st_ino))
+                    seen.add(status.st_ino)
     return total

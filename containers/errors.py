@@ -9,9 +9,9 @@ class ContainersError(Exception):
         self.hint = hint
 
 
-class EngineUnavailable(ContainersError):  # noqa: N818 - a state of the machine; the daemon's errors read the same way
+class EngineUnavailable(ContainersError):
     """The engine that was asked for does not answer."""
 
 
-class BaseUnavailable(ContainersError):  # noqa: N818 - as above
+class BaseUnavailable(ContainersError):
     """There is no base image, and none can be pulled or built here."""

@@ -45,16 +45,12 @@ class Installer:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def run(self, *argv: str) -> Execution:
-        mounts = [Mount(self.root, str(self.root), writable=True), self.script]
-        mounts += uv_mounts(self.settings, isolated=self.engine.isolated)
-        if not self.engine.isolated:
-            mounts.append(Mount(self.base.prefix, str(self.base.prefix)))
         return self.engine.run(
             Command(
                 argv=argv,
                 role=Role.INSTALLER,
                 image=self.base.image,
-                mounts=tuple(mounts),
+                mounts=(*self.reading_mounts(), self.script, Mount(self.root, str(self.root), writable=True)),
                 env=uv_environment(self.settings, cache=self.root / "cache"),
                 limits=Limits(
                     seconds=self.settings.seconds,
@@ -64,6 +60,11 @@ class Installer:
                 ),
             )
         )
+
+    def reading_mounts(self) -> tuple[Mount, ...]:
+        """Show uv, certificates, wheels, and the interpreter where no image holds it."""
+        mounts = uv_mounts(self.settings, isolated=self.engine.isolated)
+        return mounts if self.engine.isolated else (*mounts, Mount(self.base.prefix, str(self.base.prefix)))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:

@@ -41,7 +41,7 @@ class Lock:
         return next((pin for pin in self.packages if pin.name == wanted), None)
 
 
-class MalformedLock(ValueError):  # noqa: N818 - what it is, not that it is an error
+class MalformedLock(ValueError):
     """A text that is no lock, with the line that says so."""
 
 

@@ -1,0 +1,341 @@
+"""Environments for real: resolved, built once, whole or not at all; and whose fault it is when they are not."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from containers.engine import Command, Limits, Role
+from containers.environment import Environment, python_argv
+from containers.environments import Environments
+from containers.failures import InstallFailure, InstallFault, Stage
+from containers.resolving import Resolution
+from containers.settings import settings_from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Index
+
+    from containers.base import Base
+    from containers.engine import Engine, Execution
+    from containers.lock import Lock
+    from containers.settings import InstallSettings
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+
+@pytest.fixture
+def environments(engine: Engine, base: Base, home: Path, settings: InstallSettings) -> Environments:
+    return Environments(engine, base, home / "store", settings)
+
+
+def locked(environments: Environments, *requirements: str) -> Lock:
+    resolution = environments.resolve(requirements, None)
+    assert isinstance(resolution, Resolution), resolution
+    return resolution.lock
+
+
+def failed(result: object) -> InstallFailure:
+    assert isinstance(result, InstallFailure), result
+    return result
+
+
+def built(result: object) -> Environment:
+    assert isinstance(result, Environment), result
+    return result
+
+
+def python(engine: Engine, base: Base, environment: Environment, code: str) -> Execution:
+    return engine.run(
+        Command(
+            argv=python_argv(environment, "-I", "-c", code),
+            role=Role.PROBE,
+            image=base.image,
+            mounts=(environment.mount,),
+            limits=Limits(seconds=60, memory_bytes=256 << 20),
+        )
+    )
+
+
+def test_an_environment_is_built_once_and_a_probe_only_reads_it(
+    environments: Environments, engine: Engine, base: Base, index: Index, home: Path
+) -> None:
+    index.add("spec-a", requires=("spec-b>=1",), code="import spec_b; WORD = spec_b.WORD\n")
+    index.add("spec-b", code="WORD = 'works'\n")
+    lock = locked(environments, "spec-a")
+    assert [(pin.name, pin.version) for pin in lock.packages] == [("spec-a", "1.0"), ("spec-b", "1.0")]
+
+    first = built(environments.ensure(lock))
+    began = time.monotonic()
+    second = built(environments.ensure(lock))
+
+    assert (first.built, second.built) == (True, False)
+    assert time.monotonic() - began < 0.1
+    assert second.seconds == pytest.approx(first.seconds, abs=0.01)
+    assert first.lock_text == lock.text
+    where = f"import os; p = '{first.path}/lib/python{base.python}/site-packages/spec_a/__init__.py'"
+    execution = python(engine, base, first, f"import spec_a, sys; print(spec_a.WORD, spec_a.__cached__)\n{where}; open(p, 'a')")
+    assert execution.log.startswith(b"works ")
+    if "WITHOUT ISOLATION" not in engine.describe():
+        assert b"Read-only file system" in execution.log
+    assert list((first.path / f"lib/python{base.python}/site-packages/spec_a/__pycache__").glob("*.pyc"))
+    assert {path.name for path in (home / "store" / "envs").iterdir()} == {lock.digest}
+    assert list((home / "store" / "work").iterdir()) == []
+
+
+def test_the_same_packages_share_their_files(environments: Environments, index: Index, engine: Engine) -> None:
+    index.add("spec-a", code="A = 1\n")
+    index.add("spec-b", code="B = 1\n")
+    one = built(environments.ensure(locked(environments, "spec-a")))
+    two = built(environments.ensure(locked(environments, "spec-a", "spec-b")))
+
+    def inodes(environment: Environment, pattern: str) -> set[int]:
+        return {path.stat().st_ino for path in environment.path.rglob(pattern) if "spec_a/" in str(path)}
+
+    assert b"1 modules compiled, 1 of 2 packages shared" in two.log
+    shared = inodes(one, "*.py*") & inodes(two, "*.py*")
+    assert len(shared) == (2 if engine.isolated else 0)  # the source and its bytecode; a plain process gets copies
+    usage = environments.usage()
+    assert {entry.digest for entry in usage.environments} == {one.digest, two.digest}
+    assert usage.total_bytes >= usage.cache_bytes > 0
+    assert all(entry.own_bytes > 0 for entry in usage.environments)
+
+
+def test_a_removed_environment_is_gone_and_can_be_built_again(environments: Environments, index: Index) -> None:
+    index.add("spec-a")
+    lock = locked(environments, "spec-a")
+    built(environments.ensure(lock))
+
+    environments.remove(lock.digest)
+    environments.remove(lock.digest)
+
+    assert environments.find(lock.digest) is None
+    assert built(environments.ensure(lock)).built
+
+
+def test_what_a_crash_left_is_swept_and_what_is_alive_stays(environments: Environments, home: Path) -> None:
+    from containers.owner import owner_token
+
+    envs = home / "store" / "envs"
+    with subprocess.Popen(["/bin/true"]) as gone:
+        dead = owner_token(gone.pid)
+    (envs / f".building-abc-0@{dead}" / "bin").mkdir(parents=True)
+    (envs / f".removing-abc-0@{dead}").mkdir()
+    (home / "store" / "work" / f"files-0@{dead}").mkdir()
+    living = envs / f".building-abc-1@{owner_token()}"
+    living.mkdir()
+
+    assert len(environments.sweep()) == 3
+    assert list(envs.iterdir()) == [living]
+    assert environments.sweep() == []
+
+
+def test_an_environment_without_its_marker_is_not_used(environments: Environments, index: Index, home: Path) -> None:
+    index.add("spec-a")
+    lock = locked(environments, "spec-a")
+    half = home / "store" / "envs" / lock.digest
+    half.mkdir()
+    (half / "leftover").touch()
+
+    result = environments.ensure(lock)
+
+    # nobody but a stranger puts something there: it is not touched, and it is not used
+    assert failed(result).slug is InstallFault.DISK
+    assert environments.find(lock.digest) is None
+
+
+@pytest.mark.parametrize(
+    ("requirements", "slug", "no_such_version", "words"),
+    [
+        (("spec-pins",), InstallFault.UNRESOLVABLE, False, "spec-b>=2"),
+        (("spec-a==9.9.9",), InstallFault.UNRESOLVABLE, True, "no version of spec-a==9.9.9"),
+        (("spec-lost",), InstallFault.UNRESOLVABLE, False, "spec-nowhere was not found"),
+        (("spec-unknown",), InstallFault.INDEX, False, "not found in the package registry"),
+        (("spec-source",), InstallFault.NO_WHEEL, False, "no usable wheels"),
+    ],
+    ids=["contradicting pins", "no such version", "lost dependency", "wrong index", "sources only"],
+)
+def test_a_resolution_that_fails_says_whose_fault_it_is(  # noqa: PLR0917 - a table's columns
+    environments: Environments, index: Index, requirements: tuple[str, ...], slug: str, no_such_version: bool, words: str
+) -> None:
+    index.add("spec-a")
+    index.add("spec-b")
+    index.add("spec-pins", requires=("spec-b>=2", "spec-a"))
+    index.add("spec-lost", requires=("spec-nowhere",))
+    make_source(index.folder, "spec-source")
+
+    failure = failed(environments.resolve(requirements, None))
+
+    assert (failure.stage, failure.slug, failure.no_such_version) == (Stage.RESOLVE, slug, no_such_version)
+    assert words in failure.message
+
+
+def test_a_constraint_of_ours_is_never_the_runtimes_fault(
+    engine: Engine, base: Base, home: Path, settings: InstallSettings, index: Index
+) -> None:
+    index.add("spec-a", requires=("spec-b>=1",))
+    index.add("spec-b")
+    ours = Environments(engine, base, home / "store", replace(settings, constraints=("spec-b<1",)))
+
+    failure = failed(ours.resolve(["spec-a"], None))
+
+    assert failure.slug is InstallFault.RECIPE
+    assert "this machine's constraints" in failure.message
+
+
+def test_cuda_never_comes_by_surprise(environments: Environments, index: Index) -> None:
+    index.add("torch", "2.0", requires=("nvidia-things",))
+    index.add("nvidia-things")
+    index.add("spec-a", requires=("torch",))
+    # the index's own torch, as a find-links folder without a CPU build would give it
+    failure = failed(environments.resolve(["spec-a"], None))
+
+    assert failure.slug in {InstallFault.RECIPE, InstallFault.NETWORK}  # where torch's own index answers or does not
+
+
+def test_an_index_that_goes_away_is_ours(environments: Environments, index: Index) -> None:
+    index.add("spec-a")
+    lock = locked(environments, "spec-a")
+    index.broken = 404
+    gone = failed(environments.ensure(lock))
+    index.broken = 503
+    ailing = failed(environments.ensure(lock))
+    index.close()
+    dead = failed(environments.ensure(lock))
+
+    assert [gone.slug, ailing.slug, dead.slug] == [InstallFault.INDEX, InstallFault.INDEX, InstallFault.NETWORK]
+    assert {gone.stage, ailing.stage, dead.stage} == {Stage.INSTALL}
+
+
+def test_other_bytes_than_the_locks_are_ours(environments: Environments, index: Index) -> None:
+    index.add("spec-a")
+    lock = locked(environments, "spec-a")
+    index.add("spec-a", code="print('changed under us')\n")
+
+    failure = failed(environments.ensure(lock))
+
+    assert failure.slug is InstallFault.INDEX
+    assert "Hash mismatch" in failure.message
+
+
+def test_a_time_limit_is_ours(
+    engine: Engine, base: Base, home: Path, settings: InstallSettings, index: Index
+) -> None:
+    index.add("spec-a")
+    hasty = Environments(engine, base, home / "store", replace(settings, seconds=0.01))
+
+    assert failed(hasty.resolve(["spec-a"], None)).slug is InstallFault.TIME
+
+
+def test_too_little_room_is_said_before_anything_is_fetched(
+    engine: Engine, base: Base, home: Path, settings: InstallSettings, index: Index
+) -> None:
+    index.add("spec-a")
+    lock = locked(Environments(engine, base, home / "store", settings), "spec-a")
+    cramped = Environments(engine, base, home / "store", replace(settings, free_bytes=1 << 60))
+
+    failure = failed(cramped.ensure(lock))
+
+    assert failure.slug is InstallFault.DISK
+    assert "are wanted" in failure.message
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = home / "disk"
+    disk.mkdir()
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["/bin/umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_ours(
+    engine: Engine, base: Base, small_disk: Path, settings: InstallSettings, index: Index
+) -> None:
+    index.add("spec-big", code="X = '" + "x" * (4 << 20) + "'\n")
+    environments = Environments(engine, base, small_disk, replace(settings, free_bytes=0))
+    lock = locked(environments, "spec-big")
+
+    failure = failed(environments.ensure(lock))
+
+    assert failure.slug is InstallFault.DISK
+    assert "No space left on device" in failure.message
+    assert list((small_disk / "envs").iterdir()) == []
+
+
+def make_source(folder: Path, name: str) -> Path:
+    stem = f"{name.replace('-', '_')}-1.0"
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n',
+        f"{name.replace('-', '_')}.py": "WORD = 'from source'\n",
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
+    path = folder / f"{stem}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{stem}/{file}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.index
+def test_a_wheel_from_source_enters_by_its_hash(engine: Engine, base: Base, home: Path) -> None:
+    sources = home / "sources"
+    sources.mkdir()
+    make_source(sources, "spec-source")
+    here = settings_from_environment(os.environ)
+    here = replace(here, find_links=(*here.find_links, str(sources)), seconds=300, free_bytes=0)
+    environments = Environments(engine, base, home / "store", here)
+
+    wheel = environments.build_wheel("spec-source==1.0")
+    assert not isinstance(wheel, InstallFailure), wheel.message
+    assert wheel.parent.parent == home / "store" / "wheels"
+    resolution = environments.resolve(["spec-source"], datetime(2025, 3, 15, tzinfo=UTC), wheels=[wheel])
+    assert isinstance(resolution, Resolution), resolution
+    assert resolution.lock.packages[0].hashes == (f"sha256:{wheel.parent.name}",)
+
+    environment = built(environments.ensure(resolution.lock))
+    assert python(engine, base, environment, "import spec_source; print(spec_source.WORD)").log == b"from source\n"
+
+
+@pytest.mark.index
+def test_a_source_that_does_not_build_has_no_wheel(engine: Engine, base: Base, home: Path) -> None:
+    sources = home / "sources"
+    sources.mkdir()
+    path = make_source(sources, "spec-source")
+    path.write_bytes(path.read_bytes()[:200])
+    here = settings_from_environment(os.environ)
+    environments = Environments(engine, base, home / "store", replace(here, find_links=(str(sources),), seconds=300))
+
+    assert failed(environments.build_wheel("spec-source==1.0")).slug is InstallFault.NO_WHEEL
+
+
+@pytest.mark.index
+def test_the_index_as_it_was_on_a_day(engine: Engine, base: Base, home: Path) -> None:
+    here = replace(settings_from_environment(os.environ), free_bytes=0)
+    environments = Environments(engine, base, home / "store", here)
+
+    def version(day: datetime) -> str:
+        resolution = environments.resolve(["tqdm"], day)
+        assert isinstance(resolution, Resolution), resolution
+        return resolution.lock.packages[0].version
+
+    assert version(datetime(2024, 11, 1, tzinfo=UTC)) == "4.66.6"
+    assert version(datetime(2025, 3, 15, tzinfo=UTC)) == "4.67.1"
+    # asked for by hand, and not there yet on that day
+    early = failed(environments.resolve(["tqdm==4.67.1"], datetime(2024, 11, 1, tzinfo=UTC)))
+    assert early.no_such_version
