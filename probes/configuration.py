@@ -27,7 +27,8 @@ SEMANTIC = frozenset(
     num_global_key_value_heads num_key_value_heads num_kv_shared_layers query_pre_attn_scalar residual_multiplier
     rms_norm_eps routed_scaling_factor sliding_window sliding_window_pattern top_k_experts topk_group""".split()  # noqa: SIM905 -- as above
 )
-_ROPE_TYPES = {"su": "longrope", "mrope": "default", None: "default"}
+# other words for the same, and ways to lay positions out, none of which scales them
+_ROPE_TYPES = {"su": "longrope", "mrope": "default", "axial": "default", None: "default"}
 
 
 class Effective(NamedTuple):
@@ -83,6 +84,8 @@ def _agrees(key: str, own: Any, effective: Any, siblings: dict[str, Any]) -> boo
         return True  # the model says itself that the window is off
     if key.endswith("token_id"):
         return _ids(own) == _ids(effective)
+    if isinstance(effective, (list, tuple)) and isinstance(own, (int, float)):
+        return all(equal(own, item) for item in effective)  # one value for all layers, written out layer by layer
     return isinstance(own, list) and ("layer" in key or "block" in key) and renamed(own, effective)
 
 

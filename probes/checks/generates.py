@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 _TOLERANCE = 1e-4  # float32 through a few layers; scaled by the spread of the logits, which scales the rounding
+_TREMBLES = 3
+_AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
 _FLAT = 1e-3
 _STEPS = 16
 _SHORT = 12
@@ -59,19 +61,21 @@ def cache(subject: Subject) -> Answer:
     seam = subject.seam()
     # from a little before the window's edge to beyond it, and from well beyond it
     starts = (max(_SHORT, seam - _STEPS // 2), seam + _SHORT) if seam else (_SHORT,)
-    evidence: dict[str, object] = {"seam": seam}
+    evidence: dict[str, float] = {"seam": seam}
     for start in starts:
         row, forced = subject.row(start, salt=5), subject.row(_STEPS, salt=6)
         cached = subject.model.generate([row], _STEPS, Plan(forced=(tuple(forced),)))[0].trace
         whole = subject.model.forward(row + forced)[start - 1 : start - 1 + _STEPS]
-        distance, allowed = cached.distance(whole), _allowed(whole)
-        evidence[f"after_{start}"] = distance
+        distance = evidence[f"after_{start}"] = cached.distance(whole)
+        if distance <= _tolerance(whole):
+            continue
+        # one pass over the whole is the cheap way; what is promised is that generating without a cache is the same
+        plain = subject.model.generate([row], _STEPS, Plan(cache=False, forced=(tuple(forced),)))[0].trace
+        distance = evidence[f"generated_without_after_{start}"] = cached.distance(plain)
+        allowed = evidence["allowed"] = _allowed(subject, row + forced, plain)
         if not distance <= allowed:
-            # one more way without a cache, so that a fault of the plain pass is not called one of the cache
-            plain = subject.model.generate([row], _STEPS, Plan(cache=False, forced=(tuple(forced),)))[0].trace
-            evidence[f"generated_without_after_{start}"] = cached.distance(plain)
             told = f"log-probabilities differ by {distance:.3g} with the cache, after {start} tokens (seam {seam})"
-            return failed("cache-differs", told, allowed=allowed, **evidence)
+            return failed("cache-differs", told, **evidence)
     return passed("the same with and without the cache", **evidence)
 
 
@@ -84,10 +88,9 @@ def batch(subject: Subject) -> Answer:
     distances = {}
     for row, tokens, answer in zip(rows, forced, together):
         alone = subject.model.generate([row], steps, Plan(forced=(tokens,)))[0].trace
-        distances[str(len(row))] = answer.trace.distance(alone)
-        allowed = _allowed(alone)
-        if not distances[str(len(row))] <= allowed:
-            told = f"a row of {len(row)} tokens differs by {distances[str(len(row))]:.3g} in a left-padded batch"
+        distance = distances[str(len(row))] = answer.trace.distance(alone)
+        if not distance <= _tolerance(alone) and not distance <= (allowed := _allowed(subject, [*row, *tokens], alone)):
+            told = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
             return failed("batch-differs", told, distances=distances, allowed=allowed)
     return passed("rows of 5 and 14 tokens are the same in a batch", distances=distances)
 
@@ -104,10 +107,9 @@ def attention(subject: Subject) -> Answer:
             other = subject.runtime.model(subject.folder, subject.config, subject.own, name).forward(row)
         except UnavailableError as reason:
             return skipped(str(reason))
-        distances[name] = base.distance(other)
-        allowed = _allowed(base)
-        if not distances[name] <= allowed:
-            told = f"log-probabilities differ by {distances[name]:.3g} between eager and {name}"
+        distance = distances[name] = base.distance(other)
+        if not distance <= _tolerance(base) and not distance <= (allowed := _allowed(subject, row, base)):
+            told = f"log-probabilities differ by {distance:.3g} between eager and {name}"
             return failed("attention-differs", told, distances=distances, allowed=allowed)
     return passed(f"eager equals {', '.join(others)}", distances=distances)
 
@@ -141,5 +143,12 @@ def _own_eos(subject: Subject) -> list[int]:
     return []
 
 
-def _allowed(trace: Trace) -> float:
+def _tolerance(trace: Trace) -> float:
     return _TOLERANCE * max(1.0, trace.spread)
+
+
+def _allowed(subject: Subject, row: list[int], trace: Trace) -> float:
+    """Return the tolerance, widened for a model that makes much of the last bit of what it is given."""
+    still = subject.model.forward(row)
+    trembling = max(still.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
+    return max(_tolerance(trace), _AMPLIFIED * trembling)

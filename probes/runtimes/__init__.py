@@ -34,6 +34,10 @@ if TYPE_CHECKING:
             """Return the log-probabilities of one pass without a cache."""
             ...
 
+        def tremble(self, row: Sequence[int]) -> Trace:
+            """Do the same with every embedding moved by float32's last bit, at random."""
+            ...
+
         def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
             """Generate greedily for rows that are padded on the left when their lengths differ."""
             ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import re
@@ -26,6 +27,8 @@ _QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_ABSENT = object()
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Transformers:
@@ -58,6 +61,7 @@ class Transformers:
         with tempfile.TemporaryDirectory() as folder:
             transformers.LlamaForCausalLM(config).save_pretrained(folder)
             own = {"architectures": ["LlamaForCausalLM"]}
+            self.effective(config, own)
             for attention in ("eager", "sdpa"):
                 model = self.model(Path(folder), self.config(Path(folder)), own, attention)
             model.generate([[3, 4], [5]], 2, Plan(forced=((6, 7), (6, 7))))
@@ -106,12 +110,11 @@ class Transformers:
         return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
     def effective(self, config: Any, own: dict[str, Any]) -> Effective:
-        read = _words_of(type(config))
+        read = _words_of(type(config).__module__) | set(getattr(config, "attribute_map", None) or ())
         values, parts = {}, {}
         for key in {*own, *ROPE, "layer_types"}:
-            try:
-                value = getattr(config, key)
-            except AttributeError:
+            value = _value(config, key)
+            if value is _ABSENT:
                 continue
             if isinstance(own.get(key), dict) and hasattr(value, "to_dict"):
                 parts[key] = self.effective(value, own[key])
@@ -169,6 +172,18 @@ class TransformersModel:
         with torch.inference_mode():
             logits = self.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return TorchTrace(logits[0])
+
+    def tremble(self, row: Sequence[int]) -> Trace:
+        import torch
+
+        def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
+            return embedded * (1 + torch.finfo(torch.float32).eps * torch.randn_like(embedded).sign())
+
+        hook = self.module.get_input_embeddings().register_forward_hook(moved)
+        try:
+            return self.forward(row)
+        finally:
+            hook.remove()
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         import torch
@@ -269,6 +284,13 @@ class _Forced:
         return forced
 
 
+def _value(config: Any, key: str) -> Any:
+    try:
+        return getattr(config, key, _ABSENT)
+    except Exception:  # noqa: BLE001 -- newer releases raise, in a class of their own, for a value that layers override
+        return config.to_dict().get(key, _ABSENT)
+
+
 def _auto_class(config: Any, own: dict[str, Any]) -> Any:
     """Return the auto class that users call for this model: with its other parts when its files have them."""
     import transformers
@@ -289,18 +311,19 @@ def _auto_class(config: Any, own: dict[str, Any]) -> Any:
     raise UnavailableError(f"{type(config).__name__} is registered, but no class for generating text is")
 
 
-def _words_of(config_class: type) -> frozenset[str]:
+@functools.cache
+def _words_of(module: str) -> frozenset[str]:
     """Return every word in the code of the architecture, which tells whether it can read a key at all."""
-    module = sys.modules[config_class.__module__]
-    own_code = Path(str(module.__file__)).parent
+    own_code = Path(str(sys.modules[module].__file__)).parent
     words: set[str] = set()
     for path in [*own_code.glob("configuration_*.py"), *own_code.glob("modeling_*.py")]:
-        words.update(re.findall(r"[A-Za-z_]\w*", path.read_text(encoding="utf-8")))
+        words |= _words_in(path)
     takes_parameters = "rope_parameters" in words
     for name in ("modeling_rope_utils.py", "configuration_utils.py"):
-        shared = own_code.parent.parent / name
-        if shared.is_file():
-            words.update(re.findall(r"[A-Za-z_]\w*", shared.read_text(encoding="utf-8")))
-    for attribute in config_class.attribute_map if hasattr(config_class, "attribute_map") else {}:
-        words.add(attribute)
+        words |= _words_in(own_code.parent.parent / name)
     return frozenset(words if takes_parameters else words - {"rope_parameters"})
+
+
+@functools.cache
+def _words_in(path: Path) -> frozenset[str]:
+    return frozenset(_WORD.findall(path.read_text(encoding="utf-8"))) if path.is_file() else frozenset()

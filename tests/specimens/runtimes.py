@@ -70,6 +70,13 @@ class PlainModel:
     def forward(self, row: Sequence[int]) -> PlainTrace:
         return PlainTrace([self._logits(row[: place + 1]) for place in range(len(row))])
 
+    def tremble(self, row: Sequence[int]) -> PlainTrace:
+        moved = 1e-3 if self.defect == "trembling" else 1e-7
+        source = random.Random(0)  # noqa: S311 -- noise, not a secret
+        return PlainTrace(
+            [[value + source.uniform(-moved, moved) for value in each] for each in self.forward(row).rows]
+        )
+
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         self.calls += 1
         width = max(map(len, rows))
@@ -85,6 +92,8 @@ class PlainModel:
         text, logits, made = list(row), [], []
         for step in range(steps):
             values = self._logits(text, window=window)
+            if self.defect in {"imprecise", "trembling"} and plan.cache:
+                values = [values[0] + 2e-3, *values[1:]]
             if self.defect == "restless" and self.calls % 2:
                 values = values[::-1]
             token = forced[step] if forced else max(range(VOCABULARY), key=values.__getitem__)

@@ -66,6 +66,7 @@ DEFECTS = {
     "flat": {"generates.forward": "flat-logits"},
     "deaf": {"generates.forward": "flat-logits"},
     "restless": {"generates.greedy": "not-deterministic"},
+    "imprecise": {"generates.cache": "cache-differs"},
     "cache": {"generates.cache": "cache-differs"},
     "batch": {"generates.batch": "batch-differs"},
     "attention": {"generates.attention": "attention-differs"},
@@ -85,6 +86,12 @@ def test_each_defect_is_found_where_it_is(tmp_path: Path, defect: str) -> None:
     # a runtime that answers differently each time also differs between the ways of asking
     if defect != "restless":
         assert faults(finished) == DEFECTS[defect]
+
+
+def test_a_difference_within_what_the_model_makes_of_the_last_bit_is_none(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "trembling")
+    assert not faults(finished)
+    assert finished["generates.cache"]["evidence"]["allowed"] > 2e-3
 
 
 @pytest.mark.parametrize("defect", ["no sdpa", "eager only"])

@@ -44,6 +44,11 @@ AGREE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"rope_theta": 9.0, "partial_rotary_factor": 0.5},
         {"rope_parameters": {"rope_theta": 9.0, "partial_rotary_factor": 0.5}},
     ),
+    "one value for all layers": ({"intermediate_size": 8}, {"intermediate_size": [8, 8]}),
+    "positions laid out otherwise": (
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 9.0}},
+        {"rope_parameters": {"rope_type": "axial", "rope_theta": 9.0}},
+    ),
     "a pattern as its layers": ({"sliding_window_pattern": 2}, {"layer_types": LAYERS * 2}),
 }
 
@@ -71,6 +76,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "rope.sliding_attention.rope_theta",
     ),
     "another pattern": ({"sliding_window_pattern": 3}, {"layer_types": LAYERS * 3}, "sliding_window_pattern"),
+    "another value in one layer": ({"intermediate_size": 8}, {"intermediate_size": [8, 16]}, "intermediate_size"),
     "another end": ({"eos_token_id": [1, 106]}, {"eos_token_id": 1}, "eos_token_id"),
 }
 
