@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
+_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code", "missing-dependency"})
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
 
 
@@ -84,11 +85,26 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
         return control.reason
     if check.fault in _BAD_FILES and subject.form is SubjectForm.MINIATURE:
         return "the miniature is ours"
+    if _is_unproven(check, subject):
+        return "this miniature has not passed in any release, so the fault may be ours"
     if check.blame is Blame.REFERENCE:
         return "the reference is in doubt"
     if check.blame is Blame.UNATTRIBUTED:
         return _why_unclassified_does_not_count(check, circumstances)
     return "" if check.blame in _COUNTED else "the fault is ours"
+
+
+def _is_unproven(check: CheckResult, subject: Subject) -> bool:
+    """Whether only the runtime's word stands against a miniature that nothing has yet shown to be right.
+
+    That an architecture is not registered, or does not import, says nothing about the miniature's files.
+    """
+    return (
+        subject.form is SubjectForm.MINIATURE
+        and not subject.qualified
+        and check.rung > Rung.INSTALLS
+        and check.fault not in _SURE_WITHOUT_FILES
+    )
 
 
 def _why_unclassified_does_not_count(check: CheckResult, circumstances: Circumstances) -> str:

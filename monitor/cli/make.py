@@ -1,0 +1,92 @@
+"""`settle miniature` and `settle reproduce`: the commands that make something to take away."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from monitor.cli.read import JSON
+from monitor.cli.root import Context, examples
+from monitor.errors import UsageError
+
+
+@click.command(
+    epilog=examples(
+        "settle miniature config.json",
+        "settle miniature config.json --out ./tiny && settle probe ./tiny",
+        "settle miniature google/gemma-4-31B-it --out ./gemma4-tiny",
+    )
+)
+@click.argument("source", metavar="CONFIG|MODEL")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write; must not exist. Default: NAME-miniature."
+)
+@click.option("--release", metavar="VERSION", default="", help="transformers release that instantiates it.")
+@JSON
+@click.pass_obj
+def miniature(context: Context, *, source: str, out: Path | None, release: str, as_json: bool) -> None:
+    """Write a tiny random-weight checkpoint with a model's real architecture.
+
+    CONFIG is a config.json of your own: it is shrunk, instantiated in a container by the first release that knows its
+    architecture, and written with a tokenizer. MODEL is one of the catalogue's, which needs no container.
+    """
+    from monitor.catalogue import load_catalogue
+    from monitor.cli.render import talk_console, write_json
+    from monitor.miniatures.writer import write_miniature
+
+    path = Path(source)
+    if path.exists():
+        from monitor.deriving import make_miniature, read_config, recipe_for
+        from monitor.talk import Spoken
+        from monitor.workbench import set_up
+
+        config = read_config(path)
+        name = (path if path.is_dir() else path.resolve().parent).resolve().name
+        target = _free(out or Path(f"{name}-miniature"))
+        talk = Spoken()
+        with set_up(context.config, talk) as shop:
+            made = make_miniature(shop, recipe_for(config, name), talk, wanted=release)
+    elif source.endswith(".json"):
+        raise UsageError(f"there is no file {source}", hint="give a config.json, or a model of `settle models`")
+    else:
+        from monitor.miniatures.manifest import load_miniature
+
+        entry = load_catalogue().find(source).entry
+        made = load_miniature(entry.miniatures[0])
+        target = _free(out or Path(f"{made.slug}-miniature"))
+    written = write_miniature(made, target.parent.absolute() / f".{target.name}-aside")
+    written.path.rename(target)
+    written.path.parent.rmdir()
+    size = sum(file.stat().st_size for file in target.iterdir())
+    if as_json:
+        write_json({"path": str(target.absolute()), "digest": written.digest, "bytes": size, "parts": made.parts})
+    else:
+        console = talk_console()
+        console.print(
+            f"{target}: {made.architecture}, {size / 1e6:.1f} MB, derived with {made.derived_with}", markup=False
+        )
+        console.print(f"next: settle probe ./{target}", markup=False)
+
+
+@click.command(epilog=examples("settle reproduce 3f9c2a1b77de > again.sh", "sh again.sh"))
+@click.argument("run")
+@click.pass_obj
+def reproduce(context: Context, *, run: str) -> None:
+    """Print a self-contained shell script that repeats RUN by hand.
+
+    It needs only uv and the same Python version: it installs the stored lock with its hashes, writes the subject, and
+    runs the same checks in a plain process. Give your index and find-links to uv by its own variables.
+    """
+    from monitor.reproduce import script
+    from monitor.store import open_reader
+
+    with open_reader(context.config.home) as store:
+        sys.stdout.write(script(store, store.run_detail(run)))
+
+
+def _free(target: Path) -> Path:
+    if target.exists():
+        raise UsageError(f"{target} exists already", hint="name another folder with --out")
+    return target

@@ -1,0 +1,163 @@
+"""Writes the shell script that repeats a run by hand, from its stored lock, its subject and the probes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from monitor.bundle import build_bundle
+from monitor.catalogue import load_catalogue
+from monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from monitor.store import Reader, RunDetail
+
+# what writes a miniature needs nothing but Python, so it travels in the script
+_WRITER = (
+    "__init__.py",
+    "miniatures/__init__.py",
+    "miniatures/manifest.py",
+    "miniatures/tokenizer.py",
+    "miniatures/writer.py",
+)
+_SHOW = """
+import json, sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    event = json.loads(line)
+    if event["event"] == "finished":
+        print("%-8s %-22s %s" % (event["outcome"], event["check"], event.get("message", "")[:200]))
+    elif event["event"] == "died":
+        print("died    ", {k: v for k, v in event.items() if k not in ("event", "at", "subject")})
+"""
+
+
+def script(store: Reader, detail: RunDetail) -> str:
+    """Return the script. Raises UsageError for a run that never came to an environment or whose request is gone."""
+    if detail.session is None:
+        raise UsageError(
+            f"run {detail.id} did not install: {detail.resolution['fault']}",
+            hint=f"`settle show {detail.id} --log` has the installer's own words",
+        )
+    environment = store.environment(detail.row["environment"])
+    request = store.request(detail.session["request_digest"])
+    if environment is None or request is None:
+        raise UsageError(f"what run {detail.id} was asked is not recorded any more", hint="probe it again")
+    subject_id = str(detail.row["cell_id"]).rpartition("@")[0]
+    (given,) = [one for one in request["subjects"] if one["id"] == subject_id]
+    bundle, suite = _bundle()
+    python = str(environment.platform).split("-")[1].removeprefix("py")
+    folder = subject_id.removeprefix("folder:")
+    own_files = subject_id.startswith("folder:")
+    question = request | {"subjects": [given | {"path": "SUBJECT"}], "isolation": "solo"}
+    changed = "" if suite == detail.row["suite"] else "\n# The probes have changed since that run; these are today's.\n"
+    return _SCRIPT.format(
+        run=detail.id,
+        cell=_comment(detail.row["cell_id"]),
+        verdict=_comment(f"{detail.verdict.verdict}: {detail.verdict.reason}"),
+        day=detail.row["day"],
+        base=environment.base_digest[:12],
+        changed=changed,
+        python=python,
+        lock=environment.lock.rstrip("\n"),
+        request=json.dumps(question, ensure_ascii=True),
+        bundle=_lines(bundle),
+        subject=f"SUBJECT={shlex.quote(folder)}" if own_files else _written(subject_id),
+        show=_SHOW.strip("\n"),
+        variables=_variables(),
+    )
+
+
+def _written(subject_id: str) -> str:
+    return _SUBJECT.format(writer=_lines(_writer(subject_id)))
+
+
+def _bundle() -> tuple[bytes, str]:
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "probes.pyz"
+        suite = build_bundle(target)
+        return target.read_bytes(), suite
+
+
+def _writer(subject_id: str) -> bytes:
+    slug = load_catalogue().miniature_of(subject_id).slug
+    own = files("monitor")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name in _WRITER:
+            bundle.writestr(f"monitor/{name}", (own / name).read_bytes())
+        for name, data in _tree(own / "data" / "miniatures" / slug, f"monitor/data/miniatures/{slug}"):
+            bundle.writestr(name, data)
+        for name, data in _tree(own / "data" / "templates", "monitor/data/templates"):
+            bundle.writestr(name, data)
+        bundle.writestr(
+            "__main__.py",
+            "import sys\nfrom pathlib import Path\nfrom monitor.miniatures.manifest import load_miniature\n"
+            "from monitor.miniatures.writer import write_miniature\n"
+            f"print(write_miniature(load_miniature({slug!r}), Path(sys.argv[1])).path)\n",
+        )
+    return buffer.getvalue()
+
+
+def _tree(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    return [(f"{prefix}/{entry.name}", entry.read_bytes()) for entry in folder.iterdir() if entry.is_file()]
+
+
+def _lines(data: bytes) -> str:
+    return base64.encodebytes(data).decode("ascii").rstrip("\n")
+
+
+def _variables() -> str:
+    from containers.recipes import RECIPES
+    from monitor.words import Runtime
+
+    pairs: dict[str, Any] = dict(RECIPES[Runtime.TRANSFORMERS].ENVIRONMENT)
+    return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in pairs.items())
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+_SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
+{writer}
+END_OF_WRITER
+SUBJECT=$(env/bin/python -I writer.pyz subject)"""
+
+_SCRIPT = """#!/bin/sh
+# Repeats settle's run {run} of {day} by hand.
+#   {cell}
+#   {verdict}
+# It ran on base {base}, isolated, without network; here it is a plain process in a folder of its own.
+# Needs uv and Python {python}. Your index, proxy and wheels go to uv by its variables, e.g. UV_FIND_LINKS=/my/wheels
+{changed}
+set -eu
+cd "$(mktemp -d)"
+echo "working in $PWD" >&2
+cat > lock.txt <<'END_OF_LOCK'
+{lock}
+END_OF_LOCK
+uv venv --quiet --python {python} env
+uv pip install --quiet --python env/bin/python --require-hashes --no-deps -r lock.txt
+base64 -d > probes.pyz <<'END_OF_PROBES'
+{bundle}
+END_OF_PROBES
+{subject}
+cat > request.in <<'END_OF_REQUEST'
+{request}
+END_OF_REQUEST
+cat > show.py <<'END_OF_SHOW'
+{show}
+END_OF_SHOW
+sed "s|\\"SUBJECT\\"|\\"$(cd "$SUBJECT" && pwd)\\"|" request.in > request.json
+env {variables} env/bin/python -I probes.pyz request.json events.jsonl > log.txt 2>&1 || echo "ended with $?" >&2
+env/bin/python show.py events.jsonl
+"""
