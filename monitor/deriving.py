@@ -65,7 +65,7 @@ def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, wanted: str =
 
     def run(release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
         talk.say(f"instantiating {recipe.architecture} with transformers {release}")
-        return _run_inside(shop, version, request, folder)
+        return _run_inside(shop, release, request, folder)
 
     try:
         chosen = {recipe.architecture: known.get(recipe.architecture) or _only(recipe.architecture, first)}

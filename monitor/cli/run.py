@@ -154,7 +154,7 @@ def _runtime(text: str) -> tuple[Runtime, str]:
     try:
         runtime = Runtime(name.strip().lower())
     except ValueError:
-        raise UnknownName("runtime", name, list(Runtime)) from None
+        raise UnknownName("runtime", name, list(Runtime), hint=f"known: {', '.join(Runtime)}") from None
     version = version.strip()
     if version:
         from packaging.version import InvalidVersion, Version
