@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from monitor.miniatures.manifest import Miniature, Tensor, format_tensors, load_template, tokens_from
 from monitor.miniatures.scale import scaled
 from monitor.miniatures.shrink import shrink
+from monitor.miniatures.tokenizer import Style
 from probes.wire import part_of
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from monitor.miniatures.registry import FirstKnown
     from monitor.miniatures.tokenizer import Tokens
+
+
+_UNKNOWN = (math.nan, math.nan)  # uninitialised memory, infinite bounds, and what is not measured
 
 
 class DeriveRun(Protocol):
@@ -34,12 +39,12 @@ class Recipe:
     architecture: str  # model type of what is instantiated
     tokens: Tokens
     template: str
-    token_table: dict[str, Any]
     config: dict[str, Any] | None  # published, None: the architecture's defaults
     generation_config: dict[str, Any] | None
     origin: str
     gain: float = 1.0
     release: str = ""  # derive with this one: the first release does not save what it should
+    uncounted: tuple[str, ...] = ()  # parts whose size is the release's own choice
     rename: tuple[tuple[str, str], ...] = ()  # what the release saves under other names than the publisher
 
 
@@ -97,7 +102,9 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
         beside = data / "published" / f"{entry['published']}.generation_config.json"
         generation = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
         config = {**config[entry["part"]]} if "part" in entry else config
+        config = {key: value for key, value in config.items() if key not in entry.get("drop", ())}
         config |= entry.get("set", {})
+        generation = entry.get("generation_config", generation)
         if "class" in entry:
             config["architectures"] = [entry["class"]]
     origin = f"published/{entry['published']}.json" if config else "the architecture's defaults"
@@ -105,13 +112,13 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
         slug=entry["slug"],
         architecture=config["model_type"] if config else entry["architecture"],
         tokens=tokens_from(tokens[entry["tokens"]]),
-        token_table=tokens[entry["tokens"]],
         template=entry["template"],
         config=config,
         generation_config=generation,
         origin=f"{origin} ({entry['part']})" if "part" in entry else origin,
         gain=entry.get("gain", 1.0),
         release=entry.get("derive_with", ""),
+        uncounted=tuple(entry.get("uncounted", ())),
         rename=tuple((old, new) for old, new in entry.get("rename", ())),
     )
 
@@ -145,7 +152,7 @@ def _derive_in(
 
 def _named_ends(config: dict[str, Any]) -> dict[str, int]:
     """Give an architecture's defaults the special tokens that a published model would name; the ids come later."""
-    return {key: 0 for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(key) is None}
+    return {key: 0 for key in ("bos_token_id", "eos_token_id") if config.get(key) is None}
 
 
 def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
@@ -154,10 +161,18 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
     if "error" in described:
         return NotDerived(recipe.slug, described["error"])
     measured = [
-        Tensor(_renamed(name, recipe.rename), tuple(shape), dtype, mean if mean is not None else 1e9, std if std is not None else 1.0)
+        Tensor(
+            _renamed(name, recipe.rename),
+            tuple(shape),
+            dtype,
+            mean if mean is not None else 1e9,
+            std if std is not None else 1.0,
+        )
         for name, shape, dtype, mean, std in described["tensors"]
+        if 0 not in shape  # a mixture without experts: no published file has tensors of nothing
     ]
     tensors = tuple(scaled(measured, gain=recipe.gain))
+    parts = {part: count for part, count in count_parts(tensors).items() if part not in recipe.uncounted}
     generation = recipe.generation_config
     return Miniature(
         slug=recipe.slug,
@@ -167,7 +182,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         tensors=tensors,
         template=load_template(recipe.template),
         generation_config=shrink(generation, recipe.tokens)[0] if generation else None,
-        parts=count_parts(tensors),
+        parts=parts,
         origin=recipe.origin,
         derived_with=release,
         first_known=first,
@@ -194,6 +209,7 @@ def _about(miniature: Miniature, template: str) -> str:
         "[tokens]",
         *([f"bos = {json.dumps(tokens.bos, ensure_ascii=False)}"] if tokens.bos is not None else []),
         f"eos = {json.dumps(tokens.eos, ensure_ascii=False)}",
+        *([f"style = {json.dumps(tokens.style)}"] if tokens.style is not Style.METASPACE else []),
         f"pad = {json.dumps(tokens.pad, ensure_ascii=False)}",
         f"extra = {json.dumps(tokens.extra, ensure_ascii=False)}",
         "",

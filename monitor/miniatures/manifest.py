@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from monitor.miniatures.tokenizer import Tokens
+from monitor.miniatures.tokenizer import Style, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,7 +88,13 @@ def load_template(name: str) -> str:
 
 
 def tokens_from(table: dict[str, Any]) -> Tokens:
-    return Tokens(bos=table.get("bos"), eos=tuple(table["eos"]), pad=table["pad"], extra=tuple(table.get("extra", ())))
+    return Tokens(
+        bos=table.get("bos"),
+        eos=tuple(table["eos"]),
+        pad=table["pad"],
+        extra=tuple(table.get("extra", ())),
+        style=Style(table.get("style", Style.METASPACE)),
+    )
 
 
 def parse_tensors(text: str) -> list[Tensor]:

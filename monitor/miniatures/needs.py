@@ -25,22 +25,44 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
     "deepseek_v4": {"num_hidden_layers": 5, "compress_ratios": [0, 0, 4, 128, 4]},
     # the first releases count experts by a name of their own, whose default is the published number
     "deepseek_v32": {"num_local_experts": 8},
-    "lfm2": {"block_dim": 256, "block_ff_dim": 768, "conv_dim_out": 256, "num_heads": 4},
-    "laguna": {"num_attention_heads_per_layer": [4, 8]},
-    "mimo_v2_flash": {
-        "swa_num_attention_heads": 4,
-        "swa_num_key_value_heads": 2,
-        "swa_head_dim": 128,
-        "swa_v_head_dim": 64,
+    "lfm2": {
+        "block_dim": 256,
+        "block_ff_dim": 768,
+        "intermediate_size": 768,
+        "conv_dim_out": 256,
+        "num_heads": 4,
+        "full_attn_idxs": [2],
+        "num_hidden_layers": 4,
     },
+    # 5.2.0 has three dense layers whatever the configuration says, and the published number is three
+    "glm_moe_dsa": {"first_k_dense_replace": 3, "num_hidden_layers": 5},
+    "llama4_text": {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4},
+    "laguna": {"num_attention_heads_per_layer": [4, 8]},
     # shorter periods than published, with every kind of layer still there
     "jamba": {"attn_layer_period": 4, "attn_layer_offset": 2, "num_hidden_layers": 4},
     "granitemoehybrid": {"layer_types": ["mamba", "mamba", "attention", "mamba"], "num_hidden_layers": 4},
     "kimi_linear": {"linear_head_dim": 64, "linear_num_heads": 4},
     # without these the layers are all of one kind
     "bamba": {"attn_layer_indices": [1], "num_hidden_layers": 3},
-    "recurrent_gemma": {"num_hidden_layers": 3},
-    "longcat_flash": {"ffn_hidden_size": 512, "expert_ffn_hidden_size": 256, "zero_expert_num": 2},
+    "recurrent_gemma": {"num_hidden_layers": 3, "head_dim": 64, "num_key_value_heads": 1},
+    "longcat_flash": {
+        "num_layers": 2,
+        "num_hidden_layers": 4,
+        "ffn_hidden_size": 512,
+        "expert_ffn_hidden_size": 256,
+        "zero_expert_num": 2,
+    },
+    # its heads have to make up the hidden size exactly, those of its state space twice
+    "helium": {"head_dim": 64},
+    "mamba2": {"num_heads": 8, "head_dim": 64, "n_groups": 2},
+    "deepseek_v2": {"num_experts_per_tok": 3},
+    "gemma3n_text": {
+        "num_hidden_layers": 10,
+        "num_kv_shared_layers": 5,
+        "intermediate_size": [512] * 10,
+        "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 2,
+        "activation_sparsity_pattern": [0.95, *[0.0] * 9],
+    },
     # defaults without a single expert
     "dots1": {
         "n_routed_experts": 4,

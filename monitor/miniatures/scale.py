@@ -38,23 +38,28 @@ def _scaled(tensor: Tensor, gain: float) -> Tensor:
 
 def _spread(tensor: Tensor, gain: float) -> tuple[float, float]:
     name, shape = tensor.name, tensor.shape
-    if name.endswith(("put_max", "put_min")):  # bounds of clipped layers, infinite before training
-        return 10.0 if name.endswith("max") else -10.0, 0.0
     mean = tensor.mean if math.isfinite(tensor.mean) else 0.0
     std = tensor.std if math.isfinite(tensor.std) else 0.02
-    if abs(mean) > _SANE:  # uninitialised memory, or a bound that means "no bound"
-        return math.copysign(10.0, mean) if std < _RANDOM_ENOUGH else 0.0, 0.02
+    if name.endswith(("put_max", "put_min")):  # bounds of clipped layers, infinite before training
+        return 10.0 if name.endswith("max") else -10.0, 0.0
+    if abs(mean) > _SANE:  # uninitialised memory
+        return 0.0, 0.02
     if _AS_MEASURED.search(name):
         return mean, std
     if len(shape) <= 1 or shape[-1] == 1:
         return _vector(name, mean, std)
+    return 0.0, _matrix(name, shape, gain)
+
+
+def _matrix(name: str, shape: tuple[int, ...], gain: float) -> float:
+    """Keep the size of what passes through: one over the root of how many values each output adds up."""
     if _EMBEDDING.search(name):
-        return 0.0, 2 * gain / math.sqrt(shape[-1])
+        return 2 * gain / math.sqrt(shape[-1])
     if _CONVOLUTION.search(name):
-        return 0.0, 1 / math.sqrt(math.prod(shape[1:]))
+        return 1 / math.sqrt(math.prod(shape[1:]))
     # stacked experts are published as (experts, in, out), everything else as (..., out, in)
     stacked = len(shape) > len(("out", "in")) and name.endswith(("gate_up_proj", "down_proj"))
-    return 0.0, 1 / math.sqrt(shape[-2] if stacked else shape[-1])
+    return 1 / math.sqrt(shape[-2] if stacked else shape[-1])
 
 
 def _vector(name: str, mean: float, std: float) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 VOCABULARY = 512
 RESERVED = 64  # ids below are special tokens or unused fillers; text begins here
@@ -40,6 +41,21 @@ TEXTS = (
 )
 
 
+class Style(StrEnum):
+    """How text is cut before merging; the Qwen styles for types whose tokenizer releases build themselves."""
+
+    METASPACE = "metaspace"
+    QWEN2 = "qwen2"
+    QWEN3_5 = "qwen3.5"
+
+
+# The publisher's: newer releases ignore what tokenizer.json says here, so a miniature has to say the same.
+_WORD_PATTERN: Final = {
+    Style.QWEN2: r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    Style.QWEN3_5: r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Special tokens in their published spelling; the first ``eos`` is the tokenizer's, all of them end generation."""
@@ -48,6 +64,7 @@ class Tokens:
     eos: tuple[str, ...]
     pad: str
     extra: tuple[str, ...] = ()
+    style: Style = Style.METASPACE
 
     def ids(self) -> dict[str, int]:
         """Return ids: pad, end and beginning where old architectures have them, the others after them."""
@@ -64,11 +81,12 @@ class Tokens:
 def vocabulary(tokens: Tokens) -> dict[str, int]:
     """Token to id, without gaps: unused special places are filled with printable names."""
     taken = {index: token for token, index in tokens.ids().items()}
-    taken.setdefault(UNK, "<unk>")
+    if tokens.style is Style.METASPACE:
+        taken.setdefault(UNK, "<unk>")
     if max(taken) >= RESERVED:
         raise ValueError(f"{len(taken)} special tokens do not fit into {RESERVED} reserved ids")
     words = {taken.get(index, f"<unused{index}>"): index for index in range(RESERVED)}
-    for piece in (*_characters(), *("".join(pair) for pair in merges())):
+    for piece in (*_alphabet(tokens.style), *("".join(pair) for pair in merges(tokens.style))):
         words.setdefault(piece, len(words))
     for filler in range(len(words), VOCABULARY):
         words[f"<unused{filler}>"] = filler
@@ -77,57 +95,42 @@ def vocabulary(tokens: Tokens) -> dict[str, int]:
     return words
 
 
-def merges() -> list[tuple[str, str]]:
+def merges(style: Style) -> list[tuple[str, str]]:
     """Prefix merges of the words, in order and without repetition, until the vocabulary is full."""
-    room = VOCABULARY - RESERVED - len(_characters())
+    room = VOCABULARY - RESERVED - len(_alphabet(style))
+    space = "▁" if style is Style.METASPACE else "Ġ"
     found: dict[tuple[str, str], None] = {}
     for word in _WORDS:
-        for end in range(1, len(word) + 1):
-            spelled = f"▁{word}"
+        spelled = space + word
+        for end in range(1, len(spelled)):
             if len(found) < room:
                 found.setdefault((spelled[:end], spelled[end]))
     return list(found)
 
 
 def tokenizer_json(tokens: Tokens) -> dict[str, Any]:
-    """Return the content of tokenizer.json; spaces become ▁, nothing is prepended, so texts come back exactly."""
+    """Return the content of tokenizer.json; nothing is prepended to a text, so texts come back exactly."""
     words = vocabulary(tokens)
-    specials = {**tokens.ids(), words_key(words, UNK): UNK}
-    added = [
-        {
-            "id": index,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for token, index in sorted(specials.items(), key=lambda item: item[1])
-    ]
+    unknown = "<unk>" if tokens.style is Style.METASPACE else None
+    specials = tokens.ids() | ({unknown: words[unknown]} if unknown else {})
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "pre_tokenizer": None,
+        "added_tokens": [_added(token, index) for token, index in sorted(specials.items(), key=lambda item: item[1])],
+        **_cutting(tokens.style),
         "post_processor": _post_processor(tokens),
-        "decoder": {
-            "type": "Sequence",
-            "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "Fuse"}],
-        },
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": words_key(words, UNK),
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
+            "unk_token": unknown,
+            "continuing_subword_prefix": None if unknown else "",
+            "end_of_word_suffix": None if unknown else "",
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
             "vocab": words,
-            "merges": [f"{left} {right}" for left, right in merges()],
+            "merges": [f"{left} {right}" for left, right in merges(tokens.style)],
         },
     }
 
@@ -141,17 +144,42 @@ def tokenizer_config(tokens: Tokens) -> dict[str, Any]:
         "model_max_length": 4096,
         "pad_token": tokens.pad,
         "padding_side": "left",
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "unk_token": "<unk>",
+        "tokenizer_class": "PreTrainedTokenizerFast" if tokens.style is Style.METASPACE else "Qwen2Tokenizer",
+        "unk_token": "<unk>" if tokens.style is Style.METASPACE else None,
     }
 
 
-def words_key(words: dict[str, int], index: int) -> str:
-    return next(token for token, found in words.items() if found == index)
+def _added(token: str, index: int) -> dict[str, Any]:
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": index, "content": token, **plain, "special": True}
 
 
-def _characters() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_CHARACTERS))
+def _cutting(style: Style) -> dict[str, Any]:
+    """Return the steps before and after the model: spaces as a visible character, or bytes as visible characters."""
+    if style is Style.METASPACE:
+        back = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "Fuse"}]
+        return {
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": None,
+            "decoder": {"type": "Sequence", "decoders": back},
+        }
+    contractions, spaces = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", r"\s*[\r\n]+|\s+(?!\S)|\s+"
+    pattern = f"{contractions}|{_WORD_PATTERN[style]}|{spaces}"
+    settings = {"add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, {"type": "ByteLevel", **settings}]},
+        "decoder": {"type": "ByteLevel", **settings},
+    }
+
+
+def _alphabet(style: Style) -> tuple[str, ...]:
+    """Return the single characters; for the byte styles the 256 that byte-level BPE shows bytes as."""
+    if style is Style.METASPACE:
+        return tuple(dict.fromkeys(_CHARACTERS))
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return tuple(map(chr, [*shown, *range(0x100, 0x100 + 256 - len(shown))]))
 
 
 def _post_processor(tokens: Tokens) -> dict[str, Any] | None:
