@@ -83,10 +83,8 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     subject, control = circumstances.subject, circumstances.control
     if control is Control.BENCH or (control is Control.PENDING and check.rung is not Rung.INSTALLS):
         return control.reason
-    if check.fault in _BAD_FILES and subject.form is SubjectForm.MINIATURE:
-        return "the miniature is ours"
-    if _is_unproven(check, subject):
-        return "this miniature has not passed in any release, so the fault may be ours"
+    if subject.form is SubjectForm.MINIATURE and (why := _miniature_to_blame(check, subject)):
+        return why
     if check.blame is Blame.REFERENCE:
         return "the reference is in doubt"
     if check.blame is Blame.UNATTRIBUTED:
@@ -94,17 +92,16 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     return "" if check.blame in _COUNTED else "the fault is ours"
 
 
-def _is_unproven(check: CheckResult, subject: Subject) -> bool:
-    """Whether only the runtime's word stands against a miniature that nothing has yet shown to be right.
+def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
+    """Return why a failure may be a miniature's: only the runtime's word stands against one that was never right.
 
-    That an architecture is not registered, or does not import, says nothing about the miniature's files.
+    That an architecture is not registered, or that something does not import, says nothing about the miniature's files.
     """
-    return (
-        subject.form is SubjectForm.MINIATURE
-        and not subject.qualified
-        and check.rung > Rung.INSTALLS
-        and check.fault not in _SURE_WITHOUT_FILES
-    )
+    if check.fault in _BAD_FILES:
+        return "the miniature is ours"
+    if subject.qualified or check.rung is Rung.INSTALLS or check.fault in _SURE_WITHOUT_FILES:
+        return ""
+    return "this miniature has not passed in any release, so the fault may be ours"
 
 
 def _why_unclassified_does_not_count(check: CheckResult, circumstances: Circumstances) -> str:

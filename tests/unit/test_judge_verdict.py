@@ -56,6 +56,8 @@ def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_kn
     [
         ("load-error", SUBJECT, Control.ABSENT, "broken"),
         ("load-error", SUBJECT, Control.RELEASE, "broken"),
+        ("load-error", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),
+        ("load-error", replace(SUBJECT, qualified=False, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
         ("load-error", SUBJECT, Control.BENCH, "unknown"),
         ("load-error", SUBJECT, Control.PENDING, "unknown"),
         ("missing-dependency", SUBJECT, Control.GREEN, "broken"),

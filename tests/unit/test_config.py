@@ -1,0 +1,54 @@
+"""A configuration is refused whole, with every problem named, or it is frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monitor.config import load_config
+from monitor.errors import ConfigError
+from monitor.workbench import install_settings
+
+HOME = {"SETTLE_HOME": "/somewhere"}
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "settle.toml"
+    file.write_text(text)
+    return file
+
+
+def test_every_problem_is_named_at_once_and_a_misspelt_key_has_a_near_match(tmp_path: Path) -> None:
+    file = write(tmp_path, 'engin = "docker"\n[limits]\ncpus = -1\nmemory_gb = 2\n[install]\ntorch = "cuda"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, HOME)
+    text = str(caught.value)
+    assert "4 problems" in text
+    assert "engin: there is no such key; did you mean 'engine'?" in text
+    assert "limits.memory_gb: there is no such key; did you mean 'limits.memory_gib'?" in text
+    assert "limits.cpus: Input should be greater than 0 (found -1)" in text
+    assert "install.torch" in text
+
+
+@pytest.mark.parametrize(("text", "says"), [("home = ", "is not TOML"), ("\x00", "is not TOML")])
+def test_what_is_not_toml_is_said_to_be_none(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_config(write(tmp_path, text), HOME)
+
+
+def test_a_named_file_must_exist_and_the_usual_one_need_not(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration file"):
+        load_config(tmp_path / "nowhere.toml", HOME)
+    usual = {**HOME, "XDG_CONFIG_HOME": str(tmp_path)}
+    assert load_config(None, usual).home == Path("/somewhere")
+
+
+def test_the_environment_names_the_home_and_what_the_file_leaves_out(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, '[install]\nfind_links = ["/own"]\n'), HOME)
+    found = install_settings(
+        config, {"UV_FIND_LINKS": "/theirs", "UV_DEFAULT_INDEX": "https://index.example", "HTTPS_PROXY": "http://p:1"}
+    )
+    assert found.find_links == ("/own",)
+    assert found.index_url == "https://index.example"
+    assert found.https_proxy == "http://p:1"

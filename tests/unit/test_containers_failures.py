@@ -1,0 +1,151 @@
+"""What uv really said, in full sentences of its own, and whose fault that is."""
+
+from __future__ import annotations
+
+import pytest
+
+from containers.engine import Execution, ending_signal
+from containers.failures import InstallFault, Stage, classified, explanation, from_execution
+from probes.wire import FAULTS
+
+NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: "
+CASES = [
+    (
+        NO_SOLUTION + "Because there is no version of transformers==9.9.9 and you require transformers==9.9.9, we can "
+        "conclude that your requirements are unsatisfiable.",
+        InstallFault.UNRESOLVABLE,
+        True,
+    ),
+    (
+        NO_SOLUTION + "Because there is no version of transformers==5.5.0 and you require transformers==5.5.0, we can\n"
+        "conclude that your requirements are unsatisfiable.\n\nhint: `transformers` was filtered by `exclude-newer` to "
+        "only include packages uploaded before 2025-03-15T23:59:59Z.",
+        InstallFault.UNRESOLVABLE,
+        False,  # that version was not asked for here
+    ),
+    (
+        NO_SOLUTION + "Because transformers==4.49.0 depends on tokenizers>=0.21,<0.22 and you require "
+        "transformers==4.49.0, we can conclude that you require tokenizers>=0.21,<0.22.",
+        InstallFault.UNRESOLVABLE,
+        False,
+    ),
+    (
+        (
+            "  \u00d7 No solution found when resolving dependencies:\n  \u2570\u2500\u25b6 Because there is no\n"
+            "      version of transformers==9.9.9 and you require transformers==9.9.9, we can conclude"
+        ),
+        InstallFault.UNRESOLVABLE,
+        True,
+    ),
+    (
+        NO_SOLUTION + "Because transformers was not found in the package registry and you require transformers, we can "
+        "conclude that your requirements are unsatisfiable.",
+        InstallFault.INDEX,
+        False,
+    ),
+    (
+        NO_SOLUTION + "Because llama-cpp-python==0.3.16 has no usable wheels and you require llama-cpp-python==0.3.16, "
+        "we can conclude that your requirements are unsatisfiable.",
+        InstallFault.NO_WHEEL,
+        False,
+    ),
+    (
+        NO_SOLUTION + "Because all versions of llama-cpp-python have no usable wheels and you require llama-cpp-python",
+        InstallFault.NO_WHEEL,
+        False,
+    ),
+    (
+        (
+            "error: Request failed after 3 retries in 5.5s\n  cause: Failed to fetch: http://127.0.0.1:9/simple/six/\n"
+            "  cause: client error (Connect)\n  cause: tcp connect error\n  cause: Connection refused (os error 111)"
+        ),
+        InstallFault.NETWORK,
+        False,
+    ),
+    (
+        (
+            "error: Request failed after 3 retries in 7.2s\n  cause: client error (Connect)\n  cause: dns error\n"
+            "  cause: failed to lookup address information: Name or service not known"
+        ),
+        InstallFault.NETWORK,
+        False,
+    ),
+    (
+        "error: Request failed after 3 retries in 6.9s\n  cause: HTTP status server error (500 Internal Server Error)",
+        InstallFault.INDEX,
+        False,
+    ),
+    (
+        "error: Failed to download `six==1.17.0`\n  cause: HTTP status client error (404 Not Found) for url",
+        InstallFault.INDEX,
+        False,
+    ),
+    (
+        (
+            "error: Failed to download `six==1.17.0`\n  cause: Failed to write to the distribution cache\n  cause: "
+            "error decoding response body\n  cause: end of file before message length reached"
+        ),
+        InstallFault.INDEX,
+        False,
+    ),
+    ("error: Failed to download `six==1.17.0`\n  cause: Hash mismatch for `six==1.17.0`", InstallFault.INDEX, False),
+    (
+        (
+            "error: Failed to download `numpy==2.4.6`\n  cause: Failed to extract archive: numpy.whl\n  cause: "
+            "failed to write to file `/small/c/x.so`: No space left on device (os error 28)"
+        ),
+        InstallFault.DISK,
+        False,
+    ),
+    ("memory allocation of 1073741824 bytes failed", InstallFault.MEMORY, False),
+    ("error: Couldn't parse requirement in `-` at position 0", InstallFault.RECIPE, False),
+    ("", InstallFault.RECIPE, False),
+]
+
+
+@pytest.mark.parametrize(("text", "slug", "no_such_version"), CASES)
+def test_the_words_of_uv_are_understood(text: str, slug: InstallFault, no_such_version: bool) -> None:
+    assert classified(text, requirements=["transformers==9.9.9", "torch"]) == (slug, no_such_version)
+
+
+def test_every_fault_is_a_word_of_the_wire_and_only_three_are_not_ours() -> None:
+    blames = {fault: FAULTS[fault.value] for fault in InstallFault}
+    assert {fault for fault, blame in blames.items() if blame != "bench"} == {
+        InstallFault.UNRESOLVABLE,
+        InstallFault.NO_WHEEL,
+        InstallFault.INCONSISTENT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("timed_out", "out_of_memory", "fault", "slug", "words"),
+    [
+        (True, False, "", InstallFault.TIME, "not done after 7 s"),
+        (False, True, "", InstallFault.MEMORY, "memory"),
+        (True, True, "docker: gone", InstallFault.ENGINE, "docker: gone"),
+        (False, False, "", InstallFault.NETWORK, "Connection refused"),
+    ],
+)
+def test_how_it_ended_counts_before_what_it_said(
+    timed_out: bool, out_of_memory: bool, fault: str, slug: InstallFault, words: str
+) -> None:
+    said = b"Using Python 3.11\nerror: tcp connect error https://me:pw@host/\n  cause: Connection refused"
+    execution = Execution(1, None, out_of_memory, timed_out, 7.0, None, said, engine_fault=fault)
+
+    failure = from_execution(execution, Stage.RESOLVE)
+
+    assert failure.slug is slug
+    assert words in failure.message
+    assert b"pw" not in failure.log
+    assert "pw" not in failure.message
+
+
+def test_the_explanation_is_the_error_and_not_the_talk_before_it() -> None:
+    text = "Using Python 3.11.2 environment at: v\nResolved 1 package\nerror: Failed\n  cause: because\n\nhint: try"
+    assert explanation(text) == "Failed because hint: try"
+    assert explanation("a\nb") == "a b"
+    assert explanation("") == "no output"
+
+
+def test_exit_codes_of_a_shell_are_decoded() -> None:
+    assert [ending_signal(code) for code in (0, 1, 127, 128, 137, 139, 255)] == [None, None, None, None, 9, 11, None]

@@ -1,0 +1,44 @@
+"""Each third-party library has one owner, so that replacing it is a change in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+OWNERS = {
+    "click": ["monitor/cli/"],
+    "docker": ["containers/"],
+    "jinja2": ["monitor/miniatures/golden.py"],
+    "platformdirs": ["monitor/config.py"],
+    "pydantic": ["monitor/config.py", "monitor/events.py"],
+    "pypi_simple": ["monitor/sources/index.py"],
+    "requests": ["monitor/sources/index.py"],
+    "rich": ["monitor/cli/render.py"],
+    "sqlite3": ["monitor/store/"],
+    "sqlite_utils": ["monitor/store/"],
+    "uv": ["containers/uv_command.py"],
+}
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    for room in ("monitor", "containers", "probes"):
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                yield from ((str(file.relative_to(ROOT)), name.partition(".")[0]) for name in names)
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_library_has_one_owner(library: str) -> None:
+    users = {file for file, name in imports() if name == library}
+    assert users, f"nobody imports {library}: drop it here and from pyproject.toml"
+    assert not {file for file in users if not file.startswith(tuple(OWNERS[library]))}
