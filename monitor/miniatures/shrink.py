@@ -81,7 +81,7 @@ _FIXED: dict[str, int] = {
     "qk_nope_head_dim": 64,
     "v_head_dim": 64,
     "index_head_dim": 128,
-    "index_n_heads": 16,  # with few heads most scores are exactly zero, and which of them are the best is anyone's choice
+    "index_n_heads": 16,  # with few heads most scores are zero, and which of those are best is anyone's choice
     "mamba_d_state": STATE,
     "ssm_state_size": STATE,
     "state_size": STATE,
