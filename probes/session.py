@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
     if _imports(runtime, request, events):
         if request["isolation"] == "fork":
             _prime(runtime)
+        gc.freeze()  # children's collections would touch, and so copy, every page of what was imported
         for given in request["subjects"]:
             _probe(runtime, request, given, events)
     events.append("done")

@@ -11,7 +11,7 @@ from probes.faults import failure
 
 if TYPE_CHECKING:
     from probes.events import Answer, Events
-    from probes.runtimes import Model, Runtime, Tokenizer, Trace
+    from probes.runtimes import Model, Runtime, Tokenizer
 
 _SEAMS = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
           "attention_window_size")  # fmt: skip
@@ -34,7 +34,6 @@ class Subject:
         self.seed = seed
         self.own: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
-        self.forward_trace: Trace | None = None
 
     @property
     def text_config(self) -> dict[str, Any]:
