@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from containers.docker_engine import DockerEngine
 from containers.engine import Command, Execution, Limits, Role
+from tests.contract.proxy import SOCKET, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from containers.base import Base
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-
-
-class Proxy:
-    """A socket in front of the engine's that can be cut and mended."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._whole = True
-        self._open: list[socket.socket] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                here, _ = self._listener.accept()
-                if not self._whole:
-                    here.close()
-                    continue
-                there = socket.socket(socket.AF_UNIX)
-                there.connect("/var/run/docker.sock")
-                self._open += [here, there]
-                threading.Thread(target=_pump, args=(here, there), daemon=True).start()
-
-    def cut(self) -> None:
-        self._whole = False
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self._whole = True
-
-    def close(self) -> None:
-        self.cut()
-        self._listener.close()
-
-
-def _pump(here: socket.socket, there: socket.socket) -> None:
-    other = {here: there, there: here}
-    with here, there, contextlib.suppress(OSError, ValueError):
-        while True:
-            for ready in select.select([here, there], [], [])[0]:
-                data = ready.recv(1 << 16)
-                if not data:
-                    return
-                other[ready].sendall(data)
 
 
 @pytest.fixture
@@ -80,7 +29,7 @@ def kind() -> str:
 
 @pytest.fixture
 def proxy(home: Path) -> Iterator[Proxy]:
-    if not os.path.exists("/var/run/docker.sock"):  # noqa: PTH110 - the same question the engine asks
+    if not Path(SOCKET).exists():
         if os.environ.get("CI") == "true":
             pytest.fail("docker does not answer")
         pytest.skip("docker does not answer")
