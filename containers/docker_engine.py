@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from http.client import HTTPException
@@ -43,18 +44,25 @@ class DockerEngine:
 
     def __init__(self, address: str, *, home: Path) -> None:
         """Connect to ``unix:///...``; raises ``DockerException`` or ``OSError`` when nothing answers there."""
-        self._client = client = docker.APIClient(base_url=address, version="auto", timeout=REQUEST_SECONDS)
+        _knock(address)
+        client = docker.APIClient(base_url=address, version="auto", timeout=REQUEST_SECONDS)
+        try:
+            version = client.version()
+            info = client.info()
+        except BaseException:
+            client.close()
+            raise
+        self._client = client
         self._home = home_digest(home)
-        version = client.version()
         components = [component["Name"] for component in version.get("Components") or ()]
         self.name = "podman" if any("Podman" in name for name in components) else "docker"
         self._version = version["Version"]
-        info = client.info()
         self._cpus = float(info.get("NCPU") or 1)
         options = info.get("SecurityOptions") or ()
         self._rootless = any("rootless" in option for option in options)
         self._selinux = any("selinux" in option for option in options)
         self.images = Images(client, address)
+        self._stopped = False
         self._lost: set[str] = set()  # containers of ours that an ailing engine did not remove
 
     def describe(self) -> str:
@@ -70,6 +78,8 @@ class DockerEngine:
         container = ""
         try:
             container = self._create(command)
+            if self._stopped:  # after the creation: what stop() did not find by then is removed here
+                raise DockerException("stopped before the command began")
             return self._follow(container, command, log, began)
         except ENGINE_FAULTS as error:
             return Execution(
@@ -85,6 +95,13 @@ class DockerEngine:
             )
         finally:
             self._remove(container)
+
+    def stop(self) -> None:
+        self._stopped = True
+        labels = [f"settle.home={self._home}", f"settle.owner={owner_token()}"]
+        with contextlib.suppress(*ENGINE_FAULTS):  # an engine that does not answer: the next start sweeps
+            for container in self._client.containers(all=True, filters={"label": labels}):
+                self._remove(container["Id"])
 
     def sweep(self) -> list[str]:
         """Remove the containers of this home whose owner is gone, and our own that could not be removed before."""
@@ -196,6 +213,13 @@ class DockerEngine:
             self._lost.add(container)
             return
         self._lost.discard(container)
+
+
+def _knock(address: str) -> None:
+    """Fail cheaply where nobody listens: the SDK's own attempt leaves its connections behind."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knock:
+            knock.connect(address.removeprefix("unix://"))
 
 
 def _network(role: Role) -> str:

@@ -98,6 +98,14 @@ class Engine(Protocol):
         """Run to the end or to a limit; never raises for what the command does."""
         ...
 
+    def stop(self) -> None:
+        """End everything that this very process runs, from whatever thread, and start nothing more."""
+        ...
+
     def sweep(self) -> list[str]:
         """Remove what an earlier process of this home left behind, and only that; return its names."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the engine's socket; nothing that runs is touched."""
         ...

@@ -43,6 +43,7 @@ class ProcessEngine:
         self._scratch = home / "scratch"
         self._bubblewrap = bubblewrap
         self._count = itertools.count()
+        self._stopped = False
 
     def describe(self) -> str:
         if self._bubblewrap is None:
@@ -75,6 +76,12 @@ class ProcessEngine:
             kill_marked(mark)
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def stop(self) -> None:
+        self._stopped = True
+        for mark in {process.mark for process in marked()}:
+            if mark.startswith(f"{self._home}:{owner_token()}:"):
+                kill_marked(mark)
+
     def sweep(self) -> list[str]:
         """Kill the processes of this home whose owner is gone; remove their scratch folders."""
         removed = []
@@ -88,6 +95,9 @@ class ProcessEngine:
                     shutil.rmtree(folder, ignore_errors=True)
                     removed.append(f"scratch {folder.name}")
         return removed
+
+    def close(self) -> None:
+        """Hold nothing open between two commands."""
 
     def _cannot(self, command: Command) -> str:
         for mount in command.mounts:
@@ -114,11 +124,14 @@ class ProcessEngine:
         with process:
             reader = threading.Thread(target=_drain, args=(process.stdout, log), name="process-log", daemon=True)
             reader.start()
-            end = _watch(process, command.limits, began)
-            if process.returncode is None:  # not reaped, so the number is still its own
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            kill_marked(mark)  # whoever left the group still holds the output open
+            try:
+                # stop() finds what had begun by then; what begins later ends here
+                end = _End(why="stopped") if self._stopped else _watch(process, command.limits, began)
+            finally:  # also when a signal to us ends the watching: leaving the block waits for the process
+                if process.returncode is None:  # not reaped, so the number is still its own
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                kill_marked(mark)  # whoever left the group still holds the output open
             code = process.wait()
             reader.join(DRAIN_SECONDS)
         code = 128 - code if code < 0 else code

@@ -109,9 +109,13 @@ class Bench:
         try:
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(self.engine.run, command)
-                while not running.done():
-                    listener.feed(tail.read())
-                    time.sleep(_LOOK_EVERY_S)
+                try:
+                    while not running.done():
+                        listener.feed(tail.read())
+                        time.sleep(_LOOK_EVERY_S)
+                except BaseException:
+                    self.engine.stop()  # or leaving the pool would wait for the container's own end
+                    raise
                 execution = running.result()
             while more := tail.read():
                 listener.feed(more)

@@ -59,13 +59,14 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
     Raises BenchError when no engine or base can be had, and DatabaseError when the database cannot.
     """
     settings = install_settings(config)
-    with open_store(config.home) as store, _ours():
-        engine = connect(config.engine, home=config.home)
+    with open_store(config.home) as store, _ours(), _engine(config) as engine:
         talk.say(engine.describe())
         swept = engine.sweep()
+        base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
+        environments = Environments(engine=engine, base=base, root=config.home, settings=settings)
+        swept += environments.sweep()  # what was building is gone from the engine by now
         if swept:
             talk.say(f"removed what an earlier run left behind: {', '.join(swept)}")
-        base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
         bundle = config.home / "probes.pyz"
         suite = build_bundle(bundle)
         workshop = config.home / "sittings"
@@ -75,7 +76,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
             store=store,
             engine=engine,
             base=base,
-            environments=Environments(engine=engine, base=base, root=config.home, settings=settings),
+            environments=environments,
             bench=Bench(engine, base.image, bundle, suite, workshop, config.limits),
             catalogue=load_catalogue(),
             platform=Platform(
@@ -121,6 +122,18 @@ def index_access(settings: InstallSettings) -> IndexAccess:
         ca_bundle=settings.ca_bundle,
         proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
     )
+
+
+@contextmanager
+def _engine(config: Config) -> Iterator[Engine]:
+    engine = connect(config.engine, home=config.home)
+    try:
+        yield engine
+    except BaseException:
+        engine.stop()  # a signal to us is no reason to leave a container behind
+        raise
+    finally:
+        engine.close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import sys
 
 from monitor.cli.root import settle
+from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.errors import SettleError
 
 __all__ = ["main", "settle"]
@@ -13,6 +14,7 @@ __all__ = ["main", "settle"]
 
 def main() -> None:
     """Run the command; our own failures become a sentence, a hint and an exit code, never a traceback."""
+    stop_on_signals()
     try:
         settle(prog_name="settle")
     except SettleError as error:
@@ -20,6 +22,9 @@ def main() -> None:
         if error.hint:
             sys.stderr.write(f"  hint: {error.hint}\n")
         sys.exit(error.exit_code)
+    except Stopped as stopped:
+        sys.stderr.write(f"settle: {stopped}; what was recorded stays, and running it again goes on from there\n")
+        sys.exit(stopped.exit_code)
     except BrokenPipeError:
         # `settle history | head` is no failure; without this Python complains again while it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
