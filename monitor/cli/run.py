@@ -31,13 +31,19 @@ FIRST_DAY = date(2025, 1, 1)
 
 
 @click.command(
-    epilog=examples("settle run --once", "settle run --once --engine process", "settle run --once --json | jq .settled")
+    epilog=examples(
+        "settle run --once",
+        'settle run --once --only "Qwen 3" --only llama',
+        "settle run --once --engine process",
+        "settle run --once --json | jq .settled",
+    )
 )
 @click.option("--once", is_flag=True, help="One cycle of the whole catalogue, then end.")
+@click.option("--only", metavar="MODEL", multiple=True, help="Only this model, named as in `settle probe`; repeatable.")
 @ENGINE
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.pass_obj
-def run(context: Context, *, once: bool, engine: str | None, as_json: bool) -> None:
+def run(context: Context, *, once: bool, only: tuple[str, ...], engine: str | None, as_json: bool) -> None:
     """Probe the whole catalogue in the newest stable release of every runtime.
 
     Installs what a user would get now, probes every model that is due, confirms every change, and prints the matrix.
@@ -45,10 +51,11 @@ def run(context: Context, *, once: bool, engine: str | None, as_json: bool) -> N
     """
     if not once:
         raise UsageError("`settle run` needs --once", hint="the daemon that repeats it by itself is not there yet")
-    from monitor.catalogue import load_catalogue
     from monitor.installation import Question
+    from monitor.talk import Spoken
 
     now = datetime.now(UTC)
+    talk = Spoken()
     question = Question(
         runtime=Runtime.TRANSFORMERS,
         channel=Channel.STABLE,
@@ -56,10 +63,10 @@ def run(context: Context, *, once: bool, engine: str | None, as_json: bool) -> N
         day=now.date(),
         cutoff=now,
         origin=Origin.LIVE,
-        subjects=load_catalogue().subjects(),
+        subjects=_chosen(only, talk),
     )
     config = _with_engine(context.config, engine)
-    held = _answer(config, question, checks=False)
+    held = _answer(config, question, talk)
     _print_cycle(config, held, as_json=as_json)
 
 
@@ -104,23 +111,14 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
         subjects=subjects,
         anew=True,
     )
-    held = _answer(config, question, checks=True, talk=talk, models=models)
+    held = _answer(config, question, talk, models=models)
     _print_probe(config, held, as_json=as_json)
 
 
-def _answer(
-    config: Config,
-    question: Question,
-    *,
-    checks: bool,
-    talk: Talk | None = None,
-    models: Sequence[object] = (),
-) -> Held:
+def _answer(config: Config, question: Question, talk: Talk, *, models: Sequence[object] = ()) -> Held:
     from monitor.cycle import hold_cycle
-    from monitor.talk import Spoken
     from monitor.workbench import set_up
 
-    talk = talk or Spoken(checks=checks)
     with set_up(config, talk) as shop:
         _learn(shop, question.subjects, models)
         return hold_cycle(shop, question, talk)
@@ -134,19 +132,32 @@ def _learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object
     shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
 
 
-def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[object]]:
+def _chosen(only: Sequence[str], talk: Talk) -> Sequence[Subject]:
     from monitor.catalogue import load_catalogue
-    from monitor.folders import folder_subject
 
-    if model.startswith((".", "/", "~")) or Path(model).is_dir():
-        own, subject = folder_subject(Path(model).expanduser())
-        return [subject], [own]
+    if not only:
+        return load_catalogue().subjects()
+    return list(dict.fromkeys(subject for name in only for subject in _watched(name, talk)))
+
+
+def _watched(model: str, talk: Talk) -> Sequence[Subject]:
+    from monitor.catalogue import load_catalogue
+
     found = load_catalogue().find(model)
     if found.note:
         talk.say(found.note)
     subjects = found.entry.subjects()
     exact = [subject for subject in subjects if subject.id.lower() == model.lower()]
-    return exact or subjects, []
+    return exact or subjects
+
+
+def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[object]]:
+    from monitor.folders import folder_subject
+
+    if model.startswith((".", "/", "~")) or Path(model).is_dir():
+        own, subject = folder_subject(Path(model).expanduser())
+        return [subject], [own]
+    return _watched(model, talk), []
 
 
 def _runtime(text: str) -> tuple[Runtime, str]:
