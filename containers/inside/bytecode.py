@@ -62,12 +62,14 @@ def main(site: Path, store: Path, how: str) -> None:
         key = hashlib.sha256("\n".join(map("=".join, rows)).encode()).hexdigest()
         packages[store / key] = [name for name, _hash in rows]
     missing = {entry: names for entry, names in packages.items() if not entry.is_dir()}
-    asides = {entry: entry.with_name(f".making-{entry.name}-{os.getpid()}") for entry in missing}
+    making = site / ".making"  # inside what is being built, so that it goes with it when this process is killed
+    asides = {entry: making / entry.name for entry in missing}
     jobs = [
         (str(site / name), str(asides[entry] / compiled_name(name)))
         for entry, names in missing.items()
         for name in names
     ]
+    making.mkdir()
     for aside in asides.values():
         aside.mkdir()
     with concurrent.futures.ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
@@ -78,6 +80,7 @@ def main(site: Path, store: Path, how: str) -> None:
             aside.rename(entry)
         except OSError:  # another installer was faster
             shutil.rmtree(aside)
+    making.rmdir()
     for entry, names in packages.items():
         place(entry, site, names, how)
     print(f"bytecode: {len(jobs)} modules compiled, {len(packages) - len(missing)} of {len(packages)} packages shared")  # noqa: T201 - its log
