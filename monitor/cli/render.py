@@ -73,27 +73,38 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print models down and rungs across; ``rows`` are monitor.store's matrix rows."""
+    """Print models down and rungs across, a table a release and platform, then why those that do not work do not."""
+    console = data_console()
+    for title in dict.fromkeys(_title(row) for row in rows):
+        own = [row for row in rows if _title(row) == title]
+        console.print(Text(title, style="bold"))
+        console.print(_matrix(own))
+        told = [row for row in own if row["verdict"] != CellVerdict.WORKS]
+        for row in told:
+            verdict = CellVerdict(row["verdict"])
+            blame = f" (blame: {row['blame']})" if row["blame"] else ""
+            line = Text.assemble((str(verdict), VERDICT_STYLES[verdict]), f" {row['subject']}{blame}: {row['reason']}")
+            console.print(line, soft_wrap=True)
+        if told:
+            console.print()
+    console.print(LEGEND, style="dim")
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['runtime']} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
+
+
+def _matrix(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    table.add_column("runtime", no_wrap=True)
+    table.add_column("model", overflow="fold")
     for rung in BAR:
         table.add_column(str(rung), justify="center", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("reason", overflow="fold")
     for row in rows:
         signs = [sign(SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)]) for rung in BAR]
         verdict = CellVerdict(row["verdict"])
-        table.add_row(
-            plain(row["subject"]),
-            plain(f"{row['runtime']} {row['version'] or ''}"),
-            *signs,
-            Text(verdict, style=VERDICT_STYLES[verdict]),
-            plain(row["reason"] if verdict is not CellVerdict.WORKS else ""),
-        )
-    console = data_console()
-    console.print(table)
-    console.print(LEGEND, style="dim")
+        table.add_row(plain(row["subject"]), *signs, Text(verdict, style=VERDICT_STYLES[verdict]))
+    return table
 
 
 def plain(value: Any) -> Text:
