@@ -34,9 +34,11 @@ def tensors(subject: Subject) -> Answer:
     if found.missing or found.mismatched:
         names = found.missing or found.mismatched
         told = f"{len(names)} not loaded from the files: {_few(names)}"
-        if not (found.mismatched or found.unexpected or found.lost):
-            told += "; everything that is in the files was loaded"
-        return failed("missing-tensors", told, **evidence)
+        if found.mismatched or found.unexpected or found.lost:
+            return failed("missing-tensors", told, **evidence)
+        told += "; everything that is in the files was loaded"
+        # then one of the two is incomplete: the files, unless it is known what they must hold
+        return failed("missing-tensors" if subject.golden.get("parts") else "bad-checkpoint", told, **evidence)
     if found.unexpected:
         told = f"{len(found.unexpected)} of the files not used: {_few(found.unexpected)}"
         return failed("unexpected-tensors", told, **evidence)

@@ -94,6 +94,12 @@ def test_a_difference_within_what_the_model_makes_of_the_last_bit_is_none(tmp_pa
     assert finished["generates.cache"]["evidence"]["allowed"] > 2e-3
 
 
+@pytest.mark.parametrize(("golden", "fault"), [(GOLDEN, "missing-tensors"), ({}, "bad-checkpoint")])
+def test_a_tensor_in_no_file_is_the_files_fault_unless_they_are_known(tmp_path: Path, golden: Any, fault: str) -> None:
+    folder = checkpoints.bare(tmp_path / "good", **CONFIG)
+    assert faults(outcomes(tmp_path, folder, "missing", golden))["loads.tensors"] == fault
+
+
 @pytest.mark.parametrize("defect", ["no sdpa", "eager only"])
 def test_a_missing_implementation_is_skipped_with_a_reason(tmp_path: Path, defect: str) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), defect)
