@@ -65,7 +65,8 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "unresolvable-pins": ("", ["tokenizers==0.0.1"]),
     "import-error": (_on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
     "segfault": (_in_qwen3_forward("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), []),
-    "out-of-memory": (_in_qwen3_forward("hoard = []\nwhile True:\n    hoard.append(bytearray(64 << 20))"), []),
+    # written to, because memory that is only asked for is not taken
+    "out-of-memory": (_in_qwen3_forward("hoard = []\nwhile True:\n    hoard.append(b'x' * (64 << 20))"), []),
     "hang": (_in_qwen3_forward("import time\nwhile True:\n    time.sleep(1)"), []),
     "output-flood": (
         _in_qwen3_forward(
@@ -93,18 +94,53 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
             "plain = module.PreTrainedTokenizerBase.apply_chat_template\n"
             "def apply_chat_template(self, *args, **kwargs):\n"
             "    rendered = plain(self, *args, **kwargs)\n"
-            "    return rendered.replace('\\n', '', 1) if isinstance(rendered, str) else rendered\n"
+            "    damaged = isinstance(rendered, str) and '<|im_start|>' in rendered\n"
+            "    return rendered.replace('\\n', '', 1) if damaged else rendered\n"
             "module.PreTrainedTokenizerBase.apply_chat_template = apply_chat_template",
         ),
         [],
     ),
     "cache-bug": (
         _after(
-            "transformers.cache_utils",
-            "plain = module.DynamicCache.update\n"
-            "def update(self, key_states, value_states, *args, **kwargs):\n"
-            "    return plain(self, key_states, value_states * 1.01, *args, **kwargs)\n"
-            "module.DynamicCache.update = update",
+            _QWEN3,
+            "plain = module.Qwen3Attention.forward\n"
+            "class Leaky:\n"
+            "    def __init__(self, cache):\n"
+            "        self.cache = cache\n"
+            "    def __getattr__(self, name):\n"
+            "        return getattr(self.cache, name)\n"
+            "    def update(self, keys, values, *args, **kwargs):\n"
+            "        return self.cache.update(keys, values * 1.01, *args, **kwargs)\n"
+            "def forward(self, *args, **kwargs):\n"
+            "    for name in ('past_key_values', 'past_key_value'):\n"
+            "        if kwargs.get(name) is not None:\n"
+            "            kwargs[name] = Leaky(kwargs[name])\n"
+            "    return plain(self, *args, **kwargs)\n"
+            "module.Qwen3Attention.forward = forward",
+        ),
+        [],
+    ),
+    "silently-random-tensor": (
+        _after(
+            _QWEN3,
+            "plain = module.Qwen3ForCausalLM.from_pretrained.__func__\n"
+            "def from_pretrained(cls, *args, **kwargs):\n"
+            "    answer = plain(cls, *args, **kwargs)\n"
+            "    model = answer[0] if isinstance(answer, tuple) else answer\n"
+            "    model.model.layers[0].mlp.down_proj.weight.data.normal_()\n"
+            "    return answer\n"
+            "module.Qwen3ForCausalLM.from_pretrained = classmethod(from_pretrained)",
+        ),
+        [],
+    ),
+    "defaulted-rope-theta": (
+        _after(
+            "transformers.models.qwen3.configuration_qwen3",
+            "plain = module.Qwen3Config.__init__\n"
+            "def __init__(self, *args, **kwargs):\n"
+            "    kwargs = {name: value for name, value in kwargs.items() if not name.startswith('rope_')}\n"
+            "    plain(self, *args, **kwargs)\n"
+            "module.Qwen3Config.__init__ = __init__",
         ),
         [],
     ),

@@ -1,0 +1,132 @@
+"""Every specimen through the real command, real containers and the real runtime: its verdict, and whom it blames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.specimens import checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.specimens.product import Answer, Product
+
+pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
+
+SUBJECT = "Qwen/Qwen3-8B"
+CONTROL = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+@dataclass(frozen=True)
+class Expected:
+    verdict: str
+    rung: str | None = None
+    fault: str = ""
+    blame: str | None = None
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A package of ``tests.specimens.packages`` installed beside the runtime; ``control`` is how the control fares."""
+
+    package: str
+    expected: Expected
+    control: str | None = "works"
+    limits: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or self.package
+
+
+RUNTIME = [
+    Specimen("unresolvable-pins", Expected("broken", "installs", "unresolvable", "dependency"), control=None),
+    # huggingface_hub is what cannot be imported from; and whoever imports the runtime cannot, so the control neither
+    Specimen("import-error", Expected("broken", "installs", "dependency-import-error", "dependency"), control="broken"),
+    Specimen("segfault", Expected("broken", "loads", "crashed", "runtime")),
+    Specimen("out-of-memory", Expected("unknown", "loads", "bench-memory", "bench")),
+    # the container's own limit comes first: the kernel kills, and nobody inside sees it coming
+    Specimen(
+        "out-of-memory",
+        Expected("unknown", "loads", "bench-memory", "bench"),
+        limits={"memory_gib": 1, "subject_memory_gib": 8},
+        name="out-of-memory-by-the-kernel",
+    ),
+    Specimen("hang", Expected("broken", "loads", "hung", "runtime"), limits={"check_seconds": 8}),
+    Specimen("output-flood", Expected("works")),
+    Specimen("malformed-events", Expected("unknown", "loads", "bench-events", "bench")),
+    Specimen("oversized-events", Expected("unknown", "loads", "bench-events", "bench")),
+    Specimen("defaulted-rope-theta", Expected("broken", "knows", "wrong-config", "runtime")),
+    Specimen("silently-random-tensor", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
+    Specimen("cache-bug", Expected("broken", "generates", "cache-differs", "runtime")),
+    Specimen("wrong-chat-template", Expected("broken", "speaks", "template-differs", "runtime")),
+]
+
+FOLDERS: Mapping[str, tuple[Callable[[Path, Path], Path], Expected]] = {
+    "missing tensor": (checkpoints.missing_tensor, Expected("broken", "loads", "bad-checkpoint", "model")),
+    "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "runtime")),
+    "truncated safetensors": (checkpoints.truncated_weights, Expected("broken", "loads", "bad-checkpoint", "model")),
+    "pickle only": (checkpoints.pickle_only, Expected("broken", "loads", "pickle-weights", "model")),
+    "remote code": (checkpoints.remote_code, Expected("broken", "knows", "needs-remote-code", "model")),
+    "unknown architecture": (
+        checkpoints.unknown_architecture,
+        Expected("broken", "knows", "unknown-architecture", "runtime"),
+    ),
+    "no tokenizer": (checkpoints.no_tokenizer, Expected("broken", "speaks", "bad-checkpoint", "model")),
+}
+
+
+def test_without_a_fault(product: Product) -> None:
+    """The runtime as it is, first: what a specimen breaks worked before."""
+    answer = product.ask("probe", SUBJECT)
+    hold(product, answer, SUBJECT, Expected("works"))
+    assert verdicts(answer, CONTROL) == ["works"]
+
+
+@pytest.mark.parametrize("specimen", RUNTIME, ids=str)
+def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
+    answer = probe_with(product, specimen)
+
+    hold(product, answer, SUBJECT, specimen.expected)
+    if specimen.control is not None:
+        assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
+    assert logs(product) < 16 << 20
+
+
+def probe_with(product: Product, specimen: Specimen) -> Answer:
+    package = f"settle-specimen-{specimen.package}"
+    # a wheel out of a folder has no upload time
+    install = {**product.configuration["install"], "extra": [package], "exempt": [package]}
+    return product.ask("probe", SUBJECT, install=install, limits=specimen.limits)
+
+
+def hold(product: Product, answer: Answer, subject: str, expected: Expected) -> None:
+    """Compare, and on a difference say how to look at the run and how to repeat it."""
+    assert answer.data is not None, f"no answer (exit code {answer.exit_code}): {answer.by_hand}\n{answer.said}"
+    settled = answer.settled(subject)
+    found = Expected(settled["verdict"], settled["rung"], settled["fault"], settled["blame"])
+    runs = answer.runs(subject)
+    look = product.by_hand(runs[-1]["run"]) if runs else "no run was recorded"
+    assert found == expected, f"{settled['reason']}\n  look:   {look}\n  repeat: {answer.by_hand}\n{answer.said}"
+    assert answer.exit_code == 0, answer.said
+    assert "Traceback" not in answer.said
+
+
+def verdicts(answer: Answer, subject: str) -> list[Any]:
+    return [run["verdict"] for run in answer.runs(subject)]
+
+
+def logs(product: Product) -> int:
+    return sum(file.stat().st_size for file in (product.home / "logs").rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_fault_in_the_checkpoint(product: Product, good_folder: Path, tmp_path: Path, name: str) -> None:
+    make, expected = FOLDERS[name]
+    folder = make(good_folder, tmp_path / "checkpoint")
+    answer = product.ask("probe", str(folder))
+    hold(product, answer, f"folder:{folder}", expected)
