@@ -74,7 +74,8 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     why = _does_not_count(check, circumstances)
     if not why:
         return check
-    return replace(check, outcome=Outcome.UNKNOWN, message=f"{first_line(check.message)} ({why})")
+    blame = check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
+    return replace(check, outcome=Outcome.UNKNOWN, blame=blame, message=f"{first_line(check.message)} ({why})")
 
 
 def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
