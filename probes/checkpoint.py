@@ -12,6 +12,7 @@ from probes.events import Answer, failed
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _MAX_HEADER_BYTES = 100 << 20
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.spm", "vocab.json", "vocab.txt", "*.tiktoken", "tekken.json")
+_TOKENIZER_OBJECTS = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -111,9 +112,14 @@ def weights_problem(folder: Path) -> Answer | None:
 
 def tokenizer_problem(folder: Path) -> Answer | None:
     """Return why no runtime could make a tokenizer of these files, or None."""
-    if any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
-        return None
-    return failed("bad-checkpoint", f"there is no tokenizer in the folder ({', '.join(_TOKENIZERS)})")
+    if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
+        return failed("bad-checkpoint", f"there is no tokenizer in the folder ({', '.join(_TOKENIZERS)})")
+    try:
+        for name in _TOKENIZER_OBJECTS:
+            optional_json(folder, name)
+    except BadFileError as error:
+        return failed("bad-checkpoint", str(error))
+    return None
 
 
 def token_ids(config: dict[str, Any]) -> set[int]:

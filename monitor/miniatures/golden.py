@@ -46,7 +46,9 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
     """Return the golden of a checkpoint folder: what its own files say, nothing that only a miniature of ours has."""
     settings = _read(folder / "tokenizer_config.json")
     beside = folder / "chat_template.jinja"
-    template = beside.read_text(encoding="utf-8") if beside.is_file() else settings.get("chat_template")
+    template = (
+        beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else settings.get("chat_template")
+    )
     bos, eos = _spelling(settings.get("bos_token")), _spelling(settings.get("eos_token"))
     return {
         "texts": [],
@@ -78,7 +80,7 @@ def _rendering(template: str, bos: str, eos: str) -> dict[str, Any] | None:
     messages = [dict(message) for message in MESSAGES]
     try:
         return {"messages": messages, "rendered": render(template, messages, bos=bos, eos=eos)}
-    except (TemplateError, TypeError, ValueError):  # this template wants what a plain conversation does not have
+    except Exception:  # noqa: BLE001 -- a stranger's program; it may also want what a plain conversation does not have
         return None
 
 
@@ -115,7 +117,9 @@ def _spelling(token: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    """Return the object in a file, nothing where there is none: that a file is broken, the probe's checks will tell."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}

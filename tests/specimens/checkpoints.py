@@ -92,6 +92,12 @@ def no_tokenizer(good: Path, target: Path) -> Path:
     return copy
 
 
+def broken_tokenizer_config(good: Path, target: Path) -> Path:
+    copy = _copied(good, target)
+    (copy / "tokenizer_config.json").write_text('{"chat_template": "{% for message in', encoding="utf-8")
+    return copy
+
+
 def read_safetensors(path: Path) -> Entries:
     content = path.read_bytes()
     start = 8 + struct.unpack("<Q", content[:8])[0]

@@ -126,6 +126,7 @@ FILES: dict[str, tuple[Callable[[Path, Path], Path], dict[str, str]]] = {
     "pickle": (checkpoints.pickle_only, {"loads.model": "pickle-weights"}),
     "remote code": (checkpoints.remote_code, {"knows.architecture": "needs-remote-code"}),
     "tokenizer": (checkpoints.no_tokenizer, {"speaks.tokenizer": "bad-checkpoint"}),
+    "tokenizer config": (checkpoints.broken_tokenizer_config, {"speaks.tokenizer": "bad-checkpoint"}),
     "unknown": (checkpoints.unknown_architecture, {"knows.architecture": "unknown-architecture"}),
 }
 

@@ -1,0 +1,39 @@
+"""What a user's own folder says of itself: read leniently, because it is the probe that judges the files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.miniatures.golden import MESSAGES, golden_of_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROLES = "{% for message in messages %}{{ message.role }};{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "beside", "rendered"),
+    [
+        (json.dumps({"chat_template": ROLES}).encode(), None, "user;assistant;user;"),
+        (json.dumps({"chat_template": "older"}).encode(), ROLES.encode(), "user;assistant;user;"),
+        (b'{"chat_template": "{% for mess', None, None),
+        (b"\xff\xfe", None, None),
+        (b"[" * 100_000, None, None),
+        (json.dumps({"chat_template": "{% for message in"}).encode(), None, None),
+        (json.dumps({"chat_template": "{{ 1 / 0 }}"}).encode(), None, None),
+        (json.dumps({"chat_template": "{{ range(10 ** 9) }}"}).encode(), None, None),
+        (b"{}", b"\xff{{ messages | length }}", f"\N{REPLACEMENT CHARACTER}{len(MESSAGES)}"),
+    ],
+)
+def test_what_a_folder_says_of_its_template(
+    tmp_path: Path, settings: bytes, beside: bytes | None, rendered: str | None
+) -> None:
+    (tmp_path / "tokenizer_config.json").write_bytes(settings)
+    if beside is not None:
+        (tmp_path / "chat_template.jinja").write_bytes(beside)
+    template = golden_of_folder(tmp_path)["template"]
+    assert (template and template["rendered"]) == rendered
