@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -71,8 +72,10 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(kind: str, home: Path) -> Engine:
-    return make_engine(kind, home)
+def engine(kind: str, home: Path) -> Iterator[Engine]:
+    engine = make_engine(kind, home)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +86,8 @@ def base_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @functools.cache
 def base_of(kind: str, home: Path) -> Base:
     here = settings_from_environment(os.environ)
-    return ensure_base(make_engine(kind, home), settings=here, home=home, say=print)
+    with contextlib.closing(make_engine(kind, home)) as engine:
+        return ensure_base(engine, settings=here, home=home, say=print)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import sys
@@ -254,7 +255,8 @@ def test_a_sweep_removes_what_a_killed_daemon_left_and_only_that(
     elsewhere = home.parent / "elsewhere"
     elsewhere.mkdir()
 
-    assert engine_of(kind, elsewhere).sweep() == []
+    with contextlib.closing(engine_of(kind, elsewhere)) as stranger:
+        assert stranger.sweep() == []
     swept = engine.sweep()
     thread.join()
 
