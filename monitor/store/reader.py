@@ -15,7 +15,7 @@ from monitor.store.archive import Archive
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, rows, subject_of
-from monitor.words import Origin, Purpose
+from monitor.words import BAR, Origin, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -123,15 +123,23 @@ class Reader:
     def last_good_environment(
         self, runtime: Runtime, platform: Platform, *, until: date, other_than: str = ""
     ) -> EnvironmentRecord | None:
-        """Return the environment in which a control of this runtime worked last, if there is one."""
+        """Return the environment in which a control of this runtime worked last, if there is one.
+
+        Runs are asked and not days: a day holds only its last environment, and a release may break at noon what worked
+        in the morning.
+        """
         found = rows(
             self._db,
-            "SELECT environments.* FROM days JOIN cells ON cells.id = days.cell_id"
+            "SELECT environments.* FROM runs JOIN cells ON cells.id = runs.cell_id"
             " JOIN subjects ON subjects.id = cells.subject_id"
-            " JOIN environments ON environments.digest = days.environment"
-            " WHERE subjects.control AND days.verdict = 'works' AND cells.runtime = ? AND cells.platform = ?"
-            " AND days.day <= ? AND days.environment != ? ORDER BY days.day DESC LIMIT 1",
-            (str(runtime), str(platform), until.isoformat(), other_than),
+            " JOIN environments ON environments.digest = runs.environment"
+            " WHERE subjects.control AND cells.runtime = ? AND cells.platform = ?"
+            " AND runs.day <= ? AND runs.environment != ?"
+            " AND EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id AND outcome = 'passed')"
+            " AND NOT EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id"
+            " AND rung IN (SELECT value FROM json_each(?)) AND outcome NOT IN ('passed', 'skipped'))"
+            " ORDER BY runs.day DESC, runs.started_at DESC, runs.rowid DESC LIMIT 1",
+            (str(runtime), str(platform), until.isoformat(), other_than, json.dumps([str(rung) for rung in BAR])),
         )
         return environment_of(found[0]) if found else None
 

@@ -304,6 +304,16 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     assert world.story() == ".B"  # one success in the good environment proves the bench able
 
 
+def test_a_release_of_the_afternoon_is_asked_about_in_the_environment_of_the_morning(world: World) -> None:
+    world.run("W", FIRST, world.control)
+    for solo in (False, True):
+        world.run("B", FIRST, world.control, solo=solo, fingerprint=Fingerprint("env-b", "suite-1", "files"))
+    good = world.store.last_good_environment(Runtime.TRANSFORMERS, PLATFORM, until=FIRST, other_than="env-b")
+    assert good is not None
+    assert good.digest == "env-a"
+    assert world.store.last_good_environment(Runtime.TRANSFORMERS, PLATFORM, until=FIRST, other_than="env-a") is None
+
+
 def test_a_control_that_fails_only_in_a_fork_is_green(world: World) -> None:
     world.run("B", FIRST, world.control)
     again = world.decide(FIRST, world.control)
