@@ -20,6 +20,8 @@ RETRIES = 2  # after a fault of ours, or a failure that nobody can name
 MAX_ATTEMPTS = 8
 
 KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
+# what the subject itself brings about within our limits: one repetition tells an accident from a habit
+_RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
 
@@ -157,7 +159,7 @@ def _decide_by_unknowns(
     if circumstances.control is Control.PENDING and circumstances.subject.control and not any(a.solo for a in attempts):
         return replace(wanted, why=Why.FORK)  # before the whole day hangs on a control that only fails in a fork
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
-    if alike <= RETRIES:
+    if alike <= (1 if latest.fault in _RECURRING else RETRIES):
         if latest.blame is Blame.BENCH and latest.fault not in _LASTING:
             return replace(wanted, why=Why.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches

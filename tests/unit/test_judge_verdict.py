@@ -151,6 +151,18 @@ def test_every_story_ends(last: CellVerdict | None, outcomes: list[tuple[CheckRe
     raise AssertionError(f"still not settled after {len(attempts)} attempts")
 
 
+@pytest.mark.parametrize(
+    ("fault", "attempts"),
+    [("bench-memory", 2), ("bench-events", 2), ("bench-engine", 3), ("bench-time", 3), ("bench-miniature", 1)],
+)
+def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> None:
+    made = [Attempt(checks(loads__model=fault), solo=False)]
+    while isinstance(again := decide(None, made, HERE), Again):
+        made.append(Attempt(checks(loads__model=fault), again.solo))
+    assert len(made) == attempts
+    assert again.verdict.verdict is CellVerdict.UNKNOWN
+
+
 def test_nothing_tried_leans_to_nothing() -> None:
     decision = decide(None, [], HERE)
     assert isinstance(decision, Again)
