@@ -148,7 +148,8 @@ def write_run(detail: RunDetail) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rung", "check", "", "seconds", "fault (blame)", "what was seen"):
         table.add_column(name, overflow="fold")
-    for check in detail.checks:
+    reached = [check for check in detail.checks if check.outcome is not Outcome.NOT_REACHED]
+    for check in reached:
         blame = f"{check.fault} ({check.blame})" if check.fault else ""
         table.add_row(
             str(check.rung),
@@ -159,6 +160,8 @@ def write_run(detail: RunDetail) -> None:
             plain(check.message[:400]),
         )
     console.print(table)
+    if len(reached) < len(detail.checks):
+        console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
 
 
 def run_as_json(detail: RunDetail) -> dict[str, Any]:
