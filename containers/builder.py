@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 BUILD = """
 set -eu
 uv=$1 python=$2 name=$3 requirement=$4 out=$5
-"$uv" venv --quiet --seed --python "$python" /tmp/builder
-/tmp/builder/bin/python -m pip wheel --no-deps --no-cache-dir --no-binary "$name" --wheel-dir "$out" "$requirement"
+venv=${TMPDIR:-/tmp}/venv
+"$uv" venv --quiet --seed --python "$python" "$venv"
+"$venv/bin/python" -m pip wheel --no-deps --no-cache-dir --no-binary "$name" --wheel-dir "$out" "$requirement"
 """
 
 

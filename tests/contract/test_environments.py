@@ -84,9 +84,9 @@ def test_an_environment_is_built_once_and_a_probe_only_reads_it(
     assert first.lock_text == lock.text
     where = f"p = '{first.path}/lib/python{base.python}/site-packages/spec_a/__init__.py'"
     execution = python(engine, base, first, f"import spec_a; print(spec_a.WORD, flush=True)\n{where}; open(p, 'a')")
-    assert b"works " in execution.log
+    assert b"works" in execution.log
     if "WITHOUT ISOLATION" not in engine.describe():
-        assert b"Read-only file system" in execution.log
+        assert execution.exit_code == 1  # by its mount or by its owner, it cannot be opened for writing
     assert list((first.path / f"lib/python{base.python}/site-packages/spec_a/__pycache__").glob("*.pyc"))
     assert {path.name for path in (home / "store" / "envs").iterdir()} == {lock.digest}
     assert list((home / "store" / "work").iterdir()) == []
