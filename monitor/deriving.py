@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from monitor.errors import BenchError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import NotDerived, Recipe, derive
-from monitor.miniatures.registry import read_first_known
+from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.tokenizer import Tokens
 from monitor.words import Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from monitor.miniatures.manifest import Miniature
     from monitor.talk import Talk
     from monitor.workbench import Workbench
@@ -53,25 +56,16 @@ def recipe_for(config: dict[str, Any], name: str) -> Recipe:
     )
 
 
-def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, wanted: str = "") -> Miniature:
+def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, release: str = "") -> Miniature:
     """Derive one miniature. Raises UnknownName when no release knows the architecture, BenchError when it fails."""
     known = read_first_known(DATA / "first_known.csv")
-    if recipe.architecture not in known and not wanted:
-        raise UnknownName(
-            "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
-        )
-    first = wanted or known[recipe.architecture].release.removeprefix("<=")
-    scratch = shop.config.home / "sittings" / f"derive-{uuid.uuid4().hex}"
-
-    def run(release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-        talk.say(f"instantiating {recipe.architecture} with transformers {release}")
-        return _run_inside(shop, release, request, folder)
-
-    try:
-        chosen = {recipe.architecture: known.get(recipe.architecture) or _only(recipe.architecture, first)}
-        (made,) = derive([_with_release(recipe, first)], known=chosen, run=run, scratch=scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    if recipe.architecture not in known:
+        if not release:
+            raise UnknownName(
+                "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
+            )
+        known[recipe.architecture] = FirstKnown(recipe.architecture, release, None)
+    (made,) = derive_inside(shop, [replace(recipe, release=release)], known, talk)
     if isinstance(made, NotDerived):
         raise BenchError(
             f"no miniature could be made of {recipe.architecture}: {made.reason.strip().splitlines()[-1]}",
@@ -80,16 +74,21 @@ def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, wanted: str =
     return made
 
 
-def _with_release(recipe: Recipe, release: str) -> Recipe:
-    from dataclasses import replace
+def derive_inside(
+    shop: Workbench, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown], talk: Talk
+) -> Iterator[Miniature | NotDerived]:
+    """Derive each recipe in a container, grouped by the release that instantiates it."""
+    scratch = shop.config.home / "sittings" / f"derive-{uuid.uuid4().hex}"
 
-    return replace(recipe, release=release)
+    def run(release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
+        count = len(request.get("subjects") or request.get("defaults") or ())
+        talk.say(f"instantiating {count} with transformers {release}")
+        return _run_inside(shop, release, request, folder)
 
-
-def _only(architecture: str, release: str) -> Any:
-    from monitor.miniatures.registry import FirstKnown
-
-    return FirstKnown(architecture, release, None)
+    try:
+        yield from derive(recipes, known=known, run=run, scratch=scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
         target = _free(out or Path(f"{name}-miniature"))
         talk = Spoken()
         with set_up(context.config, talk) as shop:
-            made = make_miniature(shop, recipe_for(config, name), talk, wanted=release)
+            made = make_miniature(shop, recipe_for(config, name), talk, release=release)
     elif source.endswith(".json"):
         raise UsageError(f"there is no file {source}", hint="give a config.json, or a model of `settle models`")
     else:

@@ -142,6 +142,8 @@ def reason_for(check: CheckResult, circumstances: Circumstances) -> str:
     if check.fault == "unknown-architecture" and check.outcome is Outcome.FAILED:
         return f"the architecture {subject.architecture} is not registered{_since(subject, circumstances.version)}"
     message = first_line(check.message)
+    if check.fault == "needs-remote-code" and check.outcome is Outcome.FAILED:
+        return f"{check.name}: {message}{_since(subject, circumstances.version)}"
     if not message:
         return f"{check.name}: {check.fault or check.outcome}"
     return message if check.outcome is Outcome.NOT_REACHED else f"{check.name}: {message}"
