@@ -41,7 +41,7 @@ class Install(_Section):
     https_proxy: str | None = Field(None, description="proxy for https://")
     no_proxy: str | None = Field(None, description="hosts that need no proxy")
     python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
-    base_image: str | None = Field(None, description="base image by digest; else the built-in one, or from Debian")
+    base_image: str | None = Field(None, description="base image, best by digest; else Python's own, or Debian")
     debian_mirror: str | None = Field(None, description="where a base image is built from when no registry answers")
 
 

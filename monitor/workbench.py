@@ -105,6 +105,8 @@ def install_settings(config: Config, env: Mapping[str, str] | None = None) -> In
         exempt=own.exempt,
         torch=TorchBuild.CPU if own.torch == "cpu" else TorchBuild.CUDA,
         python=own.python,
+        base_image=_first(own.base_image, f"docker.io/library/python:{own.python}-slim-bookworm"),
+        debian_mirror=_first(own.debian_mirror, found.debian_mirror),
         free_bytes=int(config.disk.floor_gib * GIB),
         seconds=config.limits.install_seconds,
         memory_bytes=int(config.limits.memory_gib * GIB),
