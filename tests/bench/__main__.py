@@ -1,0 +1,86 @@
+"""Prints the measured claims, each with its ratio to the naive way, all or some: `python -m tests.bench [PART ...]`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from containers.lock import parse_lock
+from monitor.catalogue import load_catalogue
+from monitor.config import load_config
+from monitor.errors import SettleError
+from monitor.installation import Question
+from monitor.talk import Spoken
+from monitor.words import Channel, Origin, Runtime
+from monitor.workbench import set_up
+from tests.bench import installing, probing
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.words import Subject
+
+HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
+ARCHITECTURES = 20
+PARTS = ("install", "cycle", "overhead")
+
+
+def main(parts: list[str]) -> None:
+    if unknown := set(parts) - set(PARTS):
+        sys.exit(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    parts = parts or list(PARTS)
+    scratch = HOME / "scratch-bench"
+    shutil.rmtree(scratch, ignore_errors=True)
+    for file in HOME.glob("settle.*"):
+        file.unlink()  # a history of its own each time; the cache stays
+    with set_up(_config(), Spoken()) as shop, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        subjects = _subjects()
+        shop.store.record_catalogue(shop.catalogue.models, shop.catalogue.subjects())
+        line = probing.Probing(shop, _question(subjects), Spoken(out=nowhere))
+        environment = line.place.environment
+        assert environment is not None, line.place.failure
+        if "install" in parts:
+            lock = parse_lock(environment.lock_text, base_digest=shop.base.digest)
+            installing.measure(shop, lock, scratch)
+        if "cycle" in parts:
+            probing.measure_cycle(line)
+        if "overhead" in parts:
+            probing.measure_overhead(line)
+
+
+def _config() -> Config:
+    return load_config(None, {**os.environ, "SETTLE_HOME": str(HOME)})
+
+
+def _subjects() -> list[Subject]:
+    """Take the catalogue's first architectures, one miniature each, the control first."""
+    catalogue = load_catalogue()
+    by_architecture = {subject.architecture: subject for subject in reversed(catalogue.subjects())}
+    control = catalogue.control.subjects()[0]
+    by_architecture.pop(control.architecture)
+    qualified = [subject for subject in reversed(by_architecture.values()) if subject.qualified]
+    return [control, *qualified[: ARCHITECTURES - 1]]
+
+
+def _question(subjects: list[Subject]) -> Question:
+    now = datetime.now(UTC)
+    return Question(
+        runtime=Runtime.TRANSFORMERS,
+        channel=Channel.STABLE,
+        version="",
+        day=now.date(),
+        cutoff=now,
+        origin=Origin.LIVE,
+        subjects=subjects,
+        anew=True,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except SettleError as error:
+        sys.exit(f"{error}\n{error.hint}")

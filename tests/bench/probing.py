@@ -1,0 +1,117 @@
+"""How long a cycle of many architectures takes, against one container each, and against a bare script."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from containers.recipes import RECIPES
+from monitor.bench import Sitting
+from monitor.cycle import _Cycle
+from monitor.seats import take_seat
+from monitor.words import Purpose
+from tests.bench.timing import Times, side_by_side, tell, tell_aim, timed, title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.installation import Place, Question
+    from monitor.talk import Talk
+    from monitor.words import Cell
+    from monitor.workbench import Workbench
+
+REPEATS = 3
+OVERHEAD_REPEATS = 5
+SPEEDUP_AIM, FURTHER_AIM_S, OVERHEAD_AIM = 8, 0.5, 0.15
+BARE = Path(__file__).with_name("bare.py")
+
+
+class Probing:
+    """The product's own sittings, with database and all, and the bare script beside them."""
+
+    def __init__(self, shop: Workbench, question: Question, talk: Talk) -> None:
+        self.shop, self.question = shop, question
+        self._cycle = _Cycle(shop, question, talk)
+        self.place: Place = self._cycle.install()
+        self.cells = self._cycle.cells
+
+    def together(self, cells: Sequence[Cell]) -> None:
+        self._cycle._sit(self.place, list(cells), Purpose.PROBE)
+
+    def alone(self, cell: Cell) -> None:
+        self._cycle._sit(self.place, [cell], Purpose.PROBE, solo=True)
+
+    def bare(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Run the checks in a plain process of this machine, in the same environment; return what came of each."""
+        environment = self.place.environment
+        assert environment is not None
+        request = self.shop.bench.request(self._sitting(cells))
+        for given, cell in zip(request["subjects"], cells, strict=True):
+            given["path"] = str(take_seat(self.shop, self._cycle._subject(cell)).path)
+        file = self.shop.config.home / "bare.json"
+        file.write_text(json.dumps(request), encoding="utf-8")
+        answer = subprocess.run(
+            [f"{environment.path}/bin/python", "-I", str(BARE), str(self.shop.bench.bundle), str(file)],
+            env={"PATH": os.environ["PATH"], **RECIPES[self.question.runtime].ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr[-2000:]
+        outcomes: dict[str, str] = json.loads(answer.stdout)
+        return outcomes
+
+    def recorded(self, cell: Cell) -> dict[str, str]:
+        """Return what came of each check of a cell's last run."""
+        run = self.shop.store.run_detail(self._cycle.runs[-1])
+        assert run.row["cell_id"] == cell.id
+        return {f"{cell.subject_id} {check.name}": str(check.outcome) for check in run.checks if check.rung > 0}
+
+    def _sitting(self, cells: Sequence[Cell]) -> Sitting:
+        assert self.place.environment is not None
+        return Sitting(
+            id=uuid.uuid4().hex,
+            runtime=self.question.runtime,
+            version=self.place.version,
+            environment=self.place.environment,
+            seats=tuple(take_seat(self.shop, self._cycle._subject(cell)) for cell in cells),
+            solo=True,
+        )
+
+
+def measure_cycle(probing: Probing) -> None:
+    cells = probing.cells
+    title(f"a cycle of {len(cells)} architectures, checks of rungs 0 to 4")
+    probing.together(cells[:1])  # the files are in memory from here on
+    one, many = side_by_side(REPEATS, lambda: probing.together(cells[:1]), lambda: probing.together(cells))
+    each = Times(tuple(timed(lambda cell=cell: probing.alone(cell)) for cell in cells))  # type: ignore[misc]
+    one_by_one = sum(each.seconds)
+    further = (many.median - one.median) / (len(cells) - 1)
+    tell("one container and process for each, added up", f"{one_by_one:.1f} s")
+    tell("  of these one took", str(each))
+    tell("one container, primed parent, forks", str(many))
+    tell("  with a single model", str(one))
+    speedup = one_by_one / many.median
+    tell_aim("one by one / together", speedup, f"at least {SPEEDUP_AIM}", met=speedup >= SPEEDUP_AIM)
+    tell_aim("seconds a further model", further, f"at most {FURTHER_AIM_S}", met=further <= FURTHER_AIM_S)
+
+
+def measure_overhead(probing: Probing) -> None:
+    first, cells = probing.cells[0], probing.cells
+    title("overhead of container, daemon and database over a bare script with the same checks")
+    outcomes = probing.bare([first])
+    probing.alone(first)
+    assert probing.recorded(first) == outcomes, "the bare script does not run the same checks"
+    bare, cell = side_by_side(OVERHEAD_REPEATS, lambda: probing.bare([first]), lambda: probing.alone(first))
+    bare_many, many = side_by_side(REPEATS, lambda: probing.bare(cells), lambda: probing.together(cells))
+    tell("bare script, one model", str(bare))
+    tell("a cell of its own", str(cell))
+    overhead = cell.median / bare.median - 1
+    tell_aim("overhead of a cell", overhead, f"below {OVERHEAD_AIM}", met=overhead < OVERHEAD_AIM)
+    tell(f"bare script, {len(cells)} models in one process", str(bare_many))
+    tell(f"a cycle of {len(cells)}, a process each", str(many))
+    tell("overhead of the cycle", f"{many.median / bare_many.median - 1:.2f}")
