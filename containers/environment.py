@@ -45,11 +45,6 @@ class Environment:
         return (self.path / LOCK).read_text(encoding="utf-8")
 
 
-def python_argv(environment: Environment, *arguments: str) -> tuple[str, ...]:
-    """Return a command that runs the environment's Python; it needs the environment's mount."""
-    return (f"{environment.path}/bin/python", *arguments)
-
-
 def read_environment(path: Path) -> Environment | None:
     """Return the whole environment at a path; one without its marker does not count."""
     try:

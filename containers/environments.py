@@ -138,10 +138,6 @@ class Environments:
             environments=tuple(sorted(environments, key=lambda one: one.last_used)),
         )
 
-    def prune_cache(self) -> Execution:
-        """Let uv drop from its cache what it cannot use any more."""
-        return self._installer.run(self._installer.uv, "cache", "prune")
-
     def sweep(self) -> list[str]:
         """Remove what a crash left half built, half removed or half resolved; return the names."""
         return self._installer.sweep()

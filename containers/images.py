@@ -26,11 +26,6 @@ class Images:
         except ImageNotFound:
             return ""
 
-    def pinned(self, reference: str) -> str:
-        """Return ``name@sha256:...`` for a pulled image, or ``""`` for one that came from no registry."""
-        digests = self._inspect(reference).get("RepoDigests") or [""]
-        return str(digests[0])
-
     def named(self, repository: str) -> list[str]:
         """Return every reference ``repository:tag`` that is here."""
         tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]

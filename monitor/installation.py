@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure
 from containers.failures import Stage as InstallerStage
 from containers.recipes import RECIPES
-from monitor.errors import UnknownName
+from monitor.errors import SettleError, UnknownName
 from monitor.judge.installs import Stage
 from monitor.sources.index import fetch_releases
 from monitor.store import EnvironmentRecord, ResolutionRecord
+from monitor.words import Origin
 from monitor.workbench import index_access, install_settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from containers.environment import Environment
     from monitor.talk import Talk
-    from monitor.words import Channel, Origin, Runtime, Subject
+    from monitor.words import Channel, Runtime, Subject
     from monitor.workbench import Workbench
 
 _STAGES = {
@@ -60,6 +61,8 @@ class Place:
 def install(shop: Workbench, question: Question, talk: Talk) -> Place:
     """Resolve, then build what is not there. Raises UnknownName for a version that does not exist."""
     own = RECIPES[question.runtime]
+    if question.origin is Origin.LIVE:
+        _learn_releases(shop, question.runtime, talk)
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
     requirements = (*own.requirements(question.version or None), *shop.config.install.extra)
@@ -94,6 +97,16 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
         ),
     )
     return Place(answer.id, version, environment.digest, environment)
+
+
+def _learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
+    """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
+    try:
+        answer = fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))
+    except SettleError as error:
+        talk.say(f"releases of {runtime} are not listed: {error}")
+        return
+    shop.store.record_releases(answer.releases)
 
 
 def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:

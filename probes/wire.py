@@ -38,8 +38,6 @@ MAX_LINE_BYTES = 1 << 20
 MAX_EVENTS_BYTES = 64 << 20
 MAX_MESSAGE_CHARS = 4000
 
-OUTCOMES = ("passed", "failed", "skipped")
-
 # name of the check -> (rung, what it asks); the rung names are monitor.words.Rung's values in order
 CHECKS = {
     "installs.resolves": (0, "the index has a consistent set of packages for this release on this platform"),

@@ -207,7 +207,7 @@ def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: boo
     if whole_log:
         console.print(log or "no log is kept of this run", markup=False, highlight=False, soft_wrap=True)
         return
-    write_run(detail)
+    write_run(detail, store.environment(detail.row["environment"]))
     for check in detail.checks:
         if check.evidence and check.outcome != "passed":
             console.print(f"\nevidence of {check.name}:", markup=False)

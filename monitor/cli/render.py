@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from containers.recipes import RECIPES
 from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from monitor.store import Reader, RunDetail
+    from monitor.store import EnvironmentRecord, Reader, RunDetail
 
 SIGNS = {
     Verdict.PASSED: ("✓", "green"),
@@ -134,8 +135,8 @@ def matrix_rows(store: Reader, **wanted: str) -> list[dict[str, Any]]:
     return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current(**wanted)]
 
 
-def write_run(detail: RunDetail) -> None:
-    """Print one run: what it was, then every check with its evidence in short."""
+def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
+    """Print one run: what it was and stood on, then every check with its evidence in short."""
     console = data_console()
     row = detail.row
     console.print(
@@ -145,6 +146,10 @@ def write_run(detail: RunDetail) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if environment is not None:
+        imported = RECIPES[environment.runtime].IMPORTED
+        pins = [f"{name} {version}" for name, version in sorted(environment.packages.items()) if name in imported]
+        console.print(f"with {', '.join(pins)}", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rung", "check", "", "seconds", "fault (blame)", "what was seen"):
         table.add_column(name, overflow="fold")

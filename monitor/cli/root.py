@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from monitor.config import Config, load_config
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # command -> module that defines it, so that `settle query` does not import the engine
 COMMANDS = {
@@ -85,7 +81,3 @@ def settle(ctx: click.Context, config_file: Path | None) -> None:
     computes the time to stable support. Data goes to stdout, talk to stderr; `--json` where you would pipe.
     """
     ctx.obj = Context(config_file)
-
-
-def command_names() -> Sequence[str]:
-    return tuple(COMMANDS)

@@ -224,6 +224,8 @@ def _print_probe(config: Config, held: Held, *, as_json: bool) -> None:
 
     with open_reader(config.home) as store:
         details = {run: store.run_detail(run) for run in held.runs}
+        last = {detail.row["cell_id"]: detail for detail in details.values()}
+        environments = {cell: store.environment(detail.row["environment"]) for cell, detail in last.items()}
     if as_json:
         write_json(
             {
@@ -232,10 +234,9 @@ def _print_probe(config: Config, held: Held, *, as_json: bool) -> None:
             }
         )
         return
-    last = {detail.row["cell_id"]: detail for detail in details.values()}
     for cell, one in held.settled.items():
         if cell in last:
-            write_run(last[cell])
+            write_run(last[cell], environments[cell])
         blame = f", blame {one.verdict.blame}" if one.verdict.blame else ""
         data_console().print(
             f"{cell}: {one.verdict.verdict}{blame}: {one.verdict.reason}", markup=False, soft_wrap=True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Finished:
     check: str
-    outcome: str  # one of probes.wire.OUTCOMES
+    outcome: str  # "passed", "failed" or "skipped"
     seconds: float
     fault: str = ""
     message: str = ""

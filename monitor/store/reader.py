@@ -147,17 +147,6 @@ class Reader:
         """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""
         return history.control_on(self._db, cell.id, (day, origin, environment))
 
-    def resolution_of(self, environment: str) -> str:
-        """Return the id of the latest resolution that gave this environment."""
-        found = rows(
-            self._db,
-            "SELECT id FROM resolutions WHERE environment_digest = ? ORDER BY at DESC, rowid DESC LIMIT 1",
-            (environment,),
-        )
-        if not found:
-            raise UnknownName("environment", environment, self._names("SELECT digest AS id FROM environments"))
-        return str(found[0]["id"])
-
     # what is known
 
     def environment(self, digest: str) -> EnvironmentRecord | None:

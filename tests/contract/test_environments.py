@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.engine import Command, Limits, Role
-from containers.environment import Environment, python_argv
+from containers.environment import Environment
 from containers.environments import Environments
 from containers.failures import InstallFailure, InstallFault, Stage
 from containers.resolving import Resolution
@@ -57,7 +57,7 @@ def built(result: object) -> Environment:
 def python(engine: Engine, base: Base, environment: Environment, code: str) -> Execution:
     return engine.run(
         Command(
-            argv=python_argv(environment, "-I", "-c", code),
+            argv=(f"{environment.path}/bin/python", "-I", "-c", code),
             role=Role.PROBE,
             image=base.image,
             mounts=(environment.mount,),

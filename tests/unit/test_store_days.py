@@ -296,7 +296,6 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     good = world.store.last_good_environment(Runtime.TRANSFORMERS, PLATFORM, until=second, other_than="env-b")
     assert good is not None
     assert good.digest == "env-a"
-    assert world.store.resolution_of("env-a") == "resolution-1"
     assert world.store.control_in(world.cell, second, Origin.LIVE, environment="env-b") is Control.PENDING
     world.run("W", second, world.control, purpose=Purpose.CONTROL)
     assert world.story() == ".B"  # the release, or what it stands on: for everyone
