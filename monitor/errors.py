@@ -9,11 +9,13 @@
     ├── ConfigError           3   the configuration file, all problems at once
     ├── DatabaseError         4   unreadable, foreign, newer or busy database
     └── BenchError            5   engine, disk, network, memory: ours, never a runtime's
+        └── DiskFull
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +55,24 @@ class DatabaseError(SettleError):
 
 class BenchError(SettleError):
     exit_code = 5
+
+
+class DiskFull(BenchError):
+    pass
+
+
+_SQLITE_FULL = 13  # sqlite3.SQLITE_FULL, without the module: not every command needs it
+
+
+def disk_full(error: BaseException) -> DiskFull | None:
+    """Return what to say of a file or a database that found no room, None of any other error."""
+    no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not no_room and getattr(error, "sqlite_errorcode", None) != _SQLITE_FULL:
+        return None
+    return DiskFull(
+        f"the disk is full: {error}",
+        hint="free some space, or let `settle gc` do it; what was recorded before stays",
+    )
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 from monitor.cli.root import settle
 from monitor.cli.stopping import Stopped, stop_on_signals
-from monitor.errors import SettleError
+from monitor.errors import SettleError, disk_full
 
 __all__ = ["main", "settle"]
 
@@ -18,10 +19,7 @@ def main() -> None:
     try:
         settle(prog_name="settle")
     except SettleError as error:
-        sys.stderr.write(f"settle: {error}\n")
-        if error.hint:
-            sys.stderr.write(f"  hint: {error.hint}\n")
-        sys.exit(error.exit_code)
+        _tell_and_exit(error)
     except Stopped as stopped:
         sys.stderr.write(f"settle: {stopped}; what was recorded stays, and running it again goes on from there\n")
         sys.exit(stopped.exit_code)
@@ -29,3 +27,15 @@ def main() -> None:
         # `settle history | head` is no failure; without this Python complains again while it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        full = disk_full(error)
+        if full is None:
+            raise
+        _tell_and_exit(full)
+
+
+def _tell_and_exit(error: SettleError) -> NoReturn:
+    sys.stderr.write(f"settle: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"  hint: {error.hint}\n")
+    sys.exit(error.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
-from monitor.errors import DatabaseError
+from monitor.errors import DatabaseError, disk_full
 from monitor.store.schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ def spoken(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise DatabaseError(f"{path} cannot be opened: {error}", hint=f"check the permissions, or {_ASIDE}") from None
+        raise disk_full(error) or DatabaseError(
+            f"{path} cannot be opened: {error}", hint=f"check the permissions, or {_ASIDE}"
+        ) from None
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} is not a database that can be read: {error}", hint=_ASIDE) from None
     except OSError as error:
-        raise DatabaseError(f"{path} cannot be opened: {error.strerror}", hint=_ASIDE) from None
+        raise disk_full(error) or DatabaseError(f"{path} cannot be opened: {error.strerror}", hint=_ASIDE) from None
 
 
 def _recognise(db: Database, path: Path, *, may_be_empty: bool) -> None:
