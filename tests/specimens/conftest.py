@@ -14,19 +14,12 @@ from containers.connect import connect
 from containers.errors import EngineUnavailable
 from containers.settings import settings_from_environment
 from tests.specimens.packages import build_wheels
-from tests.specimens.product import DEFAULTS, Product
+from tests.specimens.product import DEFAULTS, Product, absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CACHE = Path(__file__).parents[2] / ".settle-test"
-
-
-def absent(why: str) -> None:
-    """Skip, or fail where everything has to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")
@@ -39,18 +32,20 @@ def wheels() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def docker_product(wheels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Product:
+def docker_product(wheels: list[str]) -> Product:
     home = CACHE / "specimens"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        connect("docker", home=home)
+        connect("docker", home=home).sweep()  # a session that was killed is no fault of this one
     except EngineUnavailable as error:
         absent(f"{error}; {error.hint}")
     for file in home.glob("settle.db*"):
         file.unlink()
     shutil.rmtree(home / "logs", ignore_errors=True)
-    configuration = {**DEFAULTS, "install": {"find_links": wheels}}
-    return Product(home, tmp_path_factory.mktemp("configurations"), configuration)
+    files = CACHE / "specimen-calls"
+    shutil.rmtree(files, ignore_errors=True)
+    files.mkdir()
+    return Product(home, files, {**DEFAULTS, "install": {"find_links": wheels}})
 
 
 @pytest.fixture
@@ -60,17 +55,25 @@ def product(docker_product: Product) -> Iterator[Product]:
     assert docker_product.leftovers() == []
 
 
-@pytest.fixture
-def process_product(docker_product: Product) -> Iterator[Product]:
+@pytest.fixture(scope="session")
+def plain_processes(docker_product: Product) -> Iterator[Product]:
+    """Lend the product without containers; take away its environments, copies of a gigabyte each, at the end."""
     product = replace(docker_product, engine="process")
     yield product
-    assert product.leftovers() == []
+    for row in product.query("select digest from environments where platform like '%-process'"):
+        shutil.rmtree(product.home / "envs" / row["digest"], ignore_errors=True)
+
+
+@pytest.fixture
+def process_product(plain_processes: Product) -> Iterator[Product]:
+    yield plain_processes
+    assert plain_processes.leftovers() == []
 
 
 @pytest.fixture(scope="session")
-def good_folder(docker_product: Product) -> Path:
+def good_folder(docker_product: Product, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a good checkpoint, the one that every broken one is made from."""
-    folder = docker_product.files.parent / "good"
+    folder = tmp_path_factory.mktemp("checkpoints") / "good"
     answer = docker_product.ask("miniature", "Qwen/Qwen3-8B", "--out", str(folder))
     assert answer.exit_code == 0, answer.said
     return folder

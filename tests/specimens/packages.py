@@ -62,7 +62,7 @@ def _indent(body: str) -> str:
 
 # name -> (module source, requirements); the table of expected verdicts is in test_specimens.py
 PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "unresolvable-pins": ("", ["tokenizers==0.0.1"]),
+    "unresolvable-pins": ("", ["packaging==24.1", "packaging==24.2"]),
     "import-error": (_on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
     "segfault": (_in_qwen3_forward("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), []),
     # written to, because memory that is only asked for is not taken
