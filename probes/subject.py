@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import token_ids
+from probes.checks import SEQUENCE  # here and not in the child: a module of the bundle is compiled at every import
 from probes.faults import failure
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ class Subject:
 
 
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
-    from probes.checks import SEQUENCE
-
     subject.runtime.after_fork()
     done: set[str] = set()
     for check in SEQUENCE:

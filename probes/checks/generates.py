@@ -18,7 +18,7 @@ _AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at 
 _FLAT = 1e-3
 _SHORT = 12
 # steps are what a probe spends its time on, so each check makes as many as its question needs
-_GREEDY_STEPS = 16
+_GREEDY_STEPS = 12
 _CACHE_STEPS = 8
 _BATCH_STEPS = 4
 
