@@ -56,13 +56,13 @@ def _config() -> Config:
 
 
 def _subjects() -> list[Subject]:
-    """Take the catalogue's first architectures, one miniature each, the control first."""
+    """Take architectures from all over the catalogue, for its first are the heaviest; the control first."""
     catalogue = load_catalogue()
-    by_architecture = {subject.architecture: subject for subject in reversed(catalogue.subjects())}
     control = catalogue.control.subjects()[0]
-    by_architecture.pop(control.architecture)
-    qualified = [subject for subject in reversed(by_architecture.values()) if subject.qualified]
-    return [control, *qualified[: ARCHITECTURES - 1]]
+    others = {subject.architecture: subject for subject in catalogue.subjects() if subject.qualified}
+    others.pop(control.architecture, None)
+    every = len(others) // (ARCHITECTURES - 1)
+    return [control, *list(others.values())[::every][: ARCHITECTURES - 1]]
 
 
 def _question(subjects: list[Subject]) -> Question:
