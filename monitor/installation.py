@@ -73,6 +73,8 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
     version = pin.version if pin else question.version
     count = len(resolution.lock.packages)
     talk.say(f"{question.runtime} {version}: {count} packages, resolved in {resolution.seconds:.1f} s")
+    if shop.environments.find(resolution.lock.digest) is None:
+        talk.say(f"installing {count} packages (the first time they are downloaded, too)")
     environment = shop.environments.ensure(resolution.lock)
     if isinstance(environment, InstallFailure):
         return _failed(shop, question, environment, talk, version=version)

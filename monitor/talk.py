@@ -43,6 +43,8 @@ class Spoken:
     def expect(self, subjects: int) -> None:
         self._all = self._left = subjects
         self._sitting = time.monotonic()
+        if subjects > 1:
+            self.say(f"probing {subjects} subjects in one session: importing first")
 
     def heard(self, subject: str | None, check: Finished) -> None:
         if self.checks:
