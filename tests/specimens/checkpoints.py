@@ -74,17 +74,6 @@ def unknown_architecture(good: Path, target: Path) -> Path:
     return _configured(good, target, model_type="never_published", architectures=["NeverPublishedForCausalLM"])
 
 
-def wrong_stop(good: Path, target: Path, eos: int) -> Path:
-    """Let the tokenizer's files and the model's name different ends of a text."""
-    copy = _copied(good, target)
-    path = copy / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    tokens = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    config["eos_token"] = next(token for token, number in tokens.items() if number == eos)
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return copy
-
-
 def no_tokenizer(good: Path, target: Path) -> Path:
     copy = _copied(good, target)
     for file in [*copy.glob("tokenizer*"), *copy.glob("vocab*")]:
