@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from monitor.words import Runtime, Subject
 
 _LOOK_EVERY_S = 0.05
+_OUTPUT_BYTES = 2 * wire.MAX_EVENTS_BYTES
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -112,6 +114,9 @@ class Bench:
                 try:
                     while not running.done():
                         listener.feed(tail.read())
+                        if tail.problem or _bytes_below(out) > _OUTPUT_BYTES:
+                            tail.problem = tail.problem or "the probe wrote more files than it may"
+                            self.engine.stop()  # its folder lies on our disk, and nobody reads what is over the limit
                         time.sleep(_LOOK_EVERY_S)
                 except BaseException:
                     self.engine.stop()  # or leaving the pool would wait for the container's own end
@@ -143,6 +148,7 @@ class Bench:
             "isolation": "solo" if sitting.solo else "fork",
             "seed": 0,
             "limit_s": self.allowed.check_seconds * sitting.limit_factor,
+            "import_limit_s": self.allowed.import_seconds * sitting.limit_factor,
             "memory_bytes": int(self.allowed.subject_memory_gib * GIB),
             "subjects": [
                 {
@@ -193,6 +199,15 @@ class Bench:
                 tmpfs_bytes=int(self.allowed.scratch_gib * GIB),
             ),
         )
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return what an untrusted process has written, following nothing; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_blocks * 512
+    return total
 
 
 def ending_of(execution: Execution) -> Ending:

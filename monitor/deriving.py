@@ -36,7 +36,7 @@ def read_config(file: Path) -> dict[str, Any]:
     file = file / "config.json" if file.is_dir() else file
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotACheckpoint(f"{file} cannot be read: {error}", hint="give a model's own config.json") from None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise NotACheckpoint(f"{file} names no model_type", hint="give a model's own config.json")

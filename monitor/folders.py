@@ -51,7 +51,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise NotACheckpoint(
             f"{folder} is no checkpoint: it has no config.json", hint="give the folder that from_pretrained would take"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotACheckpoint(f"{file} cannot be read: {error}", hint="it must be a JSON object in UTF-8") from None
     if not isinstance(config, dict):
         raise NotACheckpoint(f"{file} is {type(config).__name__}, not a JSON object", hint="compare a published one")

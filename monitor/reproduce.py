@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.bundle import build_bundle
 from monitor.catalogue import load_catalogue
 from monitor.errors import UsageError
+from monitor.miniatures.writer import digest_of
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -58,7 +59,9 @@ def script(store: Reader, detail: RunDetail) -> str:
     folder = subject_id.removeprefix("folder:")
     own_files = subject_id.startswith("folder:")
     question = request | {"subjects": [given | {"path": "SUBJECT"}], "isolation": "solo"}
-    changed = "" if suite == detail.row["suite"] else "\n# The probes have changed since that run; these are today's.\n"
+    changed = "" if suite == detail.row["suite"] else "# The probes have changed since that run; these are today's.\n"
+    if not own_files and digest_of(load_catalogue().miniature_of(subject_id)) != detail.row["subject_digest"]:
+        changed += "# The miniature has changed since that run; this is today's.\n"
     return _SCRIPT.format(
         run=detail.id,
         cell=_comment(detail.row["cell_id"]),

@@ -64,8 +64,8 @@ def tidy(shop: Workbench, *, budget_bytes: int, dry_run: bool) -> Tidied:
     if left() > 0 and usage.cache_bytes:
         things.append(Thing("the package cache", min(usage.cache_bytes, left())))
         if not dry_run:
-            shutil.rmtree(home / "cache", ignore_errors=True)
-            (home / "cache").mkdir()
+            shutil.rmtree(home / "install" / "cache", ignore_errors=True)
+            (home / "install" / "cache").mkdir()
     after = before - sum(thing.bytes for thing in things)
     if not dry_run:
         after = shop.environments.usage().total_bytes + _size(home / "subjects") + shop.store.logs.size_bytes()

@@ -63,7 +63,8 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
         talk.say(engine.describe())
         swept = engine.sweep()
         base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
-        environments = Environments(engine=engine, base=base, root=config.home, settings=settings)
+        # an installer sees this folder and nothing else of the home: no database, no subject
+        environments = Environments(engine=engine, base=base, root=config.home / "install", settings=settings)
         swept += environments.sweep()  # what was building is gone from the engine by now
         if swept:
             talk.say(f"removed what an earlier run left behind: {', '.join(swept)}")

@@ -27,6 +27,9 @@ def main() -> None:
         # `settle history | head` is no failure; without this Python complains again while it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # what a user names may be unreadable or unwritable in more ways than each command can foresee
+        _tell_and_exit(disk_full(error) or SettleError(str(error), hint="check the path and its permissions"))
     except Exception as error:
         full = disk_full(error)
         if full is None:

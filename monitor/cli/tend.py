@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -68,8 +69,9 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
 def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bool) -> None:
     """Keep cache, environments, subjects and logs within the disk budget.
 
-    Removes what is longest unused first: environments, written miniatures, old logs, then the package cache. All of it
-    can be made again; the database and the raw events are never touched.
+    In this order until it fits: logs beyond a tenth of the budget, written miniatures, environments longest unused
+    first (never the last one), then the package cache. Environments share their files with the cache, so alone they
+    free little. All of it but the logs can be made again; the database and the raw events are never touched.
     """
     from monitor.cli.render import data_console, write_json
     from monitor.talk import Spoken
@@ -114,7 +116,7 @@ def check_config(context: Context, *, show_reference: bool, as_json: bool) -> No
             write_table(("key", "default", "meaning"), rows)
         return
     config = context.config
-    dumped = config.model_dump(mode="json")
+    dumped = _redacted(config.model_dump(mode="json"))
     if as_json:
         write_json(dumped)
         return
@@ -128,3 +130,14 @@ def check_config(context: Context, *, show_reference: bool, as_json: bool) -> No
     write_table(
         ("key", "value"), [(key, "from the environment" if value is None else value) for key, value in top + flat]
     )
+
+
+def _redacted(value: Any) -> Any:
+    """Return ``value`` with the passwords taken out of every address in it."""
+    from containers.lock import redacted
+
+    if isinstance(value, dict):
+        return {key: _redacted(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_redacted(one) for one in value]
+    return redacted(value) if isinstance(value, str) else value

@@ -61,7 +61,7 @@ def plain_processes(docker_product: Product) -> Iterator[Product]:
     product = replace(docker_product, engine="process")
     yield product
     for row in product.query("select digest from environments where platform like '%-process'"):
-        shutil.rmtree(product.home / "envs" / row["digest"], ignore_errors=True)
+        shutil.rmtree(product.home / "install" / "envs" / row["digest"], ignore_errors=True)
 
 
 @pytest.fixture

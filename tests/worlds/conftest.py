@@ -51,7 +51,8 @@ def make_world(config: Path) -> Callable[[str, str], World]:
             pytest.skip(f"{error}; {error.hint}")
         world.forget()
         first = WORLDS / "calm"
-        for folder in ("cache", "bytecode"):
+        (world.home / "install").mkdir(exist_ok=True)
+        for folder in ("install/cache", "install/bytecode"):
             if not (world.home / folder).exists() and (first / folder).exists():
                 shutil.copytree(first / folder, world.home / folder, copy_function=os.link, symlinks=True)
         return world

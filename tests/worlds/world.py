@@ -133,7 +133,7 @@ class World:
             shutil.rmtree(self.home / folder, ignore_errors=True)
 
     def lose_environments(self) -> None:
-        for folder in self.home.glob("envs/*"):
+        for folder in self.home.glob("install/envs/*"):
             shutil.rmtree(folder)
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -169,7 +169,10 @@ class World:
 
     def leftovers(self) -> list[str]:
         """Return what a finished command should have taken away with it: containers, processes, half-made folders."""
-        patterns = ("envs/.*", "work/*", "sittings/*", "scratch/*", "bytecode/*/.*", "*/.writing/*")
+        patterns = (
+            *("install/envs/.*", "install/work/*", "install/scratch/*", "install/bytecode/*/.*"),
+            *("sittings/*", "*/.writing/*"),
+        )
         return [*(str(path) for pattern in patterns for path in self.home.glob(pattern)), *self._at_work()]
 
     def _at_work(self) -> Iterator[str]:
