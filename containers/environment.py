@@ -98,14 +98,26 @@ def differences(path: Path, lock: Lock) -> list[str]:
     return said
 
 
-# uv writes: The package `x` requires `y>=1`, but `0.9` is installed | but it's not installed
-REQUIRES = re.compile(r"^The package `(?P<who>[^`]+)` requires `(?P<what>[A-Za-z0-9._-]+)[^`]*`, but .*$", re.MULTILINE)
+# uv writes a line for each: The package `x` requires `y>=1`, but `0.9` is installed | but it's not installed
+# | requires Python >=3.99, but .. | is broken or incomplete .. | has multiple .. | was built for a different platform
+FINDING = re.compile(r"^The package `.*$", re.MULTILINE)
+REQUIRES = re.compile(r"The package `[^`]+` requires `(?P<what>[A-Za-z0-9._-]+)[^`]*`, but ")
+
+
+def findings(check: str) -> list[str]:
+    """Return everything that ``uv pip check`` complains of, a line each."""
+    return [line.strip() for line in FINDING.findall(check)]
 
 
 def contradictions(check: str, *, overridden: Iterable[str]) -> list[str]:
     """Return what ``uv pip check`` complains of, without what an override of ours contradicts on purpose."""
     meant = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0]) for text in overridden}
-    return [found[0] for found in REQUIRES.finditer(check) if canonicalize_name(found["what"]) not in meant]
+
+    def excused(line: str) -> bool:
+        found = REQUIRES.match(line)
+        return found is not None and canonicalize_name(found["what"]) in meant
+
+    return [line for line in findings(check) if not excused(line)]
 
 
 def _same(one: str, other: str) -> bool:

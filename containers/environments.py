@@ -16,12 +16,13 @@ from containers.environment import (
     Environment,
     contradictions,
     differences,
+    findings,
     read_environment,
     seal,
     sync_folder,
     touch,
 )
-from containers.failures import InstallFailure, InstallFault, Stage, from_execution
+from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Stage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
 from containers.resolving import Question, Resolution, resolve
@@ -152,7 +153,7 @@ class Environments:
         build = owned(self._root / "envs" / f".building-{lock.digest}")
         try:
             execution = self._install(lock, build)
-            failure = self._failure(execution, lock, build)
+            failure = verified(execution, lock, build, overridden=self._installer.settings.overrides)
             if failure is not None:
                 return failure
             seconds = time.monotonic() - began
@@ -182,19 +183,24 @@ class Environments:
                 *find_links_arguments((*installer.settings.find_links, *own_wheels)),
             )
 
-    def _failure(self, execution: Execution, lock: Lock, build: Path) -> InstallFailure | None:
-        text = execution.log.decode(errors="replace")
-        said: list[str] = []
-        if execution.exit_code == NOT_CONSISTENT:
-            said = contradictions(text, overridden=self._installer.settings.overrides)
-        elif not execution.ok:
-            return from_execution(execution, Stage.INSTALL)
-        said += differences(build, lock)
-        if not said:
-            return None
-        return InstallFailure(
-            Stage.VERIFY, InstallFault.INCONSISTENT, "; ".join(said), redacted(text).encode(), execution.seconds
-        )
+
+def verified(execution: Execution, lock: Lock, build: Path, *, overridden: Sequence[str]) -> InstallFailure | None:
+    """Say what is wrong with what the script built; a check that failed without a word we know is ours."""
+    text = execution.log.decode(errors="replace")
+    said: list[str] = []
+    if execution.exit_code == NOT_CONSISTENT:
+        if not findings(text):
+            return _refused(InstallFault.RECIPE, f"uv pip check failed: {explanation(text)}", execution)
+        said = contradictions(text, overridden=overridden)
+    elif not execution.ok:
+        return from_execution(execution, Stage.INSTALL)
+    said += differences(build, lock)
+    return _refused(InstallFault.INCONSISTENT, "; ".join(said), execution) if said else None
+
+
+def _refused(slug: InstallFault, why: str, execution: Execution) -> InstallFailure:
+    log = redacted(execution.log.decode(errors="replace")).encode()
+    return InstallFailure(Stage.VERIFY, slug, redacted(why)[:MESSAGE_CHARS], log, execution.seconds)
 
 
 def _bytes(*folders: Path, alone: bool = False) -> int:
