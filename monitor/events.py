@@ -18,6 +18,8 @@ _MAYBE_UNPRINTABLE = re.compile(
     rb"\\[ubfr]|\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
 )
 
+_MAX_DEPTH = 64  # what is taken here is walked and written out again elsewhere, further down the stack
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -96,6 +98,8 @@ def parse_event(line: bytes) -> Event:
         raise MalformedEventError("nested too deeply") from None
     except ValueError as error:
         raise MalformedEventError(f"not JSON: {error}") from None
+    if line.count(b"[") + line.count(b"{") > _MAX_DEPTH and _deeper_than(_MAX_DEPTH, value):
+        raise MalformedEventError("nested too deeply")
     if _MAYBE_UNPRINTABLE.search(line):
         value = _printable(value)
     try:
@@ -137,6 +141,17 @@ def _finite(text: str) -> float:
 
 def _not_a_number(text: str) -> float:
     raise ValueError(f"{text} is no JSON number")
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    """Tell whether containers lie in each other more than ``limit`` deep, level by level: no stack is needed."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [one for one in level if isinstance(one, list | dict)]
+        if not level:
+            return False
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 def _printable(value: Any) -> Any:

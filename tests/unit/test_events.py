@@ -81,6 +81,19 @@ def test_no_bytes_are_too_strange(raw: bytes) -> None:
         parse_event(raw)
 
 
+@pytest.mark.parametrize("escaped", [b'"\\u001b"', b"1"])
+@pytest.mark.parametrize("depth", [70, 400, 950])
+def test_what_json_can_nest_and_we_cannot_walk_is_malformed(depth: int, escaped: bytes) -> None:
+    nested = b"[" * depth + escaped + b"]" * depth
+    with pytest.raises(MalformedEventError, match="nested too deeply"):
+        parse_event(b'{"event": "fact", "at": 1, "subject": null, "name": "n", "value": ' + nested + b"}")
+
+
+def test_many_containers_beside_each_other_are_not_deep() -> None:
+    fact = parse_event(line({"event": "fact", "at": 1, "subject": "a", "name": "n", "value": [[1]] * 500}))
+    assert isinstance(fact, FactEvent)
+
+
 @given(st.binary(max_size=300))
 def test_random_bytes_are_refused_and_nothing_else(raw: bytes) -> None:
     with pytest.raises(MalformedEventError):
