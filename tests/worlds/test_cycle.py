@@ -76,8 +76,10 @@ def test_plain_processes_say_the_same_on_a_platform_of_their_own(
 
 
 @pytest.mark.parametrize(("day", "verdict"), [("2026-03-31", "broken"), ("2026-04-03", "works")])
-def test_gemma_4_is_known_from_its_first_release_on(calm: World, day: str, verdict: str) -> None:
-    answer = calm.ask("probe", "google/gemma-4-31B-it", "--as-of", day, "--json")
+def test_gemma_4_is_known_from_its_first_release_on(
+    make_world: Callable[[str, str], World], day: str, verdict: str
+) -> None:
+    answer = make_world("past", "docker").ask("probe", "google/gemma-4-31B-it", "--as-of", day, "--json")
     assert answer.returncode == 0, answer.stderr
     (settled,) = json.loads(answer.stdout)["settled"].values()
     assert settled["verdict"] == verdict, settled
