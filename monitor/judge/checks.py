@@ -21,6 +21,10 @@ HANG_FACTOR = 3  # a hang counts only when the subject, alone, was given this ma
 
 _UNSEEN = Ending()
 
+_OUR_BUG_EXIT = 70  # the probe's word for: our own code raised
+# python's own for an exception nobody caught, and for a call that was refused: the session's main is ours
+_SESSION_FAILED = frozenset({1, 2})
+
 # from outside, never from the runtime's own code: an operator, a stopping engine, the kernel
 _FOREIGN_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
@@ -120,15 +124,22 @@ def _judge_unanswered(name: str, said: Said, ending: Ending | None, *, hang_coun
         return fault_result(name, *ours, seconds=end.seconds)
     if end.timed_out:
         return _judge_hang(name, end, hang_counts=hang_counts)
+    if end.signal == signal.SIGBUS:
+        return _judge_bus_error(name, end)
+    return fault_result(name, *_how_it_ended(name, end, of_session=said.died is None), seconds=end.seconds)
+
+
+def _how_it_ended(name: str, end: Ending, *, of_session: bool) -> tuple[str, str]:
+    """Return slug and message for an ending that nobody from outside brought about."""
+    if end.signal == signal.SIGILL:
+        return "unsupported-on-platform", "the process was ended by SIGILL: an instruction that this processor lacks"
     if end.signal is not None:
-        return fault_result(
-            name, "crashed", f"the process was ended by {_signal_name(end.signal)}", seconds=end.seconds
-        )
+        return "crashed", f"the process was ended by {_signal_name(end.signal)}"
+    if of_session and end.exit_code in _SESSION_FAILED:
+        return "bench-recipe", f"the session itself ended with exit code {end.exit_code}: its log says why"
     if end.exit_code:
-        return fault_result(name, "crashed", f"the process ended with exit code {end.exit_code}", seconds=end.seconds)
-    return fault_result(
-        name, "bench-events", f"the process ended cleanly and {name} never finished", seconds=end.seconds
-    )
+        return "crashed", f"the process ended with exit code {end.exit_code}"
+    return "bench-events", f"the process ended cleanly and {name} never finished"
 
 
 def _judge_hang(name: str, end: Ending, *, hang_counts: bool) -> CheckResult:
@@ -143,6 +154,20 @@ def _judge_hang(name: str, end: Ending, *, hang_counts: bool) -> CheckResult:
         blame=Blame.UNATTRIBUTED,
         message=message,
         signature=signature("hung", message),
+        seconds=end.seconds,
+    )
+
+
+def _judge_bus_error(name: str, end: Ending) -> CheckResult:
+    message = "the process was ended by SIGBUS: a full memory file system or a file cut short does that, not only code"
+    return CheckResult(
+        name,
+        _rung(name),
+        Outcome.UNKNOWN,
+        fault="crashed",
+        blame=Blame.UNATTRIBUTED,
+        message=message,
+        signature=signature("crashed", message),
         seconds=end.seconds,
     )
 
@@ -169,6 +194,8 @@ def _our_fault(end: Ending) -> tuple[str, str] | None:
         return "bench-engine", end.engine_fault
     if end.out_of_memory:
         return "bench-memory", "our memory limit ended the process"
+    if end.exit_code == _OUR_BUG_EXIT and not end.timed_out:
+        return "bench-recipe", "the probe's own code raised: the session's log says what"
     if not end.timed_out and end.signal in _FOREIGN_SIGNALS:
         return "bench-interrupted", f"the process was ended from outside by {_signal_name(end.signal)}"
     if end.exit_code is None and end.signal is None and not end.timed_out:

@@ -64,6 +64,27 @@ def test_the_ending_answers_for_a_check_that_did_not(ending: Ending | None, outc
         assert (by_parent.outcome, by_parent.fault) == (by_container.outcome, by_container.fault)
 
 
+@pytest.mark.parametrize("check", ["knows.architecture", "generates.cache"])
+def test_what_our_own_code_raises_is_ours(check: str) -> None:
+    for said, ending in (
+        (until(check, died=Ending(exit_code=70)), CLEAN),
+        (until(check), Ending(exit_code=70)),
+        (until(check), Ending(exit_code=1)),  # the session's main raised
+        (until(check), Ending(exit_code=2)),
+    ):
+        judged = result(said, ending, check)
+        assert (str(judged.outcome), judged.fault, judged.blame) == ("unknown", "bench-recipe", Blame.BENCH)
+    assert result(until(check, died=Ending(exit_code=1)), CLEAN, check).fault == "crashed"  # the runtime called exit
+
+
+def test_a_signal_blames_whom_it_speaks_of() -> None:
+    bus = result(until("generates.cache", died=Ending(signal=7)), CLEAN, "generates.cache")
+    assert (bus.outcome, bus.blame) == (Outcome.UNKNOWN, Blame.UNATTRIBUTED)
+    assert "SIGBUS" in bus.message
+    illegal = result(until("generates.cache", died=Ending(signal=4)), CLEAN, "generates.cache")
+    assert (illegal.outcome, illegal.blame) == (Outcome.FAILED, Blame.PLATFORM)
+
+
 def test_a_hang_alone_with_three_times_the_limit_counts() -> None:
     hang = Ending(timed_out=True)
     assert result(until("generates.cache"), hang, "generates.cache", hang_counts=True).outcome is Outcome.FAILED
