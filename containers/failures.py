@@ -72,9 +72,9 @@ OURS = (
 )
 NO_WHEEL = re.compile(r"has? no (usable )?wheels|have no (usable )?wheels|has no wheels with|no wheels with a matching")
 NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s,]+)")
-NOT_FOUND = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]+) was not found in the (?:package registry|provided package locations)"
-)
+NOT_FOUND = re.compile(r"was not found in the (?:package registry|provided package locations)")
+# uv says when what it left out was published; an index that tells no upload times has nothing before any cutoff
+FILTERED = re.compile(r"was filtered by `exclude-newer(?:(?! was filtered by ).)*")
 
 
 def from_execution(
@@ -108,11 +108,13 @@ def classified(text: str, *, requirements: Sequence[str] = ()) -> tuple[InstallF
             return slug, False
     if "No solution found" not in text:
         return InstallFault.RECIPE, False
+    if any("published at" not in found[0] for found in FILTERED.finditer(text)):
+        return InstallFault.INDEX, False
     asked = _asked(requirements)
     if any(asked.get(canonicalize_name(found["name"])) == found["version"] for found in NO_VERSION.finditer(text)):
         return InstallFault.UNRESOLVABLE, True
-    if any(canonicalize_name(found["name"]) in asked for found in NOT_FOUND.finditer(text)):
-        return InstallFault.INDEX, False  # the index does not even know the runtime: it is the wrong one
+    if NOT_FOUND.search(text):
+        return InstallFault.INDEX, False  # what was published names it, so an index without it is not the whole one
     return (InstallFault.NO_WHEEL if NO_WHEEL.search(text) else InstallFault.UNRESOLVABLE), False
 
 

@@ -158,7 +158,7 @@ def test_an_environment_without_its_marker_is_not_used(environments: Environment
     [
         (("spec-pins",), InstallFault.UNRESOLVABLE, False, "spec-b>=2"),
         (("spec-a==9.9.9",), InstallFault.UNRESOLVABLE, True, "no version of spec-a==9.9.9"),
-        (("spec-lost",), InstallFault.UNRESOLVABLE, False, "spec-nowhere was not found"),
+        (("spec-lost",), InstallFault.INDEX, False, "spec-nowhere was not found"),
         (("spec-unknown",), InstallFault.INDEX, False, "not found in the package registry"),
         (("spec-source",), InstallFault.NO_WHEEL, False, "no usable wheels"),
     ],
@@ -182,6 +182,13 @@ def test_a_resolution_that_fails_says_whose_fault_it_is(  # noqa: PLR0917 - a ta
 
     assert (failure.stage, failure.slug, failure.no_such_version) == (Stage.RESOLVE, slug, no_such_version)
     assert words in failure.message
+
+
+def test_an_index_that_tells_no_upload_times_is_ours(environments: Environments, index: Index) -> None:
+    index.add("spec-a")
+
+    failure = failed(environments.resolve(["spec-a==1.0"], datetime(2025, 3, 15, tzinfo=UTC)))
+    assert (failure.slug, failure.no_such_version) == (InstallFault.INDEX, False)
 
 
 def test_a_constraint_of_ours_is_never_the_runtimes_fault(

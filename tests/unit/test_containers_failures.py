@@ -19,9 +19,41 @@ CASES = [
     (
         NO_SOLUTION + "Because there is no version of transformers==5.5.0 and you require transformers==5.5.0, we can\n"
         "conclude that your requirements are unsatisfiable.\n\nhint: `transformers` was filtered by `exclude-newer` to "
-        "only include packages uploaded before 2025-03-15T23:59:59Z.",
+        "only include packages uploaded before 2025-03-15T23:59:59Z. The requested "
+        "version, v5.5.0, was published at 2026-04-01T15:12:42.313Z. Consider using `exclude-newer-package`",
         InstallFault.UNRESOLVABLE,
         False,  # that version was not asked for here
+    ),
+    (
+        NO_SOLUTION + "Because there is no version of transformers==9.9.9 and you require transformers==9.9.9, we can\n"
+        "conclude that your requirements are unsatisfiable.\n\nhint: `transformers` was filtered by `exclude-newer` to "
+        "only include packages uploaded before 2025-03-15T23:59:59Z. The requested version, v9.9.9, was published at "
+        "2026-04-01T15:12:42.313Z. Consider using `exclude-newer-package` to override the cutoff for this package.",
+        InstallFault.UNRESOLVABLE,
+        True,  # not there yet on that day
+    ),
+    (
+        NO_SOLUTION + "Because there is no version of transformers==9.9.9 and you require transformers==9.9.9, we can\n"
+        "conclude that your requirements are unsatisfiable.\n\nhint: `transformers` was filtered by `exclude-newer` to "
+        "only include packages uploaded before 2025-03-15T23:59:59Z. Consider using `exclude-newer-package`",
+        InstallFault.INDEX,  # it tells no upload times
+        False,
+    ),
+    (
+        NO_SOLUTION + "Because there are no versions of requests and transformers==9.9.9 depends on requests, we can\n"
+        "conclude that your requirements are unsatisfiable.\n\nhint: `requests` was filtered by `exclude-newer` to "
+        "only include packages uploaded before 2025-01-01T00:00:00Z. The latest version satisfying the requirement is "
+        "v2.34.2. Consider using `exclude-newer-package` to override the cutoff for this package.",
+        InstallFault.INDEX,
+        False,
+    ),
+    (
+        NO_SOLUTION + "Because there are no versions of hf-xet and transformers==9.9.9 depends on hf-xet, we can "
+        "conclude\n\nhint: `hf-xet` was filtered by `exclude-newer` to only include packages uploaded before "
+        "2025-01-01T00:00:00Z. The latest version satisfying the requirement is v1.8.0, published at "
+        "2026-10-30T10:04:03Z. Consider",
+        InstallFault.UNRESOLVABLE,  # so it was on that day
+        False,
     ),
     (
         NO_SOLUTION + "Because transformers==4.49.0 depends on tokenizers>=0.21,<0.22 and you require "
@@ -41,6 +73,12 @@ CASES = [
         NO_SOLUTION + "Because transformers was not found in the package registry and you require transformers, we can "
         "conclude that your requirements are unsatisfiable.",
         InstallFault.INDEX,
+        False,
+    ),
+    (
+        NO_SOLUTION + "Because hf-xet was not found in the package registry and transformers==9.9.9 depends on "
+        "hf-xet>=1.1, we can conclude that transformers==9.9.9 cannot be used.",
+        InstallFault.INDEX,  # a mirror that lacks a package
         False,
     ),
     (
