@@ -24,7 +24,6 @@ ENVIRONMENT: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads and forked children do not go together
     "OMP_NUM_THREADS": "1",  # the same sums in the same order, and a fork without a thread pool
     "MKL_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
 }
 
 
