@@ -74,7 +74,21 @@ _SAYINGS = (
     ),
     ("not-finite", ("probability tensor contains either", "input contains nan")),
 )
-_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "std::bad_alloc")
+# limits of ours, in the words of the kernel, of Python's threads and of Rust, which raises no OSError for them
+_LIMITS = (
+    (
+        "bench-memory",
+        {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE},
+        ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "std::bad_alloc",
+         "can't start new thread", "resource temporarily unavailable", "too many open files"),
+    ),
+    (
+        "bench-disk",
+        {errno.ENOSPC, errno.EDQUOT, errno.EIO},
+        ("no space left on device", "disk quota exceeded", "input/output error"),
+    ),
+)  # fmt: skip
+_RUST_ERRNO = re.compile(r"\bos error (\d+)\b")
 
 # what an exception means when nothing it says is known: the place it came from
 _BY_CHECK = {
@@ -110,10 +124,15 @@ def classify(exception: BaseException, check: str, runtime: str) -> str:
 
 def _bench_fault(chain: list[BaseException]) -> str:
     for link in chain:
-        if isinstance(link, MemoryError) or any(said in str(link).lower() for said in _MEMORY):
+        said = str(link).lower()
+        numbers = {int(number) for number in _RUST_ERRNO.findall(said)}
+        if isinstance(link, OSError) and link.errno is not None:
+            numbers.add(link.errno)
+        if isinstance(link, MemoryError):
             return "bench-memory"
-        if isinstance(link, OSError) and link.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return "bench-disk"
+        for fault, errnos, phrases in _LIMITS:
+            if numbers & errnos or any(phrase in said for phrase in phrases):
+                return fault
         if isinstance(link, OSError) and link.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             return "bench-recipe"  # what we mounted is not readable, or what we made read-only is wanted
     return ""

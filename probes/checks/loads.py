@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
+_FLOAT32_BYTES = 4
 _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and buffers; a lost part is far more
 
 
@@ -70,6 +72,9 @@ def reload(subject: Subject) -> Answer:
     before = subject.model.forward(row)
     if not before.finite:
         return failed("not-finite", "the logits hold NaN or infinity, saved or not")
+    needed, free = _FLOAT32_BYTES * sum(subject.model.parts().values()), shutil.disk_usage(tempfile.gettempdir()).free
+    if needed > free / 2:
+        return skipped(f"saving takes {needed >> 20} MiB, and half of what is free is {free >> 21} MiB")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         subject.model.save(folder)
