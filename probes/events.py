@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from typing import Any
 
-from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS
+from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS, OUR_BUG_EXIT
 
 _MAX_TEXT_CHARS = 2000
 _MAX_ITEMS = 400
@@ -25,8 +26,12 @@ class Events:
 
     def append(self, event: str, **fields: Any) -> None:
         line = _line({"event": event, "at": round(time.monotonic() - self._began, 4), **fields})
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:  # no disk, no quota: nothing that is seen from here on can be told
+            sys.stderr.write(f"the events file cannot be written: {error}\n")
+            raise SystemExit(OUR_BUG_EXIT) from error
 
     def started(self, subject: str | None, check: str) -> None:
         self.append("started", subject=subject, check=check)

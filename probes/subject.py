@@ -80,5 +80,7 @@ def _answer(name: str, ask: Any, subject: Subject) -> Answer:
     subject.runtime.seed(subject.seed)
     try:
         return ask(subject)  # type: ignore[no-any-return]
-    except Exception as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer, not the session's end
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer; a panic in Rust is no Exception
         return failure(error, name, subject.runtime_name)

@@ -13,12 +13,13 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from probes.wire import OUR_BUG_EXIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WATCH_S = 0.05
 _REAP_S = 0.001
-_BUG_EXIT = 70  # our own code raised: neither the runtime nor the subject
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
 
@@ -108,7 +109,7 @@ def _become_expendable(parent: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(_BUG_EXIT)  # it died before the line above took effect
+        os._exit(OUR_BUG_EXIT)  # it died before the line above took effect
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 
@@ -121,7 +122,7 @@ def _work_and_exit(work: Callable[[], None]) -> None:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 -- this is the end of the process: say why, and never return into the parent's code
         traceback.print_exc()
-        code = _BUG_EXIT
+        code = OUR_BUG_EXIT
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -37,6 +37,7 @@ WIRE = 1
 MAX_LINE_BYTES = 1 << 20
 MAX_EVENTS_BYTES = 64 << 20
 MAX_MESSAGE_CHARS = 4000
+OUR_BUG_EXIT = 70  # our own code raised, or could not write what it saw: neither the runtime nor the subject
 
 # name of the check -> (rung, what it asks); the rung names are monitor.words.Rung's values in order
 CHECKS = {

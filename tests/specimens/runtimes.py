@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 VOCABULARY = 64
 
 
+class PanicException(BaseException):
+    """As pyo3 names what a panic in Rust becomes."""
+
+
 class PlainTrace:
     def __init__(self, rows: list[list[float]]) -> None:
         self.rows = rows
@@ -184,6 +188,8 @@ class PlainRuntime:
             raise UnavailableError("there is no such class")
         if self.defect == "load":
             raise KeyError("model.embed")
+        if self.defect == "panic":
+            raise PanicException("called `Option::unwrap()` on a `None` value")
         window = own.get("sliding_window", 16) + (config["reloads"] if self.defect == "reload" else 0)
         return PlainModel(self.defect, attention, window)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,6 +120,19 @@ def test_a_model_that_does_not_load_still_has_a_tokenizer(tmp_path: Path) -> Non
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "load")
     assert [check for check in finished if check.startswith(("loads", "generates"))] == ["loads.model"]
     assert finished["speaks.template"]["outcome"] == "passed"
+
+
+def test_a_panic_of_the_runtime_is_its_failure(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "panic")
+    assert faults(finished) == {"loads.model": "load-error"}
+
+
+def test_saving_what_does_not_fit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 1500 parameters in float32 are 6000 bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=11_999))
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))
+    assert finished["loads.reload"]["outcome"] == "skipped"
+    assert "free" in finished["loads.reload"]["message"]
 
 
 FILES: dict[str, tuple[Callable[[Path, Path], Path], dict[str, str]]] = {

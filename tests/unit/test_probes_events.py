@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probes.events import Events, failed, passed, plain
-from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS
+from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS, OUR_BUG_EXIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,13 @@ def test_children_append_whole_lines_beside_the_parent(tmp_path: Path) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     said = [(event["subject"], event["value"][0]) for event in lines(tmp_path / "e")]
     assert sorted(said) == sorted((str(number), turn) for number in range(4) for turn in range(100))
+
+
+def test_a_full_disk_ends_with_our_own_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Events("/dev/full").fact("m", "x", 1)
+    assert ended.value.code == OUR_BUG_EXIT
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

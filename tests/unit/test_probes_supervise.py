@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes.supervise import End, Limit, supervise
+from probes.wire import OUR_BUG_EXIT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 GENEROUS = Limit(seconds=30, memory_bytes=4 << 30)
@@ -66,7 +67,7 @@ def test_a_crash_has_a_signal() -> None:
 
 def test_our_own_bug_is_neither_clean_nor_a_crash(capfd: pytest.CaptureFixture[str]) -> None:
     end = supervise(raise_error, GENEROUS)
-    assert (end.exit_code, end.signal) == (70, None)
+    assert (end.exit_code, end.signal) == (OUR_BUG_EXIT, None)
     assert "a bug of ours" in capfd.readouterr().err
 
 
