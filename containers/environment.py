@@ -7,7 +7,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import Distribution
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -84,10 +84,7 @@ def site_packages(path: Path) -> Path:
 
 def differences(path: Path, lock: Lock) -> list[str]:
     """Compare what is installed with the lock, one sentence a difference."""
-    found: dict[str, str] = {
-        canonicalize_name(distribution.metadata["Name"]): distribution.version
-        for distribution in distributions(path=[str(site_packages(path))])
-    }
+    found = dict(_named(info) for info in site_packages(path).glob("*.dist-info"))
     wanted: dict[str, Pin] = {pin.name: pin for pin in lock.packages}
     said = [f"{name} {found[name]} is installed but not in the lock" for name in sorted(set(found) - set(wanted))]
     for name, pin in wanted.items():
@@ -96,6 +93,18 @@ def differences(path: Path, lock: Lock) -> list[str]:
         elif pin.version and not _same(found[name], pin.version):
             said.append(f"{name} {found[name]} is installed, the lock says {pin.version}")
     return said
+
+
+def _named(info: Path) -> tuple[str, str]:
+    """Return name and version; by the folder where a package brings metadata that nobody can read."""
+    name, _, version = info.name.removesuffix(".dist-info").partition("-")
+    try:
+        metadata = Distribution.at(info).metadata
+        if "Name" in metadata and "Version" in metadata:
+            name, version = metadata["Name"], metadata["Version"]
+    except (OSError, ValueError):
+        pass  # `uv pip check` has said it, and that is the package's fault
+    return canonicalize_name(name), version
 
 
 # uv writes a line for each: The package `x` requires `y>=1`, but `0.9` is installed | but it's not installed

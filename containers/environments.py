@@ -186,15 +186,17 @@ class Environments:
 
 def verified(execution: Execution, lock: Lock, build: Path, *, overridden: Sequence[str]) -> InstallFailure | None:
     """Say what is wrong with what the script built; a check that failed without a word we know is ours."""
-    text = execution.log.decode(errors="replace")
-    said: list[str] = []
-    if execution.exit_code == NOT_CONSISTENT:
-        if not findings(text):
-            return _refused(InstallFault.RECIPE, f"uv pip check failed: {explanation(text)}", execution)
-        said = contradictions(text, overridden=overridden)
-    elif not execution.ok:
+    if not execution.ok and execution.exit_code != NOT_CONSISTENT:
         return from_execution(execution, Stage.INSTALL)
-    said += differences(build, lock)
+    # without dependencies and by hashes only the lock is installed: anything else is our doing
+    if different := differences(build, lock):
+        return _refused(InstallFault.RECIPE, "; ".join(different), execution)
+    if execution.ok:
+        return None
+    text = execution.log.decode(errors="replace")
+    if not findings(text):
+        return _refused(InstallFault.RECIPE, f"uv pip check failed: {explanation(text)}", execution)
+    said = contradictions(text, overridden=overridden)
     return _refused(InstallFault.INCONSISTENT, "; ".join(said), execution) if said else None
 
 

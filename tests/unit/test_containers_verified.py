@@ -68,3 +68,27 @@ def test_a_check_that_fails_without_a_word_we_know_is_ours(build: Path) -> None:
 
     assert failure.slug is InstallFault.RECIPE
     assert "no interpreter" in failure.message
+
+
+@pytest.mark.parametrize("exit_code", [0, NOT_CONSISTENT])
+def test_other_packages_than_the_locks_are_ours(build: Path, exit_code: int) -> None:
+    installed(build, "spec_b-2.0", b"Metadata-Version: 2.1\nName: spec-b\nVersion: 2.0\n")
+
+    failure = failed(verified(ended(exit_code, "The package `spec-b` requires `c`, but"), LOCK, build, overridden=()))
+
+    assert failure.slug is InstallFault.RECIPE
+    assert failure.message == "spec-b 2.0 is installed but not in the lock"
+
+
+@pytest.mark.parametrize("metadata", [b"\xff\xfe garbage", b"", b"no header at all"])
+def test_metadata_that_nobody_can_read_is_the_packages_fault(tmp_path: Path, metadata: bytes) -> None:
+    installed(tmp_path, "spec_a-1.0", metadata)
+    said = "The package `spec-a` is broken or incomplete (unable to read `METADATA`)."
+
+    assert failed(verified(ended(NOT_CONSISTENT, said), LOCK, tmp_path, overridden=())).slug == "inconsistent"
+
+
+def test_a_package_without_metadata_has_its_folders_name(tmp_path: Path) -> None:
+    (tmp_path / "lib/python3.11/site-packages/spec_a-1.0.dist-info").mkdir(parents=True)
+
+    assert verified(ended(0), LOCK, tmp_path, overridden=()) is None
