@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from containers.engine import Command, Engine, Limits, Role
 from containers.errors import BaseUnavailable
@@ -146,9 +147,23 @@ def _described(engine: Engine, reference: str) -> Base | None:
         raise BaseUnavailable(f"the engine cannot run {reference}: {execution.engine_fault}")
     if not execution.ok:
         return None
-    found = json.loads(execution.log)
+    found = _last_record(execution.log)
+    if found is None:
+        raise BaseUnavailable(
+            f"what {reference} says of itself cannot be read: {execution.log[-200:].decode(errors='replace').strip()}"
+        )
     interpreter = str(found.pop("interpreter"))
     return Base(reference, _digest(found), _minor(found["python"]), interpreter)
+
+
+def _last_record(log: bytes) -> dict[str, Any] | None:
+    """Find what DESCRIBE printed: output and warnings come as one log, in any order."""
+    for line in reversed(log.decode(errors="replace").splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "interpreter" in found:
+                return found
+    return None
 
 
 def _import_debian(images: Images, reference: str, settings: InstallSettings, refusal: str) -> None:

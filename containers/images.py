@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import docker
 from docker.errors import DockerException, ImageNotFound
 
+from containers.errors import EngineUnavailable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # A registry that answers sends progress all the time; one that does not must not hold up the first start.
@@ -15,33 +20,38 @@ PULL_SILENCE_SECONDS = 10
 
 
 class Images:
+    """Raises ``EngineUnavailable`` where the engine refuses or has gone away."""
+
     def __init__(self, client: docker.APIClient, address: str) -> None:
         self._client = client
         self._address = address
 
     def find(self, reference: str) -> str:
         """Return the image's id, or ``""``."""
-        try:
-            return str(self._inspect(reference)["Id"])
-        except ImageNotFound:
-            return ""
+        with _answering():
+            try:
+                return str(self._inspect(reference)["Id"])
+            except ImageNotFound:
+                return ""
 
     def named(self, repository: str) -> list[str]:
         """Return every reference ``repository:tag`` that is here."""
-        tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]
+        with _answering():
+            tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]
         # podman puts localhost/ before a name of its own
         return [tag for tag in tags if tag.removeprefix("localhost/").startswith(f"{repository}:")]
 
     def pull(self, reference: str) -> str:
         """Fetch an image; return ``""``, or why it could not be had."""
-        impatient = docker.APIClient(
-            base_url=self._address, version=self._client.api_version, timeout=PULL_SILENCE_SECONDS
-        )
+        with _answering():
+            impatient = docker.APIClient(
+                base_url=self._address, version=self._client.api_version, timeout=PULL_SILENCE_SECONDS
+            )
         try:
             for line in impatient.pull(reference, stream=True, decode=True):
                 if "error" in line:
                     return str(line["error"])
-        except (DockerException, OSError) as error:
+        except (DockerException, OSError, HTTPException) as error:
             return f"{type(error).__name__}: {error}"
         finally:
             impatient.close()
@@ -49,15 +59,29 @@ class Images:
 
     def load(self, root: Path, *, repository: str, tag: str) -> str:
         """Make an image of a tar archive of a root file system; return its id."""
-        self._client.import_image_from_file(str(root), repository=repository, tag=tag)
+        with _answering():
+            self._client.import_image_from_file(str(root), repository=repository, tag=tag)
         return self.find(f"{repository}:{tag}")
 
     def tag(self, image: str, *, repository: str, tag: str) -> None:
-        self._client.tag(image, repository, tag)
+        with _answering():
+            self._client.tag(image, repository, tag)
 
     def _inspect(self, reference: str) -> dict[str, Any]:
         found: dict[str, Any] = self._client.inspect_image(reference)  # type: ignore[no-untyped-call]  # the stubs' gap
         return found
 
     def untag(self, reference: str) -> None:
-        self._client.remove_image(reference, noprune=True)
+        with _answering():
+            self._client.remove_image(reference, noprune=True)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (DockerException, OSError, HTTPException) as error:
+        raise EngineUnavailable(
+            f"the engine does not answer any more: {type(error).__name__}: {error}",
+            hint="is its daemon running? `settle doctor` looks at it",
+        ) from error
