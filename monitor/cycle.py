@@ -144,10 +144,10 @@ class _Cycle:
     def _ask_where_the_control_worked(self, place: Place) -> None:
         """Run a failing control in its last good environment, to tell the release's fault from ours."""
         question, control = self.question, self._control()
-        if (
-            self.shop.store.control_in(control, question.day, question.origin, environment=place.key)
-            is not Control.PENDING
-        ):
+        says = self.shop.store.control_in(
+            control, question.day, question.origin, environment=place.key, suite=self.shop.bench.suite
+        )
+        if says is not Control.PENDING:
             return
         good = self.shop.store.last_good_environment(
             self.question.runtime, self.shop.platform, until=self.question.day, other_than=place.key

@@ -38,7 +38,7 @@ class Control(StrEnum):
 
     @property
     def vouches(self) -> bool:
-        """Whether an unclassified failure may count."""
+        """Whether a failure beyond the installation may count."""
         return self in (Control.GREEN, Control.RELEASE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
@@ -13,6 +13,8 @@ from monitor.words import CellVerdict, Origin, Purpose, RunVerdict, Subject
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
+
+    ControlKey: TypeAlias = tuple[date, Origin, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +88,15 @@ class Memory:
 def judge_days(
     history: Sequence[DayFacts],
     subject: Subject,
-    controls: Mapping[tuple[date, Origin, str], Control],
+    controls: Mapping[ControlKey, Control],
     *,
     memory: Memory | None = None,
     earlier: Mapping[date, Day] | None = None,
 ) -> tuple[tuple[Day, ...], tuple[Flip, ...]]:
     """Return the days and flips of one cell, in order of day.
 
-    ``controls`` is keyed by day, origin and environment. ``memory`` and ``earlier`` are the past when only the days
-    from a later one on are judged again.
+    ``controls`` is keyed by ``control_key``. ``memory`` and ``earlier`` are the past when only days from a later one
+    on are judged again.
     """
     memory = memory or Memory()
     known = dict(earlier or {})
@@ -110,6 +112,11 @@ def judge_days(
         flips.extend([flip] if flip else [])
         memory = remember(memory, day)
     return tuple(days), tuple(flips)
+
+
+def control_key(day: date, origin: Origin, fingerprint: Fingerprint) -> ControlKey:
+    """Return where a control must have run to speak for a run with this fingerprint."""
+    return day, origin, fingerprint.environment, fingerprint.suite
 
 
 def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Subject) -> Control:
@@ -164,7 +171,7 @@ def decide_day(
 def _judge_day(
     facts: DayFacts,
     subject: Subject,
-    controls: Mapping[tuple[date, Origin, str], Control],
+    controls: Mapping[ControlKey, Control],
     memory: Memory,
     known: Mapping[date, Day],
 ) -> tuple[Day, Flip | None] | None:
@@ -173,7 +180,7 @@ def _judge_day(
         day = _carried_day(facts, known)
         return (day, None) if day else None
     first = runs[0]
-    control = controls.get((facts.day, first.origin, first.fingerprint.environment), Control.ABSENT)
+    control = controls.get(control_key(facts.day, first.origin, first.fingerprint), Control.ABSENT)
     circumstances = Circumstances(subject, first.version, control)
     decision, last, note = decide_day(facts, runs, first.fingerprint, circumstances, memory)
     day = _day(facts.day, runs, decision, note)

@@ -28,6 +28,7 @@ REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
 _SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code", "missing-dependency"})
+_SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture"})
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
 
 
@@ -82,7 +83,7 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     if check.outcome is not Outcome.FAILED or check.name in _INSTALLER:
         return ""  # installing involves no model, so no control can speak for or against it
     subject, control = circumstances.subject, circumstances.control
-    if control is Control.BENCH or (control is Control.PENDING and check.rung is not Rung.INSTALLS):
+    if _control_objects(control, check):
         return control.reason
     if subject.form is SubjectForm.MINIATURE and (why := _miniature_to_blame(check, subject)):
         return why
@@ -91,6 +92,15 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     if check.blame is Blame.UNATTRIBUTED:
         return _why_unclassified_does_not_count(check, circumstances)
     return "" if check.blame in _COUNTED else "the fault is ours"
+
+
+def _control_objects(control: Control, check: CheckResult) -> bool:
+    """Tell whether the control does not let a failure count: it fails too, or nobody has shown that anything runs."""
+    if control is Control.BENCH:
+        return True
+    if control.vouches or check.rung is Rung.INSTALLS:
+        return False
+    return control is Control.PENDING or check.fault not in _SURE_WITHOUT_CONTROL
 
 
 def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
@@ -108,8 +118,6 @@ def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
 def _why_unclassified_does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     if not circumstances.subject.qualified:
         return "not classified, and this subject has not passed in any release"
-    if not circumstances.control.vouches:
-        return f"not classified, and {circumstances.control.reason}"
     if check.signature not in circumstances.reproduced:
         return "not classified, and not reproduced in a fresh process"
     return ""

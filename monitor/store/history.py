@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import date
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from monitor.judge.control import Control
-from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_of, judge_days, remember
+from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_key, control_of, judge_days, remember
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
 from monitor.words import CheckResult, Origin, Purpose, Subject
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.judge.days import Fingerprint, Flip
+    from monitor.judge.days import ControlKey, Fingerprint, Flip
     from monitor.store.rows import Row
-
-    ControlKey: TypeAlias = tuple[date, Origin, str]
 
 _EVER = date.min
 
@@ -29,7 +27,7 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
     """Judge the cell's days from ``since`` on again, from its facts; the caller holds the transaction."""
     facts = day_facts(db, cell_id, since=since)
     subject = subject_of_cell(db, cell_id)
-    keys = {(one.day, run.origin, run.fingerprint.environment) for one in facts for run in one.runs}
+    keys = {control_key(one.day, run.origin, run.fingerprint) for one in facts for run in one.runs}
     sources = {carry.source for one in facts for carry in one.carries if carry.source < since}
     days, flips = judge_days(
         facts,
@@ -62,8 +60,8 @@ def adhoc_runs(db: Database, cell_id: str, day: date) -> list[DayRun]:
 
 
 def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
-    """Return how the control of the cell's runtime, channel and platform stood on a day in an environment."""
-    day, origin, environment = key
+    """Return how the control of the cell's runtime, channel and platform stood where ``key`` says."""
+    day, origin, environment, suite = key
     found = [Control.ABSENT]
     for row in rows(
         db,
@@ -75,7 +73,9 @@ def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
         runs = [
             run
             for _, run in _runs(
-                db, "cell_id = ? AND day = ? AND origin = ?", (row["cell_id"], day.isoformat(), str(origin))
+                db,
+                "cell_id = ? AND day = ? AND origin = ? AND suite = ?",
+                (row["cell_id"], day.isoformat(), str(origin), suite),
             )
         ]
         here = [

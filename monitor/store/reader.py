@@ -8,13 +8,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
 from monitor.errors import UnknownName
-from monitor.judge.days import DayFacts, Memory, decide_day
+from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_of, rows, subject_of
+from monitor.store.rows import environment_of, fingerprint_of, rows, subject_of
 from monitor.words import BAR, Origin, Purpose
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Reader:
             and run.fingerprint == fingerprint
             and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
         ]
-        control = history.control_on(self._db, cell.id, (day, origin, fingerprint.environment))
+        control = history.control_on(self._db, cell.id, control_key(day, origin, fingerprint))
         circumstances = Circumstances(self.subject(cell.subject_id), version, control)
         return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
 
@@ -143,9 +143,9 @@ class Reader:
         )
         return environment_of(found[0]) if found else None
 
-    def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str) -> Control:
+    def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str, suite: str) -> Control:
         """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""
-        return history.control_on(self._db, cell.id, (day, origin, environment))
+        return history.control_on(self._db, cell.id, (day, origin, environment, suite))
 
     # what is known
 
@@ -181,7 +181,7 @@ class Reader:
         cell_id, session_id = row["cell_id"], row["session_id"]
         subject = history.subject_of_cell(self._db, cell_id)
         checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
-        key = (date.fromisoformat(row["day"]), Origin(row["origin"]), row["environment"])
+        key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
         control = history.control_on(self._db, cell_id, key)
         facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
         return RunDetail(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.judge.checks import SUBJECT_CHECKS, judge_subject
+from monitor.judge.control import Control
 from monitor.judge.installs import Stage, judge_installation, not_installed
 from monitor.judge.runs import checks_of_session
 from monitor.judge.seen import Finished, Said, Session
@@ -132,7 +133,7 @@ def test_a_malformed_file_never_breaks_anyone(check: str, ending: Ending, spoile
     failed = Finished(check, "failed", 0.1, fault, "no")
     said = Said("a", said.started, (*said.finished, failed), died=ending, spoiled=said.spoiled)
     checks = checks_of_session(session(said, malformed="line 7"), "a", ending, solo=True, limit_factor=3)
-    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0", reproduced=frozenset(c.signature for c in checks)))
+    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0", Control.GREEN, frozenset(c.signature for c in checks)))
     assert verdict.verdict is not CellVerdict.BROKEN
 
 

@@ -54,7 +54,9 @@ def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_kn
 @pytest.mark.parametrize(
     ("fault", "subject", "control", "verdict"),
     [
-        ("load-error", SUBJECT, Control.ABSENT, "broken"),
+        ("load-error", SUBJECT, Control.ABSENT, "unknown"),  # nobody has shown that this bench can run anything
+        ("unknown-architecture", SUBJECT, Control.ABSENT, "broken"),
+        ("load-error", SUBJECT, Control.GREEN, "broken"),
         ("load-error", SUBJECT, Control.RELEASE, "broken"),
         ("load-error", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),
         ("load-error", replace(SUBJECT, qualified=False, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
@@ -87,6 +89,7 @@ def test_an_unclassified_failure_must_be_reproduced() -> None:
 
 def test_an_import_error_needs_no_control_but_a_bench_that_is_able() -> None:
     results = checks(installs__imports="import-error")
+    assert judge_run(results, replace(HERE, control=Control.ABSENT)).verdict is CellVerdict.BROKEN
     assert judge_run(results, replace(HERE, control=Control.PENDING)).verdict is CellVerdict.BROKEN
     assert judge_run(results, replace(HERE, control=Control.BENCH)).verdict is CellVerdict.UNKNOWN
 
