@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import mmap
 import os
 import platform
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.events import Events, passed
+from probes.events import Events, failed, passed
 from probes.faults import failure
 from probes.runtimes import adapter
 from probes.subject import Subject, run_checks
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from probes.runtimes import Runtime
+    from probes.supervise import End
+
+_IMPORT_LIMIT_S = 300.0
+_PROGRESS = struct.Struct("dB")
+_NO_TURN, _TURN = 1, 2
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +52,8 @@ def main(arguments: list[str]) -> int:
         python=platform.python_version(),
     )
     runtime = adapter(request["runtime"])
+    if request["isolation"] == "solo":
+        return alone(runtime, request, events)
     if _imports(runtime, request, events):
         if request["isolation"] == "fork":
             _prime(runtime)
@@ -60,7 +69,9 @@ def _imports(runtime: Runtime, request: dict[str, Any], events: Events) -> bool:
     began = time.monotonic()
     try:
         imported = runtime.load()
-    except Exception as error:  # noqa: BLE001 -- an import runs anybody's code; whatever it raises is the answer
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 -- an import runs anybody's code; whatever it raises is the answer
         answer = failure(error, "installs.imports", request["runtime"])
         events.finished(None, "installs.imports", answer, time.monotonic() - began)
         return False
@@ -80,7 +91,75 @@ def _probe(runtime: Runtime, request: dict[str, Any], given: dict[str, Any], eve
     sys.stderr.write(f"=== subject {given['id']} ===\n")
     subject = Subject(runtime, request["runtime"], given, request.get("seed", 0))
     limit = Limit(request["limit_s"], request["memory_bytes"])
-    end = supervise(lambda: run_checks(subject, given["id"], events), limit)
+    _tell(supervise(lambda: run_checks(subject, given["id"], events), limit), given, events)
+
+
+def alone(runtime: Runtime, request: dict[str, Any], events: Events) -> int:
+    """Give the one subject a process that imports the runtime itself; return the exit code of this one, which does not.
+
+    A failure that comes from forking after the import does not show here.
+    """
+    (given,) = request["subjects"]
+    subject = Subject(runtime, request["runtime"], given, request.get("seed", 0))
+    progress = Progress()
+
+    def work() -> None:
+        began = time.monotonic()
+        if _imports(runtime, request, events):
+            progress.tell(_TURN, time.monotonic() - began)
+            run_checks(subject, given["id"], events)
+        else:
+            progress.tell(_NO_TURN, time.monotonic() - began)
+
+    patience = request.get("import_limit_s", _IMPORT_LIMIT_S)
+    limit = Limit(request["limit_s"], request["memory_bytes"])
+    end = supervise(work, limit, lambda: progress.seconds if progress.reached else patience)
+    if not progress.reached:
+        return _end_as(end, events)
+    if progress.reached == _TURN:
+        _tell(end._replace(seconds=max(0.0, round(end.seconds - progress.seconds, 4))), given, events)
+    events.append("done")
+    return 0
+
+
+class Progress:
+    """How far the lone child has come, in memory that its parent shares: the import's outcome, and what it took."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, _PROGRESS.size)
+
+    def tell(self, reached: int, seconds: float) -> None:
+        self._shared[:] = _PROGRESS.pack(seconds, reached)
+
+    @property
+    def reached(self) -> int:
+        return int(_PROGRESS.unpack(self._shared[:])[1])
+
+    @property
+    def seconds(self) -> float:
+        return float(_PROGRESS.unpack(self._shared[:])[0])
+
+
+def _end_as(end: End, events: Events) -> int:
+    """End as the child did while importing: for the session's own check nothing but the container's ending is asked."""
+    if end.out_of_memory or end.timed_out:
+        # both by our hand, which the container's ending would not show
+        fault = "bench-memory" if end.out_of_memory else "unclassified"
+        told = "our memory limit ended the import" if end.out_of_memory else f"no import within {end.seconds:.0f} s"
+        sys.stderr.write(told + "\n")
+        events.finished(None, "installs.imports", failed(fault, told), end.seconds)
+        events.append("done")
+        return 0
+    if end.signal is None:
+        return end.exit_code or 0
+    sys.stderr.flush()
+    if end.signal != signal.SIGKILL:  # which nobody can handle
+        signal.signal(end.signal, signal.SIG_DFL)
+    os.kill(os.getpid(), end.signal)
+    return 128 + end.signal  # the first process of a container has no default actions
+
+
+def _tell(end: End, given: dict[str, Any], events: Events) -> None:
     if end.clean:
         used = {"seconds": end.seconds, "peak_memory_bytes": end.peak_memory_bytes}
         events.fact(given["id"], "resources", used)

@@ -42,8 +42,11 @@ class End(NamedTuple):
         return self.exit_code == 0
 
 
-def supervise(work: Callable[[], None], limit: Limit) -> End:
-    """Fork, do the work in the child, and wait for it no longer and no larger than the limit."""
+def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], float] = lambda: 0.0) -> End:
+    """Fork, do the work in the child, and wait for it no longer and no larger than the limit.
+
+    ``allowance`` says at any moment how many seconds are granted beyond the limit's.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     kills_before = oom_kills()
@@ -59,14 +62,16 @@ def supervise(work: Callable[[], None], limit: Limit) -> End:
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(child, child)  # the child does it too; whoever comes first
     try:
-        return _watch(child, ended, began, limit, kills_before)
+        return _watch(child, ended, began, limit, allowance=allowance, kills_before=kills_before)
     finally:
         os.close(ended)
         # what the subject left running must not live on beside the next one
         _kill(child)
 
 
-def _watch(child: int, ended: int, began: float, limit: Limit, kills_before: int) -> End:
+def _watch(
+    child: int, ended: int, began: float, limit: Limit, *, allowance: Callable[[], float], kills_before: int
+) -> End:
     peak, killed_for = 0, ""
     while True:
         # the pipe ends when the child does, so a short subject does not wait for the next look
@@ -87,7 +92,7 @@ def _watch(child: int, ended: int, began: float, limit: Limit, kills_before: int
             )
         resident = resident_bytes(child)
         peak = max(peak, resident)
-        if not killed_for and (resident > limit.memory_bytes or seconds > limit.seconds):
+        if not killed_for and (resident > limit.memory_bytes or seconds > limit.seconds + allowance()):
             killed_for = "memory" if resident > limit.memory_bytes else "time"
             _kill(child)
 

@@ -6,7 +6,7 @@ one JSON object a line to the events file and flushes after each. Everything the
 Request::
 
     {"wire": 1, "runtime": "transformers", "version": "5.23.0", "isolation": "fork" | "solo", "seed": 0,
-     "limit_s": 60.0, "memory_bytes": 2147483648,
+     "limit_s": 60.0, "import_limit_s": 300.0, "memory_bytes": 2147483648,
      "subjects": [{"id": "...", "path": "/subjects/0", "golden": {...}, "control": true}, ...]}
 
 Events (``at`` is seconds since the session began)::
@@ -23,8 +23,10 @@ Events (``at`` is seconds since the session began)::
 ``subject: null`` is the session itself (the import, for all subjects at once; its fact ``imported`` names the versions
 really imported). ``died`` is written by the supervising parent when a subject's process ended in any way but its own
 clean exit; after a clean one it writes the fact ``resources``. ``memory_bytes`` bounds the resident set of a subject's
-process group, the imported runtime included. ``fork`` primes the parent with a throwaway model before the first
-subject; ``solo`` does not, so that a failure seen after priming can be confirmed without it. Non-finite numbers are the
+process group, the imported runtime included. ``fork`` imports once and primes the parent with a throwaway model before
+the first subject; ``solo``, for one subject, forks first and the child imports, so that a failure seen after the fork
+can be confirmed without it: ``limit_s`` then counts from the end of the import, which has ``import_limit_s``. A child
+that dies while importing takes the session with it, by the same signal or exit code. Non-finite numbers are the
 strings ``nan``, ``inf`` and ``-inf``.
 
 ``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
