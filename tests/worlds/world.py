@@ -170,8 +170,8 @@ class World:
     def leftovers(self) -> list[str]:
         """Return what a finished command should have taken away with it: containers, processes, half-made folders."""
         patterns = (
-            *("install/envs/.*", "install/work/*", "install/scratch/*", "install/bytecode/*/.*"),
-            *("sittings/*", "*/.writing/*"),
+            *("install/envs/.*", "install/work/*", "install/bytecode/*/.*"),
+            *("sittings/*", "scratch/*", "*/.writing/*"),
         )
         return [*(str(path) for pattern in patterns for path in self.home.glob(pattern)), *self._at_work()]
 
