@@ -71,7 +71,7 @@ def ensure_base(engine: Engine, *, settings: InstallSettings, home: Path, say: C
     memory = home / "base.json"
     base = _remembered(memory, engine.images, settings)
     if base is None:
-        base = _found_here(engine, engine.images, settings) or _made(engine, engine.images, settings, say)
+        base = _made(engine, engine.images, settings, say)
         _remember(memory, base, settings)
     return base
 
@@ -95,9 +95,7 @@ def _remember(memory: Path, base: Base, settings: InstallSettings) -> None:
 
 
 def _found_here(engine: Engine, images: Images, settings: InstallSettings) -> Base | None:
-    """Take a base that another home has made, unless the configuration names its bytes."""
-    if "@" in settings.base_image:
-        return None
+    """Take a base that another home has made: only where no image is configured, or the configured one is nowhere."""
     for reference in sorted(images.named(REPOSITORY)):
         base = _described(engine, reference)
         if base is not None and base.python == settings.python and reference.endswith(base.digest[:12]):
@@ -113,7 +111,13 @@ def _made(engine: Engine, images: Images, settings: InstallSettings, say: Callab
             refusal = images.pull(reference)
         if images.find(reference):
             return _named(engine, images, reference, settings)
-        say(f"no registry answers ({refusal.splitlines()[0][:200]}); building the base from Debian packages")
+        refusal = refusal or "the registry gave no reason"
+        say(f"{reference} cannot be pulled ({refusal.splitlines()[0][:200]})")
+    if "@" not in reference and (found := _found_here(engine, images, settings)):
+        if reference:
+            say(f"taking {found.image} in its place, which another home has made")
+        return found
+    say("building the base from Debian packages")
     fresh = f"{REPOSITORY}:building-{os.getpid()}"
     _import_debian(images, fresh, settings, refusal)
     try:

@@ -81,6 +81,37 @@ def test_a_warning_beside_the_description_does_no_harm(tmp_path: Path) -> None:
     assert base.interpreter == "/bin/p"
 
 
+def test_the_configured_image_is_taken_and_not_what_another_home_has_made(tmp_path: Path) -> None:
+    images = Fixed({"mine:1": "one", "other:1": "two"})
+    engine = Describing(images)
+    other = ensure_base(engine, settings=InstallSettings(base_image="other:1"), home=tmp_path / "b", say=pytest.fail)
+
+    mine = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", say=pytest.fail)
+
+    assert images.ids[mine.image] == "one"
+    assert images.ids[other.image] == "two"
+    assert images.asked_for == []
+
+
+def test_what_another_home_has_made_serves_where_the_configured_image_is_nowhere(tmp_path: Path) -> None:
+    images = Fixed({"mine:1": "one"})
+    engine = Describing(images)
+    made = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", say=pytest.fail)
+    del images.ids["mine:1"]
+    said: list[str] = []
+
+    found = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "b", say=said.append)
+    free = ensure_base(engine, settings=InstallSettings(base_image=""), home=tmp_path / "c", say=pytest.fail)
+
+    assert found == free == made
+    assert images.asked_for == ["mine:1"]
+    assert said == [
+        "pulling the base image mine:1",
+        "mine:1 cannot be pulled (no registry here)",
+        f"taking {made.image} in its place, which another home has made",
+    ]
+
+
 @pytest.fixture
 def gone() -> Iterator[Images]:
     """Lend the images of an engine that has gone away after the connection."""
