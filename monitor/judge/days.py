@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
-from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import CellVerdict, Origin, Purpose, RunVerdict, Subject
+from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
+from monitor.words import CellVerdict, Origin, Purpose, RunVerdict, Subject, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +165,27 @@ def decide_day(
 ) -> tuple[Settled | Again, Standing | None, str]:
     """Return whether ``runs`` settle the day, the verdict they were compared with, and a note where suites differ."""
     last, note = _standing(memory, facts, fingerprint.suite, circumstances.subject)
-    return decide(last, [run.attempt for run in runs], circumstances), last, note
+    decision = decide(last, [run.attempt for run in runs], circumstances)
+    before = memory.confirmed
+    if isinstance(decision, Settled) and before is not None and before.fingerprint == fingerprint:
+        decision = _held_against(before, decision)
+    return decision, last, note
+
+
+def _held_against(before: Day, settled: Settled) -> Settled:
+    """Return ``settled`` as flaky where ``before`` said something else of exactly this lock, suite and subject."""
+    now, then = settled.verdict, before.verdict
+    if now.verdict not in (CellVerdict.WORKS, CellVerdict.BROKEN) or now.verdict is then.verdict:
+        return settled
+    why = f"{then.verdict} on {before.day}, {now.verdict} now, with nothing changed"
+    failing = then if now.verdict is CellVerdict.WORKS else now
+    flaky = {
+        one.rung: replace(one, verdict=Verdict.FLAKY, reason=f"{why}: {one.reason}")
+        for one in failing.rungs
+        if one.verdict is Verdict.FAILED
+    } | {one.rung: one for one in failing.rungs if one.verdict is Verdict.FLAKY}
+    verdict = at_the_bar(tuple(flaky.get(one.rung, one) for one in now.rungs))
+    return replace(settled, verdict=verdict, changed=then.verdict is not CellVerdict.FLAKY)
 
 
 def _judge_day(

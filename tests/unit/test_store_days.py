@@ -151,7 +151,14 @@ class World:
     def fingerprint(self) -> Fingerprint:
         return Fingerprint(self.environment, "suite-1", "files")
 
+    def release(self) -> None:
+        """Let the index give another lock from now on."""
+        self.count += 1
+        self.environment = f"env-{self.count}"
+
     def live(self, story: str) -> None:
+        """Live through one day a letter; where another verdict is to come, something else is installed."""
+        known = ""
         for offset, letter in enumerate(story):
             day = FIRST + timedelta(days=offset)
             if letter == "=":
@@ -159,6 +166,9 @@ class World:
                 fingerprints = {self.cell.id: self.fingerprint}
                 self.store.carry([self.cell], day, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints)
             elif letter != ".":
+                if known and letter not in ("?", known):
+                    self.release()
+                known = known if letter == "?" else letter
                 self.settle(letter, day)
 
     def story(self) -> str:
@@ -237,6 +247,7 @@ def test_days_and_flips(world: World, lived: str, known: str, flips: list[tuple[
 def test_the_first_pass_needs_one_run_and_a_change_three_fresh_ones(world: World) -> None:
     world.settle("W", FIRST)
     assert len(world.store.cell_detail(world.cell.id).runs) == 1
+    world.release()
     world.settle("B", FIRST + timedelta(days=1))
     runs = [run for run in world.store.cell_detail(world.cell.id).runs if run["day"] != FIRST.isoformat()]
     assert [run["solo"] for run in runs] == [0, 1, 1, 1]
@@ -245,6 +256,7 @@ def test_the_first_pass_needs_one_run_and_a_change_three_fresh_ones(world: World
 def test_until_it_is_confirmed_a_change_is_unknown_and_the_flip_keeps_its_first_day(world: World) -> None:
     second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
     world.settle("W", FIRST)
+    world.release()
     world.run("B", second)
     assert world.story() == "W?"
     assert world.store.history(cell=world.cell.id)[1]["reason"].startswith("not confirmed yet: loads: loads.tensors")
@@ -267,6 +279,24 @@ def test_fresh_runs_that_disagree_are_flaky(world: World) -> None:
     world.run("W", FIRST, solo=True)
     world.run("B", FIRST, solo=True)
     assert world.story() == "F"
+
+
+@pytest.mark.parametrize(("first", "then"), ["WB", "BW", "WC"])
+def test_another_outcome_on_another_day_with_nothing_changed_is_flaky(world: World, first: str, then: str) -> None:
+    second, third, fourth = (FIRST + timedelta(days=n) for n in (1, 2, 3))
+    world.settle(first, FIRST)
+    before = world.story()
+    world.settle(then, second)
+    assert world.story() == before + "F"
+    assert [flip[2] for flip in world.flips()] == ["flaky"]
+    row = world.store.history(cell=world.cell.id)[1]
+    assert "with nothing changed" in row["reason"]
+    assert row["rung"] in ("loads", "generates")
+    world.settle(first, third)
+    world.settle(then, fourth)
+    assert world.story() == before + "FFF"  # until something changes
+    assert len(world.flips()) == 1
+    assert world.store.rejudge().changed_days == 0
 
 
 def test_a_hang_counts_only_alone_with_three_times_the_limit(world: World) -> None:
@@ -380,6 +410,7 @@ def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World)
     for _ in range(3):
         world.run("W", third, solo=True)
     assert world.flips() == []
+    world.release()
     for _ in range(3):
         world.run("B", second, solo=True, origin=Origin.REPLAY)
     assert world.story() == ".BW"
