@@ -9,9 +9,10 @@ from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from monitor.miniatures.tokenizer import TEXTS
+from monitor.miniatures.tokenizer import TEXTS, tokenizer_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jinja2.nodes import Node
@@ -26,13 +27,16 @@ MESSAGES = (
     {"role": "user", "content": "And  naïvely, 你好\n  times 3?"},
 )
 
+# what every tokenizer can have; a model's own (image, audio, ...) come by its files
+_SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
 
 def golden(miniature: Miniature) -> dict[str, Any]:
     """Return the ``golden`` of a probe request for a miniature of ours."""
     tokens, ids = miniature.tokens, miniature.tokens.ids()
     return {
         "texts": list(TEXTS),
-        "template": _rendering(miniature.template, tokens.bos or "", tokens.eos[0]) if miniature.template else None,
+        "template": _rendering(miniature.template, _specials(tokenizer_config(tokens))) if miniature.template else None,
         "parts": dict(miniature.parts) or None,
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
@@ -49,16 +53,16 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
     template = (
         beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else settings.get("chat_template")
     )
-    bos, eos = _spelling(settings.get("bos_token")), _spelling(settings.get("eos_token"))
+    specials = _specials({**_read(folder / "special_tokens_map.json"), **settings})
     return {
         "texts": [],
-        "template": _rendering(template, bos, eos) if isinstance(template, str) else None,
+        "template": _rendering(template, specials) if isinstance(template, str) else None,
         "parts": None,
         "specials": None,
     }
 
 
-def render(template: str, messages: list[dict[str, str]], *, bos: str, eos: str) -> str:
+def render(template: str, messages: list[dict[str, str]], specials: Mapping[str, Any]) -> str:
     """Render with the semantics that published templates are written for.
 
     The same environment as ``apply_chat_template`` documents: sandboxed, trimmed blocks, loop controls, JSON that keeps
@@ -71,15 +75,15 @@ def render(template: str, messages: list[dict[str, str]], *, bos: str, eos: str)
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _no_clock
     text: str = environment.from_string(template).render(
-        messages=messages, tools=None, documents=None, add_generation_prompt=True, bos_token=bos, eos_token=eos
+        messages=messages, tools=None, documents=None, add_generation_prompt=True, **specials
     )
     return text
 
 
-def _rendering(template: str, bos: str, eos: str) -> dict[str, Any] | None:
+def _rendering(template: str, specials: Mapping[str, Any]) -> dict[str, Any] | None:
     messages = [dict(message) for message in MESSAGES]
     try:
-        return {"messages": messages, "rendered": render(template, messages, bos=bos, eos=eos)}
+        return {"messages": messages, "rendered": render(template, messages, specials)}
     except Exception:  # noqa: BLE001 -- a stranger's program; it may also want what a plain conversation does not have
         return None
 
@@ -110,6 +114,17 @@ def _raise_exception(message: str) -> str:
 
 def _no_clock(_format: str) -> str:
     raise TemplateError("the rendering would depend on the day")
+
+
+def _specials(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a template is given beside the messages: every special token that is set, and none that is not."""
+    named = {name: _spelling(settings.get(name)) for name in _SPECIALS}
+    additional = settings.get("additional_special_tokens")
+    spelt = [_spelling(token) for token in additional] if isinstance(additional, list) else []
+    extra = settings.get("extra_special_tokens")
+    own = {name: _spelling(token) for name, token in extra.items()} if isinstance(extra, dict) else {}
+    found: dict[str, Any] = {name: token for name, token in {**named, **own}.items() if token}
+    return {**found, "additional_special_tokens": spelt} if spelt else found
 
 
 def _spelling(token: Any) -> str:

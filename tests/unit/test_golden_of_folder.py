@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 ROLES = "{% for message in messages %}{{ message.role }};{% endfor %}"
 
 
+ALL = "{{ bos_token }}{{ pad_token }}{{ unk_token }}{{ image_token }}{{ additional_special_tokens | join }}"
+
+
+def test_a_template_is_given_every_special_token_that_is_set(tmp_path: Path) -> None:
+    settings = {
+        "chat_template": ALL + "{{ sep_token is defined }}",
+        "bos_token": {"content": "<s>"},
+        "pad_token": "<pad>",
+        "additional_special_tokens": ["<x>", {"content": "<y>"}],
+        "extra_special_tokens": {"image_token": "<image>"},
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    beside = {"unk_token": "<unk>", "pad_token": "<other>", "sep_token": None}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(beside), encoding="utf-8")
+    rendering = golden_of_folder(tmp_path)["template"]
+    assert rendering["rendered"] == "<s><pad><unk><image><x><y>False"
+
+
 @pytest.mark.parametrize(
     ("settings", "beside", "rendered"),
     [

@@ -168,7 +168,9 @@ def test_special_tokens_are_the_configurations_own(slug: str) -> None:
     ],
 )
 def test_templates_render_as_published_ones_expect(template: str, rendered: str) -> None:
-    assert render(template, [dict(message) for message in MESSAGES], bos="<s>", eos="</s>") == rendered
+    assert (
+        render(template, [dict(message) for message in MESSAGES], {"bos_token": "<s>", "eos_token": "</s>"}) == rendered
+    )
 
 
 def test_a_template_that_tells_the_date_has_no_golden(tmp_path: Path) -> None:
