@@ -51,15 +51,35 @@ def optional_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:
-    """Return every tensor of the folder's safetensors files by name, checked against the files' sizes."""
+    """Return every tensor of the checkpoint's safetensors files by name, checked against the files' sizes."""
     found: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    index = _index(folder)
+    for file in _weights(folder, index):
         found.update(_tensors_of(file))
-    index = optional_json(folder, "model.safetensors.index.json").get("weight_map", {})
     absent = sorted(set(index) - set(found))
     if absent:
         raise BadFileError(f"the index names {len(absent)} tensors that no file holds, such as {absent[0]}")
     return found
+
+
+def _index(folder: Path) -> dict[str, str]:
+    index = optional_json(folder, "model.safetensors.index.json").get("weight_map", {})
+    if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
+        raise BadFileError("the weight_map of model.safetensors.index.json names no files")
+    return index
+
+
+def _weights(folder: Path, index: dict[str, str]) -> list[Path]:
+    """Return the files that make the checkpoint; others beside them (adapters, other formats) are not the model's."""
+    if index:
+        files = sorted({folder / name for name in index.values()})
+        absent = next((file.name for file in files if file.parent != folder or not file.is_file()), None)
+        if absent is not None:
+            raise BadFileError(f"the index names {absent}, which is not in the folder")
+        return files
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    return [file for file in sorted(folder.glob("*.safetensors")) if not file.name.startswith("adapter_")]
 
 
 def _tensors_of(file: Path) -> dict[str, Tensor]:
