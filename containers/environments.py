@@ -26,7 +26,6 @@ from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Sta
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
 from containers.resolving import Question, Resolution, resolve
-from containers.uv_command import find_links_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,9 +43,8 @@ NO_BYTECODE = 91
 BUILD = f"""
 set -eu
 uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8
-shift 8
 "$uv" venv --quiet --relocatable --no-project --python "$python" "$build"
-"$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock" "$@"
+"$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock"
 "$python" -I -B "$script" "$build/$site" "$store" "$mode" || exit {NO_BYTECODE}
 "$uv" pip check --python "$build/bin/python" || exit {NOT_CONSISTENT}
 """
@@ -180,7 +178,7 @@ class Environments:
                 *("/bin/sh", "-c", BUILD, "build", installer.uv, installer.base.interpreter, str(build)),
                 *(str(folder / "lock.txt"), self._link_mode, f"lib/python{installer.base.python}/site-packages"),
                 *(installer.script.target, str(self._root / "bytecode")),
-                *find_links_arguments((*installer.settings.find_links, *own_wheels)),
+                wheels=own_wheels,
             )
 
 

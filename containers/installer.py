@@ -15,7 +15,7 @@ from containers.owner import owner_lives, owner_token
 from containers.uv_command import uv_environment, uv_mount, uv_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from containers.base import Base
     from containers.settings import InstallSettings
@@ -44,14 +44,15 @@ class Installer:
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
-    def run(self, *argv: str) -> Execution:
+    def run(self, *argv: str, wheels: Iterable[str | Path] = ()) -> Execution:
+        """Run with the network; ``wheels`` are folders of wheels beside those of the settings."""
         return self.engine.run(
             Command(
                 argv=argv,
                 role=Role.INSTALLER,
                 image=self.base.image,
                 mounts=(*self.reading_mounts(), self.script, Mount(self.root, str(self.root), writable=True)),
-                env=uv_environment(self.settings, cache=self.root / "cache"),
+                env=uv_environment(self.settings, cache=self.root / "cache", wheels=wheels),
                 limits=Limits(
                     seconds=self.settings.seconds,
                     memory_bytes=self.settings.memory_bytes,

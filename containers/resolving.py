@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
-from containers.lock import Lock, MalformedLock, parse_lock
+from containers.lock import Lock, MalformedLock, parse_lock, redacted
 from containers.settings import TorchBuild
-from containers.uv_command import cpu_torches, cutoff_arguments, find_links_arguments
+from containers.uv_command import cpu_torches, cutoff_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +89,8 @@ def _compile(installer: Installer, question: Question) -> Resolution | InstallFa
             *("--python", installer.base.interpreter, "--generate-hashes", "--only-binary", ":all:"),
             *("--no-header", "--no-annotate", "--quiet"),
             *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
-            *find_links_arguments((*installer.settings.find_links, *question.wheels)),
             *cutoff_arguments(question.cutoff, question.exempt),
+            wheels=question.wheels,
         )
         if not execution.ok:
             return from_execution(execution, Stage.RESOLVE, requirements=question.requirements)
@@ -98,9 +98,13 @@ def _compile(installer: Installer, question: Question) -> Resolution | InstallFa
             lock = parse_lock(target.read_text(encoding="utf-8"), base_digest=installer.base.digest)
         except (OSError, MalformedLock) as error:
             return InstallFailure(
-                Stage.RESOLVE, InstallFault.RECIPE, f"uv wrote no lock: {error}", execution.log, execution.seconds
+                Stage.RESOLVE,
+                InstallFault.RECIPE,
+                f"uv wrote no lock: {error}",
+                redacted(execution.log.decode(errors="replace")).encode(),
+                execution.seconds,
             )
-    return Resolution(lock, execution.seconds, execution.log)
+    return Resolution(lock, execution.seconds, redacted(execution.log.decode(errors="replace")).encode())
 
 
 def _without_surprise(resolution: Resolution, torch: TorchBuild) -> Resolution | InstallFailure:

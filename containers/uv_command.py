@@ -38,8 +38,10 @@ def uv_mounts(settings: InstallSettings, *, isolated: bool) -> tuple[Mount, ...]
     return tuple(mounts)
 
 
-def uv_environment(settings: InstallSettings, *, cache: Path | None) -> dict[str, str]:
-    """Return uv's variables; index addresses travel here, for arguments can be read by every user of the host."""
+def uv_environment(
+    settings: InstallSettings, *, cache: Path | None, wheels: Iterable[str | Path] = ()
+) -> dict[str, str]:
+    """Return uv's variables; addresses travel here, for arguments can be read by every user of the host."""
     env = {
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
@@ -47,6 +49,7 @@ def uv_environment(settings: InstallSettings, *, cache: Path | None) -> dict[str
         "NO_COLOR": "1",
         "UV_DEFAULT_INDEX": settings.index_url,
         "UV_INDEX": " ".join(settings.extra_index_urls),
+        "UV_FIND_LINKS": ",".join(map(str, (*settings.find_links, *wheels))),
         "UV_CACHE_DIR": "" if cache is None else str(cache),
         "HTTP_PROXY": settings.http_proxy,
         "HTTPS_PROXY": settings.https_proxy,
@@ -59,10 +62,6 @@ def uv_environment(settings: InstallSettings, *, cache: Path | None) -> dict[str
         bundle = str(settings.ca_bundle)
         env |= {"SSL_CERT_FILE": bundle, "REQUESTS_CA_BUNDLE": bundle, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
     return {name: value for name, value in env.items() if value}
-
-
-def find_links_arguments(links: Iterable[str | Path]) -> list[str]:
-    return [argument for link in links for argument in ("--find-links", str(link))]
 
 
 def cutoff_arguments(cutoff: datetime | None, exempt: Sequence[str]) -> list[str]:

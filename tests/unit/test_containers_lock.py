@@ -52,7 +52,9 @@ def test_what_is_not_pinned_with_hashes_is_no_lock(line: str) -> None:
     [
         ("http://user:pw@host:80/simple/", "http://host:80/simple/"),
         ("see https://token@host/x and HTTP://a:b@c", "see https://host/x and HTTP://c"),
+        ("https://user:p@ss@host/simple", "https://host/simple"),
         ("https://host/a@b", "https://host/a@b"),
+        ("https://host?mail=a@b", "https://host?mail=a@b"),
         ("mail a@b.c, pkg @ file:///x", "mail a@b.c, pkg @ file:///x"),
     ],
 )

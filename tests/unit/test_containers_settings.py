@@ -42,6 +42,8 @@ def test_uv_gets_nothing_that_was_not_set() -> None:
     assert not {"UV_DEFAULT_INDEX", "HTTPS_PROXY", "SSL_CERT_FILE", "UV_CACHE_DIR"} & set(bare)
     full = uv_environment(InstallSettings(index_url="https://me:pw@host/", ca_bundle=Path("/ca.pem")), cache=Path("/c"))
     assert full["UV_DEFAULT_INDEX"] == "https://me:pw@host/"
+    linked = uv_environment(InstallSettings(find_links=("https://me:pw@page/", "/a")), cache=None, wheels=[Path("/b")])
+    assert linked["UV_FIND_LINKS"] == "https://me:pw@page/,/a,/b"
     assert full["SSL_CERT_FILE"] == full["REQUESTS_CA_BUNDLE"] == "/ca.pem"
 
 
