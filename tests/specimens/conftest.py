@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.connect import connect
+from containers.environment import MARKER
 from containers.errors import EngineUnavailable
 from containers.settings import settings_from_environment
 from tests.specimens.packages import build_wheels
@@ -19,6 +21,9 @@ from tests.specimens.product import DEFAULTS, Product, absent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+KEPT_SECONDS = (
+    86400  # an environment that nobody used for a day holds yesterday's packages; one of plain processes, 1 GB
+)
 CACHE = Path(__file__).parents[2] / ".settle-test"
 
 
@@ -42,6 +47,9 @@ def docker_product(wheels: list[str]) -> Product:
     for file in home.glob("settle.db*"):
         file.unlink()
     shutil.rmtree(home / "logs", ignore_errors=True)
+    for marker in home.glob(f"envs/*/{MARKER}"):
+        if time.time() - marker.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(marker.parent)
     files = CACHE / "specimen-calls"
     shutil.rmtree(files, ignore_errors=True)
     files.mkdir()
@@ -55,19 +63,11 @@ def product(docker_product: Product) -> Iterator[Product]:
     assert docker_product.leftovers() == []
 
 
-@pytest.fixture(scope="session")
-def plain_processes(docker_product: Product) -> Iterator[Product]:
-    """Lend the product without containers; take away its environments, copies of a gigabyte each, at the end."""
+@pytest.fixture
+def process_product(docker_product: Product) -> Iterator[Product]:
     product = replace(docker_product, engine="process")
     yield product
-    for row in product.query("select digest from environments where platform like '%-process'"):
-        shutil.rmtree(product.home / "install" / "envs" / row["digest"], ignore_errors=True)
-
-
-@pytest.fixture
-def process_product(plain_processes: Product) -> Iterator[Product]:
-    yield plain_processes
-    assert plain_processes.leftovers() == []
+    assert product.leftovers() == []
 
 
 @pytest.fixture(scope="session")
