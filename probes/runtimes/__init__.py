@@ -30,6 +30,8 @@ if TYPE_CHECKING:
             ...
 
     class Model(Protocol):
+        attention: str  # the implementation that is really run, whatever was asked
+
         def forward(self, row: Sequence[int]) -> Trace:
             """Return the log-probabilities of one pass without a cache."""
             ...
@@ -42,7 +44,10 @@ if TYPE_CHECKING:
             """Generate greedily for rows that are padded on the left when their lengths differ."""
             ...
 
-        def loading(self) -> Loading: ...
+        def loading(self, *, values: bool) -> Loading:
+            """Return what was said about loading, and with ``values`` what comparing them with the files says."""
+            ...
+
         def parts(self) -> dict[str, int]: ...
         def save(self, folder: Path) -> None: ...
 
@@ -89,6 +94,7 @@ class Plan(NamedTuple):
 class Generated(NamedTuple):
     tokens: list[int]
     trace: Trace
+    cached: bool | None  # what came before was not computed again; None when one step cannot tell
 
 
 class Loading(NamedTuple):
@@ -99,7 +105,7 @@ class Loading(NamedTuple):
     mismatched: list[str]
     lost: list[str]  # in a file, not excused by the runtime, and its values are nowhere in the model
     invented: list[str]  # in the model, and its values are in no file
-    counts: dict[str, int]
+    counts: dict[str, int]  # empty when no values were compared
 
 
 class UnavailableError(Exception):

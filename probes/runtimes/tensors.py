@@ -23,7 +23,21 @@ _DTYPES = {
 _SHOWN = 20
 
 
-def loading(model: Any, said: dict[str, Any], folder: Path) -> Loading:
+def said(by_runtime: dict[str, Any]) -> Loading:
+    """Return what the runtime said about loading."""
+    return Loading(
+        missing=sorted(map(str, by_runtime.get("missing_keys") or ())),
+        unexpected=sorted(map(str, by_runtime.get("unexpected_keys") or ())),
+        mismatched=sorted(
+            str(key[0] if isinstance(key, tuple) else key) for key in by_runtime.get("mismatched_keys") or ()
+        ),
+        lost=[],
+        invented=[],
+        counts={},
+    )
+
+
+def loading(model: Any, said: Loading, folder: Path) -> Loading:
     """Hold what the runtime said about loading against the values themselves."""
     files = {name: _read(tensor) for name, tensor in tensors(folder).items()}
     excused = _patterns(model, "_keys_to_ignore_on_load_unexpected")
@@ -31,13 +45,16 @@ def loading(model: Any, said: dict[str, Any], folder: Path) -> Loading:
     state = dict(model.state_dict())
     found = _found(wanted, state)
     named = sum(name == place for name, place in found.items())
-    missing = sorted(map(str, said.get("missing_keys") or ()))
+    missing = said.missing
     parameters = _untied(model, known=set(found.values()))
     excused_missing = _patterns(model, "_keys_to_ignore_on_load_missing")
     parameters = {n: v for n, v in parameters.items() if n not in missing and not excused_missing(n)}
     # what is left over on both sides was fused, split or stacked, or is not what it should be
     rest = {name: value for name, value in wanted.items() if name not in found}
-    lost = _nowhere(rest, [value for name, value in state.items() if name not in found.values()])
+    # in the model under its own name, but with another value: where else that value is does not matter
+    wrong = [name for name, value in rest.items() if name in state and state[name].shape == value.shape]
+    fused = {name: value for name, value in rest.items() if name not in wrong}
+    lost = wrong + _nowhere(fused, [value for name, value in state.items() if name not in found.values()])
     invented = _nowhere(parameters, [value for name, value in files.items() if name not in found])
     by_round_trip = 0
     if (lost or invented) and not missing:
@@ -52,14 +69,7 @@ def loading(model: Any, said: dict[str, Any], folder: Path) -> Loading:
         "by_round_trip": by_round_trip,
         "ignored_by_the_runtime": len(files) - len(wanted),
     }
-    return Loading(
-        missing=missing,
-        unexpected=sorted(map(str, said.get("unexpected_keys") or ())),
-        mismatched=sorted(str(key[0] if isinstance(key, tuple) else key) for key in said.get("mismatched_keys") or ()),
-        lost=lost[:_SHOWN],
-        invented=invented[:_SHOWN],
-        counts=counts,
-    )
+    return said._replace(lost=lost[:_SHOWN], invented=invented[:_SHOWN], counts=counts)
 
 
 def _read(tensor: Tensor) -> Any:
@@ -94,7 +104,8 @@ def _found(wanted: dict[str, Any], state: dict[str, Any]) -> dict[str, str]:
         if name not in found:
             places.setdefault(_mark(value), []).append(name)
     for name, value in wanted.items():
-        if name not in found:
+        # what has a place of its own, of its own shape, is there or is not where it belongs
+        if name not in found and (name not in state or state[name].shape != value.shape):
             same = (place for place in places.get(_mark(value), []) if _same(state[place], value))
             place = next(same, None)
             if place is not None:

@@ -166,6 +166,12 @@ class TransformersModel:
         self.eos = [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [int(eos)]
         self._pad = next((item for item in (pad, *self.eos) if isinstance(item, int) and item >= 0), 0)
 
+    @property
+    def attention(self) -> str:
+        config = self.module.config
+        inner = getattr(config, "text_config", None) or config
+        return str(getattr(inner, "_attn_implementation", "") or "")
+
     def forward(self, row: Sequence[int]) -> Trace:
         import torch
 
@@ -199,17 +205,24 @@ class TransformersModel:
             options["min_new_tokens"] = steps
         if plan.forced:
             options["logits_processor"] = [Forced(plan.forced, width)]
-        with torch.inference_mode():
-            answer = self.module.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, num_beams=1,
-                return_dict_in_generate=True, output_logits=True, **options,
-            )  # fmt: skip
+        widths: list[int] = []
+        hook = self.module.register_forward_pre_hook(functools.partial(_note_width, widths), with_kwargs=True)
+        try:
+            with torch.inference_mode():
+                answer = self.module.generate(
+                    input_ids=ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, num_beams=1,
+                    return_dict_in_generate=True, output_logits=True, **options,
+                )  # fmt: skip
+        finally:
+            hook.remove()
+        cached = all(each == 1 for each in widths[1:]) if len(widths) > 1 else None
         logits = torch.stack(list(answer.logits), dim=1)
         tokens = answer.sequences[:, width:].tolist()
-        return [Generated(row, TorchTrace(logits[place])) for place, row in enumerate(tokens)]
+        return [Generated(row, TorchTrace(logits[place]), cached) for place, row in enumerate(tokens)]
 
-    def loading(self) -> Loading:
-        return tensors.loading(self.module, self._said, self._folder)
+    def loading(self, *, values: bool) -> Loading:
+        said = tensors.said(self._said)
+        return tensors.loading(self.module, said, self._folder) if values else said
 
     def parts(self) -> dict[str, int]:
         return tensors.parts(self.module)
@@ -241,6 +254,19 @@ class TransformersTokenizer:
     def render(self, messages: list[dict[str, Any]]) -> str:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return str(text)
+
+
+def _note_width(widths: list[int], _module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Note how many tokens one step is given: with a cache the new one, without one all of them.
+
+    Kinds of model name their caches differently; this holds for all of them.
+    """
+    given = next(
+        (item for item in (*arguments[:1], named.get("input_ids"), named.get("inputs_embeds")) if item is not None),
+        None,
+    )
+    if given is not None:
+        widths.append(int(given.shape[1]))
 
 
 def _value(config: Any, key: str) -> Any:

@@ -133,6 +133,21 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         ),
         [],
     ),
+    # every value of the files is in the model, each in the other's place
+    "swapped-projections": (
+        _after(
+            _QWEN3,
+            "plain = module.Qwen3ForCausalLM.from_pretrained.__func__\n"
+            "def from_pretrained(cls, *args, **kwargs):\n"
+            "    answer = plain(cls, *args, **kwargs)\n"
+            "    mlp = (answer[0] if isinstance(answer, tuple) else answer).model.layers[0].mlp\n"
+            "    gate, up = mlp.gate_proj.weight, mlp.up_proj.weight\n"
+            "    gate.data, up.data = up.data, gate.data\n"
+            "    return answer\n"
+            "module.Qwen3ForCausalLM.from_pretrained = classmethod(from_pretrained)",
+        ),
+        [],
+    ),
     "defaulted-rope-theta": (
         _after(
             "transformers.models.qwen3.configuration_qwen3",

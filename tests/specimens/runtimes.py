@@ -54,7 +54,7 @@ class PlainModel:
 
     def __init__(self, defect: str, attention: str, window: int = 16) -> None:
         self.defect = defect
-        self.attention = attention
+        self.attention = "eager" if defect == "deaf to attention" else "" if defect == "silent" else attention
         self.window = window
         self.calls = 0
 
@@ -75,7 +75,7 @@ class PlainModel:
         return PlainTrace([self._logits(row[: place + 1]) for place in range(len(row))])
 
     def tremble(self, row: Sequence[int]) -> PlainTrace:
-        moved = 1e-3 if self.defect == "trembling" else 1e-7
+        moved = {"trembling": 1e-3, "shaking": 1e-1}.get(self.defect, 1e-7)
         source = random.Random(0)  # noqa: S311 -- noise, not a secret
         return PlainTrace(
             [[value + source.uniform(-moved, moved) for value in each] for each in self.forward(row).rows]
@@ -96,7 +96,7 @@ class PlainModel:
         text, logits, made = list(row), [], []
         for step in range(steps):
             values = self._logits(text, window=window)
-            if self.defect in {"imprecise", "trembling"} and plan.cache:
+            if self.defect in {"imprecise", "trembling", "shaking", "always cached"} and plan.cache:
                 values = [values[0] + 2e-3, *values[1:]]
             if self.defect == "restless" and self.calls % 2:
                 values = values[::-1]
@@ -106,13 +106,16 @@ class PlainModel:
             text.append(token)
             if token in eos and not plan.full_length:
                 break
-        return Generated(made, PlainTrace(logits))
+        cached = {"never cached": False, "always cached": True}.get(self.defect, plan.cache)
+        return Generated(made, PlainTrace(logits), cached)
 
-    def loading(self) -> Loading:
+    def loading(self, *, values: bool) -> Loading:
         said: dict[str, list[str]] = {"missing": [], "unexpected": [], "mismatched": [], "lost": [], "invented": []}
         if self.defect in said:
             said[self.defect] = ["model.layers.0.down_proj.weight"]
-        return Loading(**said, counts={"in_files": 2})
+        if not values:
+            said.update(lost=[], invented=[])
+        return Loading(**said, counts={"in_files": 2} if values else {})
 
     def parts(self) -> dict[str, int]:
         return {"language": 1000} if self.defect == "part" else {"language": 1000, "vision": 500}
@@ -172,6 +175,8 @@ class PlainRuntime:
         return {"folder": folder.name, "reloads": self.reloads}
 
     def effective(self, config: Any, own: dict[str, Any]) -> Effective:
+        if self.defect == "reads nothing":
+            return Effective({}, frozenset(own), {})
         values = dict(own)
         if self.defect == "theta":
             values["rope_theta"] = 10000.0

@@ -63,6 +63,7 @@ RUNTIME = [
     Specimen("oversized-events", Expected("unknown", "loads", "bench-events", "bench")),
     Specimen("defaulted-rope-theta", Expected("broken", "knows", "wrong-config", "runtime")),
     Specimen("silently-random-tensor", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
+    Specimen("swapped-projections", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
     Specimen("cache-bug", Expected("broken", "generates", "cache-differs", "runtime")),
     Specimen("wrong-chat-template", Expected("broken", "speaks", "template-differs", "runtime")),
 ]
