@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from probes.checkpoint import BadFileError, own_config
 from probes.configuration import difference
-from probes.events import Answer, failed, passed
+from probes.events import Answer, failed, passed, skipped
 from probes.faults import without_paths
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
 
 def config(subject: Subject) -> Answer:
     found = difference(subject.own, subject.runtime.effective(subject.config, subject.own))
+    if not found.wrong and not found.compared:
+        return skipped("no key of the model's config.json could be compared with the runtime's", unread=found.unread)
     if not found.wrong:
         return passed(f"{found.compared} values agree", compared=found.compared, unread=found.unread)
     named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in list(found.wrong.items())[:3])

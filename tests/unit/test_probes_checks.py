@@ -96,6 +96,44 @@ def test_a_difference_within_what_the_model_makes_of_the_last_bit_is_none(tmp_pa
     assert finished["generates.cache"]["evidence"]["allowed"] > 2e-3
 
 
+def test_there_is_a_ceiling_to_what_is_made_of_the_last_bit(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "shaking")
+    assert finished["generates.cache"]["outcome"] == "skipped"
+    assert "too sensitive" in finished["generates.cache"]["message"]
+    assert finished["generates.cache"]["evidence"]["allowed"] > 0.05
+    assert not faults(finished)
+
+
+@pytest.mark.parametrize("check", ["cache", "batch", "attention"])
+def test_what_was_allowed_is_always_told(tmp_path: Path, check: str) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))
+    assert 0 < finished[f"generates.{check}"]["evidence"]["allowed"] < 1e-3
+
+
+IGNORED = {
+    "never cached": "generates.cache",
+    "always cached": "generates.cache",
+    "deaf to attention": "generates.attention",
+    "silent": "generates.attention",
+    "reads nothing": "knows.config",
+}
+
+
+@pytest.mark.parametrize("defect", IGNORED)
+def test_a_comparison_with_itself_says_nothing(tmp_path: Path, defect: str) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), defect)
+    event = finished[IGNORED[defect]]
+    assert event["outcome"] == "skipped", event
+    assert event["message"]
+
+
+def test_values_of_a_quantized_checkpoint_are_not_compared(tmp_path: Path) -> None:
+    folder = checkpoints.bare(tmp_path / "good", **CONFIG, quantization_config={"quant_method": "fp8"})
+    finished = outcomes(tmp_path, folder, "lost")
+    assert not faults(finished)
+    assert "quantized" in finished["loads.tensors"]["evidence"]["values"]
+
+
 @pytest.mark.parametrize(("golden", "fault"), [(GOLDEN, "missing-tensors"), ({}, "bad-checkpoint")])
 def test_a_tensor_in_no_file_is_the_files_fault_unless_they_are_known(tmp_path: Path, golden: Any, fault: str) -> None:
     folder = checkpoints.bare(tmp_path / "good", **CONFIG)
