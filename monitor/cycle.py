@@ -16,7 +16,7 @@ from containers.recipes import RECIPES
 from monitor.bench import Sitting
 from monitor.errors import BenchError
 from monitor.installation import Place, Question, install
-from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.confirm import Again, Settled, Why, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
 from monitor.seats import take_seat
@@ -66,6 +66,8 @@ class _Cycle:
         self.runs: list[str] = []
         self.unchanged = 0
         self._nothing_heard = False
+        self._lost: set[str] = set()  # cells whose session ended before their turn
+        self._shared_again: set[str] = set()  # cells that have been repeated together since
         self._fresh = {cell.id for cell in self.cells} if question.anew else set()
 
     def install(self) -> Place:
@@ -102,6 +104,8 @@ class _Cycle:
         while again := [(cell, one) for cell in cells if isinstance(one := self.decision(cell, place), Again)]:
             # the import is the session's own: what fails there fails for all, and one session repeats it for all
             shared = [cell for cell, why in again if why.leaning and why.leaning.rung is Rung.INSTALLS]
+            if len(shared) < 2:  # noqa: PLR2004 - nobody to share it with
+                shared = self._lost_their_turn([cell for cell, _ in again])
             if len(shared) > 1:
                 self.talk.say(f"once more for {len(shared)}, because {again[0][1].why}")
                 self._sit(place, shared, Purpose.CONFIRM)
@@ -109,6 +113,12 @@ class _Cycle:
             for cell, why in again:
                 self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
                 self._sit(place, [cell], Purpose.CONFIRM, solo=True, limit_factor=why.limit_factor)
+
+    def _lost_their_turn(self, cells: list[Cell]) -> list[Cell]:
+        """Return, once each, those that only lost their turn: nothing they did ended the session, so one serves all."""
+        lost = [cell for cell in cells if cell.id in self._lost - self._shared_again]
+        self._shared_again |= {cell.id for cell in lost}
+        return lost
 
     def decision(self, cell: Cell, place: Place) -> Settled | Again:
         question = self.question
@@ -131,13 +141,16 @@ class _Cycle:
         return [cell for cell in first if cell.id not in carried]
 
     def _is_due(self, cell: Cell, place: Place) -> bool:
+        """Tell whether a cell has no run yet, or only such as the bench spoiled before this cycle."""
         decision = self.decision(cell, place)
-        return cell.id in self._fresh or (isinstance(decision, Again) and decision.why is Why.FIRST)
+        if isinstance(decision, Settled):
+            return cell.id in self._fresh or can_be_mended(decision.verdict)
+        return cell.id in self._fresh or decision.why is Why.FIRST or can_be_mended(decision.leaning)
 
     def _with_control(self, place: Place, due: list[Cell]) -> list[Cell]:
         """Put the control first, so that its word is there when the others' failures are weighed."""
         control = self._control()
-        if control in due or isinstance(self.decision(control, place), Again):
+        if control in due or isinstance(self.decision(control, place), Again) or self._is_due(control, place):
             return [control, *(cell for cell in due if cell != control)]
         return due
 
@@ -219,6 +232,8 @@ class _Cycle:
         by_subject = {cell.subject_id: cell for cell in cells}
 
         def over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
+            if not session.subjects[subject_id].started:
+                self._lost.add(by_subject[subject_id].id)
             self._record(
                 by_subject[subject_id],
                 place,

@@ -45,6 +45,7 @@ class Attempt:
     solo: bool
     limit_factor: int = 1
     run_id: str = ""
+    invocation: str = ""  # one start of the daemon, "" where runs of several are told apart by nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Ci
     if not attempts:
         return Again(Why.FIRST, merge(()), solo=False)
     circumstances = replace(circumstances, reproduced=reproduced(attempts))
+    attempts = _that_count(attempts, circumstances)
     verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
     hung = any(verdict.fault == "hung" for verdict in verdicts)
     next_factor = HANG_FACTOR if hung else 1
@@ -84,6 +86,21 @@ def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Ci
     if isinstance(decision, Again) and len(attempts) >= MAX_ATTEMPTS:
         return Settled(unsettled(verdicts[-1], f"not settled after {len(attempts)} runs"))
     return decision
+
+
+def can_be_mended(verdict: RunVerdict) -> bool:
+    """Tell whether a day is unknown by a fault of the bench that may be gone when it is asked another time."""
+    return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.BENCH and verdict.fault not in _LASTING
+
+
+def _that_count(attempts: Sequence[Attempt], circumstances: Circumstances) -> list[Attempt]:
+    """Leave out what the bench spoiled before it was started anew: somebody may have mended it since."""
+    latest = attempts[-1].invocation
+    return [
+        attempt
+        for attempt in attempts
+        if attempt.invocation == latest or not can_be_mended(judge_run(attempt.checks, circumstances))
+    ]
 
 
 def reproduced(attempts: Iterable[Attempt]) -> frozenset[str]:
@@ -159,7 +176,8 @@ def _decide_by_unknowns(
     if circumstances.control is Control.PENDING and circumstances.subject.control and not any(a.solo for a in attempts):
         return replace(wanted, why=Why.FORK)  # before the whole day hangs on a control that only fails in a fork
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
-    if alike <= (1 if latest.fault in _RECURRING else RETRIES):
+    # in a session of many another one may have brought it about, so only a fresh process tells a habit
+    if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
         if latest.blame is Blame.BENCH and latest.fault not in _LASTING:
             return replace(wanted, why=Why.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches

@@ -104,7 +104,14 @@ def day_run_of(row: Row, checks: Iterable[CheckResult]) -> DayRun:
         purpose=Purpose(row["purpose"]),
         fingerprint=fingerprint_of(row),
         version=row["version"],
-        attempt=Attempt(tuple(checks), bool(row["solo"]), row["limit_factor"], row["id"]),
+        attempt=Attempt(
+            tuple(checks),
+            bool(row["solo"]),
+            row["limit_factor"],
+            row["id"],
+            # one start of the daemon resolves once and holds its sessions there; what does not install it asks again
+            invocation=row["resolution_id"] if row["session_id"] else "",
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.errors import UnknownName, UsageError
-from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.confirm import Again, Settled, Why, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
 from monitor.judge.installs import Stage
@@ -51,6 +51,7 @@ class World:
         self.store = store
         self.count = 0
         self.environment = "env-a"
+        self.resolved: dict[tuple[date, str, Origin], str] = {}  # what this start of the daemon has asked already
         self.vouched = True  # a control has worked wherever a cell fails
         self._vouched_for: set[tuple[date, Origin, Fingerprint]] = set()
         models, subjects = [], []
@@ -97,7 +98,12 @@ class World:
         if self.vouched and cell is self.cell and letter in "BHC":
             self._vouch(day, changes)
         fingerprint = changes.pop("fingerprint", self.fingerprint)
-        resolution = self.resolve(day, fingerprint.environment, origin=changes.get("origin", Origin.LIVE))
+        origin = changes.get("origin", Origin.LIVE)
+        asked = (day, fingerprint.environment, origin)
+        if asked not in self.resolved:
+            self.resolved[asked] = self.resolve(day, fingerprint.environment, origin=origin)
+        resolution = self.resolved[asked]
+        self.count += 1
         at = datetime.combine(day, datetime.min.time(), UTC) + timedelta(seconds=self.count)
         solo = changes.pop("solo", False)
         factor = changes.pop("limit_factor", 1)
@@ -317,6 +323,23 @@ def test_the_bench_gets_two_more_tries(world: World) -> None:
     assert (row["verdict"], row["blame"], row["fault"]) == ("unknown", "bench", "bench-engine")
 
 
+def test_what_the_bench_spoiled_does_not_count_once_it_is_started_anew(world: World) -> None:
+    world.settle("?", FIRST)
+    world.resolved.clear()
+    settled = world.decide(FIRST)
+    assert isinstance(settled, Settled)
+    assert can_be_mended(settled.verdict)
+    world.run("?", FIRST)
+    assert isinstance(world.decide(FIRST), Again)  # the retries begin anew
+    world.run("W", FIRST)
+    assert world.story() == "W"
+    world.resolved.clear()
+    settled = world.decide(FIRST)
+    assert isinstance(settled, Settled)
+    assert not can_be_mended(settled.verdict)
+    assert world.store.rejudge().changed_days == 0
+
+
 def test_an_unclassified_failure_needs_the_control_and_a_fresh_process(world: World) -> None:
     world.run("U", FIRST)
     assert isinstance(world.decide(FIRST), Settled)
@@ -485,7 +508,7 @@ def test_what_a_run_leaves_behind_can_be_read(world: World) -> None:
     assert read.verdict.blame is Blame.RUNTIME
     assert read.facts == {"logprobs": [1.5, 2]}
     assert read.ending is not None
-    assert world.store.log(read.ending["log_digest"]) == b"hello from session-2"  # the control's was the first
+    assert world.store.log(read.ending["log_digest"]) == b"hello from " + read.row["session_id"].encode()
     assert read.session is not None
     assert world.store.request(read.session["request_digest"]) == {"wire": 1}
     assert world.store.environment("env-a") is not None

@@ -1,0 +1,135 @@
+"""What a cycle asks again, and together with whom, when the bench failed; the sessions are told and not held."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from monitor import cycle
+from monitor.bench import Sat, Seat
+from monitor.installation import Place, Question
+from monitor.listening import Listener
+from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
+from monitor.words import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
+from tests.unit.test_store_days import FIRST, PLATFORM, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from monitor.bench import Sitting
+
+NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
+NAMES = ("acme/control", "acme/a", "acme/b", "acme/c", "acme/d")
+
+
+class Told:
+    """A bench whose sessions go as the story says: the letters of a sitting's subjects, and how it ended."""
+
+    suite = "suite-1"
+
+    def __init__(self) -> None:
+        self.story: Callable[[int, tuple[str, ...]], tuple[str, Ending]] = lambda _, who: ("W" * len(who), Ending(0))
+        self.held: list[tuple[tuple[str, ...], bool]] = []
+
+    @staticmethod
+    def request(_: Sitting) -> dict[str, Any]:
+        return {}
+
+    def sit(self, sitting: Sitting, *, over: Any, heard: Any) -> Sat:
+        who = tuple(seat.subject.id for seat in sitting.seats)
+        letters, last = self.story(len(self.held), who)
+        self.held.append((who, sitting.solo))
+        ending = Ending(exit_code=0)
+        listener = Listener(who, heard=heard, over=lambda name, session, raw: over(name, session, raw, ending))
+        for position, (name, letter) in enumerate(zip(who, letters, strict=False)):
+            lines = events(name, letter).splitlines(keepends=True)
+            listener.feed(b"".join(lines[3 if position else 0 :]))
+        ending = last
+        return Sat(listener.close(), ending, b"", 0, 0.0)
+
+
+class Home:
+    def __init__(self, store: Store, bench: Told) -> None:
+        self.bench, self.store = bench, store
+        self.subjects = [
+            Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
+            for name in NAMES
+        ]
+        store.record_catalogue(
+            [Model(name, name, "newarch", ModelKind.DENSE, "acme", FIRST, "hub") for name in NAMES], self.subjects
+        )
+        self.question = Question(
+            Runtime.TRANSFORMERS, Channel.STABLE, "", FIRST, NOW, Origin.LIVE, subjects=self.subjects
+        )
+        self.shop: Any = SimpleNamespace(
+            store=store,
+            bench=bench,
+            platform=PLATFORM,
+            engine=SimpleNamespace(name="told"),
+            catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
+            now=lambda: NOW,
+        )
+
+    def install(self, *_: object) -> Place:
+        answer = uuid.uuid4().hex
+        self.store.record_resolution(
+            ResolutionRecord(
+                answer, FIRST, Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", "5.4.0", NOW, NOW, 1.0,
+                environment_digest="env-a",
+            ),
+            EnvironmentRecord("env-a", Runtime.TRANSFORMERS, "5.4.0", PLATFORM, "base", "", {}, NOW),
+        )  # fmt: skip
+        environment: Any = SimpleNamespace(digest="env-a")
+        return Place(answer, "5.4.0", "env-a", environment)
+
+    def verdicts(self) -> set[str]:
+        quiet: Any = SimpleNamespace(
+            say=lambda _: None, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None
+        )
+        self.bench.held.clear()
+        held = cycle.hold_cycle(self.shop, self.question, quiet)
+        assert len(held.settled) == len(NAMES)
+        return {str(one.verdict.verdict) for one in held.settled.values()}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    with open_store(tmp_path) as store:
+        home = Home(store, Told())
+        monkeypatch.setattr(cycle, "install", home.install)
+        monkeypatch.setattr(cycle, "take_seat", lambda _, subject: Seat(subject, Path("files"), {}))
+        yield home
+
+
+def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> None:
+    def killed_in_its_second_subject(count: int, who: tuple[str, ...]) -> tuple[str, Ending]:
+        return ("WH", Ending(signal=9)) if count == 0 else ("W" * len(who), Ending(exit_code=0))
+
+    home.bench.story = killed_in_its_second_subject
+    assert home.verdicts() == {"works"}
+    assert home.bench.held == [(NAMES, False), (NAMES[2:], False), (NAMES[1:2], True)]
+
+
+def test_those_who_lose_it_twice_are_asked_one_by_one(home: Home) -> None:
+    def killed_twice(count: int, who: tuple[str, ...]) -> tuple[str, Ending]:
+        letters = ("WH", "H")[count] if count < 2 else "W" * len(who)
+        return letters, Ending(signal=9) if count < 2 else Ending(exit_code=0)
+
+    home.bench.story = killed_twice
+    assert home.verdicts() == {"works"}
+    assert [len(who) for who, _ in home.bench.held] == [5, 3, 1, 1, 1, 1]
+
+
+def test_a_mended_bench_is_asked_again_the_same_day_and_a_calm_day_is_not(home: Home) -> None:
+    home.bench.story = lambda _, who: ("WH" if who == NAMES else "H", Ending(signal=9))
+    assert home.verdicts() == {"unknown", "works"}
+    home.bench.story = lambda _, who: ("W" * len(who), Ending(exit_code=0))
+    assert home.verdicts() == {"works"}
+    assert home.bench.held == [(NAMES[1:], False)]
+    assert home.verdicts() == {"works"}
+    assert home.bench.held == []
