@@ -21,7 +21,6 @@ HANG_FACTOR = 3  # a hang counts only when the subject, alone, was given this ma
 
 _UNSEEN = Ending()
 
-_OUR_BUG_EXIT = 70  # the probe's word for: our own code raised
 # python's own for an exception nobody caught, and for a call that was refused: the session's main is ours
 _SESSION_FAILED = frozenset({1, 2})
 
@@ -194,7 +193,7 @@ def _our_fault(end: Ending) -> tuple[str, str] | None:
         return "bench-engine", end.engine_fault
     if end.out_of_memory:
         return "bench-memory", "our memory limit ended the process"
-    if end.exit_code == _OUR_BUG_EXIT and not end.timed_out:
+    if end.exit_code == wire.OUR_BUG_EXIT and not end.timed_out:
         return "bench-recipe", "the probe's own code raised: the session's log says what"
     if not end.timed_out and end.signal in _FOREIGN_SIGNALS:
         return "bench-interrupted", f"the process was ended from outside by {_signal_name(end.signal)}"

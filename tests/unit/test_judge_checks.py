@@ -68,8 +68,8 @@ def test_the_ending_answers_for_a_check_that_did_not(ending: Ending | None, outc
 @pytest.mark.parametrize("check", ["knows.architecture", "generates.cache"])
 def test_what_our_own_code_raises_is_ours(check: str) -> None:
     for said, ending in (
-        (until(check, died=Ending(exit_code=70)), CLEAN),
-        (until(check), Ending(exit_code=70)),
+        (until(check, died=Ending(exit_code=wire.OUR_BUG_EXIT)), CLEAN),
+        (until(check), Ending(exit_code=wire.OUR_BUG_EXIT)),
         (until(check), Ending(exit_code=1)),  # the session's main raised
         (until(check), Ending(exit_code=2)),
     ):
