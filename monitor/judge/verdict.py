@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
-_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code", "missing-dependency"})
+_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code"})
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture"})
+_NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
 
 
@@ -75,6 +76,9 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     why = _does_not_count(check, circumstances)
     if not why:
         return check
+    if why == _NOT_INSTALLED:
+        message = f"{first_line(check.message)} ({why})"
+        return replace(check, outcome=Outcome.UNKNOWN, fault="bench-recipe", blame=Blame.BENCH, message=message)
     blame = check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
     return replace(check, outcome=Outcome.UNKNOWN, blame=blame, message=f"{first_line(check.message)} ({why})")
 
@@ -110,6 +114,8 @@ def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
     """
     if check.fault in _BAD_FILES:
         return "the miniature is ours"
+    if check.fault == "missing-dependency" and check.rung is not Rung.INSTALLS:
+        return _NOT_INSTALLED  # what is installed beside the runtime is our choice; its own import needs what it needs
     if subject.qualified or check.rung is Rung.INSTALLS or check.fault in _SURE_WITHOUT_FILES:
         return ""
     return "this miniature has not passed in any release, so the fault may be ours"

@@ -62,7 +62,8 @@ def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_kn
         ("load-error", replace(SUBJECT, qualified=False, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
         ("load-error", SUBJECT, Control.BENCH, "unknown"),
         ("load-error", SUBJECT, Control.PENDING, "unknown"),
-        ("missing-dependency", SUBJECT, Control.GREEN, "broken"),
+        ("missing-dependency", SUBJECT, Control.GREEN, "unknown"),  # our recipe decides what is installed
+        ("missing-dependency", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
         ("unsupported-on-platform", SUBJECT, Control.GREEN, "broken"),
         ("needs-remote-code", SUBJECT, Control.GREEN, "broken"),
         ("bad-checkpoint", SUBJECT, Control.GREEN, "unknown"),  # a miniature is our own checkpoint
@@ -85,6 +86,13 @@ def test_an_unclassified_failure_must_be_reproduced() -> None:
     results = checks(loads__model="unclassified")
     assert "not reproduced" in judge_run(results, HERE).reason
     assert judge_run(results, HERE).verdict is CellVerdict.UNKNOWN
+
+
+def test_a_package_that_our_recipe_does_not_install_is_ours() -> None:
+    verdict = judge_run(checks(loads__model="missing-dependency"), HERE)
+    assert (verdict.fault, str(verdict.blame)) == ("bench-recipe", "bench")
+    importing = judge_run(checks(installs__imports="missing-dependency"), HERE)
+    assert (importing.verdict, str(importing.blame)) == (CellVerdict.BROKEN, "dependency")
 
 
 def test_an_import_error_needs_no_control_but_a_bench_that_is_able() -> None:
