@@ -82,16 +82,19 @@ class Environments:
         requirements: Sequence[str],
         cutoff: datetime | None,
         *,
+        extra: Sequence[str] = (),
         exempt: Sequence[str] = (),
         wheels: Sequence[Path] = (),
     ) -> Resolution | InstallFailure:
         """Find the packages as of a moment (None: now) and pin them; nothing is installed or built.
 
+        ``extra`` is wanted by this machine and not by the runtime: where only that does not fit, the failure is ours.
         ``exempt`` names packages that the cutoff does not touch, ``wheels`` are files that ``build_wheel`` made.
         """
         question = Question(
             requirements=tuple(requirements),
             cutoff=cutoff,
+            extra=tuple(extra),
             # a wheel of ours has no upload time
             exempt=(*self._installer.settings.exempt, *exempt, *(wheel.name.split("-")[0] for wheel in wheels)),
             wheels=tuple(str(wheel.parent) for wheel in wheels),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
@@ -12,10 +13,10 @@ from containers.uv_command import cpu_torches, cutoff_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from containers.installer import Installer
 
+LIVE = timedelta(hours=6)  # from when a question was asked to when the resolver has failed at it, with room
 NOT_OURS = (InstallFault.UNRESOLVABLE, InstallFault.NO_WHEEL)
 
 
@@ -33,6 +34,7 @@ class Question:
     requirements: tuple[str, ...]
     cutoff: datetime | None
     exempt: tuple[str, ...]
+    extra: tuple[str, ...] = ()  # of this machine, beside what the runtime needs
     wheels: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
@@ -69,16 +71,25 @@ def _torch_choices(installer: Installer, question: Question) -> Iterator[Questio
 
 def _ours_or_theirs(installer: Installer, question: Question, failure: InstallFailure) -> InstallFailure:
     """Ask again without anything of ours; a resolver that then succeeds has shown whose fault it was."""
-    bare = _compile(installer, question)
+    bare = _compile(installer, stripped(question, now=datetime.now(UTC)))
     if isinstance(bare, InstallFailure):
         return failure if bare.slug in NOT_OURS else bare
-    why = "the packages fit together, but not with this machine's constraints, overrides or build of torch: "
+    why = (
+        "the packages fit together, but not with this machine's constraints, overrides, extra packages, build of torch "
+        "or the upload times that its index tells: "
+    )
     return replace(failure, slug=InstallFault.RECIPE, message=why + failure.message)
+
+
+def stripped(question: Question, *, now: datetime) -> Question:
+    """Leave what any user asks the index; what is asked as of now needs no cutoff, and the index may tell no times."""
+    live = question.cutoff is not None and question.cutoff > now - LIVE
+    return replace(question, extra=(), cutoff=None if live else question.cutoff)
 
 
 def _compile(installer: Installer, question: Question) -> Resolution | InstallFailure:
     with installer.workspace() as folder:
-        files = {"requirements": question.requirements, "constraints": question.constraints}
+        files = {"requirements": (*question.requirements, *question.extra), "constraints": question.constraints}
         files["overrides"] = question.overrides
         for name, lines in files.items():
             (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -65,8 +65,12 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
         _learn_releases(shop, question.runtime, talk)
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
-    requirements = (*own.requirements(question.version or None), *shop.config.install.extra)
-    resolution = shop.environments.resolve(requirements, question.cutoff, exempt=own.EXEMPT)
+    resolution = shop.environments.resolve(
+        own.requirements(question.version or None),
+        question.cutoff,
+        extra=shop.config.install.extra,
+        exempt=own.EXEMPT,
+    )
     if isinstance(resolution, InstallFailure):
         return _failed(shop, question, resolution, talk)
     pin = resolution.lock.pin(own.RUNTIME)

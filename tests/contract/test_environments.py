@@ -204,6 +204,19 @@ def test_a_constraint_of_ours_is_never_the_runtimes_fault(
     assert "this machine's constraints" in failure.message
 
 
+def test_an_extra_package_of_ours_is_never_the_runtimes_fault(environments: Environments, index: Index) -> None:
+    index.add("spec-a", requires=("spec-b>=1",))
+    index.add("spec-b")
+    index.add("spec-ours", requires=("spec-b<1",))
+
+    unfit = failed(environments.resolve(["spec-a"], None, extra=["spec-ours"]))
+    missing = failed(environments.resolve(["spec-a"], None, extra=["spec-b==7"]))
+
+    assert (unfit.slug, missing.slug) == (InstallFault.RECIPE, InstallFault.RECIPE)
+    assert not missing.no_such_version
+    assert "extra packages" in unfit.message
+
+
 def test_cuda_never_comes_by_surprise(environments: Environments, index: Index) -> None:
     index.add("torch", "2.0", requires=("nvidia-things",))
     index.add("nvidia-things")

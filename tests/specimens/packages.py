@@ -62,7 +62,6 @@ def _indent(body: str) -> str:
 
 # name -> (module source, requirements); the table of expected verdicts is in test_specimens.py
 PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "unresolvable-pins": ("", ["packaging==24.1", "packaging==24.2"]),
     "import-error": (_on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
     "segfault": (_in_qwen3_forward("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), []),
     # written to, because memory that is only asked for is not taken
@@ -170,9 +169,17 @@ def build_wheels(folder: Path, names: Sequence[str] = tuple(PACKAGES)) -> None:
         _write_wheel(folder, f"settle_specimen_{name.replace('-', '_')}", source, requirements)
 
 
-def _write_wheel(folder: Path, package: str, source: str, requirements: Sequence[str]) -> None:
-    info = f"{package}-{VERSION}.dist-info"
-    metadata = [f"Metadata-Version: 2.1\nName: {package}\nVersion: {VERSION}"]
+def build_release(folder: Path, name: str, version: str, requirements: Sequence[str]) -> None:
+    """Write a release that was never published, of a package that was: all of it is what it requires."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_wheel(folder, name, "", requirements, version=version)
+
+
+def _write_wheel(
+    folder: Path, package: str, source: str, requirements: Sequence[str], *, version: str = VERSION
+) -> None:
+    info = f"{package}-{version}.dist-info"
+    metadata = [f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}"]
     metadata += [f"Requires-Dist: {requirement}" for requirement in requirements]
     files = {
         f"{package}.py": source,
@@ -183,7 +190,7 @@ def _write_wheel(folder: Path, package: str, source: str, requirements: Sequence
         files[f"{package}.pth"] = f"import {package}\n"
     record = [f"{name},sha256={_digest(text)},{len(text.encode())}" for name, text in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]) + "\n"
-    with zipfile.ZipFile(folder / f"{package}-{VERSION}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+    with zipfile.ZipFile(folder / f"{package}-{version}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
         for name, text in files.items():
             wheel.writestr(zipfile.ZipInfo(name), text)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.specimens import checkpoints
+from tests.specimens.packages import build_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +45,6 @@ class Specimen:
 
 
 RUNTIME = [
-    Specimen("unresolvable-pins", Expected("broken", "installs", "unresolvable", "dependency"), control=None),
     # huggingface_hub is what cannot be imported from; and whoever imports the runtime cannot, so the control neither
     Specimen("import-error", Expected("broken", "installs", "dependency-import-error", "dependency"), control="broken"),
     Specimen("segfault", Expected("broken", "loads", "crashed", "runtime")),
@@ -96,6 +96,30 @@ def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
     if specimen.control is not None:
         assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
     assert logs(product) < 16 << 20
+
+
+def test_a_release_whose_pins_contradict_each_other(product: Product, tmp_path: Path) -> None:
+    """In the runtime's own release: beside the runtime such pins would be this machine's, and no fault of anybody."""
+    build_release(tmp_path, "transformers", "99.0", ["packaging==24.1", "packaging==24.2"])
+    install = product.configuration["install"]
+    links = {"find_links": [*install["find_links"], str(tmp_path)], "exempt": ["transformers"]}
+
+    answer = product.ask("probe", SUBJECT, "--runtime", "transformers==99.0", install={**install, **links})
+
+    hold(product, answer, SUBJECT, Expected("broken", "installs", "unresolvable", "dependency"))
+
+
+def test_an_extra_package_of_this_machine_whose_pins_contradict_is_nobodys_fault(
+    product: Product, tmp_path: Path
+) -> None:
+    build_release(tmp_path, "settle_specimen_unfit", "1.0", ["packaging==24.1", "packaging==24.2"])
+    package = "settle-specimen-unfit"
+    install = product.configuration["install"]
+    links = {"find_links": [*install["find_links"], str(tmp_path)], "extra": [package], "exempt": [package]}
+
+    answer = product.ask("probe", SUBJECT, install={**install, **links})
+
+    hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-recipe", "bench"))
 
 
 def probe_with(product: Product, specimen: Specimen) -> Answer:

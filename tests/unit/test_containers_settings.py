@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import platform
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from packaging.version import Version
 from containers.environment import contradictions
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from containers.resolving import Resolution, _without_surprise
+from containers.resolving import Question, Resolution, _without_surprise, stripped
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from containers.uv_command import cpu_torches, cutoff_arguments, uv_environment, uv_mounts
 
@@ -101,6 +102,16 @@ def test_cuda_never_comes_by_surprise(pins: tuple[str, ...], surprise: str) -> N
         assert surprise in result.message
     else:
         assert result is resolution
+
+
+def test_what_any_user_asks_has_nothing_of_ours_and_no_cutoff_where_it_is_now() -> None:
+    now = datetime(2026, 4, 4, 12, tzinfo=UTC)
+    day = now - timedelta(days=1)
+    asked = Question(("spec-a",), now, ("torch",), extra=("spec-ours",))
+
+    assert stripped(asked, now=now + timedelta(minutes=5)) == Question(("spec-a",), None, ("torch",))
+    assert stripped(replace(asked, cutoff=day), now=now) == Question(("spec-a",), day, ("torch",))
+    assert stripped(replace(asked, cutoff=None), now=now) == Question(("spec-a",), None, ("torch",))
 
 
 def test_only_what_no_override_explains_is_a_contradiction() -> None:
