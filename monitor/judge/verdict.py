@@ -153,10 +153,11 @@ def _judge_rung(rung: Rung, checks: Iterable[CheckResult], circumstances: Circum
 def reason_for(check: CheckResult, circumstances: Circumstances) -> str:
     """Return why ``check`` did not pass, as a sentence for people."""
     subject = circumstances.subject
-    if check.fault == "unknown-architecture" and check.outcome is Outcome.FAILED:
+    failed = check.outcome is Outcome.FAILED
+    if failed and check.fault == "unknown-architecture" and check.name == "knows.architecture":
         return f"the architecture {subject.architecture} is not registered{_since(subject, circumstances.version)}"
     message = first_line(check.message)
-    if check.fault == "needs-remote-code" and check.outcome is Outcome.FAILED:
+    if failed and check.fault in ("unknown-architecture", "needs-remote-code") and message:
         return f"{check.name}: {message}{_since(subject, circumstances.version)}"
     if not message:
         return f"{check.name}: {check.fault or check.outcome}"

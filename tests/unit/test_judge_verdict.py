@@ -51,6 +51,11 @@ def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_kn
     assert (verdict.verdict, verdict.rung, str(verdict.blame)) == (CellVerdict.BROKEN, Rung.KNOWS, "runtime")
 
 
+def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
+    verdict = judge_run(checks(loads__model="unknown-architecture"), HERE)
+    assert verdict.reason == "loads: loads.model: boom (too old: first known in 5.5.0)"
+
+
 @pytest.mark.parametrize(
     ("fault", "subject", "control", "verdict"),
     [
