@@ -83,7 +83,9 @@ def _imports(runtime: Runtime, request: dict[str, Any], events: Events) -> bool:
 def _prime(runtime: Runtime) -> None:
     try:
         runtime.prime()
-    except Exception as error:  # noqa: BLE001 -- priming only saves time; the subjects' own checks will tell what is broken
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 -- priming only saves time; the subjects' own checks will tell what is broken
         sys.stderr.write(f"priming failed, subjects start colder: {type(error).__name__}: {error}\n")
 
 

@@ -129,3 +129,12 @@ def test_the_import_takes_nothing_from_the_subjects_time(tmp_path: Path) -> None
     assert ended == 0
     assert not said(events, "died")
     assert events[-2]["value"]["seconds"] < 0.9
+
+
+def test_a_panic_while_priming_only_costs_time(capsys: pytest.CaptureFixture[str]) -> None:
+    class Panicking(PlainRuntime):
+        def prime(self) -> None:
+            raise PanicException("no")
+
+    session._prime(Panicking())  # type: ignore[arg-type]
+    assert "PanicException" in capsys.readouterr().err
