@@ -147,9 +147,8 @@ def _decide_by_evidence(
             return Settled(latest)
         return Again(Why.CHANGE, latest, limit_factor=factor)
     merged = merge(fresh)
-    agreed = len({v.verdict for v in fresh}) == 1
     changed = last is not None and last.verdict is not merged.verdict
-    if agreed and changed and len(fresh) < CHANGE_RUNS:
+    if changed and len(fresh) < CHANGE_RUNS:
         return Again(Why.CHANGE, merged, limit_factor=factor)
     forked = [v for a, v in known if not a.solo]
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
@@ -178,7 +177,8 @@ def _decide_by_unknowns(
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
     # in a session of many another one may have brought it about, so only a fresh process tells a habit
     if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
-        if latest.blame is Blame.BENCH and latest.fault not in _LASTING:
+        patient = latest.fault == "bench-time" and attempts[-1].limit_factor >= HANG_FACTOR
+        if latest.blame is Blame.BENCH and latest.fault not in _LASTING and not patient:
             return replace(wanted, why=Why.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches
         if latest.fault == "unclassified" and may_count:

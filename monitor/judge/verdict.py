@@ -30,6 +30,8 @@ _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MOD
 _SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code"})
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture"})
 _NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
+_TOO_SLOW_HERE = "real weights may need longer on this machine than our limit"
+_OURS = {_NOT_INSTALLED: "bench-recipe", _TOO_SLOW_HERE: "bench-time"}
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
 
 
@@ -76,9 +78,9 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     why = _does_not_count(check, circumstances)
     if not why:
         return check
-    if why == _NOT_INSTALLED:
+    if why in _OURS:
         message = f"{first_line(check.message)} ({why})"
-        return replace(check, outcome=Outcome.UNKNOWN, fault="bench-recipe", blame=Blame.BENCH, message=message)
+        return replace(check, outcome=Outcome.UNKNOWN, fault=_OURS[why], blame=Blame.BENCH, message=message)
     blame = check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
     return replace(check, outcome=Outcome.UNKNOWN, blame=blame, message=f"{first_line(check.message)} ({why})")
 
@@ -89,7 +91,7 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
     subject, control = circumstances.subject, circumstances.control
     if _control_objects(control, check):
         return control.reason
-    if subject.form is SubjectForm.MINIATURE and (why := _miniature_to_blame(check, subject)):
+    if why := _subject_to_blame(check, subject):
         return why
     if check.blame is Blame.REFERENCE:
         return "the reference is in doubt"
@@ -105,6 +107,12 @@ def _control_objects(control: Control, check: CheckResult) -> bool:
     if control.vouches or check.rung is Rung.INSTALLS:
         return False
     return control is Control.PENDING or check.fault not in _SURE_WITHOUT_CONTROL
+
+
+def _subject_to_blame(check: CheckResult, subject: Subject) -> str:
+    if subject.form is SubjectForm.MINIATURE:
+        return _miniature_to_blame(check, subject)
+    return _TOO_SLOW_HERE if check.fault == "hung" else ""
 
 
 def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:

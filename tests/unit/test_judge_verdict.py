@@ -12,7 +12,7 @@ from monitor.judge.checks import fault_result, passed
 from monitor.judge.confirm import Again, Attempt, Settled, Standing, Why, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import CellVerdict, CheckResult, Outcome, Rung, Subject, SubjectForm, Verdict
+from monitor.words import Blame, CellVerdict, CheckResult, Outcome, Rung, Subject, SubjectForm, Verdict
 from probes import wire
 
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True, first_known="5.5.0")
@@ -177,6 +177,30 @@ def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> 
         made.append(Attempt(checks(loads__model=fault), again.solo))
     assert len(made) == attempts
     assert again.verdict.verdict is CellVerdict.UNKNOWN
+
+
+def test_a_change_to_flaky_needs_three_fresh_runs_too() -> None:
+    made = [Attempt(WORKS, solo=True), Attempt(BROKEN, solo=True)]
+    again = decide(Standing(CellVerdict.WORKS), made, HERE)
+    assert isinstance(again, Again)
+    assert again.why is Why.CHANGE
+    settled = decide(Standing(CellVerdict.WORKS), [*made, Attempt(WORKS, solo=True)], HERE)
+    assert isinstance(settled, Settled)
+    assert (settled.verdict.verdict, settled.changed) == (CellVerdict.FLAKY, True)
+
+
+def test_a_folder_that_runs_out_of_time_is_slow_and_does_not_hang() -> None:
+    here = replace(HERE, subject=replace(SUBJECT, form=SubjectForm.FOLDER))
+    made: list[Attempt] = []
+    while isinstance(again := decide(None, made, here), Again) and len(made) < 5:
+        counts = again.solo and again.limit_factor > 1
+        hung = fault_result("generates.forward", "hung", "no answer")
+        hung = hung if counts else replace(hung, outcome=Outcome.UNKNOWN, blame=Blame.UNATTRIBUTED)
+        results = tuple(hung if one.name == hung.name else one for one in ALL)
+        made.append(Attempt(results, again.solo, again.limit_factor))
+    assert isinstance(again, Settled)
+    assert [one.limit_factor for one in made] == [1, 3]
+    assert (str(again.verdict.verdict), again.verdict.fault) == ("unknown", "bench-time")
 
 
 def test_nothing_tried_leans_to_nothing() -> None:
