@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.errors import UnknownName, UsageError
-from monitor.words import Channel, Origin, Runtime
+from monitor.errors import BenchError, UnknownName, UsageError
+from monitor.words import Blame, Channel, Origin, Runtime
+from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +69,7 @@ def run(context: Context, *, once: bool, only: tuple[str, ...], engine: str | No
     config = _with_engine(context.config, engine)
     held = _answer(config, question, talk)
     _print_cycle(config, held, as_json=as_json)
+    say_whether_nothing_was_installed(held)
 
 
 @click.command(
@@ -215,6 +217,17 @@ def _print_cycle(config: Config, held: Held, *, as_json: bool) -> None:
         "next: settle status · settle show MODEL · settle probe 'Gemma 4' --as-of 2026-03-31 · settle query "
         "\"select model, reason from current where verdict <> 'works'\"",
         soft_wrap=True,
+    )
+
+
+def say_whether_nothing_was_installed(held: Held) -> None:
+    """Raise BenchError where nothing is known of any cell, because the installation failed for a reason of ours."""
+    failure = held.place.failure
+    if failure is None or wire.FAULTS[failure.slug] != Blame.BENCH:
+        return
+    raise BenchError(
+        f"no cell could be probed: nothing was installed ({failure.slug})",
+        hint="`settle doctor` looks at index, network and disk; then `settle run --once` again",
     )
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from monitor import cycle
 from monitor.bench import Sat, Seat
+from monitor.cli.run import say_whether_nothing_was_installed
+from monitor.errors import BenchError
 from monitor.installation import Place, Question
 from monitor.listening import Listener
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
@@ -95,6 +97,18 @@ class Home:
         held = cycle.hold_cycle(self.shop, self.question, quiet)
         assert len(held.settled) == len(NAMES)
         return {str(one.verdict.verdict) for one in held.settled.values()}
+
+
+@pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("no-wheel", False)])
+def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
+    failed: Any = SimpleNamespace(slug=slug)
+    held = cycle.Held(Place("r", "", "none-1", None, failed), {}, (), 0)
+    if not ours:
+        say_whether_nothing_was_installed(held)
+        return
+    with pytest.raises(BenchError, match=slug) as raised:
+        say_whether_nothing_was_installed(held)
+    assert raised.value.exit_code == 5
 
 
 @pytest.fixture
