@@ -21,9 +21,7 @@ from tests.specimens.product import DEFAULTS, Product, absent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEPT_SECONDS = (
-    86400  # an environment that nobody used for a day holds yesterday's packages; one of plain processes, 1 GB
-)
+KEPT_SECONDS = 86400  # an environment that nobody used for a day holds yesterday's packages
 CACHE = Path(__file__).parents[2] / ".settle-test"
 
 
