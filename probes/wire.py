@@ -91,7 +91,6 @@ FAULTS = {
     "hung": "runtime",
     # what the runtime stands on
     "unresolvable": "dependency",
-    "no-wheel": "dependency",
     "inconsistent": "dependency",
     "dependency-import-error": "dependency",
     "missing-dependency": "dependency",
@@ -102,6 +101,7 @@ FAULTS = {
     "needs-remote-code": "model",
     "pickle-weights": "model",
     # ours
+    "no-wheel": "bench",  # a user's installer would build it from source; this bench installs wheels only
     "bench-memory": "bench",
     "bench-time": "bench",
     "bench-disk": "bench",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2.exceptions import TemplateError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from jinja2 import Template
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
@@ -68,16 +70,21 @@ def render(template: str, messages: list[dict[str, str]], specials: Mapping[str,
     The same environment as ``apply_chat_template`` documents: sandboxed, trimmed blocks, loop controls, JSON that keeps
     non-ASCII characters. There is no clock: a template that asks for today's date raises TemplateError.
     """
+    text: str = _compiled(template).render(
+        messages=messages, tools=None, documents=None, add_generation_prompt=True, **specials
+    )
+    return text
+
+
+@lru_cache(maxsize=64)  # most miniatures share a few templates, and compiling one takes 30 ms
+def _compiled(template: str) -> Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _no_clock
-    text: str = environment.from_string(template).render(
-        messages=messages, tools=None, documents=None, add_generation_prompt=True, **specials
-    )
-    return text
+    return environment.from_string(template)
 
 
 def _rendering(template: str, specials: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -146,11 +146,10 @@ def test_the_words_of_uv_are_understood(text: str, slug: InstallFault, no_such_v
     assert classified(text, requirements=["transformers==9.9.9", "torch"]) == (slug, no_such_version)
 
 
-def test_every_fault_is_a_word_of_the_wire_and_only_three_are_not_ours() -> None:
+def test_every_fault_is_a_word_of_the_wire_and_only_two_are_not_ours() -> None:
     blames = {fault: FAULTS[fault.value] for fault in InstallFault}
     assert {fault for fault, blame in blames.items() if blame != "bench"} == {
         InstallFault.UNRESOLVABLE,
-        InstallFault.NO_WHEEL,
         InstallFault.INCONSISTENT,
     }
 

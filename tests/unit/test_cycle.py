@@ -99,7 +99,7 @@ class Home:
         return {str(one.verdict.verdict) for one in held.settled.values()}
 
 
-@pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("no-wheel", False)])
+@pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("unresolvable", False)])
 def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
     failed: Any = SimpleNamespace(slug=slug)
     held = cycle.Held(Place("r", "", "none-1", None, failed), {}, (), 0)
