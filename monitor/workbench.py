@@ -61,6 +61,8 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
     settings = install_settings(config)
     with open_store(config.home) as store, _ours(), _engine(config) as engine:
         talk.say(engine.describe())
+        if config.engine == "auto" and not engine.isolated:
+            talk.say("for containers, install and start Docker or Podman (`make engine` does it on Debian, as root)")
         swept = engine.sweep()
         base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
         # an installer sees this folder and nothing else of the home: no database, no subject
