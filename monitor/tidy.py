@@ -1,4 +1,4 @@
-"""Keeps a home within its disk budget: what is longest unused goes first, and all of it can be made again."""
+"""Keeps a home within its disk budget: what is longest unused goes first, and no verdict needs it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
         console.print(
             f"{target}: {made.architecture}, {size / 1e6:.1f} MB, derived with {made.derived_with}", markup=False
         )
-        console.print(f"next: settle probe ./{target}", markup=False)
+        console.print(f"next: settle probe {target if target.is_absolute() else f'./{target}'}", markup=False)
 
 
 @click.command(epilog=examples("settle reproduce 3f9c2a1b77de > again.sh", "sh again.sh"))
