@@ -186,7 +186,7 @@ def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: b
                 f"{day.day}{' carried' if day.carried_from else ''}",
                 day.version,
                 day.verdict.verdict,
-                "" if day.verdict.verdict == "works" else day.verdict.reason,
+                _why(day),
                 day.run_id,
             )
             for day in detail.days[-30:]
@@ -232,6 +232,11 @@ def _log(store: Reader, detail: RunDetail) -> str:
 def _printable(text: str) -> str:
     """Drop what would move a terminal's cursor or colour it: a container's output is untrusted."""
     return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
+
+
+def _why(day: Any) -> str:
+    reason = "" if day.verdict.verdict == "works" else day.verdict.reason
+    return f"{reason} ({day.note})" if reason and day.note else reason or day.note
 
 
 def _day_as_json(day: Any) -> dict[str, Any]:
