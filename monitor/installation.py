@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from containers.failures import InstallFailure
+from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.recipes import RECIPES
 from monitor.errors import SettleError, UnknownName
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from containers.environment import Environment
+    from containers.resolving import Resolution
     from monitor.talk import Talk
     from monitor.words import Channel, Runtime, Subject
     from monitor.workbench import Workbench
@@ -65,12 +66,7 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
         _learn_releases(shop, question.runtime, talk)
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
-    resolution = shop.environments.resolve(
-        own.requirements(question.version or None),
-        question.cutoff,
-        extra=shop.config.install.extra,
-        exempt=own.EXEMPT,
-    )
+    resolution = _resolve(shop, question, talk)
     if isinstance(resolution, InstallFailure):
         return _failed(shop, question, resolution, talk)
     pin = resolution.lock.pin(own.RUNTIME)
@@ -103,6 +99,20 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
         ),
     )
     return Place(answer.id, version, environment.digest, environment)
+
+
+def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
+    own = RECIPES[question.runtime]
+    result = shop.environments.resolve(
+        own.requirements(question.version or None),
+        question.cutoff,
+        extra=shop.config.install.extra,
+        exempt=own.EXEMPT,
+        say=talk.say,
+    )
+    if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own.RUNTIME in result.sources:
+        return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
+    return result
 
 
 def _learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
