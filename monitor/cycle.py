@@ -194,16 +194,21 @@ class _Cycle:
     def _sit(
         self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool = False, limit_factor: int = 1
     ) -> None:
-        """Hold one session for our own miniatures, and one each for a user's own files."""
-        shared = [cell for cell in cells if self._subject(cell).form is SubjectForm.MINIATURE]
+        """Hold one session for our own miniatures where one import serves many, and one each for all else."""
+        forks = RECIPES[self.question.runtime].FORKS
+        shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
         groups = [shared] if shared else []
         groups += [[cell] for cell in cells if cell not in shared]
-        for group in groups:
+        heard = [
             self._hold_session(place, group, purpose, solo=solo or group != shared, limit_factor=limit_factor)
+            for group in groups
+        ]
+        self._nothing_heard = not any(heard)
 
     def _hold_session(
         self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool, limit_factor: int
-    ) -> None:
+    ) -> bool:
+        """Return whether the session said anything."""
         shop, environment = self.shop, place.environment
         assert environment is not None  # noqa: S101 - nobody sits where nothing is installed
         sitting = Sitting(
@@ -250,9 +255,9 @@ class _Cycle:
         self.talk.expect(len(cells))
         sat = shop.bench.sit(sitting, over=over, heard=self.talk.heard)
         shop.store.end_session(sitting.id, shop.now(), sat.ending, log=sat.log, log_dropped_bytes=sat.log_dropped_bytes)
-        self._nothing_heard = sat.session.announced is None
         if not sat.ending.clean:
             self.talk.say(f"the session ended badly: {how(sat.ending)}")
+        return sat.session.announced is not None
 
     def _record(
         self,
