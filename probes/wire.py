@@ -32,7 +32,8 @@ strings ``nan``, ``inf`` and ``-inf``.
 ``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
 
     {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
-     "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null}}
+     "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
+     "no_template": why there is a template and no rendering of it}
 """
 
 WIRE = 1
