@@ -94,6 +94,12 @@ OUR_TOOLS = re.compile(
     r"|compiler .{0,60}not (?:found|installed)|fatal error: [\w/.+-]+: No such file|cannot find -l\w+"
     r"|Could NOT find \w+|CUDA_HOME|No package '[^']+' found|Could not find a package configuration file",
 )
+# in the words of those that a build may call: git, curl, urllib, requests, pip
+OUR_NETWORK = re.compile(
+    r"Temporary failure in name resolution|Name or service not known|Could not resolve host|urlopen error"
+    r"|Max retries exceeded|NewConnectionError|Read timed out|SSLError|CERTIFICATE_VERIFY_FAILED|Failed to connect to"
+    r"|unable to access 'https?:|Connection (?:refused|reset|timed out)|ProxyError|HTTP Error (?:5\d\d|407|429)"
+)
 # uv says when what it left out was published; an index that tells no upload times has nothing before any cutoff
 FILTERED = re.compile(r"was filtered by `exclude-newer(?:(?! was filtered by ).)*")
 
@@ -125,6 +131,8 @@ def from_build(execution: Execution) -> InstallFailure:
     if failure.slug is not InstallFault.RECIPE:
         return failure
     text = execution.log.decode(errors="replace")
+    if OUR_NETWORK.search(text):
+        return replace(failure, slug=InstallFault.NETWORK)
     if found := OUR_TOOLS.search(text):
         why = f"the builder lacks what this build wants ({' '.join(found[0].split())}): {failure.message}"
         return replace(failure, message=redacted(why)[:MESSAGE_CHARS])

@@ -45,7 +45,7 @@ def docker_product(wheels: list[str]) -> Product:
     for file in home.glob("settle.db*"):
         file.unlink()
     shutil.rmtree(home / "logs", ignore_errors=True)
-    for marker in home.glob(f"envs/*/{MARKER}"):
+    for marker in home.glob(f"install/envs/*/{MARKER}"):
         if time.time() - marker.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(marker.parent)
     files = CACHE / "specimen-calls"
