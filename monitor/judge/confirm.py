@@ -136,7 +136,7 @@ def _decide_by_evidence(
 ) -> Settled | Again:
     """Weigh the attempts that know something; once there are fresh processes, forks no longer count."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
-    fresh = [v for a, v in known if a.solo]
+    fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
         return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
     if not fresh:
@@ -152,6 +152,11 @@ def _decide_by_evidence(
         return Again(Why.CHANGE, merged, limit_factor=factor)
     forked = [v for a, v in known if not a.solo]
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
+
+
+def _was_read(verdict: RunVerdict) -> bool:
+    """Tell whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
+    return verdict.rung is Rung.KNOWS and verdict.fault == "unknown-architecture"
 
 
 def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:

@@ -119,7 +119,7 @@ def batch(subject: Subject) -> Answer:
 
 
 def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple[int, ...]) -> tuple[float, Trace]:
-    """Return how far a row of a batch is from the row alone, in one pass if that will do, else generated the same way."""
+    """Return how far a row of a batch is from the row alone, in one pass where that will do."""
     whole = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
     distance = together.distance(whole)
     if distance <= _tolerance(whole):

@@ -72,7 +72,8 @@ class Home:
             store=store,
             bench=bench,
             platform=PLATFORM,
-            engine=SimpleNamespace(name="told"),
+            engine=SimpleNamespace(name="told", stop=lambda: None),
+            lanes=1,
             catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=lambda: NOW,
         )

@@ -206,7 +206,11 @@ def events(subject: str, letter: str) -> bytes:
         lines.append({"event": "started", "subject": subject, "check": check})
         if letter in "HC" and check == "generates.forward":
             break
-        failing = {"B": ("loads.tensors", "missing-tensors"), "U": ("loads.model", "unclassified")}.get(letter)
+        failing = {
+            "B": ("loads.tensors", "missing-tensors"),
+            "U": ("loads.model", "unclassified"),
+            "K": ("knows.architecture", "unknown-architecture"),
+        }.get(letter)
         finished = {"event": "finished", "subject": subject, "check": check, "outcome": "passed", "seconds": 0.1}
         if failing and failing[0] == check:
             finished |= {"outcome": "failed", "fault": failing[1], "message": "KeyError: 'lm_head.weight'"}
@@ -279,6 +283,25 @@ def test_a_failure_only_in_a_fork_is_the_forks(world: World) -> None:
     assert isinstance(settled, Settled)
     assert settled.verdict.verdict is CellVerdict.WORKS
     assert settled.note == "failed in a fork, works in a fresh process"
+
+
+def test_what_the_runtimes_own_table_does_not_hold_needs_no_fresh_process(world: World) -> None:
+    world.run("K", FIRST)
+    settled = world.decide(FIRST)
+    assert isinstance(settled, Settled)
+    assert settled.verdict.verdict is CellVerdict.BROKEN
+
+
+def test_an_architecture_that_is_gone_again_is_a_change_like_any_other(world: World) -> None:
+    world.settle("W", FIRST)
+    world.release()
+    second = FIRST + timedelta(days=1)
+    world.run("K", second)
+    again = world.decide(second)
+    assert isinstance(again, Again)
+    assert again.why is Why.CHANGE
+    world.settle("K", second)
+    assert world.flips() == [(second.isoformat(), "works", "broken")]
 
 
 def test_fresh_runs_that_disagree_are_flaky(world: World) -> None:
