@@ -53,6 +53,7 @@ class Sitting:
     seats: tuple[Seat, ...]
     solo: bool = False
     limit_factor: int = 1
+    seed: int = 0
     env: tuple[tuple[str, str], ...] = ()
 
 
@@ -148,7 +149,7 @@ class Bench:
             "runtime": str(sitting.runtime),
             "version": sitting.version,
             "isolation": "solo" if sitting.solo else "fork",
-            "seed": 0,
+            "seed": sitting.seed,
             "limit_s": self.allowed.check_seconds * sitting.limit_factor,
             "import_limit_s": self.allowed.import_seconds * sitting.limit_factor,
             "memory_bytes": int(self.allowed.subject_memory_gib * GIB),

@@ -47,10 +47,10 @@ class Held:
     unchanged: int
 
 
-def hold_cycle(shop: Workbench, question: Question, talk: Talk) -> Held:
-    """Answer the question for every subject of it, with the control beside them."""
+def hold_cycle(shop: Workbench, question: Question, talk: Talk, *, place: Place | None = None) -> Held:
+    """Answer the question for every subject of it, the control beside them, in ``place`` or what installing gives."""
     cycle = _Cycle(shop, question, talk)
-    place = cycle.install()
+    place = place or cycle.install()
     if place.environment is not None:
         cycle.probe(place)
     settled = {cell.id: cycle.decision(cell, place) for cell in cycle.cells}
@@ -242,6 +242,7 @@ class _Cycle:
             seats=tuple(take_seat(self.shop, self._subject(cell)) for cell in group.cells),
             solo=group.solo,
             limit_factor=group.limit_factor,
+            seed=self.question.seed,
             env=tuple(RECIPES[self.question.runtime].ENVIRONMENT.items()),
         )
 

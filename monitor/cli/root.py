@@ -16,6 +16,7 @@ from monitor.config import Config, load_config
 COMMANDS = {
     "run": "monitor.cli.run",
     "probe": "monitor.cli.run",
+    "replay": "monitor.cli.past",
     "status": "monitor.cli.read",
     "show": "monitor.cli.read",
     "query": "monitor.cli.read",

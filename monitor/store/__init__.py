@@ -1,11 +1,12 @@
 """Remembers: facts append-only, judgements derived, answers as rows of the domain's words."""
 
 from monitor.store.reader import CellDetail, Reader, RunDetail, open_reader
-from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
 from monitor.store.store import Store, open_store
 
 __all__ = [
     "CellDetail",
+    "Departure",
     "EnvironmentRecord",
     "Reader",
     "ResolutionRecord",

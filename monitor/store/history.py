@@ -111,7 +111,8 @@ def stored_day(db: Database, cell_id: str, day: date) -> Day | None:
     found = rows(db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", key)
     if not found:
         return None
-    return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key))
+    of = (cell_id, found[0]["carried_from"] or day.isoformat())
+    return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", of))
 
 
 def carriable_from(db: Database, cell_id: str, day: date, origin: Origin, fingerprint: Fingerprint) -> date | None:
@@ -179,6 +180,8 @@ def _write_day(db: Database, cell_id: str, day: Day) -> None:
             day.note,
         ),
     )
+    if day.carried_from:
+        return  # its rungs are those of the day it is carried from
     db.conn.executemany(
         "INSERT INTO day_rungs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [

@@ -14,7 +14,7 @@ from monitor.store import history
 from monitor.store.archive import Archive
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_of, fingerprint_of, rows, subject_of
+from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.words import BAR, Origin, Purpose
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.judge.control import Control
     from monitor.judge.days import Day, Fingerprint
     from monitor.store.records import EnvironmentRecord
-    from monitor.words import Cell, CheckResult, Platform, Runtime, RunVerdict, Subject
+    from monitor.words import Cell, Channel, CheckResult, Platform, Release, Runtime, RunVerdict, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
@@ -152,6 +152,25 @@ class Reader:
     def environment(self, digest: str) -> EnvironmentRecord | None:
         found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
         return environment_of(found[0]) if found else None
+
+    def resolved(
+        self, runtime: Runtime, channel: Channel, platform: Platform, *, day: date, origin: Origin
+    ) -> tuple[str, EnvironmentRecord] | None:
+        """Return the day's last resolution of the newest release, by id, with the lock that it gave."""
+        found = rows(
+            self._db,
+            "SELECT resolutions.id AS resolution_id, environments.* FROM resolutions"
+            " JOIN environments ON environments.digest = environment_digest"
+            " WHERE day = ? AND origin = ? AND resolutions.runtime = ? AND channel = ? AND resolutions.platform = ?"
+            " AND requested = '' AND failed IS NULL ORDER BY at DESC LIMIT 1",
+            (day.isoformat(), str(origin), str(runtime), str(channel), str(platform)),
+        )
+        return (found[0]["resolution_id"], environment_of(found[0])) if found else None
+
+    def releases(self, runtime: Runtime) -> list[Release]:
+        """Return every release that the index has listed, oldest first."""
+        found = rows(self._db, "SELECT * FROM releases WHERE runtime = ? ORDER BY published_at", (str(runtime),))
+        return [release_of(row) for row in found]
 
     def subject(self, subject_id: str) -> Subject:
         found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))

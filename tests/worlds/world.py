@@ -44,7 +44,8 @@ FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", 
 MATRIX = (
     "SELECT subject, version, current.verdict, current.rung, current.reason, current.blame, current.fault, step,"
     " day_rungs.rung, day_rungs.verdict, day_rungs.reason FROM current"
-    " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = current.day"
+    " JOIN days ON days.cell_id = cell AND days.day = current.day"
+    " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = coalesce(days.carried_from, days.day)"
     " WHERE platform LIKE ? ORDER BY subject, step"
 )
 ATTEMPTS = "SELECT cell_id, purpose, solo, count(*) AS runs FROM runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
