@@ -23,6 +23,7 @@ KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 # what the subject itself brings about within our limits: one repetition tells an accident from a habit
 _RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
+_READ = frozenset({"unknown-architecture", "needs-remote-code"})
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
 
 
@@ -156,7 +157,7 @@ def _decide_by_evidence(
 
 def _was_read(verdict: RunVerdict) -> bool:
     """Tell whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
-    return verdict.rung is Rung.KNOWS and verdict.fault == "unknown-architecture"
+    return verdict.rung is Rung.KNOWS and verdict.fault in _READ
 
 
 def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:
