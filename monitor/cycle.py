@@ -6,31 +6,26 @@ was killed anywhere is continued by the next one.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
-from containers.recipes import RECIPES
-from monitor.bench import Sitting
 from monitor.errors import BenchError
 from monitor.installation import Place, Question, install
 from monitor.judge.confirm import Again, Settled, Why, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.lanes import dealt, side_by_side
-from monitor.seats import take_seat
-from monitor.store import RunRecord, SessionRecord
+from monitor.lanes import dealt
+from monitor.sessions import Group, Turn, hold_sessions
+from monitor.store import RunRecord
 from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.bench import Sat
-    from monitor.judge.seen import Finished, Session
-    from monitor.lanes import Tell
+    from monitor.judge.seen import Session
     from monitor.store import EnvironmentRecord
     from monitor.talk import Talk
     from monitor.words import Subject
@@ -62,26 +57,6 @@ def hold_cycle(shop: Workbench, question: Question, talk: Talk, *, place: Place 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Who shares a session, how isolated and with how much patience."""
-
-    cells: tuple[Cell, ...]
-    solo: bool = False
-    limit_factor: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a subject's turn left behind: the session as far as it concerns this one, and the lines that prove it."""
-
-    cell: Cell
-    session_id: str
-    session: Session
-    raw: bytes
-    ending: Ending
-
-
 class _Cycle:
     def __init__(self, shop: Workbench, question: Question, talk: Talk) -> None:
         self.shop, self.question, self.talk = shop, question, talk
@@ -90,7 +65,6 @@ class _Cycle:
         self.runs: list[str] = []
         self.unchanged = 0
         self._nothing_heard = False
-        self._unheard = 0  # sessions that ended before they announced themselves
         self._lost: set[str] = set()  # cells whose session ended before their turn
         self._shared_again: set[str] = set()  # cells that have been repeated together since
         self._fresh = {cell.id for cell in self.cells} if question.anew else set()
@@ -137,7 +111,7 @@ class _Cycle:
                 continue
             for cell, why in again:
                 self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
-            alone = [Group((cell,), solo=True, limit_factor=why.limit_factor) for cell, why in again]
+            alone = [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in again]
             self._hold(place, alone, Purpose.CONFIRM)
 
     def _lost_their_turn(self, cells: list[Cell]) -> list[Cell]:
@@ -220,71 +194,18 @@ class _Cycle:
     def _sit(self, place: Place, cells: list[Cell], purpose: Purpose) -> None:
         """Share sessions among our own miniatures, as many as run side by side; a user's own files get one each."""
         shared = [cell for cell in cells if self._subject(cell).form is SubjectForm.MINIATURE]
-        groups = [Group(tuple(some)) for some in dealt(shared, self.shop.lanes)]
-        groups += [Group((cell,), solo=True) for cell in cells if cell not in shared]
+        groups = [self._group(some) for some in dealt(shared, self.shop.lanes)]
+        groups += [self._group([cell], solo=True) for cell in cells if cell not in shared]
         self._hold(place, groups, purpose)
 
+    def _group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
+        return Group(tuple((cell, self._subject(cell)) for cell in cells), solo, limit_factor)
+
     def _hold(self, place: Place, groups: Sequence[Group], purpose: Purpose) -> None:
-        """Hold a session for each group, side by side; everything is recorded in this thread."""
-        self.talk.expect(sum(len(group.cells) for group in groups))
-        self._unheard = 0
-        jobs = [partial(self._hold_session, place, group, purpose, self._sitting(place, group)) for group in groups]
-        side_by_side(jobs, self.shop.lanes, stop=self.shop.engine.stop)
-        self._nothing_heard = self._unheard == len(groups)
+        over = partial(self._record_turn, place, purpose)
+        self._nothing_heard = not hold_sessions(self.shop, self.question, place, groups, self.talk, over=over)
 
-    def _sitting(self, place: Place, group: Group) -> Sitting:
-        assert place.environment is not None  # noqa: S101 - nobody sits where nothing is installed
-        return Sitting(
-            id=uuid.uuid4().hex,
-            runtime=self.question.runtime,
-            version=place.version,
-            environment=place.environment,
-            seats=tuple(take_seat(self.shop, self._subject(cell)) for cell in group.cells),
-            solo=group.solo,
-            limit_factor=group.limit_factor,
-            seed=self.question.seed,
-            env=tuple(RECIPES[self.question.runtime].ENVIRONMENT.items()),
-        )
-
-    def _hold_session(self, place: Place, group: Group, purpose: Purpose, sitting: Sitting, tell: Tell) -> None:
-        """Hold one session, in a thread of its own: the store is touched by what is told, and by nothing else."""
-        by_subject = {cell.subject_id: cell for cell in group.cells}
-
-        def over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
-            turn = Turn(by_subject[subject_id], sitting.id, session, raw, ending)
-            tell(partial(self._record_turn, place, group, purpose, turn))
-
-        def heard(subject_id: str | None, check: Finished) -> None:
-            tell(partial(self.talk.heard, subject_id, check))
-
-        tell(partial(self._begin, place, sitting))
-        sat = self.shop.bench.sit(sitting, over=over, heard=heard)
-        tell(partial(self._end, sitting.id, sat))
-
-    def _begin(self, place: Place, sitting: Sitting) -> None:
-        shop = self.shop
-        shop.store.begin_session(
-            SessionRecord(
-                id=sitting.id,
-                resolution_id=place.resolution_id,
-                environment_digest=sitting.environment.digest,
-                suite=shop.bench.suite,
-                engine=shop.engine.name,
-                solo=sitting.solo,
-                limit_factor=sitting.limit_factor,
-                request=shop.bench.request(sitting),
-                started_at=shop.now(),
-            )
-        )
-
-    def _end(self, session_id: str, sat: Sat) -> None:
-        shop = self.shop
-        shop.store.end_session(session_id, shop.now(), sat.ending, log=sat.log, log_dropped_bytes=sat.log_dropped_bytes)
-        self._unheard += sat.session.announced is None
-        if not sat.ending.clean:
-            self.talk.say(f"the session ended badly: {how(sat.ending)}")
-
-    def _record_turn(self, place: Place, group: Group, purpose: Purpose, turn: Turn) -> None:
+    def _record_turn(self, place: Place, purpose: Purpose, group: Group, turn: Turn) -> None:
         said = turn.session.subjects[turn.cell.subject_id]
         if not said.started:
             self._lost.add(turn.cell.id)
@@ -353,14 +274,3 @@ class _Cycle:
 
 def imported(session: Session) -> bool:
     return any(one.outcome == "passed" for one in session.own.finished)
-
-
-def how(ending: Ending) -> str:
-    """Return how a session ended, for people."""
-    if ending.engine_fault:
-        return f"the engine failed ({ending.engine_fault})"
-    if ending.out_of_memory:
-        return "out of memory"
-    if ending.timed_out:
-        return "out of time"
-    return f"signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"

@@ -23,8 +23,9 @@ KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 # what the subject itself brings about within our limits: one repetition tells an accident from a habit
 _RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
-_READ = frozenset({"unknown-architecture", "needs-remote-code"})
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
+# read from the runtime's own table of architectures
+_READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
 
 class Why(StrEnum):

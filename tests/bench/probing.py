@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from containers.recipes import RECIPES
 from monitor.bench import Sitting
-from monitor.cycle import Group, _Cycle
+from monitor.cycle import _Cycle
 from monitor.seats import take_seat
 from monitor.words import Purpose
 from tests.bench.timing import Times, side_by_side, tell, tell_aim, timed, title
@@ -43,7 +43,7 @@ class Probing:
         self._cycle._sit(self.place, list(cells), Purpose.PROBE)
 
     def alone(self, cell: Cell) -> None:
-        self._cycle._hold(self.place, [Group((cell,), solo=True)], Purpose.PROBE)
+        self._cycle._hold(self.place, [self._cycle._group([cell], solo=True)], Purpose.PROBE)
 
     def bare(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Run the checks in a plain process of this machine, in the same environment; return what came of each."""
