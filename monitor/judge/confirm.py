@@ -142,18 +142,28 @@ def _decide_by_evidence(
     if not known:
         return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
     if not fresh:
-        latest = known[-1][1]
-        if not _works(latest):
-            return Again(Why.FORK, latest, limit_factor=factor)
-        if last is None or last.verdict is CellVerdict.WORKS:
-            return Settled(latest)
-        return Again(Why.CHANGE, latest, limit_factor=factor)
+        return _decide_by_forks(last, known[-1][1], factor)
     merged = merge(fresh)
     changed = last is not None and last.verdict is not merged.verdict
     if changed and len(fresh) < CHANGE_RUNS:
         return Again(Why.CHANGE, merged, limit_factor=factor)
     forked = [v for a, v in known if not a.solo]
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
+
+
+def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> Settled | Again:
+    if last is not None and _same_failure(last, latest):
+        return Settled(latest)
+    if not _works(latest):
+        return Again(Why.FORK, latest, limit_factor=factor)
+    if last is None or last.verdict is CellVerdict.WORKS:
+        return Settled(latest)
+    return Again(Why.CHANGE, latest, limit_factor=factor)
+
+
+def _same_failure(last: Standing, verdict: RunVerdict) -> bool:
+    """Tell whether a run only repeats the failure that stands: that one was seen in a fresh process already."""
+    return last.verdict is verdict.verdict is CellVerdict.BROKEN and bool(last.signature == verdict.signature != "")
 
 
 def _was_read(verdict: RunVerdict) -> bool:

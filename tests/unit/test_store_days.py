@@ -304,6 +304,19 @@ def test_an_architecture_that_is_gone_again_is_a_change_like_any_other(world: Wo
     assert world.flips() == [(second.isoformat(), "works", "broken")]
 
 
+def test_the_failure_that_stands_needs_no_fresh_process_again_but_another_one_does(world: World) -> None:
+    second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
+    world.settle("B", FIRST)
+    world.release()
+    world.settle("B", second)
+    world.release()
+    world.settle("C", third)
+    runs = [(run["day"], run["solo"]) for run in world.store.cell_detail(world.cell.id).runs]
+    assert [solo for day, solo in runs if day == second.isoformat()] == [0]
+    assert [solo for day, solo in runs if day == third.isoformat()] == [0, 1]
+    assert world.story() == "BBB"
+
+
 def test_fresh_runs_that_disagree_are_flaky(world: World) -> None:
     world.run("W", FIRST, solo=True)
     world.run("B", FIRST, solo=True)
