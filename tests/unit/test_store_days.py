@@ -476,6 +476,34 @@ def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World)
     assert world.flips() == [(third.isoformat(), "broken", "works")]
 
 
+def test_a_replay_carries_many_days_at_once_and_their_rungs_are_the_source_days(world: World) -> None:
+    world.settle("W", FIRST)
+    days = [FIRST + timedelta(days=n) for n in (1, 2, 3)]
+    told = {"resolution_id": world.resolve(FIRST), "fingerprints": {world.cell.id: world.fingerprint}}
+    assert world.store.carry_over([world.cell], days, Origin.LIVE, **told) == 3
+    assert world.store.carry_over([world.cell], days, Origin.LIVE, **told) == 0
+    assert world.story() == "WWWW"
+    shown = world.store.cell_detail(world.cell.id).days
+    assert [one.carried_from for one in shown] == [None, FIRST, FIRST, FIRST]
+    assert len({one.verdict.rungs for one in shown}) == 1
+    assert world.store.query("SELECT DISTINCT day FROM day_rungs").rows == ((FIRST.isoformat(),),)
+    assert world.store.matrix(cell=world.cell.id)
+    assert world.store.rejudge().changed_days == 0
+
+
+def test_what_another_lock_gave_is_not_carried_over(world: World) -> None:
+    world.settle("W", FIRST)
+    resolution = world.resolve(FIRST)
+    world.release()
+    fingerprints = {world.cell.id: world.fingerprint}
+    day = FIRST + timedelta(days=1)
+    assert (
+        world.store.carry_over([world.cell], [day], Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints)
+        == 0
+    )
+    assert world.story() == "W"
+
+
 def test_a_new_suite_first_answers_for_the_old_environment(world: World) -> None:
     second = FIRST + timedelta(days=1)
     new = Fingerprint("env-a", "suite-2", "files")
