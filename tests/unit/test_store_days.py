@@ -157,6 +157,12 @@ class World:
     def fingerprint(self) -> Fingerprint:
         return Fingerprint(self.environment, "suite-1", "files")
 
+    def carry_over(self, days: list[date], resolution: str) -> int:
+        fingerprints = {self.cell.id: self.fingerprint}
+        return self.store.carry_over(
+            [self.cell], days, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints
+        )
+
     def release(self) -> None:
         """Let the index give another lock from now on."""
         self.count += 1
@@ -479,9 +485,8 @@ def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World)
 def test_a_replay_carries_many_days_at_once_and_their_rungs_are_the_source_days(world: World) -> None:
     world.settle("W", FIRST)
     days = [FIRST + timedelta(days=n) for n in (1, 2, 3)]
-    told = {"resolution_id": world.resolve(FIRST), "fingerprints": {world.cell.id: world.fingerprint}}
-    assert world.store.carry_over([world.cell], days, Origin.LIVE, **told) == 3
-    assert world.store.carry_over([world.cell], days, Origin.LIVE, **told) == 0
+    assert world.carry_over(days, world.resolve(FIRST)) == 3
+    assert world.carry_over(days, world.resolve(FIRST)) == 0
     assert world.story() == "WWWW"
     shown = world.store.cell_detail(world.cell.id).days
     assert [one.carried_from for one in shown] == [None, FIRST, FIRST, FIRST]
