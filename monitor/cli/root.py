@@ -19,6 +19,8 @@ COMMANDS = {
     "replay": "monitor.cli.past",
     "status": "monitor.cli.read",
     "show": "monitor.cli.read",
+    "report": "monitor.cli.report",
+    "release": "monitor.cli.report",
     "query": "monitor.cli.read",
     "models": "monitor.cli.read",
     "rejudge": "monitor.cli.tend",

@@ -15,6 +15,7 @@ from monitor.store.archive import Archive
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
+from monitor.store.tracks import read_tracks
 from monitor.words import BAR, Origin, Purpose
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from monitor.judge.control import Control
     from monitor.judge.days import Day, Fingerprint
     from monitor.store.records import EnvironmentRecord
-    from monitor.words import Cell, Channel, CheckResult, Platform, Release, Runtime, RunVerdict, Subject
+    from monitor.store.tracks import Track
+    from monitor.words import Cell, Channel, CheckResult, Platform, Release, Rung, Runtime, RunVerdict, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
@@ -230,6 +232,39 @@ class Reader:
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
+
+    def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
+        """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
+        return read_tracks(self._db, rung=rung, **wanted)
+
+    def days_of(self, cell_id: str) -> list[dict[str, Any]]:
+        """Return the rows of a cell's days, oldest first, with the environment that each stood on."""
+        return rows(
+            self._db,
+            "SELECT day, origin, version, verdict, reason, blame, run_id AS run, environment, carried_from, note"
+            " FROM days WHERE cell_id = ? ORDER BY day",
+            (cell_id,),
+        )
+
+    def departures(self, runtime: Runtime) -> list[dict[str, Any]]:
+        """Return, a row a package and version, what stands in for what past days had, and on how many of them."""
+        return rows(
+            self._db,
+            "SELECT package, departures.version, count(DISTINCT day) AS days, min(why) AS why FROM departures"
+            " JOIN resolutions ON resolutions.id = resolution_id WHERE runtime = ?"
+            " GROUP BY package, departures.version",
+            (str(runtime),),
+        )
+
+    def days_taken_for_granted(self, runtime: Runtime) -> int:
+        """Return on how many days something was carried by the word of an earlier day's resolution."""
+        found = rows(
+            self._db,
+            "SELECT count(DISTINCT carries.day) AS days FROM carries JOIN resolutions ON resolutions.id = resolution_id"
+            " WHERE runtime = ? AND resolutions.day < carries.day",
+            (str(runtime),),
+        )
+        return int(found[0]["days"])
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""
