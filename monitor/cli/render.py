@@ -205,6 +205,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
     console.print(table)
     if len(reached) < len(detail.checks):
         console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
+    if detail.note:
+        console.print(f"note: {detail.note}", markup=False, soft_wrap=True)
 
 
 def run_as_json(detail: RunDetail) -> dict[str, Any]:
@@ -217,5 +219,6 @@ def run_as_json(detail: RunDetail) -> dict[str, Any]:
         "environment": detail.row["environment"],
         "verdict": str(detail.verdict.verdict),
         "reason": detail.verdict.reason,
+        "note": detail.note,
         "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
     }

@@ -26,7 +26,7 @@ class Told:
     day: date
     version: str
     verdict: str
-    reason: str
+    reason: str  # and the day's note; "" where it works and nothing is to be noted
     run: str
     environment: str
 
@@ -111,7 +111,7 @@ class Evidence:
                     date.fromisoformat(row["day"]),
                     row["version"],
                     row["verdict"],
-                    row["reason"],
+                    "; ".join(filter(None, ("" if row["verdict"] == "works" else row["reason"], row["note"]))),
                     row["run"],
                     row["environment"],
                 )

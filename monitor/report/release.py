@@ -80,7 +80,7 @@ def _changes(evidence: Evidence, title: str, effects: Sequence[Effect]) -> Secti
 def _row(evidence: Evidence, one: Effect) -> tuple[str, ...]:
     told = evidence.on(one.track.cell, one.after.day)
     before = f"{one.before.version}: {one.before.verdict}" if one.before else ""
-    reason = told.reason if told and one.after.verdict is not CellVerdict.WORKS else ""
+    reason = told.reason if told else ""
     return one.track.subject.id, before, str(one.after.verdict), reason, f"settle show {told.run}" if told else ""
 
 

@@ -87,7 +87,7 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
                 one.after.verdict,
                 moved_text(one.moved, first=str(track.runtime)) if one.before else "",
                 one.after.run,
-                "" if one.after.verdict == "works" else one.after.reason,
+                one.after.reason,
             )
             for one in evidence.changes(track.cell)
         ),

@@ -7,16 +7,18 @@ from collections import defaultdict
 from datetime import date
 from typing import TYPE_CHECKING
 
+from monitor.judge.changes import FACT, Pinned, changed, logprobs_of, noted
 from monitor.judge.control import Control
 from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_key, control_of, judge_days, remember
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
-from monitor.words import CheckResult, Origin, Purpose, Subject
+from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlite_utils import Database
 
+    from monitor.judge.changes import Logprobs
     from monitor.judge.days import ControlKey, Fingerprint, Flip
     from monitor.store.rows import Row
 
@@ -36,8 +38,11 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
         memory=memory_before(db, cell_id, since),
         earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
     )
+    answers = _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS])
+    subjects = {day.fingerprint.subject for day in days}
+    pinned = {digest: pin for digest in subjects if (pin := pinned_before(db, cell_id, digest, since))}
     db.execute("DELETE FROM days WHERE cell_id = ? AND day >= ?", (cell_id, since.isoformat()))
-    for day in days:
+    for day in noted(days, answers, pinned):
         _write_day(db, cell_id, day)
     _replace_flips(db, cell_id, flips, since)
 
@@ -113,6 +118,35 @@ def stored_day(db: Database, cell_id: str, day: date) -> Day | None:
         return None
     of = (cell_id, found[0]["carried_from"] or day.isoformat())
     return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", of))
+
+
+def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) -> Pinned | None:
+    """Return what these files answered on the cell's first day that worked, if it came before ``day``."""
+    found = rows(
+        db,
+        "SELECT days.day, days.version, days.suite, facts.value FROM days JOIN facts ON facts.run_id = days.run_id"
+        " WHERE days.cell_id = ? AND days.day < ? AND days.subject_digest = ? AND days.verdict = 'works'"
+        " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
+        (cell_id, day.isoformat(), subject_digest, FACT),
+    )
+    said = logprobs_of(json.loads(found[0]["value"])) if found else None
+    return Pinned(date.fromisoformat(found[0]["day"]), found[0]["version"], found[0]["suite"], said) if said else None
+
+
+def note_on_run(db: Database, run: Row) -> str:
+    """Return what there is to say of a run's values beside those pinned for its cell."""
+    pin = pinned_before(db, run["cell_id"], run["subject_digest"], date.max)
+    return changed(pin, _answers(db, [run["id"]]).get(run["id"]), run["suite"]) if pin else ""
+
+
+def _answers(db: Database, run_ids: Sequence[str]) -> dict[str, Logprobs]:
+    found = rows(
+        db,
+        "SELECT run_id, value FROM facts WHERE run_id IN (SELECT value FROM json_each(?)) AND name = ?",
+        (json.dumps(run_ids), FACT),
+    )
+    read = ((row["run_id"], logprobs_of(json.loads(row["value"]))) for row in found)
+    return {run: said for run, said in read if said is not None}
 
 
 def carriable_from(db: Database, cell_id: str, day: date, origin: Origin, fingerprint: Fingerprint) -> date | None:

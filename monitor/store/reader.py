@@ -16,7 +16,7 @@ from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.tracks import read_tracks
-from monitor.words import BAR, Origin, Purpose
+from monitor.words import BAR, CellVerdict, Origin, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +45,7 @@ class RunDetail:
     row: Mapping[str, Any]
     checks: tuple[CheckResult, ...]
     verdict: RunVerdict
+    note: str  # that its values have changed, which is no verdict
     facts: Mapping[str, Any]
     resolution: Mapping[str, Any]
     session: Mapping[str, Any] | None
@@ -204,12 +205,14 @@ class Reader:
         checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
         key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
         control = history.control_on(self._db, cell_id, key)
+        verdict = judge_run(checks, Circumstances(subject, row["version"], control))
         facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
         return RunDetail(
             id=row["id"],
             row=row,
             checks=checks,
-            verdict=judge_run(checks, Circumstances(subject, row["version"], control)),
+            verdict=verdict,
+            note=history.note_on_run(self._db, row) if verdict.verdict is CellVerdict.WORKS else "",
             facts={fact["name"]: json.loads(fact["value"]) for fact in facts},
             resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
             session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),

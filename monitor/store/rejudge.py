@@ -70,5 +70,5 @@ def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
 
 
 def _days(db: Database) -> set[tuple[str, ...]]:
-    found = db.execute("SELECT cell_id, day, verdict, coalesce(rung, ''), reason, signature FROM days")
+    found = db.execute("SELECT cell_id, day, verdict, coalesce(rung, ''), reason, signature, note FROM days")
     return {tuple(row) for row in found.fetchall()}
