@@ -39,7 +39,7 @@ PHASES: Mapping[str, re.Pattern[str]] = {
     "confirming": re.compile(r"once more"),
 }
 ACKNOWLEDGED = re.compile(r"\[\d+/\d+\] (\S+) (?:works|broken|flaky|unknown) ")
-FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
+FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries", "departures")
 # what a history says, without the names and times that differ from one home to the next
 MATRIX = (
     "SELECT subject, version, current.verdict, current.rung, current.reason, current.blame, current.fault, step,"
@@ -96,7 +96,7 @@ class World:
 
     def start(self, *arguments: str) -> Running:
         talk, out = self.home / "talk.txt", self.home / "out.txt"
-        engine = ("--engine", self.engine) if arguments[0] in {"run", "probe"} else ()
+        engine = ("--engine", self.engine) if arguments[0] in {"run", "probe", "replay"} else ()
         with talk.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
                 [str(SETTLE), "--config", str(self.config), *arguments, *engine],
