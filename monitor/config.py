@@ -85,6 +85,11 @@ def config_path(env: Mapping[str, str]) -> Path:
     return Path(platformdirs.user_config_dir("settle")) / "settle.toml"
 
 
+def cache_folder() -> Path:
+    """Return where files may lie that can be made again."""
+    return Path(platformdirs.user_cache_dir("settle"))
+
+
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
     """Read, check and freeze the configuration.
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "monitor.cli.read",
     "report": "monitor.cli.report",
     "release": "monitor.cli.report",
+    "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
     "models": "monitor.cli.read",
     "rejudge": "monitor.cli.tend",

@@ -29,6 +29,8 @@ class Told:
     reason: str  # and the day's note; "" where it works and nothing is to be noted
     run: str
     environment: str
+    blame: str
+    signature: str  # equal failures have equal ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Evidence:
                     "; ".join(filter(None, ("" if row["verdict"] == "works" else row["reason"], row["note"]))),
                     row["run"],
                     row["environment"],
+                    row["blame"] or "",
+                    row["signature"],
                 )
                 for row in self._store.days_of(cell)
             }

@@ -244,7 +244,7 @@ class Reader:
         """Return the rows of a cell's days, oldest first, with the environment that each stood on."""
         return rows(
             self._db,
-            "SELECT day, origin, version, verdict, reason, blame, run_id AS run, environment, carried_from, note"
+            "SELECT day, origin, version, verdict, reason, blame, signature, run_id AS run, environment, note"
             " FROM days WHERE cell_id = ? ORDER BY day",
             (cell_id,),
         )
@@ -268,6 +268,22 @@ class Reader:
             (str(runtime),),
         )
         return int(found[0]["days"])
+
+    def unknown_days(self, runtime: Runtime) -> list[dict[str, Any]]:
+        """Return, a row a subject and reason, the probed days that ended unknown."""
+        return rows(
+            self._db,
+            "SELECT subject_id AS subject, count(*) AS days, min(day) AS first, version, max(day) AS last, reason,"
+            " run_id AS run FROM days JOIN cells ON cells.id = cell_id WHERE runtime = ? AND carried_from IS NULL"
+            " AND verdict = 'unknown' GROUP BY cell_id, reason ORDER BY subject, first",
+            (str(runtime),),
+        )
+
+    def probed_days(self, runtime: Runtime) -> int:
+        """Return how many days of cells were measured and not carried."""
+        sql = "SELECT count(*) AS days FROM days JOIN cells ON cells.id = cell_id"
+        sql += " WHERE runtime = ? AND carried_from IS NULL"
+        return int(rows(self._db, sql, (str(runtime),))[0]["days"])
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""

@@ -44,13 +44,10 @@ def lived(world: World) -> list[list[tuple[object, ...]]]:
 
 
 def test_what_a_replay_of_the_days_around_a_release_says(calm_replay: World) -> None:
+    rows = calm_replay.rows("SELECT subject, verdict FROM history ORDER BY subject, day")
     stories = {
-        subject: "".join(
-            "WB"[verdict == "broken"]
-            for one, verdict in calm_replay.rows("SELECT subject, verdict FROM history")
-            if one == subject
-        )
-        for (subject,) in calm_replay.rows("SELECT DISTINCT subject FROM history")
+        subject: "".join("B" if verdict == "broken" else "W" for one, verdict in rows if one == subject)
+        for subject, _ in rows
     }
     assert stories["google/gemma-4-31B-it"] == "BBWWW"
     assert stories["google/gemma-4-31B-it#text"] == "BBWWW"
