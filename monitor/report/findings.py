@@ -44,8 +44,8 @@ def _answer(summary: Summary) -> Section:
     whole = summary.groups[0]
     told = [
         f"Of {found.entries} models with a sourced release day ({found.architectures} architectures) half {event}"
-        f" within {days_estimate_text(found.median)} days of their release; {share_text(dict(found.by_day)[0])} on the day"
-        f" itself or before, {share_text(dict(found.by_day)[30])} within 30 days."
+        f" within {days_estimate_text(found.median)} days of their release; {share_text(dict(found.by_day)[0])} on the"
+        f" day itself or before, {share_text(dict(found.by_day)[30])} within 30 days."
         for event, found in (("work", whole.works), ("are stable", whole.stable))
         if found is not None
     ]
