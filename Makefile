@@ -7,6 +7,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 # pip's own configuration may name a folder of wheels (a CPU build of torch, say); uv does not read it.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+# Where nothing compiled may be kept, every process of the tests compiles everything again: half of the unit suite's time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## show this list

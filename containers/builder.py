@@ -2,101 +2,191 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import shutil
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from containers.engine import Command, Execution, Limits, Mount, Role
 from containers.environment import sync_folder
-from containers.failures import InstallFailure, InstallFault, Stage, from_execution
+from containers.failures import InstallFailure, InstallFault, Stage, from_build
 from containers.installer import owned
-from containers.lock import redacted
-from containers.uv_command import uv_environment
+from containers.lock import MalformedLock, Pin, parse_lock, redacted
+from containers.resolving import Question, Resolution, choices, resolve, written
+from containers.uv_command import cutoff_arguments, uv_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from containers.installer import Installer
 
-# pip can build the wheel of a requirement; uv cannot, only that of a source tree
+# Reading what sources require runs their code, too, so that even the choice of a version is the builder's.
+CHOOSE = """
+set -eu
+uv=$1 python=$2 out=$3; shift 3
+UV_CACHE_DIR=${TMPDIR:-/tmp}/uv; export UV_CACHE_DIR
+"$uv" pip compile --quiet --no-header --no-annotate --generate-hashes --python "$python" -o "$out/chosen.txt" "$@"
+"""
+# uv has no command that builds the wheel of a requirement; but it installs from none that it has not built and kept.
 BUILD = """
 set -eu
-uv=$1 python=$2 name=$3 requirement=$4 out=$5
-venv=${TMPDIR:-/tmp}/venv
-"$uv" venv --quiet --seed --python "$python" "$venv"
-"$venv/bin/python" -m pip wheel --no-deps --no-cache-dir --no-binary "$name" --wheel-dir "$out" "$requirement"
+uv=$1 python=$2 out=$3; shift 3
+UV_CACHE_DIR=${TMPDIR:-/tmp}/uv; export UV_CACHE_DIR
+"$uv" pip install --quiet --no-deps --python "$python" --target "${TMPDIR:-/tmp}/target" "$@"
+find "$UV_CACHE_DIR" -name '*.whl' -exec cp '{}' "$out" ';'
 """
+_SCRATCH_BYTES = 8 << 30
+_CHOSEN_BYTES = 1 << 20
 
 
-def build_wheel(installer: Installer, requirement: str, *, env: Mapping[str, str]) -> Path | InstallFailure:
-    """Build the wheel of a package that has only sources; return the file, kept under its sha256.
+def resolve_building(
+    installer: Installer, question: Question, *, say: Callable[[str], None], env: Mapping[str, str]
+) -> Resolution | InstallFailure:
+    """Resolve; each package that has only sources is built, once, until the resolver asks for no more of them."""
+    wheels: dict[str, Path] = {}
+    while True:
+        result = resolve(installer, _with(question, wheels.values()))
+        if isinstance(result, Resolution):
+            return result
+        name = next((one for one in result.sources if one not in wheels), None)
+        if name is None:
+            return result
+        say(f"{name} has no wheel: building it from source (at most {installer.settings.seconds / 60:.0f} min)")
+        wheel = _build_wheel(_Builder(installer, _with(question, wheels.values()), env), name)
+        if isinstance(wheel, InstallFailure):
+            # without it the packages fit together: only this machine wants it
+            ours = wheel.slug is InstallFault.NOT_BUILT and result.slug is not InstallFault.NO_WHEEL
+            return replace(wheel, sources=(name,), slug=InstallFault.RECIPE if ours else wheel.slug)
+        say(f"from source: {wheel.name}")
+        wheels[name] = wheel
 
-    ``env`` holds what the package's own build wants (``CMAKE_ARGS``); the compilers are the base image's.
-    """
-    out = owned(installer.root / "work" / "wheel")
-    out.mkdir()
-    out.chmod(0o777)  # the builder is another user
-    try:
-        execution = _run(installer, requirement, out, env)
-        if not execution.ok:
-            return _failure(execution)
-        return _taken_in(out, requirement, installer.root / "wheels", execution)
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
 
-
-def _run(installer: Installer, requirement: str, out: Path, env: Mapping[str, str]) -> Execution:
-    settings, base = installer.settings, installer.base
-    mounts = (*installer.reading_mounts(), Mount(out, str(out), writable=True))
-    pip = {
-        "PIP_INDEX_URL": settings.index_url,
-        "PIP_EXTRA_INDEX_URL": " ".join(settings.extra_index_urls),
-        "PIP_FIND_LINKS": " ".join(settings.find_links),
-        "PIP_CERT": str(settings.ca_bundle or ""),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    name = Requirement(requirement).name
-    return installer.engine.run(
-        Command(
-            argv=("/bin/sh", "-c", BUILD, "build", installer.uv, base.interpreter, name, requirement, str(out)),
-            role=Role.BUILDER,
-            image=base.image,
-            mounts=mounts,
-            env={**uv_environment(settings, cache=None), **{key: value for key, value in pip.items() if value}, **env},
-            limits=Limits(settings.seconds, settings.memory_bytes, tmpfs_bytes=8 << 30),
-        )
+def _with(question: Question, wheels: Iterable[Path]) -> Question:
+    """Offer wheels of ours to the resolver: they have no upload time, and their versions are what was asked for."""
+    folders = {str(wheel.parent): parse_wheel_filename(wheel.name)[:2] for wheel in wheels}
+    return replace(
+        question,
+        exempt=(*question.exempt, *(name for name, _ in folders.values())),
+        wheels=tuple(folders),
+        built=tuple(f"{name}=={version}" for name, version in folders.values()),
     )
 
 
-def _failure(execution: Execution) -> InstallFailure:
-    failure = from_execution(execution, Stage.INSTALL)
-    # the builder ran what the package brought: that it did not give a wheel is the package's doing
-    return replace(failure, slug=InstallFault.NO_WHEEL) if failure.slug is InstallFault.RECIPE else failure
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Everything that a build may see: no cache, no environment, no subject."""
+
+    installer: Installer
+    question: Question
+    env: Mapping[str, str]
+
+    def run(self, script: str, out: Path, *arguments: str, reading: Iterable[Path] = ()) -> Execution:
+        installer, settings = self.installer, self.installer.settings
+        shown = [Mount(path, str(path)) for path in (*map(Path, self.question.wheels), *reading)]
+        return installer.engine.run(
+            Command(
+                argv=("/bin/sh", "-c", script, "build", installer.uv, installer.base.interpreter, str(out), *arguments),
+                role=Role.BUILDER,
+                image=installer.base.image,
+                mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
+                env={**uv_environment(settings, cache=None, wheels=self.question.wheels), **self.env},
+                limits=Limits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
+            )
+        )
+
+    def key(self, pin: Pin) -> str:
+        """Name what a wheel depends on. Not the day: no two builds are equal, and a lock names their hash."""
+        told = json.dumps([self.installer.base.digest, str(pin), sorted(self.env.items())])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @contextlib.contextmanager
+    def out(self) -> Iterator[Path]:
+        """Lend a folder that the builder, another user, may write to."""
+        folder = owned(self.installer.root / "work" / "wheel")
+        folder.mkdir()
+        folder.chmod(0o777)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _taken_in(out: Path, requirement: str, wheels: Path, execution: Execution) -> Path | InstallFailure:
-    """Take the one wheel that was asked for; what a stranger's build leaves behind is not to be trusted."""
+def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
+    """Build the wheel in the version that a user's installer would choose; return the file, kept under its sha256.
 
-    def refused(why: str) -> InstallFailure:
-        log = redacted(execution.log.decode(errors="replace")).encode()
-        return InstallFailure(Stage.INSTALL, InstallFault.NO_WHEEL, why, log, execution.seconds)
+    One that was built on this base before is not built again: with another hash it would be another environment.
+    """
+    chosen = _chosen(builder, name)
+    if isinstance(chosen, InstallFailure):
+        return chosen
+    wheels = builder.installer.root / "wheels"
+    note = wheels / f"{builder.key(chosen)}.json"
+    if (kept := _kept(note)) is not None:
+        return kept
+    cutoff = cutoff_arguments(builder.question.cutoff, builder.question.exempt)
+    with builder.out() as out:
+        execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={chosen.version}", *cutoff)
+        wheel = _taken_in(out, name, wheels, execution) if execution.ok else from_build(execution)
+    if not isinstance(wheel, InstallFailure):
+        note.write_text(json.dumps({"wheel": str(wheel.relative_to(wheels))}), encoding="utf-8")
+    return wheel
 
-    found = list(out.iterdir())
-    if len(found) != 1 or not stat.S_ISREG(found[0].lstat().st_mode):
-        return refused(f"the build left {len(found)} files where one wheel was expected")
-    wheel = found[0]
+
+def _chosen(builder: _Builder, name: str) -> Pin | InstallFailure:
+    """Return the version that an installer which may build would choose, with the hashes of its files."""
+    installer = builder.installer
+    with builder.out() as out, installer.workspace() as asked:
+        arguments = written(next(choices(installer, builder.question)), asked)
+        execution = builder.run(CHOOSE, out, *arguments, reading=[asked])
+        text = _read(out / "chosen.txt")
+    if not execution.ok:
+        failure = from_build(execution)
+        # that they do not fit together with this machine's torch and constraints proves nothing against anybody
+        unfit = failure.slug is InstallFault.UNRESOLVABLE
+        return replace(failure, stage=Stage.RESOLVE, slug=InstallFault.NO_WHEEL) if unfit else failure
     try:
-        name, *_rest = parse_wheel_filename(wheel.name)
-    except InvalidWheelFilename as error:
-        return refused(str(error))
-    if name != canonicalize_name(Requirement(requirement).name):
-        return refused(f"the build of {requirement} gave {wheel.name}")
+        pin = parse_lock(text, base_digest=installer.base.digest).pin(name)
+    except MalformedLock as error:
+        return _refused(Stage.RESOLVE, str(error), execution)
+    if pin is None or not pin.version:
+        return _refused(Stage.RESOLVE, f"with sources allowed, no version of {name} is chosen", execution)
+    return pin
+
+
+def _kept(note: Path) -> Path | None:
+    try:
+        wheel = note.parent / str(json.loads(note.read_text(encoding="utf-8"))["wheel"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return wheel if wheel.is_file() else None
+
+
+def _read(path: Path) -> str:
+    """Return the text that a builder left; a stranger's code ran there, so it may be anything."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return ""
+        with path.open("rb") as stream:
+            return stream.read(_CHOSEN_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _taken_in(out: Path, name: str, wheels: Path, execution: Execution) -> Path | InstallFailure:
+    """Take the one wheel that was asked for; what a stranger's build leaves behind is not to be trusted."""
+    found = [
+        file for file in out.iterdir() if stat.S_ISREG(file.lstat().st_mode) and _names(file) == canonicalize_name(name)
+    ]
+    if len(found) != 1:
+        why = f"the build gave {len(found)} wheels of {name} where one was expected"
+        return _refused(Stage.INSTALL, why, execution)
+    wheel = found[0]
     with wheel.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     target = wheels / digest / wheel.name
@@ -104,3 +194,15 @@ def _taken_in(out: Path, requirement: str, wheels: Path, execution: Execution) -
     shutil.copyfile(wheel, target)  # a copy is ours; the file itself belongs to the builder's user
     sync_folder(target.parent)
     return target
+
+
+def _names(file: Path) -> str:
+    try:
+        return str(parse_wheel_filename(file.name)[0])
+    except InvalidWheelFilename:
+        return ""
+
+
+def _refused(stage: Stage, why: str, execution: Execution) -> InstallFailure:
+    log = redacted(execution.log.decode(errors="replace")).encode()
+    return InstallFailure(stage, InstallFault.NO_WHEEL, why, log, execution.seconds)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from containers.builder import build_wheel
+from containers.builder import resolve_building
 from containers.environment import (
     MARKER,
     Environment,
@@ -25,10 +25,10 @@ from containers.environment import (
 from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Stage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
-from containers.resolving import Question, Resolution, resolve
+from containers.resolving import Question, Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -84,26 +84,22 @@ class Environments:
         *,
         extra: Sequence[str] = (),
         exempt: Sequence[str] = (),
-        wheels: Sequence[Path] = (),
+        say: Callable[[str], None] = lambda _: None,
+        build_env: Mapping[str, str] | None = None,
     ) -> Resolution | InstallFailure:
-        """Find the packages as of a moment (None: now) and pin them; nothing is installed or built.
+        """Find the packages as of a moment (None: now) and pin them; nothing is installed.
 
         ``extra`` is wanted by this machine and not by the runtime: where only that does not fit, the failure is ours.
-        ``exempt`` names packages that the cutoff does not touch, ``wheels`` are files that ``build_wheel`` made.
+        ``exempt`` names packages that the cutoff does not touch. What has only sources is built, apart from everything
+        here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``).
         """
         question = Question(
             requirements=tuple(requirements),
             cutoff=cutoff,
             extra=tuple(extra),
-            # a wheel of ours has no upload time
-            exempt=(*self._installer.settings.exempt, *exempt, *(wheel.name.split("-")[0] for wheel in wheels)),
-            wheels=tuple(str(wheel.parent) for wheel in wheels),
+            exempt=(*self._installer.settings.exempt, *exempt),
         )
-        return resolve(self._installer, question)
-
-    def build_wheel(self, requirement: str, *, env: Mapping[str, str] | None = None) -> Path | InstallFailure:
-        """Build a package that has only sources, apart from everything here; ``resolve`` takes the wheel."""
-        return build_wheel(self._installer, requirement, env=env or {})
+        return resolve_building(self._installer, question, say=say, env=build_env or {})
 
     def ensure(self, lock: Lock) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen."""

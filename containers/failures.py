@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class InstallFault(StrEnum):
 
     UNRESOLVABLE = "unresolvable"
     NO_WHEEL = "no-wheel"
+    NOT_BUILT = "dependency-does-not-build"
+    RUNTIME_NOT_BUILT = "does-not-build"
     INCONSISTENT = "inconsistent"
     INDEX = "bench-index"
     NETWORK = "bench-network"
@@ -43,7 +45,10 @@ class InstallFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstallFailure:
-    """``no_such_version``: a version that was asked for by hand does not exist (as of that day): the user's to mend."""
+    """``no_such_version``: a version that was asked for by hand does not exist (as of that day): the user's to mend.
+
+    ``sources``: packages that have no wheel here and could be built, where the resolver names them.
+    """
 
     stage: Stage
     slug: InstallFault
@@ -51,6 +56,7 @@ class InstallFailure:
     log: bytes
     seconds: float
     no_such_version: bool = False
+    sources: tuple[str, ...] = ()
 
 
 MESSAGE_CHARS = 2000
@@ -71,8 +77,23 @@ OURS = (
     (InstallFault.NETWORK, r"Request failed after \d+ retries|error sending request|client error \(Connect\)"),
 )
 NO_WHEEL = re.compile(r"has? no (usable )?wheels|have no (usable )?wheels|has no wheels with|no wheels with a matching")
+SOURCES = re.compile(r"Wheels are required for `(?P<name>[A-Za-z0-9._-]+)` because building from source is disabled")
 NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s,]+)")
 NOT_FOUND = re.compile(r"was not found in the (?:package registry|provided package locations)")
+NOT_BUILT = re.compile(r"The build backend returned an error|Failed to build `|the build gave")
+# What a build wants of the machine it runs on. The base has what the runtimes need and not what every package could
+# want, so its lack is ours; a file that the sources themselves should hold is not matched.
+_TOOLS = (
+    r"(?:[a-z0-9_-]*-)?(?:gcc|g\+\+|cc|c\+\+|clang(?:\+\+)?|ld|ar|gfortran)|cmake|ninja|make|meson|rustc|cargo|maturin|nvcc"
+    r"|hipcc|swig|pkg-config|protoc|git|go|node|npm|bazel|autoconf|llvm-config"
+)
+OUR_TOOLS = re.compile(
+    rf"(?:No such file or directory|not found|not find|unable to execute|not installed)\W+(?:\S*/)?(?:{_TOOLS})\b"
+    rf"|(?<![\w.])(?:{_TOOLS})['\"`]?(?: failed)?: (?:command )?(?:not found|No such file)"
+    r"|[Nn]o CMAKE_\w+ could be found|can't find Rust compiler|requires? (?:a )?(?:Rust|C\+*|CUDA)\b.{0,40}compiler"
+    r"|compiler .{0,60}not (?:found|installed)|fatal error: [\w/.+-]+: No such file|cannot find -l\w+"
+    r"|Could NOT find \w+|CUDA_HOME|No package '[^']+' found|Could not find a package configuration file",
+)
 # uv says when what it left out was published; an index that tells no upload times has nothing before any cutoff
 FILTERED = re.compile(r"was filtered by `exclude-newer(?:(?! was filtered by ).)*")
 
@@ -94,7 +115,20 @@ def from_execution(
         log=redacted(text).encode(),
         seconds=execution.seconds,
         no_such_version=no_such_version,
+        sources=tuple(dict.fromkeys(found["name"] for found in SOURCES.finditer(" ".join(text.split())))),
     )
+
+
+def from_build(execution: Execution) -> InstallFailure:
+    """Classify a builder that failed: the package's doing only where its build says so, and lacks no tool of ours."""
+    failure = from_execution(execution, Stage.INSTALL)
+    if failure.slug is not InstallFault.RECIPE:
+        return failure
+    text = execution.log.decode(errors="replace")
+    if found := OUR_TOOLS.search(text):
+        why = f"the builder lacks what this build wants ({' '.join(found[0].split())}): {failure.message}"
+        return replace(failure, message=redacted(why)[:MESSAGE_CHARS])
+    return replace(failure, slug=InstallFault.NOT_BUILT) if NOT_BUILT.search(text) else failure
 
 
 def classified(text: str, *, requirements: Sequence[str] = ()) -> tuple[InstallFault, bool]:

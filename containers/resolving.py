@@ -13,6 +13,7 @@ from containers.uv_command import cpu_torches, cutoff_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from containers.installer import Installer
 
@@ -36,6 +37,7 @@ class Question:
     exempt: tuple[str, ...]
     extra: tuple[str, ...] = ()  # of this machine, beside what the runtime needs
     wheels: tuple[str, ...] = ()
+    built: tuple[str, ...] = ()  # the versions of those wheels: their packages' own wheels may be of another day
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     torch_backend: str = ""
@@ -45,7 +47,7 @@ def resolve(installer: Installer, question: Question) -> Resolution | InstallFai
     """Pin the packages; when only the constraints of this machine forbid it, the failure is ours."""
     settings = installer.settings
     result: Resolution | InstallFailure | None = None
-    for choice in _torch_choices(installer, question):
+    for choice in choices(installer, question):
         result = _compile(installer, choice)
         if isinstance(result, Resolution):
             return _without_surprise(result, settings.torch)
@@ -55,7 +57,7 @@ def resolve(installer: Installer, question: Question) -> Resolution | InstallFai
     return _ours_or_theirs(installer, question, result)
 
 
-def _torch_choices(installer: Installer, question: Question) -> Iterator[Question]:
+def choices(installer: Installer, question: Question) -> Iterator[Question]:
     """Ask for torch's CPU build: those in the folders of wheels first, newest first, else its own index."""
     settings = installer.settings
     question = replace(question, constraints=settings.constraints, overrides=settings.overrides)
@@ -73,7 +75,9 @@ def _ours_or_theirs(installer: Installer, question: Question, failure: InstallFa
     """Ask again without anything of ours; a resolver that then succeeds has shown whose fault it was."""
     bare = _compile(installer, stripped(question, now=datetime.now(UTC)))
     if isinstance(bare, InstallFailure):
-        return failure if bare.slug in NOT_OURS else bare
+        if bare.slug in NOT_OURS:  # what could be built from source is not known to be unresolvable
+            return next((one for one in (failure, bare) if one.slug is InstallFault.NO_WHEEL), failure)
+        return bare
     why = (
         "the packages fit together, but not with this machine's constraints, overrides, extra packages, build of torch "
         "or the upload times that its index tells: "
@@ -89,18 +93,11 @@ def stripped(question: Question, *, now: datetime) -> Question:
 
 def _compile(installer: Installer, question: Question) -> Resolution | InstallFailure:
     with installer.workspace() as folder:
-        files = {"requirements": (*question.requirements, *question.extra), "constraints": question.constraints}
-        files["overrides"] = question.overrides
-        for name, lines in files.items():
-            (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         target = folder / "lock.txt"
         execution = installer.run(
-            *(installer.uv, "pip", "compile", str(folder / "requirements.txt"), "--output-file", str(target)),
-            *("--constraints", str(folder / "constraints.txt"), "--overrides", str(folder / "overrides.txt")),
+            *(installer.uv, "pip", "compile", *written(question, folder), "--output-file", str(target)),
             *("--python", installer.base.interpreter, "--generate-hashes", "--only-binary", ":all:"),
             *("--no-header", "--no-annotate", "--quiet"),
-            *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
-            *cutoff_arguments(question.cutoff, question.exempt),
             wheels=question.wheels,
         )
         if not execution.ok:
@@ -116,6 +113,22 @@ def _compile(installer: Installer, question: Question) -> Resolution | InstallFa
                 execution.seconds,
             )
     return Resolution(lock, execution.seconds, redacted(execution.log.decode(errors="replace")).encode())
+
+
+def written(question: Question, folder: Path) -> tuple[str, ...]:
+    """Write what is asked into a folder, and return the arguments of ``uv pip compile`` that ask it."""
+    for name, lines in (
+        ("requirements", (*question.requirements, *question.extra)),
+        ("constraints", (*question.constraints, *question.built)),
+        ("overrides", question.overrides),
+    ):
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return (
+        *(str(folder / "requirements.txt"), "--constraints", str(folder / "constraints.txt")),
+        *("--overrides", str(folder / "overrides.txt")),
+        *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
+        *cutoff_arguments(question.cutoff, question.exempt),
+    )
 
 
 def _without_surprise(resolution: Resolution, torch: TorchBuild) -> Resolution | InstallFailure:

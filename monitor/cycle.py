@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
+from containers.recipes import RECIPES
 from monitor.errors import BenchError
 from monitor.installation import Place, Question, install
 from monitor.judge.confirm import Again, Settled, Why, can_be_mended
@@ -192,8 +193,9 @@ class _Cycle:
         self._sit(there, cells, purpose)
 
     def _sit(self, place: Place, cells: list[Cell], purpose: Purpose) -> None:
-        """Share sessions among our own miniatures, as many as run side by side; a user's own files get one each."""
-        shared = [cell for cell in cells if self._subject(cell).form is SubjectForm.MINIATURE]
+        """Share sessions among our own miniatures where one import serves many; all else gets one each."""
+        forks = RECIPES[self.question.runtime].FORKS
+        shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
         groups = [self._group(some) for some in dealt(shared, self.shop.lanes)]
         groups += [self._group([cell], solo=True) for cell in cells if cell not in shared]
         self._hold(place, groups, purpose)

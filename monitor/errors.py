@@ -5,6 +5,7 @@
     SettleError
     ├── UsageError            2   the command line or a value given on it
     │   ├── UnknownName           a model, runtime, version, cell or run that nobody has heard of
+    │   ├── NotReleased           a day before the runtime's first release
     │   └── NotACheckpoint        a folder that is no checkpoint
     ├── ConfigError           3   the configuration file, all problems at once
     ├── DatabaseError         4   unreadable, foreign, newer or busy database
@@ -39,6 +40,10 @@ class UsageError(SettleError):
 class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         super().__init__(f"no {kind} is called {name!r}", hint=" ".join(filter(None, [near_match(name, known), hint])))
+
+
+class NotReleased(UsageError):
+    pass
 
 
 class NotACheckpoint(UsageError):

@@ -7,11 +7,11 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from containers.failures import InstallFailure
+from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from monitor.errors import SettleError, UnknownName
+from monitor.errors import NotReleased, SettleError, UnknownName
 from monitor.judge.installs import Stage
 from monitor.sources.index import fetch_releases
 from monitor.store import EnvironmentRecord, ResolutionRecord
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from containers.environment import Environment
     from containers.resolving import Resolution
+    from monitor.errors import UsageError
+    from monitor.sources.index import IndexAnswer
     from monitor.talk import Talk
-    from monitor.words import Channel, Runtime, Subject
+    from monitor.words import Channel, Release, Runtime, Subject
     from monitor.workbench import Workbench
 
 _STAGES = {
@@ -62,7 +64,10 @@ class Place:
 
 
 def install(shop: Workbench, question: Question, talk: Talk) -> Place:
-    """Resolve, then build what is not there. Raises UnknownName for a version that does not exist."""
+    """Resolve, then build what is not there.
+
+    Raises UnknownName for a version that does not exist, and NotReleased for a day before the first release.
+    """
     if question.origin is Origin.LIVE:
         learn_releases(shop, question.runtime, talk)
     resolution = _resolve(shop, question, talk)
@@ -91,15 +96,19 @@ def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk
 
 
 def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
-    own = RECIPES[question.runtime]
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
-    return shop.environments.resolve(
+    own = RECIPES[question.runtime]
+    result = shop.environments.resolve(
         own.requirements(question.version or None),
         question.cutoff,
         extra=shop.config.install.extra,
         exempt=own.EXEMPT,
+        say=talk.say,
     )
+    if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own.RUNTIME in result.sources:
+        return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
+    return result
 
 
 def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Talk) -> Place:
@@ -148,7 +157,7 @@ def _record(shop: Workbench, question: Question, resolution: Resolution, record:
 def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
     """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
     try:
-        answer = fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))
+        answer = _listed(shop, runtime)
     except SettleError as error:
         talk.say(f"releases of {runtime} are not listed: {error}")
         return
@@ -158,6 +167,8 @@ def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
 def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:
     if failure.no_such_version:
         raise _no_such_version(shop, question)
+    if early := _before_the_first_release(shop, question, failure):
+        raise early
     talk.say(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")
     version = version or question.version
     answer = replace(
@@ -190,10 +201,11 @@ def _answer(shop: Workbench, question: Question, version: str, seconds: float) -
     )
 
 
-def _no_such_version(shop: Workbench, question: Question) -> UnknownName:
-    settings = install_settings(shop.config)
-    answer = fetch_releases(question.runtime, RECIPES[question.runtime].RUNTIME, index_access(settings))
-    there = [one for one in answer.releases if one.published_at <= question.cutoff]
+def _no_such_version(shop: Workbench, question: Question) -> UsageError:
+    releases = _listed(shop, question.runtime).releases
+    there = [one for one in releases if one.published_at <= question.cutoff]
+    if releases and not there:
+        return _not_released(question, releases)
     newest = there[-1].version if there else "none"
     return UnknownName(
         f"release of {question.runtime} as of {question.day}",
@@ -201,3 +213,27 @@ def _no_such_version(shop: Workbench, question: Question) -> UnknownName:
         [one.version for one in there],
         hint=f"the newest on that day is {newest}",
     )
+
+
+def _before_the_first_release(shop: Workbench, question: Question, failure: InstallFailure) -> NotReleased | None:
+    """Say it where a day is asked on which there was nothing to install: no fault, and no verdict about anything."""
+    if failure.stage is not InstallerStage.RESOLVE or failure.slug is not InstallFault.UNRESOLVABLE:
+        return None
+    try:
+        releases = _listed(shop, question.runtime).releases
+    except SettleError:
+        return None  # the failure as it is tells more than that the index is silent now
+    early = releases and all(one.published_at > question.cutoff for one in releases)
+    return _not_released(question, releases) if early else None
+
+
+def _not_released(question: Question, releases: Sequence[Release]) -> NotReleased:
+    first = min(releases, key=lambda one: one.published_at)
+    return NotReleased(
+        f"no release of {question.runtime} existed on {question.day}",
+        hint=f"the first is {first.version} of {first.published_at:%Y-%m-%d}",
+    )
+
+
+def _listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+    return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from containers.lock import parse_lock
 from monitor.bundle import build_bundle
 from monitor.catalogue import load_catalogue
 from monitor.errors import UsageError
@@ -20,7 +21,7 @@ from monitor.miniatures.writer import digest_of
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from monitor.store import Reader, RunDetail
+    from monitor.store import EnvironmentRecord, Reader, RunDetail
 
 # what writes a miniature needs nothing but Python, so it travels in the script
 _WRITER = (
@@ -58,6 +59,7 @@ def script(store: Reader, detail: RunDetail) -> str:
     python = str(environment.platform).split("-")[1].removeprefix("py")
     folder = subject_id.removeprefix("folder:")
     own_files = subject_id.startswith("folder:")
+    lock, sources = _apart(environment, store.path.parent / "install" / "wheels")
     question = request | {"subjects": [given | {"path": "SUBJECT"}], "isolation": "solo"}
     changed = "" if suite == detail.row["suite"] else "# The probes have changed since that run; these are today's.\n"
     if not own_files and digest_of(load_catalogue().miniature_of(subject_id)) != detail.row["subject_digest"]:
@@ -70,13 +72,22 @@ def script(store: Reader, detail: RunDetail) -> str:
         base=environment.base_digest[:12],
         changed=changed,
         python=python,
-        lock=environment.lock.rstrip("\n"),
+        install=_INSTALL,
+        lock=lock,
+        sources="".join(f"{_BUILD} --no-binary {name} {name}=={version}\n" for name, version in sources),
         request=json.dumps(question, ensure_ascii=True),
         bundle=_lines(bundle),
         subject=f"SUBJECT={shlex.quote(folder)}" if own_files else _written(subject_id),
         show=_SHOW.strip("\n"),
         variables=_variables(),
     )
+
+
+def _apart(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the lock without what was built from source here, whose wheels no index has; and that, by version."""
+    pins = parse_lock(environment.lock, base_digest=environment.base_digest).packages
+    ours = [pin for pin in pins if any((wheels / one.removeprefix("sha256:")).is_dir() for one in pin.hashes)]
+    return "\n".join(str(pin) for pin in pins if pin not in ours), [(pin.name, pin.version) for pin in ours]
 
 
 def _written(subject_id: str) -> str:
@@ -130,6 +141,9 @@ def _comment(text: str) -> str:
     return " ".join(text.split())
 
 
+_INSTALL = "uv pip install --quiet --python env/bin/python --no-deps"
+_BUILD = f"# built from source, so it is not byte for byte what ran\n{_INSTALL}"
+
 _SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
 {writer}
 END_OF_WRITER
@@ -149,8 +163,8 @@ cat > lock.txt <<'END_OF_LOCK'
 {lock}
 END_OF_LOCK
 uv venv --quiet --python {python} env
-uv pip install --quiet --python env/bin/python --require-hashes --no-deps -r lock.txt
-base64 -d > probes.pyz <<'END_OF_PROBES'
+{install} --require-hashes -r lock.txt
+{sources}base64 -d > probes.pyz <<'END_OF_PROBES'
 {bundle}
 END_OF_PROBES
 {subject}

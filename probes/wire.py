@@ -32,7 +32,8 @@ strings ``nan``, ``inf`` and ``-inf``.
 ``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
 
     {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
-     "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null}}
+     "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
+     "no_template": why there is a template and no rendering of it}
 """
 
 WIRE = 1
@@ -44,7 +45,7 @@ OUR_BUG_EXIT = 70  # our own code raised, or could not write what it saw: neithe
 # name of the check -> (rung, what it asks); the rung names are monitor.words.Rung's values in order
 CHECKS = {
     "installs.resolves": (0, "the index has a consistent set of packages for this release on this platform"),
-    "installs.builds": (0, "every package of the lock installs from a binary wheel"),
+    "installs.builds": (0, "every package installs, from its wheel or from one built of its sources"),
     "installs.consistent": (0, "what is installed is the lock, and no installed package contradicts another"),
     "installs.imports": (0, "the runtime imports"),
     "knows.architecture": (1, "the architecture is registered"),
@@ -87,11 +88,13 @@ FAULTS = {
     "roundtrip-differs": "runtime",
     "template-differs": "runtime",
     "import-error": "runtime",
+    "does-not-build": "runtime",
     "crashed": "runtime",
     "hung": "runtime",
     # what the runtime stands on
     "unresolvable": "dependency",
     "inconsistent": "dependency",
+    "dependency-does-not-build": "dependency",
     "dependency-import-error": "dependency",
     "missing-dependency": "dependency",
     # the platform's gap
@@ -101,7 +104,7 @@ FAULTS = {
     "needs-remote-code": "model",
     "pickle-weights": "model",
     # ours
-    "no-wheel": "bench",  # a user's installer would build it from source; this bench installs wheels only
+    "no-wheel": "bench",  # a user's installer may have built it from source; this bench could not
     "bench-memory": "bench",
     "bench-time": "bench",
     "bench-disk": "bench",
@@ -119,7 +122,7 @@ FAULTS = {
 # slugs that the bench itself sets from the way a process ended or an install failed; a probe may not claim them. Ours
 # that a check can run into (no memory, no disk, a recipe or miniature that does not fit) it may: they are never broken
 BENCH_ONLY = frozenset(
-    {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent"}
+    {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent", "does-not-build", "dependency-does-not-build"}
     | {slug for slug, blame in FAULTS.items() if blame == "bench"}
     - {"bench-miniature", "bench-recipe", "bench-memory", "bench-disk"}
 )

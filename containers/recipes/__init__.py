@@ -17,6 +17,7 @@ class Recipe(Protocol):
     IMPORTED: frozenset[str]  # packages a probe really imports: a change of one is a change of what is measured
     EXEMPT: tuple[str, ...]  # packages that the cutoff of a day does not touch
     ENVIRONMENT: Mapping[str, str]  # variables of the probe
+    FORKS: bool  # one import may serve many subjects; else each has a session, and imports for itself
 
     def requirements(self, version: str | None) -> tuple[str, ...]:
         """Return what to install for a version, or for the newest."""

@@ -17,6 +17,8 @@ IMPORTED = frozenset(
 # both under the cutoff 4.49.0 does not resolve.
 EXEMPT: tuple[str, ...] = ("torch", "setuptools")
 
+FORKS = True  # on a CPU; one that has begun to use a GPU cannot be forked
+
 ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jinja2.exceptions import TemplateError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from monitor.miniatures.apart import render_apart
+from monitor.miniatures.template import render
 from monitor.miniatures.tokenizer import TEXTS, tokenizer_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from jinja2 import Template
-    from jinja2.nodes import Node
-    from jinja2.parser import Parser
 
     from monitor.miniatures.manifest import Miniature
 
@@ -36,9 +29,10 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 def golden(miniature: Miniature) -> dict[str, Any]:
     """Return the ``golden`` of a probe request for a miniature of ours."""
     tokens, ids = miniature.tokens, miniature.tokens.ids()
+    specials = _specials(tokenizer_config(tokens))
     return {
         "texts": list(TEXTS),
-        "template": _rendering(miniature.template, _specials(tokenizer_config(tokens))) if miniature.template else None,
+        "template": _rendering(render(miniature.template, _messages(), specials)) if miniature.template else None,
         "parts": dict(miniature.parts) or None,
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
@@ -56,71 +50,25 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
         beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else settings.get("chat_template")
     )
     specials = _specials({**_read(folder / "special_tokens_map.json"), **settings})
+    rendered, why = None, ""
+    if isinstance(template, str):
+        # a stranger's program, and one that may want what a plain conversation does not have
+        rendered, why = render_apart(template, _messages(), specials)
     return {
         "texts": [],
-        "template": _rendering(template, specials) if isinstance(template, str) else None,
+        "template": None if rendered is None else _rendering(rendered),
+        "no_template": f"the model's own template gives no golden rendering: {why}" if why else None,
         "parts": None,
         "specials": None,
     }
 
 
-def render(template: str, messages: list[dict[str, str]], specials: Mapping[str, Any]) -> str:
-    """Render with the semantics that published templates are written for.
-
-    The same environment as ``apply_chat_template`` documents: sandboxed, trimmed blocks, loop controls, JSON that keeps
-    non-ASCII characters. There is no clock: a template that asks for today's date raises TemplateError.
-    """
-    text: str = _compiled(template).render(
-        messages=messages, tools=None, documents=None, add_generation_prompt=True, **specials
-    )
-    return text
+def _messages() -> list[dict[str, str]]:
+    return [dict(message) for message in MESSAGES]
 
 
-@lru_cache(maxsize=64)  # most miniatures share a few templates, and compiling one takes 30 ms
-def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _no_clock
-    return environment.from_string(template)
-
-
-def _rendering(template: str, specials: Mapping[str, Any]) -> dict[str, Any] | None:
-    messages = [dict(message) for message in MESSAGES]
-    try:
-        return {"messages": messages, "rendered": render(template, messages, specials)}
-    except Exception:  # noqa: BLE001 -- a stranger's program; it may also want what a plain conversation does not have
-        return None
-
-
-class _Generation(Extension):
-    """``{% generation %}`` marks what an assistant says for training; it renders as its content."""
-
-    tags = {"generation"}  # noqa: RUF012 -- jinja2 declares it so
-
-    def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> str:
-    raise TemplateError(message)
-
-
-def _no_clock(_format: str) -> str:
-    raise TemplateError("the rendering would depend on the day")
+def _rendering(text: str) -> dict[str, Any]:
+    return {"messages": _messages(), "rendered": text}
 
 
 def _specials(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +88,8 @@ def _spelling(token: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the object in a file, nothing where there is none: that a file is broken, the probe's checks will tell."""
+    if not path.is_file():  # a pipe would never end
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -84,7 +84,7 @@ def _own_tokenizer(subject: Subject) -> Any:
 def template(subject: Subject) -> Answer:
     golden = subject.golden.get("template")
     if not golden:
-        return skipped("there is no golden rendering to compare with")
+        return skipped(subject.golden.get("no_template") or "there is no golden rendering to compare with")
     if not subject.tokenizer.has_template:
         return failed("template-differs", "the tokenizer has no chat template, though the model's files bring one")
     rendered = subject.tokenizer.render(golden["messages"])

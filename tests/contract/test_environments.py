@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
-import tarfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from containers.environments import Environments
 from containers.failures import InstallFailure, InstallFault, Stage
 from containers.resolving import Resolution
 from containers.settings import settings_from_environment
+from tests.specimens.packages import write_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,9 +159,8 @@ def test_an_environment_without_its_marker_is_not_used(environments: Environment
         (("spec-a==9.9.9",), InstallFault.UNRESOLVABLE, True, "no version of spec-a==9.9.9"),
         (("spec-lost",), InstallFault.INDEX, False, "spec-nowhere was not found"),
         (("spec-unknown",), InstallFault.INDEX, False, "not found in the package registry"),
-        (("spec-source",), InstallFault.NO_WHEEL, False, "no usable wheels"),
     ],
-    ids=["contradicting pins", "no such version", "lost dependency", "wrong index", "sources only"],
+    ids=["contradicting pins", "no such version", "lost dependency", "wrong index"],
 )
 def test_a_resolution_that_fails_says_whose_fault_it_is(  # noqa: PLR0917 - a table's columns
     environments: Environments,
@@ -176,7 +174,6 @@ def test_a_resolution_that_fails_says_whose_fault_it_is(  # noqa: PLR0917 - a ta
     index.add("spec-b")
     index.add("spec-pins", requires=("spec-b>=2", "spec-a"))
     index.add("spec-lost", requires=("spec-nowhere",))
-    make_source(index.folder, "spec-source")
 
     failure = failed(environments.resolve(requirements, None))
 
@@ -297,53 +294,56 @@ def test_a_full_disk_is_ours(
     assert list((small_disk / "envs").iterdir()) == []
 
 
-def make_source(folder: Path, name: str) -> Path:
-    stem = f"{name.replace('-', '_')}-1.0"
-    files = {
-        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-        f'[project]\nname = "{name}"\nversion = "1.0"\n',
-        f"{name.replace('-', '_')}.py": "WORD = 'from source'\n",
-        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-    }
-    path = folder / f"{stem}.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        for file, text in files.items():
-            member = tarfile.TarInfo(f"{stem}/{file}")
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return path
-
-
 @pytest.mark.index
 def test_a_wheel_from_source_enters_by_its_hash(engine: Engine, base: Base, home: Path) -> None:
     sources = home / "sources"
-    sources.mkdir()
-    make_source(sources, "spec-source")
+    write_source(sources, "spec-source")
     here = settings_from_environment(os.environ)
     here = replace(here, find_links=(*here.find_links, str(sources)), seconds=300, free_bytes=0)
     environments = Environments(engine, base, home / "store", here)
 
-    wheel = environments.build_wheel("spec-source==1.0")
-    assert not isinstance(wheel, InstallFailure), wheel.message
-    assert wheel.parent.parent == home / "store" / "wheels"
-    resolution = environments.resolve(["spec-source"], datetime(2025, 3, 15, tzinfo=UTC), wheels=[wheel])
+    day = datetime(2025, 3, 15, tzinfo=UTC)
+    said: list[str] = []
+    resolution = environments.resolve(["spec-source"], day, say=said.append)
     assert isinstance(resolution, Resolution), resolution
+    (wheel,) = (home / "store" / "wheels").glob("*/*.whl")
     assert resolution.lock.packages[0].hashes == (f"sha256:{wheel.parent.name}",)
+    assert said[0].startswith("spec-source has no wheel: building it from source")
+    assert said[1:] == ["from source: spec_source-1.0-py3-none-any.whl"]
+    again = environments.resolve(["spec-source"], day)
+    assert isinstance(again, Resolution), again
+    assert again.lock.digest == resolution.lock.digest  # no two builds are equal: it has been kept
 
     environment = built(environments.ensure(resolution.lock))
     assert python(engine, base, environment, "import spec_source; print(spec_source.WORD)").log == b"from source\n"
 
 
 @pytest.mark.index
-def test_a_source_that_does_not_build_has_no_wheel(engine: Engine, base: Base, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("setup", "slug"),
+    [
+        ("raise SystemExit('this never worked')", InstallFault.NOT_BUILT),
+        ("open('requirements.txt')", InstallFault.NOT_BUILT),  # a file that the sources should bring
+        ("import subprocess; subprocess.check_call(['hipcc'])", InstallFault.RECIPE),
+    ],
+    ids=["says so", "lacks a file", "wants a tool that the base lacks"],
+)
+def test_a_source_that_does_not_build_says_whose_fault_it_is(
+    engine: Engine, base: Base, home: Path, setup: str, slug: InstallFault
+) -> None:
     sources = home / "sources"
-    sources.mkdir()
-    path = make_source(sources, "spec-source")
-    path.write_bytes(path.read_bytes()[:200])
+    write_source(sources, "spec-source", setup)
     here = settings_from_environment(os.environ)
-    environments = Environments(engine, base, home / "store", replace(here, find_links=(str(sources),), seconds=300))
+    here = replace(here, find_links=(*here.find_links, str(sources)), seconds=300, free_bytes=0)
+    environments = Environments(engine, base, home / "store", here)
 
-    assert failed(environments.build_wheel("spec-source==1.0")).slug is InstallFault.NO_WHEEL
+    failure = failed(environments.resolve(["spec-source"], None))
+
+    assert (failure.slug, failure.sources) == (slug, ("spec-source",)), failure.message
+    assert failure.stage is Stage.INSTALL
+    assert list((home / "store" / "work").iterdir()) == []
+    beside = failed(environments.resolve(["packaging"], None, extra=["spec-source"]))
+    assert (beside.slug, beside.sources) == (InstallFault.RECIPE, ("spec-source",))  # only this machine wants it
 
 
 @pytest.mark.index

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -175,6 +177,43 @@ def build_release(folder: Path, name: str, version: str, requirements: Sequence[
     _write_wheel(folder, name, "", requirements, version=version)
 
 
+def write_source(folder: Path, name: str, setup: str = "") -> None:
+    """Write a pure Python package as an archive of sources and nothing else; ``setup`` is its setup.py."""
+    folder.mkdir(parents=True, exist_ok=True)
+    module, stem = name.replace("-", "_"), f"{name.replace('-', '_')}-{VERSION}"
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        f'[project]\nname = "{name}"\nversion = "{VERSION}"\n[tool.setuptools]\npy-modules = ["{module}"]\n',
+        f"{module}.py": "WORD = 'from source'\n",
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
+        **({"setup.py": setup} if setup else {}),
+    }
+    with tarfile.open(folder / f"{stem}.tar.gz", "w:gz") as archive:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{stem}/{file}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def release_like(folder: Path, environment: Path, name: str, version: str, requirements: Sequence[str]) -> None:
+    """Write a release that is all of an installed one, and requires something more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    site = next(environment.glob("lib/python3*/site-packages"))
+    (installed,) = site.glob(f"{name}-*.dist-info")
+    head, _, rest = (installed / "METADATA").read_text(encoding="utf-8").partition("\nVersion: ")
+    more = "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements)
+    metadata = f"{head}\nVersion: {version}\n{more}{rest.partition(chr(10))[2]}"
+    info = f"{name}-{version}.dist-info"
+    files = {f"{name}/{path.relative_to(site / name)}": path.read_bytes() for path in (site / name).rglob("*.*py*")}
+    files = {path: data for path, data in files.items() if not path.endswith(".pyc")}
+    files |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": (installed / "WHEEL").read_bytes()}
+    record = [f"{path},sha256={_digest(data)},{len(data)}" for path, data in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]).encode() + b"\n"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, data in files.items():
+            wheel.writestr(zipfile.ZipInfo(path), data)
+
+
 def _write_wheel(
     folder: Path, package: str, source: str, requirements: Sequence[str], *, version: str = VERSION
 ) -> None:
@@ -188,12 +227,12 @@ def _write_wheel(
     }
     if source:
         files[f"{package}.pth"] = f"import {package}\n"
-    record = [f"{name},sha256={_digest(text)},{len(text.encode())}" for name, text in files.items()]
+    record = [f"{name},sha256={_digest(text.encode())},{len(text.encode())}" for name, text in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]) + "\n"
     with zipfile.ZipFile(folder / f"{package}-{version}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
         for name, text in files.items():
             wheel.writestr(zipfile.ZipInfo(name), text)
 
 
-def _digest(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

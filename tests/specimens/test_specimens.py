@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.specimens import checkpoints
-from tests.specimens.packages import build_release
+from tests.specimens.packages import build_release, release_like, write_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,6 +120,43 @@ def test_an_extra_package_of_this_machine_whose_pins_contradict_is_nobodys_fault
     answer = product.ask("probe", SUBJECT, install={**install, **links})
 
     hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-recipe", "bench"))
+
+
+@pytest.mark.parametrize(
+    ("setup", "expected"),
+    [
+        ("", Expected("works")),
+        (
+            "raise SystemExit('this never built')",
+            Expected("broken", "installs", "dependency-does-not-build", "dependency"),
+        ),
+        (
+            "import subprocess; subprocess.check_call(['hipcc'])",
+            Expected("unknown", "installs", "bench-recipe", "bench"),
+        ),
+    ],
+    ids=["it builds", "it does not build", "the builder lacks a tool"],
+)
+def test_a_release_that_requires_what_has_only_sources(
+    product: Product, tmp_path: Path, setup: str, expected: Expected
+) -> None:
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)  # pytest's folders are closed to others, and a builder is another user
+    assert product.ask("probe", SUBJECT).exit_code == 0
+    whole = product.query("SELECT environment FROM runs WHERE version <> '99.1' AND environment NOT LIKE 'none-%'")
+    write_source(tmp_path, "settle-specimen-source", setup)
+    installed = product.home / "install" / "envs" / whole[-1]["environment"]
+    release_like(tmp_path, installed, "transformers", "99.1", ["settle-specimen-source"])
+    install = product.configuration["install"]
+    links = {
+        "find_links": [*install["find_links"], str(tmp_path)],
+        "exempt": ["transformers", "settle-specimen-source"],
+    }
+
+    answer = product.ask("probe", SUBJECT, "--runtime", "transformers==99.1", install={**install, **links})
+
+    hold(product, answer, SUBJECT, expected)
+    assert "settle-specimen-source has no wheel: building it from source" in answer.said
 
 
 def probe_with(product: Product, specimen: Specimen) -> Answer:

@@ -126,7 +126,7 @@ def gone() -> Iterator[Images]:
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
     address = f"tcp://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     client = docker.APIClient(base_url=address, version="1.41", timeout=5)
     server.shutdown()
     server.server_close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from containers.engine import Execution, ending_signal
-from containers.failures import InstallFault, Stage, classified, explanation, from_execution
+from containers.failures import InstallFault, Stage, classified, explanation, from_build, from_execution
 from probes.wire import FAULTS
 
 NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: "
@@ -146,12 +146,67 @@ def test_the_words_of_uv_are_understood(text: str, slug: InstallFault, no_such_v
     assert classified(text, requirements=["transformers==9.9.9", "torch"]) == (slug, no_such_version)
 
 
-def test_every_fault_is_a_word_of_the_wire_and_only_two_are_not_ours() -> None:
+def test_every_fault_is_a_word_of_the_wire_and_few_are_not_ours() -> None:
     blames = {fault: FAULTS[fault.value] for fault in InstallFault}
     assert {fault for fault, blame in blames.items() if blame != "bench"} == {
         InstallFault.UNRESOLVABLE,
         InstallFault.INCONSISTENT,
+        InstallFault.NOT_BUILT,
+        InstallFault.RUNTIME_NOT_BUILT,
     }
+
+
+def said(text: str) -> Execution:
+    return Execution(1, None, False, False, 7.0, None, text.encode())
+
+
+def test_the_resolver_names_what_has_only_sources() -> None:
+    hint = (
+        "\n\nhint: Wheels are required for `{}` because building from source is disabled for all packages\n(i.e., with"
+        " `--no-build`)"
+    )
+    text = (
+        NO_SOLUTION + "Because docopt==0.6.2 has no usable wheels" + hint.format("docopt") + hint.format("ruamel.base")
+    )
+    failure = from_execution(said(text), Stage.RESOLVE)
+    assert (failure.slug, failure.sources) == (InstallFault.NO_WHEEL, ("docopt", "ruamel.base"))
+
+
+BACKEND = (
+    "error: Failed to build `spec==1.0`\n  cause: The build backend returned an error\n  cause: Call to "
+    "`setuptools.build_meta.build_wheel` failed (exit status: 1)\n\n         [stderr]\n         "
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        (BACKEND + "boom", InstallFault.NOT_BUILT),
+        (
+            BACKEND + "FileNotFoundError: [Errno 2] No such file or directory: 'requirements.txt'",
+            InstallFault.NOT_BUILT,
+        ),
+        (BACKEND + "ModuleNotFoundError: No module named 'pkg_resources'", InstallFault.NOT_BUILT),
+        (BACKEND + "TypeError: canonicalize_version() got an unexpected keyword argument", InstallFault.NOT_BUILT),
+        (BACKEND + "error: command 'gcc' failed: No such file or directory", InstallFault.RECIPE),
+        (BACKEND + "error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", InstallFault.RECIPE),
+        (BACKEND + "error: [Errno 2] No such file or directory: 'cmake'", InstallFault.RECIPE),
+        (BACKEND + "FileNotFoundError: [Errno 2] No such file or directory: '/usr/bin/git'", InstallFault.RECIPE),
+        (BACKEND + "unable to execute 'c++': No such file or directory", InstallFault.RECIPE),
+        (BACKEND + "error: can't find Rust compiler", InstallFault.RECIPE),
+        (BACKEND + "/bin/sh: 1: cmake: not found", InstallFault.RECIPE),
+        (BACKEND + "spec.c:1:10: fatal error: Python.h: No such file or directory", InstallFault.RECIPE),
+        (BACKEND + "No CMAKE_CXX_COMPILER could be found.", InstallFault.RECIPE),
+        (BACKEND + "OSError: CUDA_HOME environment variable is not set.", InstallFault.RECIPE),
+        (BACKEND + "OSError: [Errno 28] No space left on device", InstallFault.DISK),
+        ("error: Failed to fetch: `https://index/simple/setuptools/`\n  cause: dns error", InstallFault.NETWORK),
+        ("sh: 1: /opt/uv: Permission denied", InstallFault.RECIPE),
+    ],
+)
+def test_a_build_that_fails_is_the_packages_doing_unless_the_machine_lacks_something(
+    text: str, slug: InstallFault
+) -> None:
+    assert from_build(said(text)).slug is slug
 
 
 @pytest.mark.parametrize(

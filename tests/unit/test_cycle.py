@@ -130,6 +130,27 @@ def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> N
     assert home.bench.held == [(NAMES, False), (NAMES[2:], False), (NAMES[1:2], True)]
 
 
+def test_where_forking_is_unsafe_everybody_has_a_session_of_their_own(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = SimpleNamespace(FORKS=False, ENVIRONMENT={})
+    monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
+    assert home.verdicts() == {"works"}
+    assert home.bench.held == [((name,), True) for name in NAMES]  # the control is still the first
+
+
+def test_one_silent_session_of_many_is_no_silent_bench(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = SimpleNamespace(FORKS=False, ENVIRONMENT={})
+    monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
+
+    def silent_once(count: int, _: tuple[str, ...]) -> tuple[str, Ending]:
+        return ("", Ending(engine_fault="gone")) if count == len(NAMES) - 1 else ("W", Ending(exit_code=0))
+
+    home.bench.story = silent_once
+    assert home.verdicts() == {"works"}
+    assert home.bench.held == [((name,), True) for name in (*NAMES, NAMES[-1])]
+
+
 def test_those_who_lose_it_twice_are_asked_one_by_one(home: Home) -> None:
     def killed_twice(count: int, who: tuple[str, ...]) -> tuple[str, Ending]:
         letters = ("WH", "H")[count] if count < 2 else "W" * len(who)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.miniatures.apart import render_apart
 from monitor.miniatures.golden import MESSAGES, golden_of_folder
 
 if TYPE_CHECKING:
@@ -55,3 +57,37 @@ def test_what_a_folder_says_of_its_template(
         (tmp_path / "chat_template.jinja").write_bytes(beside)
     template = golden_of_folder(tmp_path)["template"]
     assert (template and template["rendered"]) == rendered
+
+
+LOOP = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (LOOP, "it is not done after 1 s"),
+        ("{{ 9 ** (9 ** 9) }}", "it is not done after 1 s"),  # one instruction, which no alarm would interrupt
+        ("{{ 'x' * 10 ** 10 }}", "it wants more than 512 MiB"),
+        ("{% for a in range(2000) %}{{ 'x' * 1000 }}{% endfor %}", "TemplateError: it renders more than 1048576 char"),
+        ("{{ ''.__class__.__mro__ }}", "SecurityError: access to attribute '__class__'"),
+        ("{{ raise_exception('tools are wanted') }}", "TemplateError: tools are wanted"),
+        ("{{ messages | nothing }}", "TemplateAssertionError: No filter named 'nothing'."),
+    ],
+    ids=["loops", "a power", "memory", "length", "a way out", "its own word", "no such filter"],
+)
+def test_a_template_that_takes_too_much_ends_with_a_reason(template: str, why: str) -> None:
+    rendered, said = render_apart(template, [], {}, seconds=1)
+    assert rendered is None
+    assert said.startswith(why)
+
+
+def test_the_reason_travels_to_the_probe(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('tools are wanted') }}")
+    golden = golden_of_folder(tmp_path)
+    assert golden["template"] is None
+    assert golden["no_template"].endswith("gives no golden rendering: TemplateError: tools are wanted")
+
+
+def test_a_pipe_in_the_folder_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokenizer_config.json")
+    assert golden_of_folder(tmp_path)["template"] is None

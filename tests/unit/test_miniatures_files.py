@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.miniatures.golden import MESSAGES, golden, golden_of_folder, render
+from monitor.miniatures.golden import MESSAGES, golden, golden_of_folder
 from monitor.miniatures.manifest import (
     Tensor,
     expand,
@@ -24,6 +24,7 @@ from monitor.miniatures.manifest import (
     parse_tensors,
 )
 from monitor.miniatures.scale import scaled
+from monitor.miniatures.template import render
 from monitor.miniatures.tokenizer import TEXTS, Style, Tokens, merges, tokenizer_json, vocabulary
 from monitor.miniatures.writer import digest_of, tensor_bytes, write_miniature
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
-    "jinja2": ["monitor/miniatures/golden.py"],
+    "jinja2": ["monitor/miniatures/template.py"],
     "lifelines": ["monitor/stability/distribution.py"],
     "platformdirs": ["monitor/config.py"],
     "pydantic": ["monitor/config.py", "monitor/events.py"],

@@ -1,0 +1,121 @@
+"""What a failed installation means: a verdict, or a word to the user that there was nothing to install."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from containers.failures import InstallFailure, InstallFault, Stage
+from monitor.config import Config
+from monitor.errors import NotReleased, UnknownName
+from monitor.installation import Question, install
+from monitor.words import Channel, Origin, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from monitor.store import ResolutionRecord
+
+JSON = "application/vnd.pypi.simple.v1+json"
+UPLOADS = {"4.49.0": "2025-02-17T15:00:00Z", "5.0.0rc1": "2025-12-01T12:00:00Z", "5.0.0": "2026-01-26T10:00:00Z"}
+NOTHING = InstallFailure(Stage.RESOLVE, InstallFault.UNRESOLVABLE, "there are no versions of transformers", b"", 0.5)
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            files = [
+                {"filename": f"transformers-{version}-py3-none-any.whl", "url": "x", "hashes": {}, "upload-time": at}
+                for version, at in UPLOADS.items()
+            ]
+            page = {"meta": {"api-version": "1.1"}, "name": "transformers", "files": files}
+            self.send_response(200)
+            self.send_header("Content-Type", JSON)
+            self.end_headers()
+            self.wfile.write(json.dumps(page).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the server's own name
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/simple/"
+    server.shutdown()
+    server.server_close()
+
+
+class Shop:
+    """A workbench whose resolver fails as it is told."""
+
+    def __init__(self, index_url: str, failure: InstallFailure) -> None:
+        self.config = Config.model_validate({"install": {"index_url": index_url, "no_proxy": "127.0.0.1"}})
+        self.environments = SimpleNamespace(resolve=lambda *_, **__: failure)
+        self.recorded: list[ResolutionRecord] = []
+        self.store = SimpleNamespace(record_resolution=self.recorded.append)
+        self.platform: Any = None
+
+    @staticmethod
+    def now() -> datetime:
+        return datetime(2026, 4, 1, tzinfo=UTC)
+
+
+def asked(day: str, version: str = "") -> Question:
+    cutoff = datetime.fromisoformat(f"{day}T23:59:59+00:00")
+    return Question(Runtime.TRANSFORMERS, Channel.STABLE, version, cutoff.date(), cutoff, Origin.REPLAY, subjects=[])
+
+
+def ask(shop: Any, question: Question) -> Any:
+    quiet: Any = SimpleNamespace(say=lambda _: None)
+    return install(shop, question, quiet)
+
+
+@pytest.mark.parametrize("version", ["", "5.0.0"])
+def test_a_day_before_the_first_release_is_said_and_is_no_verdict(index: str, version: str) -> None:
+    shop = Shop(index, replace(NOTHING, no_such_version=bool(version)))
+    with pytest.raises(NotReleased, match="no release of transformers existed on 2025-02-16") as raised:
+        ask(shop, asked("2025-02-16", version))
+    assert raised.value.hint == "the first is 4.49.0 of 2025-02-17"
+    assert raised.value.exit_code == 2
+    assert shop.recorded == []
+
+
+def test_the_day_of_the_first_release_can_be_asked(index: str) -> None:
+    place = ask(shop := Shop(index, NOTHING), asked("2025-02-17"))
+    assert (place.environment, place.failure) == (None, NOTHING)
+    assert [one.fault for one in shop.recorded] == ["unresolvable"]
+
+
+def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
+    with pytest.raises(UnknownName) as raised:
+        ask(Shop(index, replace(NOTHING, no_such_version=True)), asked("2025-12-24", "5.0.0"))
+    assert "the newest on that day is 5.0.0rc1" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("slug", "stage"), [(InstallFault.NETWORK, Stage.RESOLVE), (InstallFault.INCONSISTENT, Stage.VERIFY)]
+)
+def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, stage: Stage) -> None:
+    place = ask(shop := Shop(index, replace(NOTHING, slug=slug, stage=stage)), asked("2025-02-16"))
+    assert place.failure is not None
+    assert [one.fault for one in shop.recorded] == [str(slug)]
+
+
+def test_a_silent_index_leaves_the_failure_as_it_is() -> None:
+    place = ask(Shop("http://127.0.0.1:9/simple/", NOTHING), asked("2025-02-16"))
+    assert place.failure == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"), [("transformers", "does-not-build"), ("docopt", "dependency-does-not-build")]
+)
+def test_whose_sources_do_not_build_is_told_apart(index: str, name: str, slug: str) -> None:
+    failure = InstallFailure(Stage.INSTALL, InstallFault.NOT_BUILT, "boom", b"", 0.5, sources=(name,))
+    assert str(ask(Shop(index, failure), asked("2026-02-16")).failure.slug) == slug
