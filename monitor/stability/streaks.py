@@ -98,11 +98,10 @@ def _proof(streak: Streak, window: int, *, with_change: bool = True) -> tuple[da
 
 def _may_have_lasted(streak: Streak, window: int) -> bool:
     """Tell whether too few days were seen to say that no run in ``streak`` met the rule."""
-    if streak.until is None:
-        return True
-    after = streak.after or streak.passes[0].day - timedelta(days=1)
+    if streak.until is None or streak.after is None:
+        return True  # it goes on, or may have begun long before it was first seen
     frozen = _proof(streak, window, with_change=False) is not None  # seen well enough: only the change was lacking
-    return (streak.until - after).days - 1 >= window and not frozen
+    return (streak.until - streak.after).days - 1 >= window and not frozen
 
 
 def _decided(days: Days, window: int) -> date | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 MARGIN = 0.25  # of a day; lifelines takes closed intervals, and a day must not be a point: at points it tells S(t-)
 LIFELINES_STEPS, STEPS = 100, 2000
 TOLERANCE, RESAMPLE_TOLERANCE = 1e-8, 1e-4  # of every probability
-TINY, LONGEST_STEP = 1e-300, 1e6
+TINY, LONGEST_STEP = 1e-300, 1e4
+
+
+class Within(StrEnum):
+    """Where in a cell its mass is taken to lie, for the data say nothing of it."""
+
+    FIRST = "on its first day"
+    EVENLY = "spread evenly over its days"
+    LAST = "on its last day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +45,19 @@ class Support:
     inside: Floats
     of_entry: NDArray[np.intp]  # (entries,): the place of each in ``inside``
 
-    def by_day(self, masses: Floats) -> Floats:
-        """Return the share supported by the end of each day from 0, of shape (..., days), for masses (..., cells).
-
-        Nothing is known of where within a cell its mass lies, so it is spread evenly over the days of the cell.
-        """
+    def by_day(self, masses: Floats, within: Within) -> Floats:
+        """Return the share supported by the end of each day from 0, of shape (..., days), for masses (..., cells)."""
         ends = self.last[np.isfinite(self.last)]
         days = np.arange(int(max(self.first[-1], ends.max(initial=0))) + 1)
         spread = np.zeros((len(self.first), len(days)))
         for cell, (first, last) in enumerate(zip(self.first, self.last, strict=True)):
+            begins, length = {
+                Within.FIRST: (first, 1.0),
+                Within.EVENLY: (first, last - first + 1),
+                Within.LAST: (last, 1.0),
+            }[within]
             if np.isfinite(last):
-                spread[cell] = np.clip((days - first + 1) / (last - first + 1), 0, 1)
+                spread[cell] = np.clip((days - begins + 1) / length, 0, 1)
         return masses @ spread
 
 
@@ -124,7 +135,7 @@ def _extrapolated(masses: Floats, once: Floats, twice: Floats) -> Floats:
     """Return where two steps lead, taken further; a sample that would leave the simplex stays at its second step."""
     change, bend = once - masses, twice - 2 * once + masses
     size = np.linalg.norm(bend, axis=1, keepdims=True)
-    length = np.maximum(np.linalg.norm(change, axis=1, keepdims=True) / np.maximum(size, TINY), 1)
+    length = np.clip(np.linalg.norm(change, axis=1, keepdims=True) / np.maximum(size, TINY), 1, LONGEST_STEP)
     further = masses + 2 * length * change + length**2 * bend
-    allowed = (size > TINY) & (further.min(axis=1, keepdims=True) >= 0) & (length < LONGEST_STEP)
+    allowed = (size > TINY) & (further.min(axis=1, keepdims=True) >= 0)
     return np.where(allowed, further, twice)
