@@ -149,6 +149,8 @@ def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
 
 def _row(summary: Summary, line: Line) -> dict[str, Any]:
     """Return one subject's answer with plain names; days from the release where there is one."""
+    from monitor.stability.words import Span
+
     track, answer = line.track, line.answer
     row: dict[str, Any] = {
         "subject": track.subject.id,
@@ -161,16 +163,18 @@ def _row(summary: Summary, line: Line) -> dict[str, Any]:
         "released_source": track.released_source,
     }
     for name in ("works", "stable", "established"):
-        span = getattr(answer, name)
+        event = getattr(answer, name)
+        span = event if isinstance(event, Span) else event.span
         row |= {f"{name}_after": span.after, f"{name}_by": span.by}
-        lower, upper = span.days_since(answer.released) if answer.released else (None, None)
-        row |= {f"{name}_days_from": lower, f"{name}_days_to": None if upper == float("inf") else upper}
+        first, last = event.days(answer.released) if answer.released else (None, None)
+        row |= {f"{name}_days_from": first, f"{name}_days_to": last}
     row |= {
-        "lead_days": answer.lead_days,
+        "lead_days": answer.lead,
         "standing": str(answer.standing),
-        "provisional_since": answer.provisional_since,
+        "provisional_since": answer.provisional.span.by if answer.provisional else None,
+        "setbacks": len(answer.setbacks),
         "regressions": len(answer.regressions),
-        "valid_days": answer.valid_days,
-        "carried_days": answer.carried_days,
+        **{f"days_{name}": getattr(answer.counts, name) for name in ("works", "broken", "flaky", "unknown", "missing")},
+        "days_carried": answer.counts.carried,
     }
     return row

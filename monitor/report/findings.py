@@ -8,7 +8,7 @@ from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
-from monitor.report.words import Section, days_estimate_text, share_text
+from monitor.report.words import Section, quantile_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,16 @@ def findings(store: Reader) -> Iterator[Section]:
 
 def _answer(summary: Summary) -> Section:
     whole = summary.groups[0]
-    told = [
-        f"Of {found.entries} models with a sourced release day ({found.architectures} architectures) half {event}"
-        f" within {days_estimate_text(found.median)} days of their release; {share_text(dict(found.by_day)[0])} on the"
-        f" day itself or before, {share_text(dict(found.by_day)[30])} within 30 days."
-        for event, found in (("work", whole.works), ("are stable", whole.stable))
-        if found is not None
-    ]
+    told = []
+    for event, found in (("work", whole.works), ("are stable", whole.stable)):
+        if found is None:
+            continue
+        missing = ", ".join(f"{share_text(one)} not by day {one.day}" for one in found.not_by)
+        told.append(
+            f"Of {found.entries} models with a sourced release day ({found.architectures} architectures) half {event}"
+            f" by day {quantile_text(found.median)} after their release, three quarters by day"
+            f" {quantile_text(found.upper_quartile)}; {missing}."
+        )
     return Section("The answer", tuple(told))
 
 

@@ -38,7 +38,7 @@ def effects(tracks: Iterable[Track], version: str) -> list[Effect]:
     """Return how each track that saw the release stood before it and with it."""
     found: list[Effect] = []
     for track in tracks:
-        valid = [one for one in track.observations if one.valid]
+        valid = [one for one in track.observations if one.verdict is not CellVerdict.UNKNOWN]
         place = next((number for number, one in enumerate(valid) if one.version == version), None)
         if place is not None:
             found.append(Effect(track, valid[place - 1] if place else None, valid[place]))

@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.report.evidence import Evidence, moved_text
+from monitor.report.summary import HORIZONS
 from monitor.report.words import (
     STRIP_LEGEND,
     Section,
-    days_estimate_text,
     days_text,
     length_text,
+    quantile_text,
     share_text,
     since_text,
     strip,
 )
-from monitor.stability.track import STABLE_DAYS
+from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from monitor.report.summary import Group, Line, Summary
-    from monitor.stability.distribution import Distribution
+    from monitor.stability.figures import Distribution
+    from monitor.stability.words import Span, Stabilization
     from monitor.store import Reader
-
-_EVENTS = (("first works", "works"), (f"stable (lasts {STABLE_DAYS} days and a change)", "stable"))
 
 
 def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
@@ -57,20 +57,17 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
     """Yield everything about one track: the answer, the strip of days, setbacks, and each change of the lock."""
     track, answer, evidence = line.track, line.answer, Evidence(store)
     released = f"{answer.released} ({track.released_source})" if answer.released else "no sourced day"
-    events = (*_EVENTS, ("established (30 days)", "established"))
-    since = f"since {answer.provisional_since}" if answer.provisional_since else ""
+    young = answer.provisional
+    since = f"since {young.span.by}, lacks {', '.join(young.lacks)}" if young else ""
     yield Section(
         f"{track.subject.id} in {track.runtime} ({track.channel}, {track.platform})",
         (
             f"Architecture {track.subject.architecture}, {track.kind}; released: {released}."
-            + (f" Supported {answer.lead_days} days before its release." if answer.lead_days else ""),
+            + (f" Supported {answer.lead} days before its release." if answer.lead else ""),
         ),
         ("", "day", "days from release"),
         (
-            *(
-                (name, since_text(getattr(answer, field)), days_text(getattr(answer, field), answer.released))
-                for name, field in events
-            ),
+            *((name, since_text(span), days_text(span, answer.released)) for name, span in _events(answer)),
             ("standing", str(answer.standing), since),
         ),
     )
@@ -106,8 +103,8 @@ def setbacks(evidence: Evidence, lines: Iterable[Line]) -> Section:
                     "regression" if one.regression else "setback",
                     since_text(one.began),
                     f"{one.last_good} → {one.first_bad}",
-                    one.fixed_by or "open",
-                    length_text(one.days_to_restore),
+                    one.restored_in or "open",
+                    length_text(one),
                     moved_text(moved, first=str(line.track.runtime)),
                     told.reason if told else "",
                     f"settle show {told.run}" if told else "",
@@ -135,14 +132,14 @@ def _never_note(summary: Summary) -> tuple[str, ...]:
 
 def _distributions(summary: Summary) -> Section:
     how = (
-        "Turnbull's estimate with its 95 percent interval from a bootstrap over architectures. A quantile is the latest"
-        " day that fits; *not yet* is the share that lies beyond every observation."
+        "Turnbull's estimate with its 95 percent interval from a bootstrap over architectures: the first day by which a"
+        " half, or three quarters, are there, and the share that is not there by the end of a day."
     )
     return Section(
         "Days from release",
         (how,),
-        ("group", "models", "event", "median", "upper quartile", "by day 0", "by day 7", "by day 30", "by day 90",
-         "not yet", "exact / left / interval / right"),
+        ("group", "models", "event", "median", "upper quartile", *(f"not by day {day}" for day in HORIZONS), "never",
+         "exact", "not seen yet"),
         tuple(row for group in summary.groups for row in _group_rows(group)),
     )  # fmt: skip
 
@@ -154,13 +151,14 @@ def _group_rows(group: Group) -> Iterator[tuple[str, ...]]:
 
 
 def _shape(found: Distribution) -> tuple[str, ...]:
-    shares = dict(found.by_day)
+    shares = {one.day: share_text(one) for one in found.not_by}
     return (
-        days_estimate_text(found.median),
-        days_estimate_text(found.upper_quartile),
-        *(share_text(shares[day]) for day in (0, 7, 30, 90)),
-        share_text(found.not_yet),
-        f"{found.exact} / {found.left_censored} / {found.interval_censored} / {found.right_censored}",
+        quantile_text(found.median),
+        quantile_text(found.upper_quartile),
+        *(shares.get(day, "not followed") for day in HORIZONS),
+        share_text(found.never) if found.never else "not measurable",
+        str(found.exact),
+        str(found.not_seen),
     )
 
 
@@ -168,17 +166,20 @@ def _sensitivity(summary: Summary) -> Section:
     return Section(
         "How much hangs on the length of the window",
         (),
-        ("stable means", "median days", "upper quartile", "not yet"),
+        ("stable means", "median", "upper quartile", "not seen yet"),
         tuple(
-            (
-                f"{window} days",
-                days_estimate_text(found.median),
-                days_estimate_text(found.upper_quartile),
-                share_text(found.not_yet),
-            )
+            (f"{window} days", quantile_text(found.median), quantile_text(found.upper_quartile), str(found.not_seen))
             for window, found in summary.sensitivity
             if found is not None
         ),
+    )
+
+
+def _events(answer: Stabilization) -> tuple[tuple[str, Span], ...]:
+    return (
+        ("first works", answer.works),
+        (f"stable (lasts {STABLE_DAYS} days and a change)", answer.stable.span),
+        (f"established ({ESTABLISHED_DAYS} days)", answer.established.span),
     )
 
 
@@ -192,9 +193,9 @@ def _timed(summary: Summary) -> Section:
                 line.track.subject.id,
                 str(line.answer.released),
                 days_text(line.answer.works, line.answer.released),
-                days_text(line.answer.stable, line.answer.released),
-                days_text(line.answer.established, line.answer.released),
-                str(line.answer.lead_days or ""),
+                days_text(line.answer.stable.span, line.answer.released),
+                days_text(line.answer.established.span, line.answer.released),
+                str(line.answer.lead or ""),
                 str(line.answer.standing),
                 str(len(line.answer.setbacks) or ""),
             )
@@ -213,7 +214,7 @@ def _untimed(summary: Summary) -> Section:
             (
                 line.track.subject.id,
                 since_text(line.answer.works),
-                since_text(line.answer.stable),
+                since_text(line.answer.stable.span),
                 str(line.answer.standing),
                 str(len(line.answer.setbacks) or ""),
             )

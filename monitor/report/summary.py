@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.stability.distribution import Distribution, Entry, distribution
-from monitor.stability.track import ESTABLISHED_DAYS, STABLE_DAYS, stabilization
+from monitor.stability.figures import Entry
+from monitor.stability.track import stabilization
+from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Span
 from monitor.words import SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date
 
-    from monitor.stability.words import Span, Stabilization
+    from monitor.stability.figures import Distribution
+    from monitor.stability.words import Milestone, Stabilization
     from monitor.store.tracks import Track
 
-FEWEST = 3  # architectures in a group: fewer are an anecdote
+SEED = 0  # of the resampling: the same history gives the same report
+FEWEST_ARCHITECTURES = 5  # in a group: with fewer there are no intervals
+HORIZONS = (0, 7, 30, 90)  # days after the release
 WINDOWS = (7, STABLE_DAYS, 21, ESTABLISHED_DAYS)
 
 
@@ -31,7 +35,7 @@ class Line:
     def timed(self) -> bool:
         """Whether the clock has started by a sourced day, so that it may enter a distribution."""
         answer = self.answer
-        return answer.released is not None and answer.released <= answer.through and answer.observed is not None
+        return answer.released is not None and answer.released <= answer.through and answer.works != Span(None, None)
 
     @property
     def is_model(self) -> bool:
@@ -113,30 +117,37 @@ def _groups(lines: Sequence[Line]) -> Iterator[Group]:
     for what, name_of in by:
         for name in sorted({name_of(line) for line in lines}):
             own = [line for line in lines if name_of(line) == name]
-            if name and len({line.track.subject.architecture for line in own}) >= FEWEST:
+            if name and len({line.track.subject.architecture for line in own}) >= FEWEST_ARCHITECTURES:
                 yield _group(f"{what} {name}", own)
 
 
 def _group(name: str, lines: Sequence[Line]) -> Group:
     return Group(
         name,
-        works=distribution(_entries(lines, lambda answer: answer.works)),
-        stable=distribution(_entries(lines, lambda answer: answer.stable)),
+        works=_distribution(lines, lambda answer: answer.works),
+        stable=_distribution(lines, lambda answer: answer.stable),
     )
 
 
 def _to_stable(lines: Sequence[Line], through: date, window: int) -> Distribution | None:
     again = [Line(line.track, _answer(line.track, through, window)) for line in lines]
-    return distribution(_entries(again, lambda answer: answer.stable))
+    return _distribution(again, lambda answer: answer.stable)
 
 
-def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span]) -> Iterator[Entry]:
+def _distribution(lines: Sequence[Line], of: Callable[[Stabilization], Span | Milestone]) -> Distribution | None:
+    from monitor.stability.distribution import distribution  # heavy
+
+    entries = list(_entries(lines, of))
+    return distribution(entries, seed=SEED, horizons=HORIZONS) if entries else None
+
+
+def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milestone]) -> Iterator[Entry]:
     for line in lines:
         zero = line.answer.released
         if zero is not None:
-            subject = line.track.subject
-            lower, upper = of(line.answer).days_since(zero)
-            yield Entry(subject.architecture, lower, upper, registry_derived=is_registry_derived(line.track))
+            first, last = of(line.answer).days(zero)
+            derived = is_registry_derived(line.track)
+            yield Entry(line.track.subject.architecture, first, last, registry_derived=derived)
 
 
 def is_registry_derived(track: Track) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
-from math import inf
 from typing import TYPE_CHECKING
 
+from monitor.stability.words import Censoring
 from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from monitor.stability.distribution import Estimate
-    from monitor.stability.words import Observation, Span
+    from monitor.stability.figures import Quantile, Share
+    from monitor.stability.words import Observation, Setback, Span
 
 LETTERS = {
     CellVerdict.WORKS: "W",
@@ -41,40 +40,48 @@ def days_text(span: Span, zero: date | None) -> str:
     """Write how many days after ``zero`` it happened: ``5``, ``3 to 5``, ``up to 5`` or ``not in 90``."""
     if zero is None or span.after is span.by is None:
         return ""
-    lower, upper = span.days_since(zero)
-    if upper == inf:
-        return f"not in {max(0, lower - 1):.0f}"
-    if lower == upper:
-        return f"{upper:.0f}"
-    return f"up to {upper:.0f}" if span.after is None else f"{lower:.0f} to {upper:.0f}"
+    first, last = span.days(zero)
+    if last is None:
+        return f"not in {max(0, first - 1)}"
+    if first == last:
+        return f"{last}"
+    return f"up to {last}" if span.after is None else f"{first} to {last}"
 
 
 def since_text(span: Span) -> str:
     """Write the day: ``2026-04-02``, ``by 2026-04-02`` where it may have been earlier, or that it did not happen."""
-    if span.by is None:
-        return "" if span.after is None else f"not by {span.after}"
-    exact = span.after is not None and span.by - span.after == timedelta(days=1)
-    return f"{span.by}" if exact else f"by {span.by}"
+    match span.censoring:
+        case Censoring.EXACT:
+            return f"{span.by}"
+        case Censoring.LEFT | Censoring.INTERVAL:
+            return f"by {span.by}"
+        case Censoring.RIGHT:
+            return "" if span.after is None else f"not by {span.after}"
 
 
-def number_text(value: float) -> str:
-    return "not reached" if value == inf else f"{value:.0f}"
+def quantile_text(quantile: Quantile) -> str:
+    """Write a day with its 95 percent interval; without one there are too few architectures to have it."""
+    if quantile.low is quantile.high is None and quantile.day is not None:
+        return f"{quantile.day}"
+    return f"{_day(quantile.day)} ({_day(quantile.low)} to {_day(quantile.high)})"
 
 
-def days_estimate_text(estimate: Estimate) -> str:
-    return f"{number_text(estimate.value)} ({number_text(estimate.low)} to {number_text(estimate.high)})"
+def share_text(share: Share) -> str:
+    if share.low is None or share.high is None:
+        return f"{share.share:.0%}"
+    return f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%})"
 
 
-def share_text(estimate: Estimate) -> str:
-    return f"{estimate.value:.0%} ({max(0.0, estimate.low):.0%} to {min(1.0, estimate.high):.0%})"
+def length_text(setback: Setback) -> str:
+    """Write how many days a setback lasted, from the least to the most that fit."""
+    least, most = setback.least_days, setback.most_days
+    if most is None:
+        return f"{least} so far"
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
-def length_text(days: tuple[float, float]) -> str:
-    """Write how long something lasted, from the shortest to the longest that fits."""
-    low, high = days
-    if high == inf:
-        return f"{low:.0f} so far"
-    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+def _day(day: int | None) -> str:
+    return "not reached" if day is None else f"{day}"
 
 
 def strip(observations: Iterable[Observation]) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""From days to the answer: when it works, since when it is stable, what broke, and how sure that is; pure."""
+"""Time to stable support: from a cell's days to when it worked and kept working, and to distributions; pure."""

@@ -1,160 +1,136 @@
-"""From many tracks' intervals to a distribution of days: Turnbull's estimate, architectures resampled; pure."""
+"""From the times of many cells to their distribution, with intervals from resampled architectures; pure."""
 
 from __future__ import annotations
 
-import random
-import warnings
 from dataclasses import dataclass
-from math import inf
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from monitor.stability.figures import Distribution, Quantile, Share
+from monitor.stability.turnbull import Within, estimate, resampled, support
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
-REPEATS = 200
-HORIZONS = (0, 7, 30, 90, 180)  # days after the release
-_LOW, _HIGH = 0.025, 0.975
+    from monitor.stability.figures import Axis, Entry
+    from monitor.stability.turnbull import Floats
+
+HORIZONS = (30, 90, 180)  # days since the release
+RESAMPLES = 400
+FEWEST_ARCHITECTURES = 5  # with fewer, resampling them says nothing
+LOW, HIGH = 0.025, 0.975
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One track's time to an event: on a day from ``lower`` to ``upper``, both included, counted from the release.
+class Curves:
+    """The share supported by the end of each day from 0: the estimate's, of shape (days,), and the samples'.
 
-    ``registry_derived``: the subject was made from this very runtime's registry, so that it could not have been in the
-    sample without being supported sooner or later.
+    ``early`` and ``late`` are of shape (samples, days), with the mass that no observation places on its first and on
+    its last possible day: resampling alone does not show that doubt, and its intervals would be too short.
     """
 
-    architecture: str
-    lower: float
-    upper: float  # inf: not by the end of what was observed
-    registry_derived: bool = False
+    estimate: Floats
+    early: Floats | None  # None where there are too few architectures
+    late: Floats | None
 
 
-@dataclass(frozen=True, slots=True)
-class Mass:
-    """A share of the distribution that lies somewhere from ``lower`` to ``upper``, in days, both included."""
+def distributions(entries: Sequence[Entry], axis: Axis, *, seed: int) -> dict[str, Distribution]:
+    """Return the distribution of every group of ``entries`` along ``axis``, by the group's name."""
 
-    lower: float
-    upper: float
-    share: float
+    def group_of(entry: Entry) -> str:
+        name: str = getattr(entry, axis.value)
+        return name
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """``value`` with its 95 percent interval; in days or as a share. A value that was not reached is ``inf``."""
-
-    value: float
-    low: float
-    high: float
+    groups = groupby(sorted(entries, key=group_of), key=group_of)
+    return {name: distribution(list(group), seed=seed) for name, group in groups}
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """How long it takes, over all entries. ``not_yet`` is the share that lies beyond every observation."""
+def distribution(
+    entries: Sequence[Entry], *, seed: int, horizons: Sequence[int] = HORIZONS, resamples: int = RESAMPLES
+) -> Distribution:
+    """Return the distribution of the times of ``entries``, in days since the release; ValueError where there are none.
 
-    entries: int
-    architectures: int
-    exact: int
-    left_censored: int  # the event had happened when it was first looked at
-    interval_censored: int
-    right_censored: int
-    registry_derived: int
-    masses: tuple[Mass, ...]
-    median: Estimate
-    upper_quartile: Estimate
-    not_yet: Estimate
-    by_day: tuple[tuple[int, Estimate], ...]  # share that has happened by each horizon
-
-    @property
-    def never_is_measurable(self) -> bool:
-        """Whether a subject could have been in the sample without ever being supported."""
-        return self.registry_derived == 0
-
-
-def distribution(entries: Iterable[Entry], *, seed: int = 0, repeats: int = REPEATS) -> Distribution | None:
-    """Return the distribution over the entries, or None where there are none.
-
-    The estimate is the nonparametric maximum likelihood of Turnbull (J. R. Stat. Soc. B 38, 1976) by ``lifelines``.
-    Where its mass lies in an interval, a quantile's value is the latest day that fits, and a share counts only what has
-    happened for certain. Intervals are percentiles of a bootstrap that draws whole architectures, because models of one
-    architecture share their tooling and are no independent observations (Field and Welsh, J. R. Stat. Soc. B 69, 2007).
+    The estimate is Turnbull's (1976); intervals are the 2.5th to 97.5th percentiles over ``resamples`` samples of whole
+    architectures, the bounds taken where the data place the days of a sample earliest and latest. Equal entries, in
+    whatever order, and an equal ``seed`` give an equal answer.
     """
-    told = tuple(entries)
-    if not told:
-        return None
-    whole = _Shape(estimate(told))
-    drawn = [_Shape(estimate(sample)) for sample in resamples(told, seed=seed, repeats=repeats)]
+    if not entries:
+        raise ValueError("there is no distribution of nothing")
+    entries = sorted(entries, key=_order)
+    curves = _curves(entries, seed=seed, resamples=resamples)
+    unseen = [entry.first for entry in entries if entry.last is None]
+    followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
+    derived = sum(entry.registry_derived for entry in entries)
     return Distribution(
-        entries=len(told),
-        architectures=len({one.architecture for one in told}),
-        exact=sum(one.lower == one.upper for one in told),
-        left_censored=sum(one.lower == 0 < one.upper < inf for one in told),
-        interval_censored=sum(0 < one.lower < one.upper < inf for one in told),
-        right_censored=sum(one.upper == inf for one in told),
-        registry_derived=sum(one.registry_derived for one in told),
-        masses=whole.masses,
-        median=_between(whole.quantile(0.5), [(one.quantile(0.5, early=True), one.quantile(0.5)) for one in drawn]),
-        upper_quartile=_between(
-            whole.quantile(0.75), [(one.quantile(0.75, early=True), one.quantile(0.75)) for one in drawn]
-        ),
-        not_yet=_between(whole.beyond(), [(one.beyond(), one.beyond()) for one in drawn]),
-        by_day=tuple(
-            (day, _between(whole.by(day), [(one.by(day), one.by(day, early=True)) for one in drawn]))
-            for day in HORIZONS
-        ),
+        entries=len(entries),
+        architectures=len({entry.architecture for entry in entries}),
+        exact=sum(entry.first == entry.last for entry in entries),
+        not_seen=len(unseen),
+        registry_derived=derived,
+        lower_quartile=_quantile(curves, 0.25),
+        median=_quantile(curves, 0.5),
+        upper_quartile=_quantile(curves, 0.75),
+        never=None if derived or followed < 0 else _share(curves, followed),
+        not_by=tuple(_share(curves, day) for day in horizons if day <= followed or not unseen),
+        curve=tuple(_falls(curves)),
     )
 
 
-def estimate(entries: Sequence[Entry]) -> tuple[Mass, ...]:
-    """Return Turnbull's masses, in order of days; they add up to 1."""
-    from lifelines.fitters.npmle import npmle
-
-    lower, upper = ([getattr(one, side) for one in entries] for side in ("lower", "upper"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a share of just 1 has no finite log-odds
-        shares, intervals = npmle(lower, upper, tol=1e-5)
-    found = [
-        Mass(float(one.left), float(one.right), float(share)) for one, share in zip(intervals, shares, strict=True)
-    ]
-    return tuple(sorted((one for one in found if one.share > 0), key=lambda one: (one.lower, one.upper)))
+def _order(entry: Entry) -> tuple[object, ...]:
+    return entry.architecture, entry.first, entry.last is None, entry.last or 0, entry.registry_derived
 
 
-def resamples(entries: Sequence[Entry], *, seed: int, repeats: int) -> Iterable[Sequence[Entry]]:
-    """Yield samples of as many architectures, drawn with replacement, each with all its entries."""
-    by_architecture: dict[str, list[Entry]] = {}
-    for one in entries:
-        by_architecture.setdefault(one.architecture, []).append(one)
-    names = sorted(by_architecture)
-    dice = random.Random(seed)  # noqa: S311 - statistics, not secrets
-    for _ in range(repeats):
-        yield [one for name in dice.choices(names, k=len(names)) for one in by_architecture[name]]
+def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
+    possible = [(entry.first, entry.last) for entry in entries]
+    cells = support(possible)
+    masses = estimate(possible, cells)
+    evenly = cells.by_day(masses, Within.EVENLY)
+    architectures = [entry.architecture for entry in entries]
+    if len(set(architectures)) < FEWEST_ARCHITECTURES:
+        return Curves(evenly, None, None)
+    samples = resampled(cells, masses, architectures, resamples=resamples, seed=seed)
+    return Curves(evenly, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
 
 
-class _Shape:
-    """Reads an estimate; ``early`` places each mass at the first of its days, else at the last."""
-
-    def __init__(self, masses: tuple[Mass, ...]) -> None:
-        self.masses = masses
-
-    def quantile(self, share: float, *, early: bool = False) -> float:
-        reached = 0.0
-        for day, mass in sorted((one.lower if early else one.upper, one.share) for one in self.masses):
-            reached += mass
-            if reached >= share - 1e-9:
-                return day
-        return inf
-
-    def by(self, day: float, *, early: bool = False) -> float:
-        return sum(one.share for one in self.masses if (one.lower if early else one.upper) <= day)
-
-    def beyond(self) -> float:
-        return sum(one.share for one in self.masses if one.upper == inf)
+def _quantile(curves: Curves, share: float) -> Quantile:
+    low = high = None
+    if curves.early is not None and curves.late is not None:
+        low = _day(np.quantile(_reached(curves.early, share), LOW, method="inverted_cdf"))
+        high = _day(np.quantile(_reached(curves.late, share), HIGH, method="inverted_cdf"))
+    return Quantile(share, _day(_reached(curves.estimate[None, :], share)[0]), low, high)
 
 
-def _between(value: float, drawn: Sequence[tuple[float, float]]) -> Estimate:
-    """Return the value between the low percentile of the low ends and the high percentile of the high ends."""
-    if not drawn:
-        return Estimate(value, value, value)
-    lows, highs = (sorted(pair[side] for pair in drawn) for side in (0, 1))
-    last = len(drawn) - 1
-    return Estimate(value, min(value, lows[round(_LOW * last)]), max(value, highs[round(_HIGH * last)]))
+def _reached(supported: Floats, share: float) -> Floats:
+    """Return the first day on which each of the curves, of shape (curves, days), has reached ``share``; inf: none."""
+    there = supported >= share - ROUNDING
+    days: Floats = np.where(there.any(axis=1), there.argmax(axis=1), np.inf)
+    return days
+
+
+def _day(day: float) -> int | None:
+    return int(day) if np.isfinite(day) else None
+
+
+def _share(curves: Curves, day: int) -> Share:
+    """Return the share not supported by the end of ``day``; after the last day of the curve nothing falls."""
+    at = min(day, len(curves.estimate) - 1)
+    low = high = None
+    if curves.early is not None and curves.late is not None:
+        low = _left(np.quantile(curves.early[:, at], HIGH))
+        high = _left(np.quantile(curves.late[:, at], LOW))
+    return Share(day, _left(curves.estimate[at]), low, high)
+
+
+def _left(supported: float) -> float:
+    return round(min(1.0, max(0.0, 1.0 - float(supported))), 6)
+
+
+def _falls(curves: Curves) -> Iterator[Share]:
+    previous = None
+    for day, value in enumerate(curves.estimate):
+        if previous is None or value > previous + ROUNDING:
+            yield _share(curves, day)
+            previous = value

@@ -1,181 +1,137 @@
-"""From one track's days to its stabilization, by the rules of docs/definitions.md; pure."""
+"""From one history of days to its stabilization; pure."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from monitor.stability.words import Observation, Setback, Span, Stabilization, Standing
+from monitor.stability.streaks import milestone, provisional, streaks
+from monitor.stability.words import (
+    ESTABLISHED_DAYS,
+    STABLE_DAYS,
+    DayCounts,
+    Epoch,
+    Setback,
+    Span,
+    Stabilization,
+    Standing,
+)
 from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import date
 
-STABLE_DAYS = 14
-ESTABLISHED_DAYS = 30
-LONGEST_GAP = 3  # days without a valid observation, in a row
-MISSING = (
-    4  # in 14 days, and in proportion beyond; fewer days may miss as many, or a longer window could be met earlier
-)
-MISSING_OF = 14
+    from monitor.stability.streaks import Days
+    from monitor.stability.words import Milestone, Observation
 
 
 def stabilization(
-    observations: Iterable[Observation],
+    observations: Sequence[Observation],
     *,
     released: date | None,
     through: date,
     window: int = STABLE_DAYS,
     established: int = ESTABLISHED_DAYS,
 ) -> Stabilization:
-    """Return when the track first works, since when it is stable and established, and every setback.
+    """Return what the days of one cell, or of one rung of it, say as of ``through``.
 
-    ``observations`` are at most one a day, in any order; those after ``through`` are left out. ``window`` and
-    ``established`` are in days.
+    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are not looked at.
+    ``window`` and ``established`` are in days.
     """
-    history = sorted((one for one in observations if one.day <= through), key=lambda one: one.day)
-    valid = since_release([one for one in history if one.valid], released)
-    stable = lasting(valid, window)
+    seen = sorted((one for one in observations if one.day <= through), key=lambda one: one.day)
+    if twice := [later.day for earlier, later in pairwise(seen) if earlier.day == later.day]:
+        raise ValueError(f"more than one observation on {twice[0]}")
+    days = _since_prehistory([one for one in seen if one.verdict is not CellVerdict.UNKNOWN], released)
+    works = _works(days)
+    stable = milestone(days, window)
     return Stabilization(
         released=released,
         through=through,
-        observed=valid[-1].day if valid else None,
-        works=_first_works(valid),
+        works=works,
         stable=stable,
-        established=lasting(valid, established),
-        provisional_since=_provisional_since(valid, window),
-        standing=_standing(valid, stable, window),
-        setbacks=tuple(_setbacks(valid, stable, released)),
-        epochs=_epochs(history),
-        valid_days=len(valid),
-        carried_days=sum(one.carried for one in valid),
+        established=milestone(days, established),
+        provisional=None if stable.met else provisional(days, window),
+        setbacks=tuple(_setbacks(days, stable)),
+        standing=_standing(days, stable),
+        lead=max(0, (released - works.by).days) if released and works.by else None,
+        counts=_counts(seen, released, through),
+        epochs=tuple(_epochs(days, window)),
     )
 
 
-def lasting(valid: Sequence[Observation], window: int) -> Span:
-    """Return when the first run of passing days began that lasted ``window`` days and met a change.
-
-    Without one it is right-censored at the last day that did not pass: a younger run may still become it.
-    """
-    for streak in streaks(valid):
-        start = next((place for place in range(len(streak)) if _lasts(streak[place:], window)), None)
-        if start is not None:
-            return Span(after=_last_failing(valid, before=streak[0].day), by=streak[start].day)
-    return Span(after=_last_failing(valid))
-
-
-def streaks(valid: Sequence[Observation]) -> list[list[Observation]]:
-    """Return the runs of passing observations that no valid one interrupts; missing days interrupt nothing."""
-    runs: list[list[Observation]] = [[]]
-    for one in valid:
-        if one.works:
-            runs[-1].append(one)
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
-
-
-def since_release(valid: Sequence[Observation], released: date | None) -> list[Observation]:
-    """Leave out the prehistory, but for what bounds the days after it.
-
-    Kept are the run of passing days that goes on at the release, which is support that came first, and the last failing
-    day before that run or before the release. What broke and was mended before anybody had the model is nobody's loss.
-    """
+def _since_prehistory(days: Days, released: date | None) -> Days:
+    """Drop what came before the last non-passing day before the release: prehistory gives bounds, never failures."""
     if released is None:
-        return list(valid)
-    first = next((place for place, one in enumerate(valid) if one.day >= released), len(valid))
-    while first and valid[first - 1].works:
-        first -= 1
-    return list(valid[max(0, first - 1) :])
+        return days
+    failing = [at for at, one in enumerate(days) if one.day < released and one.verdict is not CellVerdict.WORKS]
+    return days[failing[-1] :] if failing else days
 
 
-def _lasts(run: Sequence[Observation], window: int) -> bool:
-    """Tell whether the run is dense for ``window`` days from its first, and goes on densely to a change.
-
-    A frozen lock proves nothing about keeping to work: it takes one new release, or one change of a pin that the probe
-    imports, that passes too.
-    """
-    first = before = run[0]
-    end = first.day + timedelta(days=window - 1)
-    changed = False
-    for seen, one in enumerate(run, start=1):
-        days = (one.day - first.day).days + 1
-        if (one.day - before.day).days - 1 > LONGEST_GAP or days - seen > max(MISSING, MISSING * days // MISSING_OF):
-            return False
-        changed = changed or (one.version, one.pins) != (first.version, first.pins)
-        if one.day >= end and changed:
-            return True
-        before = one
-    return False
+def _works(days: Days) -> Span:
+    if first := streaks(days)[:1]:
+        return Span(first[0].after, first[0].passes[0].day)
+    return Span(days[-1].day if days else None, None)
 
 
-def _first_works(valid: Sequence[Observation]) -> Span:
-    first = next((one for one in valid if one.works), None)
-    if first is None:
-        return Span(after=_last_failing(valid))
-    return Span(after=_last_failing(valid, before=first.day), by=first.day)
+def _setbacks(days: Days, stable: Milestone) -> Iterator[Setback]:
+    """Yield every failure after a passing day, each from its first broken day to the next passing one."""
+    first = next((at for at, one in enumerate(days) if one.verdict is CellVerdict.WORKS), len(days))
+    spells = [tuple(spell) for _, spell in groupby(days[first:], key=lambda one: one.verdict is CellVerdict.WORKS)]
+    for good, failing, restored in zip(spells[::2], spells[1::2], [*spells[2::2], ()], strict=False):
+        broken = [at for at, one in enumerate(failing) if one.verdict is CellVerdict.BROKEN]
+        if broken:
+            spell = failing[broken[0] :]
+            before = (good[-1], *failing)[broken[0]].day
+            regression = stable.proven is not None and spell[0].day > stable.proven
+            yield _setback(good[-1], before, spell, restored[0] if restored else None, regression=regression)
 
 
-def _last_failing(valid: Sequence[Observation], *, before: date = date.max) -> date | None:
-    return max((one.day for one in valid if not one.works and one.day < before), default=None)
+def _setback(
+    good: Observation, before: date, failing: Days, restored: Observation | None, *, regression: bool
+) -> Setback:
+    """Return a setback; ``before`` is the last valid day that was not broken."""
+    first, last = failing[0], failing[-1]
+    return Setback(
+        regression=regression,
+        began=Span(before, first.day),
+        last_good=good.version,
+        first_bad=first.version,
+        ended=Span(last.day, restored.day if restored else None),
+        restored_in=restored.version if restored else "",
+        least_days=(last.day - first.day).days + 1,
+        most_days=(restored.day - before).days - 1 if restored else None,
+    )
 
 
-def _trailing(valid: Sequence[Observation]) -> list[Observation]:
-    return streaks(valid)[-1] if valid and valid[-1].works else []
-
-
-def _provisional_since(valid: Sequence[Observation], window: int) -> date | None:
-    run = _trailing(valid)
-    return run[0].day if run and not _any_lasts(run, window) else None
-
-
-def _any_lasts(run: Sequence[Observation], window: int) -> bool:
-    return any(_lasts(run[place:], window) for place in range(len(run)))
-
-
-def _standing(valid: Sequence[Observation], stable: Span, window: int) -> Standing:
-    if not valid:
+def _standing(days: Days, stable: Milestone) -> Standing:
+    if not days:
         return Standing.UNKNOWN
-    match valid[-1].verdict:
+    match days[-1].verdict:
         case CellVerdict.WORKS:
-            return Standing.STABLE if _any_lasts(_trailing(valid), window) else Standing.PROVISIONAL
+            return Standing.STABLE if stable.met else Standing.PROVISIONAL
         case CellVerdict.FLAKY:
             return Standing.FLAKY
         case _:
-            return Standing.REGRESSED if stable.happened else Standing.BROKEN
+            return Standing.REGRESSED if stable.met else Standing.BROKEN
 
 
-def _setbacks(valid: Sequence[Observation], stable: Span, released: date | None) -> Iterator[Setback]:
-    """Yield each time that passing days were followed by a broken one, oldest first."""
-    good: Observation | None = None
-    for place, one in enumerate(valid):
-        if one.works:
-            good = one
-        if one.verdict is not CellVerdict.BROKEN or good is None:
-            continue
-        if released is None or one.day >= released:
-            yield _setback(good, valid[place:], stable)
-        good = None
-
-
-def _setback(good: Observation, then: Sequence[Observation], stable: Span) -> Setback:
-    first = then[0]
-    mended = next((one for one in then if one.works), None)
-    return Setback(
-        began=Span(after=good.day, by=first.day),
-        ended=Span(
-            after=_last_failing(then, before=mended.day if mended else date.max), by=mended.day if mended else None
-        ),
-        last_good=good.version,
-        first_bad=first.version,
-        fixed_by=mended.version if mended else "",
-        regression=stable.by is not None and first.day > stable.by,
+def _counts(seen: Days, released: date | None, through: date) -> DayCounts:
+    first = released or (seen[0].day if seen else through + timedelta(days=1))
+    counted = [one for one in seen if one.day >= first]
+    verdicts = [one.verdict for one in counted]
+    return DayCounts(
+        works=verdicts.count(CellVerdict.WORKS),
+        broken=verdicts.count(CellVerdict.BROKEN),
+        flaky=verdicts.count(CellVerdict.FLAKY),
+        unknown=verdicts.count(CellVerdict.UNKNOWN),
+        missing=max(0, (through - first).days + 1 - len(counted)),
+        carried=sum(one.carried and one.verdict is not CellVerdict.UNKNOWN for one in counted),
     )
 
 
-def _epochs(history: Sequence[Observation]) -> tuple[tuple[str, date], ...]:
-    begun: list[tuple[str, date]] = []
-    for one in history:
-        if one.epoch and (not begun or begun[-1][0] != one.epoch):
-            begun.append((one.epoch, one.day))
-    return tuple(begun)
+def _epochs(days: Days, window: int) -> Iterator[Epoch]:
+    for id_, group in groupby(days, key=lambda one: one.epoch):
+        own = list(group)
+        yield Epoch(id_, own[0].day, own[-1].day, _works(own), milestone(own, window))

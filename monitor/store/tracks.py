@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
 from monitor.pins import imported_pins
-from monitor.stability.words import Observation
+from monitor.stability.words import Observation, of_rung
 from monitor.store.rows import rows, subject_of
 from monitor.words import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
 
@@ -26,13 +26,6 @@ _CELLS = (
     "SELECT cells.id AS cell, runtime, channel, platform, family, organisation, kind, released, released_source,"
     " subjects.* FROM cells JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
 )
-_AS_CELL = {
-    Verdict.PASSED: CellVerdict.WORKS,
-    Verdict.FAILED: CellVerdict.BROKEN,
-    Verdict.FLAKY: CellVerdict.FLAKY,
-    Verdict.UNKNOWN: CellVerdict.UNKNOWN,
-    Verdict.NOT_MEASURED: CellVerdict.UNKNOWN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +105,9 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
 
 def _seen(verdict: str, rung: Rung | None) -> CellVerdict | None:
     """Return what a day says in the words of a cell; None where the rung does not apply."""
-    return CellVerdict(verdict) if rung is None else _AS_CELL.get(Verdict(verdict))
+    if rung is None:
+        return CellVerdict(verdict)
+    return None if verdict == Verdict.NOT_APPLICABLE else of_rung(Verdict(verdict))
 
 
 def pins_by_environment(db: Database) -> dict[str, str]:

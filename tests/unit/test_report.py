@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,7 @@ from monitor.report.release import effects, release_sections
 from monitor.report.sections import line_sections
 from monitor.report.summary import line_of
 from monitor.report.words import Section, days_text, length_text, since_text, strip
-from monitor.stability.words import Observation, Span
+from monitor.stability.words import Observation, Setback, Span
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from monitor.words import CellVerdict, Rung
@@ -95,7 +94,7 @@ def test_what_a_release_changed_for_whom(world: World) -> None:
         (Span(day(1), day(4)), "by 2026-04-05", "2 to 4"),
         (Span(None, day(4)), "by 2026-04-05", "up to 4"),
         (Span(day(9), None), "not by 2026-04-10", "not in 9"),
-        (Span(), "", ""),
+        (Span(None, None), "", ""),
     ],
 )
 def test_how_spans_are_written(span: Span, since: str, days: str) -> None:
@@ -104,8 +103,13 @@ def test_how_spans_are_written(span: Span, since: str, days: str) -> None:
     assert days_text(span, None) == ""
 
 
-def test_how_lengths_and_moves_are_written() -> None:
-    assert [length_text(one) for one in ((2, 2), (2, 5), (3, inf))] == ["2", "2 to 5", "3 so far"]
+@pytest.mark.parametrize(("least", "most", "text"), [(2, 2, "2"), (2, 5, "2 to 5"), (3, None, "3 so far")])
+def test_how_lengths_are_written(least: int, most: int | None, text: str) -> None:
+    setback = Setback(False, Span(day(1), day(2)), "1", "2", Span(day(3), None), "", least, most)
+    assert length_text(setback) == text
+
+
+def test_how_moves_are_written() -> None:
     many = [Moved(f"p{number:02}", "1", "2") for number in range(20)]
     assert moved_text(many, first="p19").startswith("p19 1 → 2, p00 1 → 2")
     assert moved_text(many).endswith("and 8 more")
