@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import ConfigError
 
@@ -18,7 +19,39 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 
-_Positive = Annotated[float, Field(gt=0)]
+
+def _requirement(line: str) -> str:
+    try:
+        Requirement(line)
+    except InvalidRequirement as error:
+        raise ValueError(f"no requirement line: {str(error).splitlines()[0]}") from None
+    return line
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("https://", "http://", "file://")):
+        raise ValueError("no address: it begins with https://, http:// or file://")
+    return text
+
+
+def _folder_or_page(text: str) -> str:
+    if "://" not in text and not Path(text).is_dir():
+        raise ValueError("there is no such folder")
+    return text
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path
+
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Memory = Annotated[float, Field(ge=0.1, allow_inf_nan=False)]  # less is not enough to start anything
+_Line = Annotated[str, AfterValidator(_requirement)]
+_Address = Annotated[str, AfterValidator(_address)]
+_Link = Annotated[str, AfterValidator(_folder_or_page)]
+_File = Annotated[Path, AfterValidator(_file)]
 
 
 class _Section(BaseModel):
@@ -28,15 +61,17 @@ class _Section(BaseModel):
 class Install(_Section):
     """Where packages come from. None: what the environment says (UV_*, then PIP_*), else the default."""
 
-    index_url: str | None = Field(None, description="package index to resolve and install from")
-    extra_index_urls: tuple[str, ...] | None = Field(None, description="further indexes")
-    find_links: tuple[str, ...] | None = Field(None, description="folders or pages with wheels beside the index")
-    overrides: tuple[str, ...] = Field((), description="requirement lines that replace what packages ask for")
-    constraints: tuple[str, ...] = Field((), description="requirement lines that only narrow versions")
-    extra: tuple[str, ...] = Field((), description="requirement lines installed beside every runtime")
+    index_url: _Address | None = Field(None, description="package index to resolve and install from")
+    extra_index_urls: tuple[_Address, ...] | None = Field(None, description="further indexes")
+    find_links: tuple[_Link, ...] | None = Field(None, description="folders or pages with wheels beside the index")
+    overrides: tuple[_Line, ...] = Field((), description="requirement lines that replace what packages ask for")
+    constraints: tuple[_Line, ...] = Field((), description="requirement lines that only narrow versions")
+    extra: tuple[_Line, ...] = Field((), description="requirement lines installed beside every runtime")
     exempt: tuple[str, ...] = Field((), description="packages without a cutoff day, beside the recipe's own")
     torch: Literal["cpu", "default"] = Field("cpu", description='"default": the index\'s own build, gigabytes of CUDA')
-    ca_bundle: Path | None = Field(None, description="certificate authorities (PEM) that TLS to the index goes through")
+    ca_bundle: _File | None = Field(
+        None, description="certificate authorities (PEM) that TLS to the index goes through"
+    )
     http_proxy: str | None = Field(None, description="proxy for http://")
     https_proxy: str | None = Field(None, description="proxy for https://")
     no_proxy: str | None = Field(None, description="hosts that need no proxy")
@@ -51,8 +86,8 @@ class Limits(_Section):
     check_seconds: _Positive = Field(120, description="one subject in one session")
     import_seconds: _Positive = Field(300, description="importing the runtime, once a session")
     install_seconds: _Positive = Field(1800, description="resolving, or building one environment")
-    memory_gib: _Positive = Field(8, description="a container")
-    subject_memory_gib: _Positive = Field(3, description="one subject inside it")
+    memory_gib: _Memory = Field(8, description="a container")
+    subject_memory_gib: _Memory = Field(3, description="one subject inside it")
     cpus: _Positive = Field(2, description="processors a container may use")
     lanes: int | None = Field(None, gt=0, description="containers side by side; else as processors and memory allow")
     processes: int = Field(512, gt=8, description="processes and threads a container may start")
@@ -143,7 +178,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _problem(found: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":
-        return f"{where}: {found['msg']} (found {found['input']!r})"
+        return f"{where}: {found['msg'].removeprefix('Value error, ')} (found {found['input']!r})"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)

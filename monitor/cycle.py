@@ -6,6 +6,7 @@ was killed anywhere is continued by the next one.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,13 +25,18 @@ from monitor.store import RunRecord
 from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from monitor.judge.seen import Session
     from monitor.store import EnvironmentRecord
     from monitor.talk import Talk
     from monitor.words import Subject
     from monitor.workbench import Workbench
+
+
+# what may come back by itself is given a minute of a cycle to do so; after that it is asked without a pause
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_MAY_COME_BACK = frozenset({"bench-engine", "bench-network", "bench-index"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,16 @@ class Held:
     unchanged: int
 
 
-def hold_cycle(shop: Workbench, question: Question, talk: Talk, *, place: Place | None = None) -> Held:
+def hold_cycle(
+    shop: Workbench,
+    question: Question,
+    talk: Talk,
+    *,
+    place: Place | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Held:
     """Answer the question for every subject of it, the control beside them, in ``place`` or what installing gives."""
-    cycle = _Cycle(shop, question, talk)
+    cycle = _Cycle(shop, question, talk, sleep)
     place = place or cycle.install()
     if place.environment is not None:
         cycle.probe(place)
@@ -59,8 +72,11 @@ def hold_cycle(shop: Workbench, question: Question, talk: Talk, *, place: Place 
 
 
 class _Cycle:
-    def __init__(self, shop: Workbench, question: Question, talk: Talk) -> None:
+    def __init__(
+        self, shop: Workbench, question: Question, talk: Talk, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.shop, self.question, self.talk = shop, question, talk
+        self._sleep, self._pauses = sleep, iter(PAUSES_S)
         self.subjects = {subject.id: subject for subject in question.subjects}
         self.cells = [self._cell(subject) for subject in question.subjects]
         self.runs: list[str] = []
@@ -80,6 +96,7 @@ class _Cycle:
                 self._record(cell, place, session_id="", solo=True)
             if all(isinstance(self.decision(cell, place), Settled) for cell in self.cells):
                 return place
+            self._rest(place.failure.slug if place.failure else "")
             self.talk.say("installing once more: a failure is confirmed before it counts")
 
     def probe(self, place: Place) -> None:
@@ -88,6 +105,7 @@ class _Cycle:
         if due:
             self._sit(place, self._with_control(place, due), Purpose.PROBE)
         if self._nothing_heard:
+            self._rest("bench-engine")
             self.talk.say(f"once more with all {len(due)}: the session ended before any of them had a turn")
             self._sit(place, self._with_control(place, due), Purpose.PROBE)
         if self._nothing_heard:
@@ -102,6 +120,7 @@ class _Cycle:
     def _settle(self, place: Place, cells: list[Cell]) -> None:
         """Repeat what has to be confirmed until it is settled; the store's rules bound how often."""
         while again := [(cell, one) for cell in cells if isinstance(one := self.decision(cell, place), Again)]:
+            self._rest(*(why.leaning.fault for _, why in again))
             # the import is the session's own: what fails there fails for all, and one session repeats it for all
             shared = [cell for cell, why in again if why.leaning and why.leaning.rung is Rung.INSTALLS]
             if len(shared) < 2:  # noqa: PLR2004 - nobody to share it with
@@ -114,6 +133,13 @@ class _Cycle:
                 self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
             alone = [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in again]
             self._hold(place, alone, Purpose.CONFIRM)
+
+    def _rest(self, *faults: str) -> None:
+        """Wait before asking again, each time longer, where an engine or an index may come back by itself."""
+        seconds = next(self._pauses, 0.0) if _MAY_COME_BACK.intersection(faults) else 0.0
+        if seconds:
+            self.talk.say(f"waiting {seconds:g} s before asking again")
+            self._sleep(seconds)
 
     def _lost_their_turn(self, cells: list[Cell]) -> list[Cell]:
         """Return, once each, those that only lost their turn: nothing they did ended the session, so one serves all."""

@@ -82,6 +82,6 @@ def disk_full(error: BaseException) -> DiskFull | None:
 
 def near_match(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, or an empty string."""
-    lowered = {candidate.lower(): candidate for candidate in known}
+    lowered = {str(candidate).lower(): str(candidate) for candidate in known}  # a member of a StrEnum shows as itself
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return f"did you mean {lowered[close[0]]!r}?" if close else ""

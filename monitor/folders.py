@@ -45,12 +45,12 @@ def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotACheckpoint(f"there is no folder {folder}", hint="give a model's name or a checkpoint folder")
     file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not file.is_file():  # a pipe would never end
         raise NotACheckpoint(
             f"{folder} is no checkpoint: it has no config.json", hint="give the folder that from_pretrained would take"
-        ) from None
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise NotACheckpoint(f"{file} cannot be read: {error}", hint="it must be a JSON object in UTF-8") from None
     if not isinstance(config, dict):

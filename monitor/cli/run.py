@@ -156,7 +156,7 @@ def _watched(model: str, talk: Talk) -> Sequence[Subject]:
 def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[object]]:
     from monitor.folders import folder_subject
 
-    if model.startswith((".", "/", "~")) or Path(model).is_dir():
+    if model.startswith((".", "/", "~")) or (model and Path(model).is_dir()):
         own, subject = folder_subject(Path(model).expanduser())
         return [subject], [own]
     return _watched(model, talk), []
@@ -164,6 +164,8 @@ def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[objec
 
 def runtime_named(text: str) -> tuple[Runtime, str]:
     name, _, version = text.partition("==")
+    if any(sign in text.replace("==", "", 1) for sign in "=<>~!"):
+        raise UsageError(f"{text!r} names no single version", hint="write runtime or runtime==version")
     try:
         runtime = Runtime(name.strip().lower())
     except ValueError:
@@ -176,7 +178,7 @@ def runtime_named(text: str) -> tuple[Runtime, str]:
             Version(version)
         except InvalidVersion:
             raise UsageError(f"{version!r} is no version", hint="write it as transformers==5.2.0") from None
-    elif "==" in text or name != name.strip("=<>~! "):
+    elif "==" in text:
         raise UsageError(f"{text!r} names no version", hint="write runtime or runtime==version") from None
     return runtime, version
 

@@ -45,10 +45,37 @@ def test_a_named_file_must_exist_and_the_usual_one_need_not(tmp_path: Path) -> N
 
 
 def test_the_environment_names_the_home_and_what_the_file_leaves_out(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, '[install]\nfind_links = ["/own"]\n'), HOME)
+    config = load_config(write(tmp_path, f'[install]\nfind_links = ["{tmp_path}"]\n'), HOME)
     found = install_settings(
         config, {"UV_FIND_LINKS": "/theirs", "UV_DEFAULT_INDEX": "https://index.example", "HTTPS_PROXY": "http://p:1"}
     )
-    assert found.find_links == ("/own",)
+    assert found.find_links == (str(tmp_path),)
     assert found.index_url == "https://index.example"
     assert found.https_proxy == "http://p:1"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('install.extra = ["not a (requirement"]', "install.extra.0: no requirement line: Expected"),
+        ('install.overrides = ["triton ; never"]', "install.overrides.0: no requirement line: "),
+        ('install.find_links = ["/nowhere/at/all"]', "install.find_links.0: there is no such folder"),
+        ('install.index_url = "index.example"', "install.index_url: no address: it begins with https://"),
+        ('install.ca_bundle = "/nowhere.pem"', "install.ca_bundle: there is no such file"),
+        ("limits.cpus = inf", "limits.cpus: Input should be a finite number"),
+        ("limits.memory_gib = 0.001", "limits.memory_gib: Input should be greater than or equal to 0.1"),
+        ("limits.check_seconds = nan", "limits.check_seconds: Input should be"),
+    ],
+)
+def test_a_value_that_could_only_fail_later_is_refused_now(tmp_path: Path, line: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, line), HOME)
+    assert says in str(caught.value)
+
+
+def test_lines_and_links_as_people_write_them_are_taken(tmp_path: Path) -> None:
+    text = (
+        "[install]\noverrides = [\"triton ; sys_platform == 'never'\"]\nextra = ['peft>=0.17', 'a @ https://x.example/a.whl']\n"
+        "find_links = ['https://wheels.example/cpu']\nextra_index_urls = ['https://me:secret@index.example/simple']\n"
+    )
+    assert load_config(write(tmp_path, text), HOME).install.extra == ("peft>=0.17", "a @ https://x.example/a.whl")

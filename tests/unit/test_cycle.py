@@ -58,6 +58,7 @@ class Told:
 class Home:
     def __init__(self, store: Store, bench: Told) -> None:
         self.bench, self.store = bench, store
+        self.slept: list[float] = []
         self.subjects = [
             Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
             for name in NAMES
@@ -95,7 +96,7 @@ class Home:
             say=lambda _: None, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None
         )
         self.bench.held.clear()
-        held = cycle.hold_cycle(self.shop, self.question, quiet)
+        held = cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
         assert len(held.settled) == len(NAMES)
         return {str(one.verdict.verdict) for one in held.settled.values()}
 
@@ -159,6 +160,20 @@ def test_those_who_lose_it_twice_are_asked_one_by_one(home: Home) -> None:
     home.bench.story = killed_twice
     assert home.verdicts() == {"works"}
     assert [len(who) for who, _ in home.bench.held] == [5, 3, 1, 1, 1, 1]
+
+
+def test_a_dead_engine_is_given_time_to_come_back_but_not_for_ever(home: Home) -> None:
+    dead = Ending(engine_fault="gone")
+    home.bench.story = lambda count, who: ("WH", dead) if count == 0 else ("H" * len(who), dead)
+    assert home.verdicts() == {"works", "unknown"}
+    assert home.slept == list(cycle.PAUSES_S)[: len(home.slept)]
+    assert 1 < len(home.slept) < len(home.bench.held)
+
+
+def test_a_failure_of_the_runtime_waits_for_nothing(home: Home) -> None:
+    home.bench.story = lambda _, who: ("".join("B" if name == NAMES[2] else "W" for name in who), Ending(exit_code=0))
+    assert home.verdicts() == {"works", "broken"}
+    assert home.slept == []
 
 
 def test_a_mended_bench_is_asked_again_the_same_day_and_a_calm_day_is_not(home: Home) -> None:
