@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
-from monitor.words import CellVerdict, Origin, Purpose, RunVerdict, Subject, Verdict
+from monitor.words import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     ControlKey: TypeAlias = tuple[date, Origin, str, str]
@@ -147,17 +147,29 @@ def remember(memory: Memory, day: Day) -> Memory:
 
 
 def speaking(facts: DayFacts) -> tuple[DayRun, ...]:
-    """Return the runs that speak for the day: live before replay, never adhoc, and only the latest fingerprint."""
+    """Return the runs that speak for the day: live before replay, never adhoc, and only the latest fingerprint.
+
+    What the bench spoiled speaks only where nothing else does: an outage in the evening does not unsay the morning.
+    """
     own = [run for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
-    origin = _origin(facts)
-    chosen = [run for run in own if run.origin is origin]
-    return tuple(run for run in chosen if run.fingerprint == chosen[-1].fingerprint)
+    telling = [run for run in own if not _spoiled(run)]
+    origins = {run.origin for run in telling} | {carry.origin for carry in facts.carries}
+    origin = _first(origins or {run.origin for run in own})
+    chosen = [run for run in telling if run.origin is origin]
+    if not chosen and not origins:
+        chosen = [run for run in own if run.origin is origin]
+    return tuple(run for run in own if chosen and (run.origin, run.fingerprint) == (origin, chosen[-1].fingerprint))
 
 
-def _origin(facts: DayFacts) -> Origin:
-    own = [run.origin for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
-    live = Origin.LIVE in own or any(carry.origin is Origin.LIVE for carry in facts.carries)
-    return Origin.LIVE if live else Origin.REPLAY
+def _spoiled(run: DayRun) -> bool:
+    """Tell whether a fault of ours is all that a run has to say."""
+    checks = run.attempt.checks
+    ours = any(check.outcome is Outcome.UNKNOWN and check.blame is Blame.BENCH for check in checks)
+    return ours and all(check.outcome is not Outcome.FAILED for check in checks)
+
+
+def _first(origins: Iterable[Origin]) -> Origin:
+    return Origin.LIVE if Origin.LIVE in origins else Origin.REPLAY
 
 
 def decide_day(
@@ -263,7 +275,7 @@ def _standing(memory: Memory, facts: DayFacts, suite: str, subject: Subject) -> 
 
 
 def _carried_day(facts: DayFacts, known: Mapping[date, Day]) -> Day | None:
-    origin = _origin(facts)
+    origin = _first(carry.origin for carry in facts.carries)
     source = next(
         (known[carry.source] for carry in facts.carries if carry.origin is origin and carry.source in known), None
     )

@@ -121,6 +121,19 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         ),
         [],
     ),
+    # a little sharper everywhere, and nothing in the model's files that it contradicts
+    "changed-logits": (
+        _after(
+            _QWEN3,
+            "plain = module.Qwen3ForCausalLM.forward\n"
+            "def forward(self, *args, **kwargs):\n"
+            "    answer = plain(self, *args, **kwargs)\n"
+            "    answer.logits = answer.logits * 1.05\n"
+            "    return answer\n"
+            "module.Qwen3ForCausalLM.forward = forward",
+        ),
+        [],
+    ),
     "silently-random-tensor": (
         _after(
             _QWEN3,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,6 +98,20 @@ def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
     if specimen.control is not None:
         assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
     assert logs(product) < 16 << 20
+
+
+def test_a_changed_answer_is_a_note_and_no_verdict(product: Product) -> None:
+    """After the faults above: from here on there is a day before, against which a fault would be a change."""
+    yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+    hold(product, product.ask("probe", SUBJECT, "--as-of", yesterday), SUBJECT, Expected("works"))
+
+    answer = probe_with(product, Specimen("changed-logits", Expected("works")))
+
+    hold(product, answer, SUBJECT, Expected("works"))
+    note = answer.runs(SUBJECT)[-1]["note"]
+    assert re.fullmatch(rf"log-probabilities differ by \S+ from \S+ \({yesterday}\): changed, not broken", note), note
+    days = product.query("SELECT day, note FROM history WHERE subject = 'Qwen/Qwen3-8B' ORDER BY day")
+    assert [(row["day"] == yesterday, row["note"]) for row in days[-2:]] == [(True, ""), (False, note)]
 
 
 def test_a_release_whose_pins_contradict_each_other(product: Product, tmp_path: Path) -> None:

@@ -470,6 +470,20 @@ def test_live_wins_over_replay_and_adhoc_is_no_history(world: World) -> None:
     assert world.story() == "W"
 
 
+def test_an_outage_in_the_evening_does_not_unsay_the_morning(world: World) -> None:
+    world.run("W", FIRST)
+    world.run("?", FIRST, fingerprint=Fingerprint("none-1", "suite-1", "files"))
+    assert world.story() == "W"
+    second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
+    world.live(".=")
+    world.run("?", second, fingerprint=Fingerprint("none-1", "suite-1", "files"))
+    assert world.story() == "WW"  # nor a day on which nothing had changed
+    world.run("?", third)
+    assert world.story() == "WW?"
+    world.run("W", third, origin=Origin.REPLAY)  # what was missed can be filled
+    assert world.story() == "WWW"
+
+
 def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World) -> None:
     second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
     for _ in range(3):
