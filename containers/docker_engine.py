@@ -72,7 +72,7 @@ class DockerEngine:
     def close(self) -> None:
         self._client.close()
 
-    def run(self, command: Command) -> Execution:
+    def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
         began = time.monotonic()
         log = BoundedLog(command.limits.log_bytes)
         container = ""
@@ -80,7 +80,7 @@ class DockerEngine:
             container = self._create(command)
             if self._stopped:  # after the creation: what stop() did not find by then is removed here
                 raise DockerException("stopped before the command began")
-            return self._follow(container, command, log, began)
+            return self._follow(container, command, log, began, cancel=cancel or threading.Event())
         except ENGINE_FAULTS as error:
             return Execution(
                 exit_code=None,
@@ -161,7 +161,9 @@ class DockerEngine:
         # with a rootless engine the container's root is the very user we are
         return "0:0" if self._rootless else f"{os.getuid()}:{os.getgid()}"
 
-    def _follow(self, container: str, command: Command, log: BoundedLog, began: float) -> Execution:
+    def _follow(
+        self, container: str, command: Command, log: BoundedLog, began: float, *, cancel: threading.Event
+    ) -> Execution:
         deadline = began + command.limits.seconds
         timed_out = False
         with self._attached(container) as stream:
@@ -169,9 +171,9 @@ class DockerEngine:
             reader.start()
             self._client.start(container)
             group = memory_group(self._client.inspect_container(container)["State"]["Pid"], container)
-            peak, kills = _watch(reader, group, deadline)
+            peak, kills = _watch(reader, group, deadline, cancel)
             if reader.is_alive():
-                timed_out = True
+                timed_out = not cancel.is_set()
                 with contextlib.suppress(DockerException):  # it may have ended in this very moment
                     self._client.kill(container)
                 reader.join(SETTLE_SECONDS)
@@ -239,11 +241,13 @@ def _tmpfs(command: Command) -> dict[str, str]:
     return mounts
 
 
-def _watch(reader: threading.Thread, group: MemoryGroup | None, deadline: float) -> tuple[int | None, int]:
+def _watch(
+    reader: threading.Thread, group: MemoryGroup | None, deadline: float, cancel: threading.Event
+) -> tuple[int | None, int]:
     """Sample memory until the output ends or the time is over: the group is gone a moment after its last process."""
     peak: int | None = None
     kills = 0
-    while reader.is_alive() and (left := deadline - time.monotonic()) > 0:
+    while reader.is_alive() and not cancel.is_set() and (left := deadline - time.monotonic()) > 0:
         if group is not None:
             peak = max(filter(None, (peak, group.peak_bytes())), default=None)
             kills = max(kills, group.kills())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from threading import Event
 
 
 class Role(StrEnum):
@@ -94,8 +95,8 @@ class Engine(Protocol):
         """Version and what isolation is missing, as one sentence for people."""
         ...
 
-    def run(self, command: Command) -> Execution:
-        """Run to the end or to a limit; never raises for what the command does."""
+    def run(self, command: Command, *, cancel: Event | None = None) -> Execution:
+        """Run to the end, to a limit or until ``cancel`` is set; never raises for what the command does."""
         ...
 
     def stop(self) -> None:

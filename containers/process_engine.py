@@ -58,7 +58,7 @@ class ProcessEngine:
             "processors or shared memory, no system call filter"
         )
 
-    def run(self, command: Command) -> Execution:
+    def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
         began = time.monotonic()
         if fault := self._cannot(command):
             return _fault(fault)
@@ -71,7 +71,7 @@ class ProcessEngine:
         except OSError as error:
             return _fault(f"no scratch folder: {error}")
         try:
-            return self._run_in(scratch, command, mark, log, began)
+            return self._run_in(scratch, command, mark, log, began, cancel=cancel or threading.Event())
         finally:
             kill_marked(mark)
             shutil.rmtree(scratch, ignore_errors=True)
@@ -107,7 +107,9 @@ class ProcessEngine:
                 return f"without bubblewrap {mount.source} cannot be shown as {mount.target}"
         return ""
 
-    def _run_in(self, scratch: Path, command: Command, mark: str, log: BoundedLog, began: float) -> Execution:
+    def _run_in(
+        self, scratch: Path, command: Command, mark: str, log: BoundedLog, began: float, *, cancel: threading.Event
+    ) -> Execution:
         wrapped = list(command.argv) if self._bubblewrap is None else self._bubblewrap.argv(command)
         try:
             process = subprocess.Popen(
@@ -126,7 +128,7 @@ class ProcessEngine:
             reader.start()
             try:
                 # stop() finds what had begun by then; what begins later ends here
-                end = _End(why="stopped") if self._stopped else _watch(process, command.limits, began)
+                end = _End(why="stopped") if self._stopped else _watch(process, command.limits, began, cancel)
             finally:  # also when a signal to us ends the watching: leaving the block waits for the process
                 if process.returncode is None:  # not reaped, so the number is still its own
                     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -169,12 +171,15 @@ class _End:
     peak_bytes: int = 0
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> _End:
+def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float, cancel: threading.Event) -> _End:
     """Wait for the end or for the first limit that is crossed; whoever crosses it is killed by the caller."""
     end = _End()
     interval, slowest = WATCH_SECONDS
     while True:
         left = began + limits.seconds - time.monotonic()
+        if cancel.is_set():
+            end.why = "cancelled"
+            return end
         if left <= 0:
             end.timed_out = True
             return end

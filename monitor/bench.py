@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Sitting:
     seats: tuple[Seat, ...]
     solo: bool = False
     limit_factor: int = 1
+    seed: int = 0
     env: tuple[tuple[str, str], ...] = ()
 
 
@@ -108,18 +110,19 @@ class Bench:
         )
         tail = Tail(out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
         started = time.monotonic()
+        cancel = threading.Event()
         try:
             with ThreadPoolExecutor(1) as pool:
-                running = pool.submit(self.engine.run, command)
+                running = pool.submit(self.engine.run, command, cancel=cancel)
                 try:
                     while not running.done():
                         listener.feed(tail.read())
                         if tail.problem or _bytes_below(out) > _OUTPUT_BYTES:
                             tail.problem = tail.problem or "the probe wrote more files than it may"
-                            self.engine.stop()  # its folder lies on our disk, and nobody reads what is over the limit
+                            cancel.set()  # its folder lies on our disk, and nobody reads what is over the limit
                         time.sleep(_LOOK_EVERY_S)
                 except BaseException:
-                    self.engine.stop()  # or leaving the pool would wait for the container's own end
+                    cancel.set()  # or leaving the pool would wait for the container's own end
                     raise
                 execution = running.result()
             while more := tail.read():
@@ -146,7 +149,7 @@ class Bench:
             "runtime": str(sitting.runtime),
             "version": sitting.version,
             "isolation": "solo" if sitting.solo else "fork",
-            "seed": 0,
+            "seed": sitting.seed,
             "limit_s": self.allowed.check_seconds * sitting.limit_factor,
             "import_limit_s": self.allowed.import_seconds * sitting.limit_factor,
             "memory_bytes": int(self.allowed.subject_memory_gib * GIB),

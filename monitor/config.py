@@ -89,6 +89,7 @@ class Limits(_Section):
     memory_gib: _Memory = Field(8, description="a container")
     subject_memory_gib: _Memory = Field(3, description="one subject inside it")
     cpus: _Positive = Field(2, description="processors a container may use")
+    lanes: int | None = Field(None, gt=0, description="containers side by side; else as processors and memory allow")
     processes: int = Field(512, gt=8, description="processes and threads a container may start")
     log_mib: _Positive = Field(4, description="log kept of one container; the middle of more is dropped")
     scratch_gib: _Positive = Field(1, description="temporary files in memory, a container")
@@ -117,6 +118,11 @@ def config_path(env: Mapping[str, str]) -> Path:
     if named := env.get("SETTLE_CONFIG"):
         return Path(named)
     return Path(platformdirs.user_config_dir("settle")) / "settle.toml"
+
+
+def cache_folder() -> Path:
+    """Return where files may lie that can be made again."""
+    return Path(platformdirs.user_cache_dir("settle"))
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:

@@ -7,21 +7,21 @@ was killed anywhere is continued by the next one.
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from monitor.bench import Sitting
 from monitor.errors import BenchError
 from monitor.installation import Place, Question, install
 from monitor.judge.confirm import Again, Settled, Why, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.seats import take_seat
-from monitor.store import RunRecord, SessionRecord
+from monitor.lanes import dealt
+from monitor.sessions import Group, Turn, hold_sessions
+from monitor.store import RunRecord
 from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
 
 if TYPE_CHECKING:
@@ -49,10 +49,17 @@ class Held:
     unchanged: int
 
 
-def hold_cycle(shop: Workbench, question: Question, talk: Talk, *, sleep: Callable[[float], None] = time.sleep) -> Held:
-    """Answer the question for every subject of it, with the control beside them."""
+def hold_cycle(
+    shop: Workbench,
+    question: Question,
+    talk: Talk,
+    *,
+    place: Place | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Held:
+    """Answer the question for every subject of it, the control beside them, in ``place`` or what installing gives."""
     cycle = _Cycle(shop, question, talk, sleep)
-    place = cycle.install()
+    place = place or cycle.install()
     if place.environment is not None:
         cycle.probe(place)
     settled = {cell.id: cycle.decision(cell, place) for cell in cycle.cells}
@@ -124,7 +131,8 @@ class _Cycle:
                 continue
             for cell, why in again:
                 self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
-                self._sit(place, [cell], Purpose.CONFIRM, solo=True, limit_factor=why.limit_factor)
+            alone = [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in again]
+            self._hold(place, alone, Purpose.CONFIRM)
 
     def _rest(self, *faults: str) -> None:
         """Wait before asking again, each time longer, where an engine or an index may come back by itself."""
@@ -210,73 +218,37 @@ class _Cycle:
         there = Place(place.resolution_id, good.version, good.digest, environment)
         self._sit(there, cells, purpose)
 
-    def _sit(
-        self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool = False, limit_factor: int = 1
-    ) -> None:
-        """Hold one session for our own miniatures where one import serves many, and one each for all else."""
+    def _sit(self, place: Place, cells: list[Cell], purpose: Purpose) -> None:
+        """Share sessions among our own miniatures where one import serves many; all else gets one each."""
         forks = RECIPES[self.question.runtime].FORKS
         shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
-        groups = [shared] if shared else []
-        groups += [[cell] for cell in cells if cell not in shared]
-        heard = [
-            self._hold_session(place, group, purpose, solo=solo or group != shared, limit_factor=limit_factor)
-            for group in groups
-        ]
-        self._nothing_heard = not any(heard)
+        groups = [self._group(some) for some in dealt(shared, self.shop.lanes)]
+        groups += [self._group([cell], solo=True) for cell in cells if cell not in shared]
+        self._hold(place, groups, purpose)
 
-    def _hold_session(
-        self, place: Place, cells: list[Cell], purpose: Purpose, *, solo: bool, limit_factor: int
-    ) -> bool:
-        """Return whether the session said anything."""
-        shop, environment = self.shop, place.environment
-        assert environment is not None  # noqa: S101 - nobody sits where nothing is installed
-        sitting = Sitting(
-            id=uuid.uuid4().hex,
-            runtime=self.question.runtime,
-            version=place.version,
-            environment=environment,
-            seats=tuple(take_seat(shop, self._subject(cell)) for cell in cells),
-            solo=solo,
-            limit_factor=limit_factor,
-            env=tuple(RECIPES[self.question.runtime].ENVIRONMENT.items()),
+    def _group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
+        return Group(tuple((cell, self._subject(cell)) for cell in cells), solo, limit_factor)
+
+    def _hold(self, place: Place, groups: Sequence[Group], purpose: Purpose) -> None:
+        over = partial(self._record_turn, place, purpose)
+        self._nothing_heard = not hold_sessions(self.shop, self.question, place, groups, self.talk, over=over)
+
+    def _record_turn(self, place: Place, purpose: Purpose, group: Group, turn: Turn) -> None:
+        said = turn.session.subjects[turn.cell.subject_id]
+        if not said.started:
+            self._lost.add(turn.cell.id)
+        self._record(
+            turn.cell,
+            place,
+            session_id=turn.session_id,
+            # a session that fails to import has failed in a fresh process, whatever was to follow
+            solo=group.solo or not imported(turn.session),
+            purpose=purpose,
+            limit_factor=group.limit_factor,
+            ending=turn.ending,
+            events=turn.raw,
+            problem=said.spoiled,
         )
-        shop.store.begin_session(
-            SessionRecord(
-                id=sitting.id,
-                resolution_id=place.resolution_id,
-                environment_digest=environment.digest,
-                suite=shop.bench.suite,
-                engine=shop.engine.name,
-                solo=solo,
-                limit_factor=limit_factor,
-                request=shop.bench.request(sitting),
-                started_at=shop.now(),
-            )
-        )
-        by_subject = {cell.subject_id: cell for cell in cells}
-
-        def over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
-            if not session.subjects[subject_id].started:
-                self._lost.add(by_subject[subject_id].id)
-            self._record(
-                by_subject[subject_id],
-                place,
-                session_id=sitting.id,
-                # a session that fails to import has failed in a fresh process, whatever was to follow
-                solo=solo or not imported(session),
-                purpose=purpose,
-                limit_factor=limit_factor,
-                ending=ending,
-                events=raw,
-                problem=session.subjects[subject_id].spoiled,
-            )
-
-        self.talk.expect(len(cells))
-        sat = shop.bench.sit(sitting, over=over, heard=self.talk.heard)
-        shop.store.end_session(sitting.id, shop.now(), sat.ending, log=sat.log, log_dropped_bytes=sat.log_dropped_bytes)
-        if not sat.ending.clean:
-            self.talk.say(f"the session ended badly: {how(sat.ending)}")
-        return sat.session.announced is not None
 
     def _record(
         self,
@@ -330,14 +302,3 @@ class _Cycle:
 
 def imported(session: Session) -> bool:
     return any(one.outcome == "passed" for one in session.own.finished)
-
-
-def how(ending: Ending) -> str:
-    """Return how a session ended, for people."""
-    if ending.engine_fault:
-        return f"the engine failed ({ending.engine_fault})"
-    if ending.out_of_memory:
-        return "out of memory"
-    if ending.timed_out:
-        return "out of time"
-    return f"signal {ending.signal}" if ending.signal else f"exit code {ending.exit_code}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
+from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor.errors import NotReleased, SettleError, UnknownName
 from monitor.judge.installs import Stage
@@ -48,6 +49,7 @@ class Question:
     origin: Origin
     subjects: Sequence[Subject]
     anew: bool = False  # probe even where nothing has changed
+    seed: int = 0  # of everything random in a probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,47 +68,36 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
 
     Raises UnknownName for a version that does not exist, and NotReleased for a day before the first release.
     """
-    own = RECIPES[question.runtime]
     if question.origin is Origin.LIVE:
-        _learn_releases(shop, question.runtime, talk)
-    asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
-    talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
+        learn_releases(shop, question.runtime, talk)
     resolution = _resolve(shop, question, talk)
     if isinstance(resolution, InstallFailure):
         return _failed(shop, question, resolution, talk)
-    pin = resolution.lock.pin(own.RUNTIME)
-    version = pin.version if pin else question.version
-    count = len(resolution.lock.packages)
-    talk.say(f"{question.runtime} {version}: {count} packages, resolved in {resolution.seconds:.1f} s")
-    if shop.environments.find(resolution.lock.digest) is None:
-        talk.say(f"installing {count} packages (the first time they are downloaded, too)")
-    environment = shop.environments.ensure(resolution.lock)
+    return _build(shop, question, resolution, talk)
+
+
+def resolve_only(shop: Workbench, question: Question, talk: Talk) -> EnvironmentRecord | Place:
+    """Resolve without building, and record that; where it fails, the failed place."""
+    resolution = _resolve(shop, question, talk)
+    if isinstance(resolution, InstallFailure):
+        return _failed(shop, question, resolution, talk)
+    record = _environment(shop, question, resolution)
+    _record(shop, question, resolution, record)
+    return record
+
+
+def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk: Talk) -> Place | InstallFailure:
+    """Build the environment of a resolution that was recorded before, from its lock."""
+    environment = shop.environments.ensure(parse_lock(record.lock, base_digest=record.base_digest))
     if isinstance(environment, InstallFailure):
-        return _failed(shop, question, environment, talk, version=version)
-    if environment.built:
-        talk.say(f"installed environment {environment.digest[:12]} in {environment.seconds:.1f} s")
-    else:
-        talk.say(f"environment {environment.digest[:12]} is there already")
-    answer = replace(_answer(shop, question, version, resolution.seconds), environment_digest=environment.digest)
-    shop.store.record_resolution(
-        answer,
-        EnvironmentRecord(
-            digest=environment.digest,
-            runtime=question.runtime,
-            version=version,
-            platform=shop.platform,
-            base_digest=resolution.lock.base_digest,
-            lock=resolution.lock.text,
-            packages={pin.name: pin.version for pin in resolution.lock.packages},
-            created_at=shop.now(),
-            resolve_s=resolution.seconds,
-            build_s=environment.seconds,
-        ),
-    )
-    return Place(answer.id, version, environment.digest, environment)
+        return environment
+    _say_built(environment, talk)
+    return Place(resolution_id, record.version, environment.digest, environment)
 
 
 def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
+    asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
+    talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
     own = RECIPES[question.runtime]
     result = shop.environments.resolve(
         own.requirements(question.version or None),
@@ -120,7 +111,50 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     return result
 
 
-def _learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
+def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Talk) -> Place:
+    record = _environment(shop, question, resolution)
+    count = len(record.packages)
+    talk.say(f"{question.runtime} {record.version}: {count} packages, resolved in {resolution.seconds:.1f} s")
+    if shop.environments.find(record.digest) is None:
+        talk.say(f"installing {count} packages (the first time they are downloaded, too)")
+    environment = shop.environments.ensure(resolution.lock)
+    if isinstance(environment, InstallFailure):
+        return _failed(shop, question, environment, talk, version=record.version)
+    _say_built(environment, talk)
+    answer = _record(shop, question, resolution, replace(record, build_s=environment.seconds))
+    return Place(answer.id, record.version, environment.digest, environment)
+
+
+def _say_built(environment: Environment, talk: Talk) -> None:
+    if environment.built:
+        talk.say(f"installed environment {environment.digest[:12]} in {environment.seconds:.1f} s")
+    else:
+        talk.say(f"environment {environment.digest[:12]} is there already")
+
+
+def _environment(shop: Workbench, question: Question, resolution: Resolution) -> EnvironmentRecord:
+    pin = resolution.lock.pin(RECIPES[question.runtime].RUNTIME)
+    return EnvironmentRecord(
+        digest=resolution.lock.digest,
+        runtime=question.runtime,
+        version=pin.version if pin else question.version,
+        platform=shop.platform,
+        base_digest=resolution.lock.base_digest,
+        lock=resolution.lock.text,
+        packages={pin.name: pin.version for pin in resolution.lock.packages},
+        created_at=shop.now(),
+        resolve_s=resolution.seconds,
+    )
+
+
+def _record(shop: Workbench, question: Question, resolution: Resolution, record: EnvironmentRecord) -> ResolutionRecord:
+    answer = _answer(shop, question, record.version, resolution.seconds)
+    answer = replace(answer, environment_digest=record.digest)
+    shop.store.record_resolution(answer, record)
+    return answer
+
+
+def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
     """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
     try:
         answer = _listed(shop, runtime)

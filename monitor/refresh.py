@@ -5,6 +5,8 @@ For maintainers, from a checkout::
     python -m monitor.refresh first-known        # ask the index for every release's registry
     python -m monitor.refresh derive [SLUG...]   # miniatures from monitor/data/recipes.toml, in containers
     python -m monitor.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
+    python -m monitor.refresh history HOME       # ship the history of a home, as `settle demo` opens it
+    python -m monitor.refresh findings           # docs/findings.md, from the shipped history
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from monitor.catalogue import load_catalogue
+from monitor.cli.demo import SHIPPED
+from monitor.cli.render import markdown
 from monitor.config import load_config
 from monitor.cycle import hold_cycle
 from monitor.deriving import DATA, derive_inside
@@ -24,6 +30,9 @@ from monitor.miniatures.derive import NotDerived, read_recipes, write_down
 from monitor.miniatures.manifest import load_miniature, miniature_slugs
 from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
 from monitor.miniatures.writer import digest_of
+from monitor.report.findings import findings
+from monitor.store import open_reader
+from monitor.store.shipped import pack, unpack
 from monitor.talk import Spoken
 from monitor.words import CellVerdict, Channel, Origin, Runtime
 from monitor.workbench import set_up
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
     from monitor.words import Subject
     from monitor.workbench import Workbench
 
+FINDINGS = DATA.parents[1] / "docs" / "findings.md"
 FIRST_KNOWN = DATA / "first_known.csv"
 
 
@@ -46,9 +56,21 @@ def main(arguments: Sequence[str]) -> int:
             _derive(slugs)
         case ["qualify", *slugs]:
             _qualify(slugs)
+        case ["history", home]:
+            pack(Path(home), DATA / SHIPPED)
+        case ["findings"]:
+            FINDINGS.write_text(findings_page(), encoding="utf-8")
         case _:
-            raise UsageError("say first-known, derive or qualify", hint=str(__doc__))
+            raise UsageError("say first-known, derive, qualify, history or findings", hint=str(__doc__))
     return 0
+
+
+def findings_page() -> str:
+    """Return the page as the shipped history makes it."""
+    with TemporaryDirectory() as folder:
+        unpack((DATA / SHIPPED).read_bytes(), Path(folder))
+        with open_reader(Path(folder)) as store:
+            return "\n".join(markdown(section) for section in findings(store))
 
 
 def _derive(slugs: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from monitor.bench import Bench
 from monitor.bundle import build_bundle
 from monitor.catalogue import load_catalogue
 from monitor.errors import BenchError
+from monitor.lanes import lanes_for
 from monitor.sources.index import DEFAULT_INDEX, IndexAccess
 from monitor.store import open_store
 from monitor.words import Isolation, Platform
@@ -46,6 +47,7 @@ class Workbench:
     bench: Bench
     catalogue: Catalogue
     platform: Platform
+    lanes: int = 1  # containers side by side
 
     @staticmethod
     def now() -> datetime:
@@ -87,6 +89,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
                 accelerator="cpu",
                 isolation=Isolation.CONTAINER if engine.isolated else Isolation.PROCESS,
             ),
+            lanes=lanes_for(config.limits.lanes, container_bytes=int(config.limits.memory_gib * GIB)),
         )
 
 

@@ -61,7 +61,10 @@ def status(context: Context, *, verdict: str | None, family: str | None, as_json
 @JSON
 @click.pass_obj
 def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None:
-    """Show a cell's days and last run, or one run: checks, evidence, log.
+    """Show a cell's history and last run, or one run: checks, evidence, log.
+
+    A history is a sign a day, when it first worked and since when it is stable, every setback with the releases that
+    brought and ended it, and what moved in the lock at each change.
 
     A cell may be named by its model, subject, family or full id; a run by the beginning of its id.
     """
@@ -162,7 +165,9 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
 
 
 def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: bool) -> None:
-    from monitor.cli.render import data_console, run_as_json, write_json, write_table
+    from monitor.cli.render import run_as_json, write_json, write_sections
+    from monitor.report.sections import line_sections
+    from monitor.report.summary import line_of
 
     if as_json:
         write_json(
@@ -175,24 +180,9 @@ def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: b
             }
         )
         return
-    console = data_console()
-    console.print(detail.id, markup=False, soft_wrap=True)
-    known = detail.subject.first_known or "not recorded"
-    console.print(f"architecture {detail.subject.architecture}, first known in {known}\n", markup=False)
-    write_table(
-        ("day", "version", "verdict", "reason", "run"),
-        [
-            (
-                f"{day.day}{' carried' if day.carried_from else ''}",
-                day.version,
-                day.verdict.verdict,
-                _why(day),
-                day.run_id,
-            )
-            for day in detail.days[-30:]
-        ],
-    )
-    console.print()
+    for track in store.tracks(cell=detail.id):
+        line = line_of(track, track.observations[-1].day)
+        write_sections(line_sections(store, line))
     _show_run(store, last, whole_log=False, as_json=False)
 
 
@@ -232,11 +222,6 @@ def _log(store: Reader, detail: RunDetail) -> str:
 def _printable(text: str) -> str:
     """Drop what would move a terminal's cursor or colour it: a container's output is untrusted."""
     return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
-
-
-def _why(day: Any) -> str:
-    reason = "" if day.verdict.verdict == "works" else day.verdict.reason
-    return f"{reason} ({day.note})" if reason and day.note else reason or day.note
 
 
 def _day_as_json(day: Any) -> dict[str, Any]:

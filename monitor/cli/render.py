@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import sys
 from datetime import date, datetime
 from enum import Enum
@@ -21,6 +22,7 @@ from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from monitor.report.words import Section
     from monitor.store import EnvironmentRecord, Reader, RunDetail
 
 SIGNS = {
@@ -44,6 +46,7 @@ VERDICT_STYLES = {
     CellVerdict.FLAKY: "yellow",
     CellVerdict.UNKNOWN: "yellow",
 }
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
 
 
@@ -106,6 +109,41 @@ def _matrix(rows: Sequence[Mapping[str, Any]]) -> Table:
         verdict = CellVerdict(row["verdict"])
         table.add_row(plain(row["subject"]), *signs, Text(verdict, style=VERDICT_STYLES[verdict]))
     return table
+
+
+def write_sections(sections: Iterable[Section]) -> None:
+    """Print sections for a person: a heading, sentences, a table."""
+    console = data_console()
+    for section in sections:
+        console.print(Text(section.title, style="bold"))
+        for note in section.notes:
+            console.print(plain(note), soft_wrap=True)
+        if section.rows:
+            write_table(section.columns, section.rows)
+        console.print()
+
+
+def write_markdown(sections: Iterable[Section]) -> None:
+    for section in sections:
+        sys.stdout.write(markdown(section) + "\n")
+
+
+def markdown(section: Section) -> str:
+    """Return a section as Markdown; what came out of a container is escaped."""
+    lines = ["#" * section.level + f" {_cell(section.title)}", ""]
+    lines += [line for note in section.notes for line in (note, "")]
+    if section.rows:
+        lines.append("| " + " | ".join(map(_cell, section.columns)) + " |")
+        lines.append("|" + "---|" * len(section.columns))
+        lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in section.rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Keep a cell's text from becoming Markdown or HTML."""
+    flat = " ".join(_UNPRINTABLE.sub("", text).split())
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", flat)
 
 
 def plain(value: Any) -> Text:

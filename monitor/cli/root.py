@@ -16,8 +16,12 @@ from monitor.config import Config, load_config
 COMMANDS = {
     "run": "monitor.cli.run",
     "probe": "monitor.cli.run",
+    "replay": "monitor.cli.past",
     "status": "monitor.cli.read",
     "show": "monitor.cli.read",
+    "report": "monitor.cli.report",
+    "release": "monitor.cli.report",
+    "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
     "models": "monitor.cli.read",
     "rejudge": "monitor.cli.tend",

@@ -64,9 +64,9 @@ def run(context: Context, *, once: bool, only: tuple[str, ...], engine: str | No
         day=now.date(),
         cutoff=now,
         origin=Origin.LIVE,
-        subjects=_chosen(only, talk),
+        subjects=chosen(only, talk),
     )
-    config = _with_engine(context.config, engine)
+    config = with_engine(context.config, engine)
     held = _answer(config, question, talk)
     _print_cycle(config, held, as_json=as_json)
     say_whether_nothing_was_installed(held)
@@ -96,12 +96,12 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
     from monitor.talk import Spoken
 
     now = datetime.now(UTC)
-    name, version = _runtime(runtime)
-    day = _day(as_of, now.date()) if as_of else now.date()
+    name, version = runtime_named(runtime)
+    day = day_named(as_of, now.date()) if as_of else now.date()
     cutoff = now if day == now.date() else datetime.combine(day, time(23, 59, 59), UTC)
     origin = Origin.ADHOC if version else Origin.LIVE if day == now.date() else Origin.REPLAY
     talk = Spoken(checks=True)
-    config = _with_engine(context.config, engine)
+    config = with_engine(context.config, engine)
     subjects, models = _subjects(model, talk)
     question = Question(
         runtime=name,
@@ -122,11 +122,11 @@ def _answer(config: Config, question: Question, talk: Talk, *, models: Sequence[
     from monitor.workbench import set_up
 
     with set_up(config, talk) as shop:
-        _learn(shop, question.subjects, models)
+        learn(shop, question.subjects, models)
         return hold_cycle(shop, question, talk)
 
 
-def _learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
+def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
     """Record what the catalogue and the command line know of models before anything is said about them."""
     from monitor.words import Model
 
@@ -134,7 +134,7 @@ def _learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object
     shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
 
 
-def _chosen(only: Sequence[str], talk: Talk) -> Sequence[Subject]:
+def chosen(only: Sequence[str], talk: Talk) -> Sequence[Subject]:
     from monitor.catalogue import load_catalogue
 
     if not only:
@@ -162,7 +162,7 @@ def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[objec
     return _watched(model, talk), []
 
 
-def _runtime(text: str) -> tuple[Runtime, str]:
+def runtime_named(text: str) -> tuple[Runtime, str]:
     name, _, version = text.partition("==")
     if any(sign in text.replace("==", "", 1) for sign in "=<>~!"):
         raise UsageError(f"{text!r} names no single version", hint="write runtime or runtime==version")
@@ -183,7 +183,7 @@ def _runtime(text: str) -> tuple[Runtime, str]:
     return runtime, version
 
 
-def _day(text: str, today: date) -> date:
+def day_named(text: str, today: date) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -195,7 +195,7 @@ def _day(text: str, today: date) -> date:
     return day
 
 
-def _with_engine(config: Config, engine: str | None) -> Config:
+def with_engine(config: Config, engine: str | None) -> Config:
     return config.model_copy(update={"engine": engine}) if engine else config
 
 

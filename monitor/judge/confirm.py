@@ -24,6 +24,8 @@ KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 _RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
+# read from the runtime's own table of architectures
+_READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
 
 class Why(StrEnum):
@@ -136,22 +138,37 @@ def _decide_by_evidence(
 ) -> Settled | Again:
     """Weigh the attempts that know something; once there are fresh processes, forks no longer count."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
-    fresh = [v for a, v in known if a.solo]
+    fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
         return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
     if not fresh:
-        latest = known[-1][1]
-        if not _works(latest):
-            return Again(Why.FORK, latest, limit_factor=factor)
-        if last is None or last.verdict is CellVerdict.WORKS:
-            return Settled(latest)
-        return Again(Why.CHANGE, latest, limit_factor=factor)
+        return _decide_by_forks(last, known[-1][1], factor)
     merged = merge(fresh)
     changed = last is not None and last.verdict is not merged.verdict
     if changed and len(fresh) < CHANGE_RUNS:
         return Again(Why.CHANGE, merged, limit_factor=factor)
     forked = [v for a, v in known if not a.solo]
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
+
+
+def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> Settled | Again:
+    if last is not None and _same_failure(last, latest):
+        return Settled(latest)
+    if not _works(latest):
+        return Again(Why.FORK, latest, limit_factor=factor)
+    if last is None or last.verdict is CellVerdict.WORKS:
+        return Settled(latest)
+    return Again(Why.CHANGE, latest, limit_factor=factor)
+
+
+def _same_failure(last: Standing, verdict: RunVerdict) -> bool:
+    """Tell whether a run only repeats the failure that stands: that one was seen in a fresh process already."""
+    return last.verdict is verdict.verdict is CellVerdict.BROKEN and bool(last.signature == verdict.signature != "")
+
+
+def _was_read(verdict: RunVerdict) -> bool:
+    """Tell whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
+    return verdict.rung is Rung.KNOWS and verdict.fault in _READ
 
 
 def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:

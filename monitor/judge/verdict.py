@@ -28,6 +28,8 @@ REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
 _SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code"})
+# one loaded model contradicts itself: whatever its weights are, that is not their doing
+_SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-deterministic"})
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture"})
 _NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
 _TOO_SLOW_HERE = "real weights may need longer on this machine than our limit"
@@ -118,13 +120,15 @@ def _subject_to_blame(check: CheckResult, subject: Subject) -> str:
 def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
     """Return why a failure may be a miniature's: only the runtime's word stands against one that was never right.
 
-    That an architecture is not registered, or that something does not import, says nothing about the miniature's files.
+    That an architecture is not registered, that something does not import, or that one loaded model gives two answers
+    to one question says nothing about the miniature's files.
     """
     if check.fault in _BAD_FILES:
         return "the miniature is ours"
     if check.fault == "missing-dependency" and check.rung is not Rung.INSTALLS:
         return _NOT_INSTALLED  # what is installed beside the runtime is our choice; its own import needs what it needs
-    if subject.qualified or check.rung is Rung.INSTALLS or check.fault in _SURE_WITHOUT_FILES:
+    sure = _SURE_WITHOUT_FILES | _SELF_CONTRADICTIONS
+    if subject.qualified or check.rung is Rung.INSTALLS or check.fault in sure:
         return ""
     return "this miniature has not passed in any release, so the fault may be ours"
 

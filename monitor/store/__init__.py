@@ -1,11 +1,13 @@
 """Remembers: facts append-only, judgements derived, answers as rows of the domain's words."""
 
 from monitor.store.reader import CellDetail, Reader, RunDetail, open_reader
-from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
 from monitor.store.store import Store, open_store
+from monitor.store.tracks import Track
 
 __all__ = [
     "CellDetail",
+    "Departure",
     "EnvironmentRecord",
     "Reader",
     "ResolutionRecord",
@@ -13,6 +15,7 @@ __all__ = [
     "RunRecord",
     "SessionRecord",
     "Store",
+    "Track",
     "open_reader",
     "open_store",
 ]

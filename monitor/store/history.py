@@ -116,7 +116,8 @@ def stored_day(db: Database, cell_id: str, day: date) -> Day | None:
     found = rows(db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", key)
     if not found:
         return None
-    return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key))
+    of = (cell_id, found[0]["carried_from"] or day.isoformat())
+    return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", of))
 
 
 def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) -> Pinned | None:
@@ -125,13 +126,11 @@ def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) ->
         db,
         "SELECT days.day, days.version, days.suite, facts.value FROM days JOIN facts ON facts.run_id = days.run_id"
         " WHERE days.cell_id = ? AND days.day < ? AND days.subject_digest = ? AND days.verdict = 'works'"
-        " AND facts.name = ? ORDER BY days.day",
+        " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
         (cell_id, day.isoformat(), subject_digest, FACT),
     )
-    for row in found:
-        if (said := logprobs_of(json.loads(row["value"]))) is not None:
-            return Pinned(date.fromisoformat(row["day"]), row["version"], row["suite"], said)
-    return None
+    said = logprobs_of(json.loads(found[0]["value"])) if found else None
+    return Pinned(date.fromisoformat(found[0]["day"]), found[0]["version"], found[0]["suite"], said) if said else None
 
 
 def note_on_run(db: Database, run: Row) -> str:
@@ -215,6 +214,8 @@ def _write_day(db: Database, cell_id: str, day: Day) -> None:
             day.note,
         ),
     )
+    if day.carried_from:
+        return  # its rungs are those of the day it is carried from
     db.conn.executemany(
         "INSERT INTO day_rungs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [

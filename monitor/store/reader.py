@@ -14,7 +14,8 @@ from monitor.store import history
 from monitor.store.archive import Archive
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_of, fingerprint_of, rows, subject_of
+from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
+from monitor.store.tracks import read_tracks
 from monitor.words import BAR, CellVerdict, Origin, Purpose
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from monitor.judge.control import Control
     from monitor.judge.days import Day, Fingerprint
     from monitor.store.records import EnvironmentRecord
-    from monitor.words import Cell, CheckResult, Platform, Runtime, RunVerdict, Subject
+    from monitor.store.tracks import Track
+    from monitor.words import Cell, Channel, CheckResult, Platform, Release, Rung, Runtime, RunVerdict, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
@@ -154,6 +156,25 @@ class Reader:
         found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
         return environment_of(found[0]) if found else None
 
+    def resolved(
+        self, runtime: Runtime, channel: Channel, platform: Platform, *, day: date, origin: Origin
+    ) -> tuple[str, EnvironmentRecord] | None:
+        """Return the day's last resolution of the newest release, by id, with the lock that it gave."""
+        found = rows(
+            self._db,
+            "SELECT resolutions.id AS resolution_id, environments.* FROM resolutions"
+            " JOIN environments ON environments.digest = environment_digest"
+            " WHERE day = ? AND origin = ? AND resolutions.runtime = ? AND channel = ? AND resolutions.platform = ?"
+            " AND requested = '' AND failed IS NULL ORDER BY at DESC LIMIT 1",
+            (day.isoformat(), str(origin), str(runtime), str(channel), str(platform)),
+        )
+        return (found[0]["resolution_id"], environment_of(found[0])) if found else None
+
+    def releases(self, runtime: Runtime) -> list[Release]:
+        """Return every release that the index has listed, oldest first."""
+        found = rows(self._db, "SELECT * FROM releases WHERE runtime = ? ORDER BY published_at", (str(runtime),))
+        return [release_of(row) for row in found]
+
     def subject(self, subject_id: str) -> Subject:
         found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
         if not found:
@@ -214,6 +235,55 @@ class Reader:
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
+
+    def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
+        """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
+        return read_tracks(self._db, rung=rung, **wanted)
+
+    def days_of(self, cell_id: str) -> list[dict[str, Any]]:
+        """Return the rows of a cell's days, oldest first, with the environment that each stood on."""
+        return rows(
+            self._db,
+            "SELECT day, origin, version, verdict, reason, blame, signature, run_id AS run, environment, note"
+            " FROM days WHERE cell_id = ? ORDER BY day",
+            (cell_id,),
+        )
+
+    def departures(self, runtime: Runtime) -> list[dict[str, Any]]:
+        """Return, a row a package and version, what stands in for what past days had, and on how many of them."""
+        return rows(
+            self._db,
+            "SELECT package, departures.version, count(DISTINCT day) AS days, min(why) AS why FROM departures"
+            " JOIN resolutions ON resolutions.id = resolution_id WHERE runtime = ?"
+            " GROUP BY package, departures.version",
+            (str(runtime),),
+        )
+
+    def days_taken_for_granted(self, runtime: Runtime) -> int:
+        """Return on how many days something was carried by the word of an earlier day's resolution."""
+        found = rows(
+            self._db,
+            "SELECT count(DISTINCT carries.day) AS days FROM carries JOIN resolutions ON resolutions.id = resolution_id"
+            " WHERE runtime = ? AND resolutions.day < carries.day",
+            (str(runtime),),
+        )
+        return int(found[0]["days"])
+
+    def unknown_days(self, runtime: Runtime) -> list[dict[str, Any]]:
+        """Return, a row a subject and reason, the probed days that ended unknown."""
+        return rows(
+            self._db,
+            "SELECT subject_id AS subject, count(*) AS days, min(day) AS first, version, max(day) AS last, reason,"
+            " run_id AS run FROM days JOIN cells ON cells.id = cell_id WHERE runtime = ? AND carried_from IS NULL"
+            " AND verdict = 'unknown' GROUP BY cell_id, reason ORDER BY subject, first",
+            (str(runtime),),
+        )
+
+    def probed_days(self, runtime: Runtime) -> int:
+        """Return how many days of cells were measured and not carried."""
+        sql = "SELECT count(*) AS days FROM days JOIN cells ON cells.id = cell_id"
+        sql += " WHERE runtime = ? AND carried_from IS NULL"
+        return int(rows(self._db, sql, (str(runtime),))[0]["days"])
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.judge.seen import Fact
-    from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+    from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
     from monitor.words import Cell, CheckResult, Ending, Model, Origin, Release, Subject
 
 
@@ -187,6 +187,13 @@ def write_run(db: Database, one: RunRecord, *, seconds: float, events_digest: st
 def write_facts(db: Database, run: str, facts: Iterable[Fact]) -> None:
     db.conn.executemany(
         "INSERT INTO facts VALUES (?, ?, ?)", [(run, fact.name, json.dumps(fact.value)) for fact in facts]
+    )
+
+
+def write_departures(db: Database, resolution_id: str, departures: Iterable[Departure]) -> None:
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO departures VALUES (?, ?, ?, ?)",
+        [(resolution_id, one.package, one.version, one.why) for one in departures],
     )
 
 

@@ -55,6 +55,15 @@ class ResolutionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """A package of a past day's lock that nobody could have had on that day, and why it is there."""
+
+    package: str
+    version: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRecord:
     """A sitting of one or more subjects; ``request`` is what the probe was asked."""
 

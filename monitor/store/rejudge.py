@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor.judge.era import of_its_day
 from monitor.judge.runs import checks_of_session, checks_without_environment
 from monitor.listening import read_events
 from monitor.store.history import checks_of, rebuild_cell
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from monitor.words import CheckResult
 
 JUDGED = """
-SELECT runs.*, cells.subject_id, resolutions.failed, resolutions.fault, resolutions.message
+SELECT runs.*, cells.subject_id, resolutions.failed, resolutions.fault, resolutions.message,
+    (SELECT group_concat(package) FROM departures WHERE departures.resolution_id = runs.resolution_id) AS later
 FROM runs JOIN cells ON cells.id = runs.cell_id JOIN resolutions ON resolutions.id = runs.resolution_id
 """
 
@@ -60,13 +62,14 @@ def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
     if raw is None:
         return None
     session = read_events(raw, [row["subject_id"]], row["events_problem"])
-    return checks_of_session(
+    checks = checks_of_session(
         session,
         row["subject_id"],
         ending_of(row["ending"]),
         solo=bool(row["solo"]),
         limit_factor=row["limit_factor"],
     )
+    return of_its_day(checks, (row["later"] or "").split(","))
 
 
 def _days(db: Database) -> set[tuple[str, ...]]:

@@ -14,12 +14,14 @@ from monitor.store.records import EnvironmentRecord
 from monitor.words import (
     Blame,
     CellVerdict,
+    Channel,
     CheckResult,
     Ending,
     Origin,
     Outcome,
     Platform,
     Purpose,
+    Release,
     Rung,
     RungVerdict,
     Runtime,
@@ -58,6 +60,16 @@ def subject_of(row: Row) -> Subject:
         qualified=bool(row["qualified"]),
         first_known=row["first_known"],
         control=bool(row["control"]),
+    )
+
+
+def release_of(row: Row) -> Release:
+    return Release(
+        runtime=Runtime(row["runtime"]),
+        version=row["version"],
+        channel=Channel(row["channel"]),
+        published_at=datetime.fromisoformat(row["published_at"]),
+        yanked=row["yanked"],
     )
 
 

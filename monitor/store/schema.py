@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils.migrations import Migrations
 
-from monitor.store.views import VIEWS
+from monitor.store.views import MATRIX, VIEWS
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -15,7 +15,8 @@ APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
 MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
-FACT_TABLES = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
+_FIRST_FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
+FACT_TABLES = (*_FIRST_FACTS, "departures")
 
 _CATALOGUE = """
 CREATE TABLE models (
@@ -147,6 +148,16 @@ CREATE TABLE carries (
 ) STRICT, WITHOUT ROWID;
 """
 
+_DEPARTURES = """
+CREATE TABLE departures ( -- packages of a past day's lock that nobody could have had on that day
+    resolution_id TEXT NOT NULL REFERENCES resolutions (id),
+    package TEXT NOT NULL,
+    version TEXT NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (resolution_id, package)
+) STRICT, WITHOUT ROWID;
+"""
+
 _DERIVED = """
 CREATE TABLE checks (
     run_id TEXT NOT NULL REFERENCES runs (id),
@@ -220,12 +231,8 @@ def m001_catalogue(db: Database) -> None:
 @MIGRATIONS()
 def m002_facts(db: Database) -> None:
     _run(db, _FACTS)
-    for table in FACT_TABLES:
-        for verb in ("UPDATE", "DELETE"):
-            db.execute(
-                f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table}"
-                f" BEGIN SELECT RAISE(ABORT, '{table} are facts: they are only added'); END"
-            )
+    for table in _FIRST_FACTS:
+        _append_only(db, table)
 
 
 @MIGRATIONS()
@@ -237,6 +244,26 @@ def m003_derived(db: Database) -> None:
 def m004_views(db: Database) -> None:
     for statement in VIEWS:
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m005_replay(db: Database) -> None:
+    """Keep a carried day's rungs where it is carried from, and what a replay could not rebuild as facts."""
+    _run(db, _DEPARTURES)
+    _append_only(db, "departures")
+    db.execute(
+        "DELETE FROM day_rungs WHERE (cell_id, day) IN (SELECT cell_id, day FROM days WHERE carried_from IS NOT NULL)"
+    )
+    db.execute("DROP VIEW matrix")
+    db.execute(MATRIX)
+
+
+def _append_only(db: Database, table: str) -> None:
+    for verb in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table}"
+            f" BEGIN SELECT RAISE(ABORT, '{table} are facts: they are only added'); END"
+        )
 
 
 def _run(db: Database, script: str) -> None:

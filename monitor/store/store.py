@@ -15,7 +15,7 @@ from monitor.store.rows import rows
 from monitor.words import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from monitor.judge.days import Fingerprint
     from monitor.store.reader import RunDetail
-    from monitor.store.records import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+    from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
     from monitor.words import Cell, Ending, Model, Release, Subject
 
 LOCK = "settle.lock"
@@ -127,6 +127,35 @@ class Store(Reader):
                     history.rebuild_cell(self._db, cell.id, since=day)
                 carried.append(cell.id)
         return tuple(carried)
+
+    def carry_over(
+        self,
+        cells: Iterable[Cell],
+        days: Sequence[date],
+        origin: Origin,
+        *,
+        resolution_id: str,
+        fingerprints: Mapping[str, Fingerprint],
+    ) -> int:
+        """Carry cells, as ``carry`` does, over several days that follow one another; return how many days were new."""
+        new = 0
+        with self._db.atomic():
+            for cell in cells:
+                source = history.carriable_from(self._db, cell.id, days[0], origin, fingerprints[cell.id])
+                if source is None:
+                    continue
+                written = sum(
+                    recording.write_carry(self._db, cell.id, (day, origin), resolution_id, source=source)
+                    for day in days
+                )
+                if written:
+                    history.rebuild_cell(self._db, cell.id, since=days[0])
+                new += written
+        return new
+
+    def record_departures(self, resolution_id: str, departures: Iterable[Departure]) -> None:
+        with self._db.atomic():
+            recording.write_departures(self._db, resolution_id, departures)
 
     def rejudge(self) -> Rejudged:
         """Make every check, day and flip again from the facts; what was announced stays announced."""

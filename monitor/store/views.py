@@ -60,7 +60,8 @@ SELECT
     day_rungs.reason AS reason,
     current.cell AS cell
 FROM current
-JOIN day_rungs ON day_rungs.cell_id = current.cell AND day_rungs.day = current.day
+JOIN days ON days.cell_id = current.cell AND days.day = current.day
+JOIN day_rungs ON day_rungs.cell_id = current.cell AND day_rungs.day = coalesce(days.carried_from, days.day)
 """
 
 VIEWS = (CURRENT, HISTORY, MATRIX)

@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, probing
+from tests.bench import installing, probing, stability
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
-PARTS = ("install", "cycle", "overhead")
+PROBING = ("install", "cycle", "overhead")  # these need an engine and the index
+PARTS = (*PROBING, "stability")
 
 
 def main(parts: list[str]) -> None:
     if unknown := set(parts) - set(PARTS):
         sys.exit(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     parts = parts or list(PARTS)
+    if "stability" in parts:
+        stability.measure()
+    if set(parts) & set(PROBING):
+        _probe(parts)
+
+
+def _probe(parts: list[str]) -> None:
     scratch = HOME / "scratch-bench"
     shutil.rmtree(scratch, ignore_errors=True)
     for file in HOME.glob("settle.*"):

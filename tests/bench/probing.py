@@ -43,7 +43,7 @@ class Probing:
         self._cycle._sit(self.place, list(cells), Purpose.PROBE)
 
     def alone(self, cell: Cell) -> None:
-        self._cycle._sit(self.place, [cell], Purpose.PROBE, solo=True)
+        self._cycle._hold(self.place, [self._cycle._group([cell], solo=True)], Purpose.PROBE)
 
     def bare(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Run the checks in a plain process of this machine, in the same environment; return what came of each."""

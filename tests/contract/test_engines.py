@@ -266,6 +266,33 @@ def test_a_sweep_removes_what_a_killed_daemon_left_and_only_that(
     assert engine.sweep() == []
 
 
+def test_a_cancelled_command_ends_alone_and_the_engine_goes_on(engine: Engine, probe: Command) -> None:
+    cancel = threading.Event()
+    stamp = time.monotonic_ns() % 10**8
+    first, beside = f"35{stamp}", f"36{stamp}"
+    answers: dict[str, Execution] = {}
+
+    def run(name: str, script: str, event: threading.Event | None) -> threading.Thread:
+        def work() -> None:
+            answers[name] = engine.run(shell(probe, script), cancel=event)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    threads = [run("cancelled", f"sleep {first}; true", cancel), run("beside", f"sleep 4; echo {beside}", None)]
+    assert wait_for(lambda: running(f"sleep {first}")), "it never started"
+    cancel.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert not answers["cancelled"].ok
+    assert not answers["cancelled"].timed_out
+    assert not running(f"sleep {first}")
+    assert ending(answers["beside"]) == (0, None, False, False, "")
+    assert engine.run(shell(probe, "true")).ok
+
+
 @pytest.mark.parametrize("kind", ["docker"])
 def test_a_container_writes_no_log_to_disk_and_tells_whose_it_is(engine: Engine, probe: Command, home: Path) -> None:
     thread = threading.Thread(target=engine.run, args=(shell(replace(probe, labels={"mine": "yes"}), "sleep 4"),))

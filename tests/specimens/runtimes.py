@@ -182,6 +182,8 @@ class PlainRuntime:
             values["rope_theta"] = 10000.0
         if self.defect == "reload config" and config["reloads"]:
             values["sliding_window"] = None
+        if self.defect == "bookkeeping":
+            values["_attn_implementation_autoset"] = bool(config["reloads"])
         return Effective(values, frozenset(own), {})
 
     def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> PlainModel:

@@ -35,8 +35,8 @@ class PlainEngine:
     def describe(self) -> str:
         return "a function"
 
-    def run(self, command: Command) -> Execution:
-        code = self._probe(Path(command.argv[-1]), self._stopped)
+    def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
+        code = self._probe(Path(command.argv[-1]), cancel or self._stopped)
         return Execution(code, None, out_of_memory=False, timed_out=False, seconds=0.1, peak_memory_bytes=None, log=b"")
 
     def stop(self) -> None:

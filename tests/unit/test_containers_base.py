@@ -55,7 +55,7 @@ class Describing:
     isolated: bool = True
     ran: list[str] = field(default_factory=list)
 
-    def run(self, command: Command) -> Execution:
+    def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:  # noqa: ARG002 - the seam's signature
         self.ran.append(command.image)
         said = json.dumps({**DESCRIBED, "packages": [self.images.ids[command.image]]})
         return Execution(0, None, False, False, 0.1, None, f"{self.before}{said}\n".encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor import cycle
+from monitor import cycle, sessions
 from monitor.bench import Sat, Seat
 from monitor.cli.run import say_whether_nothing_was_installed
 from monitor.errors import BenchError
@@ -73,7 +73,8 @@ class Home:
             store=store,
             bench=bench,
             platform=PLATFORM,
-            engine=SimpleNamespace(name="told"),
+            engine=SimpleNamespace(name="told", stop=lambda: None),
+            lanes=1,
             catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=lambda: NOW,
         )
@@ -117,7 +118,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     with open_store(tmp_path) as store:
         home = Home(store, Told())
         monkeypatch.setattr(cycle, "install", home.install)
-        monkeypatch.setattr(cycle, "take_seat", lambda _, subject: Seat(subject, Path("files"), {}))
+        monkeypatch.setattr(sessions, "take_seat", lambda _, subject: Seat(subject, Path("files"), {}))
         yield home
 
 

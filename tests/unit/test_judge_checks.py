@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.judge.checks import SUBJECT_CHECKS, judge_subject
+from monitor.judge.checks import SUBJECT_CHECKS, fault_result, judge_subject
 from monitor.judge.control import Control
+from monitor.judge.era import of_its_day
 from monitor.judge.installs import Stage, judge_installation, not_installed
 from monitor.judge.runs import checks_of_session
 from monitor.judge.seen import Finished, Said, Session
@@ -177,3 +178,12 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
     verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
     assert verdict.verdict is (CellVerdict.UNKNOWN if ours else CellVerdict.WORKS)
     assert tuple(one.rung for one in verdict.rungs) == BAR
+
+
+def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
+    refused = fault_result("loads.reload", "unclassified", "RuntimeError: masked_fill_ only supports boolean masks")
+    other = fault_result("loads.tensors", "missing-tensors", "one is missing")
+    for later, fault in ((["torch"], "bench-recipe"), (["setuptools"], "unclassified"), ([""], "unclassified")):
+        excused, kept = of_its_day([refused, other], later)
+        assert (excused.fault, excused.outcome is Outcome.UNKNOWN) == (fault, fault == "bench-recipe")
+        assert kept == other

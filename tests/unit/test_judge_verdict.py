@@ -79,6 +79,8 @@ def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
         ("unclassified", SUBJECT, Control.RELEASE, "broken"),
         ("unclassified", SUBJECT, Control.ABSENT, "unknown"),
         ("unclassified", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),
+        ("cache-differs", replace(SUBJECT, qualified=False), Control.GREEN, "broken"),  # one model contradicts itself
+        ("attention-differs", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),  # two that were loaded
     ],
 )
 def test_which_failures_count(fault: str, subject: Subject, control: Control, verdict: str) -> None:

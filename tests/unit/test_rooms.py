@@ -17,6 +17,8 @@ OWNERS = {
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
     "jinja2": ["monitor/miniatures/template.py"],
+    "lifelines": ["monitor/stability/turnbull.py"],
+    "numpy": ["monitor/stability/"],
     "platformdirs": ["monitor/config.py"],
     "pydantic": ["monitor/config.py", "monitor/events.py"],
     "pypi_simple": ["monitor/sources/index.py"],

@@ -157,6 +157,12 @@ class World:
     def fingerprint(self) -> Fingerprint:
         return Fingerprint(self.environment, "suite-1", "files")
 
+    def carry_over(self, days: list[date], resolution: str) -> int:
+        fingerprints = {self.cell.id: self.fingerprint}
+        return self.store.carry_over(
+            [self.cell], days, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints
+        )
+
     def release(self) -> None:
         """Let the index give another lock from now on."""
         self.count += 1
@@ -206,7 +212,11 @@ def events(subject: str, letter: str) -> bytes:
         lines.append({"event": "started", "subject": subject, "check": check})
         if letter in "HC" and check == "generates.forward":
             break
-        failing = {"B": ("loads.tensors", "missing-tensors"), "U": ("loads.model", "unclassified")}.get(letter)
+        failing = {
+            "B": ("loads.tensors", "missing-tensors"),
+            "U": ("loads.model", "unclassified"),
+            "K": ("knows.architecture", "unknown-architecture"),
+        }.get(letter)
         finished = {"event": "finished", "subject": subject, "check": check, "outcome": "passed", "seconds": 0.1}
         if failing and failing[0] == check:
             finished |= {"outcome": "failed", "fault": failing[1], "message": "KeyError: 'lm_head.weight'"}
@@ -279,6 +289,38 @@ def test_a_failure_only_in_a_fork_is_the_forks(world: World) -> None:
     assert isinstance(settled, Settled)
     assert settled.verdict.verdict is CellVerdict.WORKS
     assert settled.note == "failed in a fork, works in a fresh process"
+
+
+def test_what_the_runtimes_own_table_does_not_hold_needs_no_fresh_process(world: World) -> None:
+    world.run("K", FIRST)
+    settled = world.decide(FIRST)
+    assert isinstance(settled, Settled)
+    assert settled.verdict.verdict is CellVerdict.BROKEN
+
+
+def test_an_architecture_that_is_gone_again_is_a_change_like_any_other(world: World) -> None:
+    world.settle("W", FIRST)
+    world.release()
+    second = FIRST + timedelta(days=1)
+    world.run("K", second)
+    again = world.decide(second)
+    assert isinstance(again, Again)
+    assert again.why is Why.CHANGE
+    world.settle("K", second)
+    assert world.flips() == [(second.isoformat(), "works", "broken")]
+
+
+def test_the_failure_that_stands_needs_no_fresh_process_again_but_another_one_does(world: World) -> None:
+    second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
+    world.settle("B", FIRST)
+    world.release()
+    world.settle("B", second)
+    world.release()
+    world.settle("C", third)
+    runs = [(run["day"], run["solo"]) for run in world.store.cell_detail(world.cell.id).runs]
+    assert [solo for day, solo in runs if day == second.isoformat()] == [0]
+    assert [solo for day, solo in runs if day == third.isoformat()] == [0, 1]
+    assert world.story() == "BBB"
 
 
 def test_fresh_runs_that_disagree_are_flaky(world: World) -> None:
@@ -452,6 +494,33 @@ def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World)
         world.run("B", second, solo=True, origin=Origin.REPLAY)
     assert world.story() == ".BW"
     assert world.flips() == [(third.isoformat(), "broken", "works")]
+
+
+def test_a_replay_carries_many_days_at_once_and_their_rungs_are_the_source_days(world: World) -> None:
+    world.settle("W", FIRST)
+    days = [FIRST + timedelta(days=n) for n in (1, 2, 3)]
+    assert world.carry_over(days, world.resolve(FIRST)) == 3
+    assert world.carry_over(days, world.resolve(FIRST)) == 0
+    assert world.story() == "WWWW"
+    shown = world.store.cell_detail(world.cell.id).days
+    assert [one.carried_from for one in shown] == [None, FIRST, FIRST, FIRST]
+    assert len({one.verdict.rungs for one in shown}) == 1
+    assert world.store.query("SELECT DISTINCT day FROM day_rungs").rows == ((FIRST.isoformat(),),)
+    assert world.store.matrix(cell=world.cell.id)
+    assert world.store.rejudge().changed_days == 0
+
+
+def test_what_another_lock_gave_is_not_carried_over(world: World) -> None:
+    world.settle("W", FIRST)
+    resolution = world.resolve(FIRST)
+    world.release()
+    fingerprints = {world.cell.id: world.fingerprint}
+    day = FIRST + timedelta(days=1)
+    assert (
+        world.store.carry_over([world.cell], [day], Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints)
+        == 0
+    )
+    assert world.story() == "W"
 
 
 def test_a_new_suite_first_answers_for_the_old_environment(world: World) -> None:

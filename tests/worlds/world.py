@@ -39,12 +39,13 @@ PHASES: Mapping[str, re.Pattern[str]] = {
     "confirming": re.compile(r"once more"),
 }
 ACKNOWLEDGED = re.compile(r"\[\d+/\d+\] (\S+) (?:works|broken|flaky|unknown) ")
-FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
+FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries", "departures")
 # what a history says, without the names and times that differ from one home to the next
 MATRIX = (
     "SELECT subject, version, current.verdict, current.rung, current.reason, current.blame, current.fault, step,"
     " day_rungs.rung, day_rungs.verdict, day_rungs.reason FROM current"
-    " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = current.day"
+    " JOIN days ON days.cell_id = cell AND days.day = current.day"
+    " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = coalesce(days.carried_from, days.day)"
     " WHERE platform LIKE ? ORDER BY subject, step"
 )
 ATTEMPTS = "SELECT cell_id, purpose, solo, count(*) AS runs FROM runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
@@ -95,7 +96,7 @@ class World:
 
     def start(self, *arguments: str) -> Running:
         talk, out = self.home / "talk.txt", self.home / "out.txt"
-        engine = ("--engine", self.engine) if arguments[0] in {"run", "probe"} else ()
+        engine = ("--engine", self.engine) if arguments[0] in {"run", "probe", "replay"} else ()
         with talk.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
                 [str(SETTLE), "--config", str(self.config), *arguments, *engine],

@@ -1,0 +1,180 @@
+"""`settle report` and `settle release`: the answer over many models, and what one release changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor.cli.root import Context, examples
+from monitor.cli.run import day_named, runtime_named
+from monitor.errors import UnknownName, UsageError
+from monitor.words import Rung, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.report.summary import Line, Summary
+    from monitor.store import Reader, Track
+
+_RUNGS = [str(rung) for rung in Rung]
+
+
+@click.command(
+    epilog=examples(
+        "settle report",
+        'settle report "Gemma 4"',
+        "settle report --from 2026-01-01 --to 2026-06-30 --format markdown > half-a-year.md",
+        "settle report --rung generates",
+        "settle report --format csv > models.csv",
+    )
+)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option("--runtime", help="Only this runtime.")
+@click.option("--rung", type=click.Choice(_RUNGS), help="Time this rung instead of the whole bar (installs to speaks).")
+@click.option("--from", "first", metavar="DAY", help="Only models released on or after this day.")
+@click.option("--to", "last", metavar="DAY", help="As it was known at the end of this day.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "json", "csv"]),
+    default="terminal",
+    show_default=True,
+    help="CSV has a row a subject.",
+)
+@click.pass_obj
+def report(
+    context: Context,
+    *,
+    models: tuple[str, ...],
+    runtime: str | None,
+    rung: str | None,
+    first: str | None,
+    last: str | None,
+    form: str,
+) -> None:
+    """Report how long models take until they work and stay working, with every limit of the answer.
+
+    Days from a model's release to the first day on which it works and to stable support, as distributions with
+    intervals; a line a model; architectures without a sourced release day; every setback and regression.
+    """
+    from monitor.cli.render import write_csv, write_json, write_markdown, write_sections
+    from monitor.report.sections import summary_sections
+    from monitor.report.summary import summaries
+    from monitor.store import open_reader
+
+    today = datetime.now(UTC).date()
+    wanted = {"runtime": str(runtime_named(runtime)[0])} if runtime else {}
+    with open_reader(context.config.home) as store:
+        tracks = store.tracks(rung=Rung[rung.upper()] if rung else None, **wanted)
+        chosen = _chosen(tracks, models)
+        through = day_named(last, today) if last else max(track.observations[-1].day for track in chosen)
+        found = summaries(chosen, through, first=day_named(first, today) if first else None)
+        if not found:
+            raise UsageError(f"no model in the history was released on or after {first}", hint="leave out --from")
+        if form == "json":
+            write_json([_as_json(store, one) for one in found])
+        elif form == "csv":
+            rows = [_row(one, line) for one in found for line in one.lines]
+            write_csv(list(rows[0]), [list(row.values()) for row in rows])
+        else:
+            write = write_markdown if form == "markdown" else write_sections
+            write(section for one in found for section in summary_sections(store, one))
+
+
+@click.command(
+    epilog=examples("settle release 5.2.0", "settle release transformers==5.5.0", "settle release 5.2.0 --format json")
+)
+@click.argument("version")
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal", show_default=True
+)
+@click.pass_obj
+def release(context: Context, *, version: str, form: str) -> None:
+    """Show what one release changed for whom: verdicts on the last day before it and the first day with it."""
+    from monitor.cli.render import write_json, write_markdown, write_sections
+    from monitor.report.release import effects, effects_as_json, release_sections
+    from monitor.store import open_reader
+
+    runtime, pinned = runtime_named(version) if "==" in version else (Runtime.TRANSFORMERS, version)
+    with open_reader(context.config.home) as store:
+        tracks = store.tracks(runtime=str(runtime))
+        found = effects(tracks, pinned)
+        if not found:
+            known = {one.version for track in tracks for one in track.observations}
+            raise UnknownName(
+                f"release of {runtime} in the history", pinned, known, hint="`settle replay` rebuilds past releases"
+            )
+        if form == "json":
+            write_json(effects_as_json(store, found))
+        else:
+            write = write_markdown if form == "markdown" else write_sections
+            write(release_sections(store, str(runtime), pinned, found))
+
+
+def _chosen(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]:
+    """Return the tracks of the named models, by hub id or its last part, subject, family or architecture; or all."""
+    if not tracks:
+        raise UsageError("the history is empty", hint="`settle run --once` or `settle replay` makes one")
+    chosen: list[Track] = []
+    for name in models:
+        own = [track for track in tracks if name.lower() in _names(track)]
+        if not own:
+            known = {track.subject.id for track in tracks} | {track.family for track in tracks}
+            raise UnknownName("model in the history", name, known, hint="`settle status` lists them")
+        chosen += [track for track in own if track not in chosen]
+    return chosen or list(tracks)
+
+
+def _names(track: Track) -> set[str]:
+    subject = track.subject
+    own = (subject.id, subject.model_id, subject.model_id.rpartition("/")[2], track.family, subject.architecture)
+    return {name.lower() for name in own}
+
+
+def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
+    from monitor.report.evidence import Evidence
+
+    return {
+        "title": summary.title,
+        "first": summary.first,
+        "through": summary.through,
+        "caveats": Evidence(store).caveats(summary),
+        "groups": summary.groups,
+        "sensitivity": [{"window_days": window, "stable": found} for window, found in summary.sensitivity],
+        "subjects": [_row(summary, line) | {"setbacks": line.answer.setbacks} for line in summary.lines],
+    }
+
+
+def _row(summary: Summary, line: Line) -> dict[str, Any]:
+    """Return one subject's answer with plain names; days from the release where there is one."""
+    from monitor.stability.words import Span
+
+    track, answer = line.track, line.answer
+    row: dict[str, Any] = {
+        "subject": track.subject.id,
+        "family": track.family,
+        "organisation": track.organisation,
+        "kind": str(track.kind),
+        "architecture": track.subject.architecture,
+        "history": summary.title,
+        "released": answer.released,
+        "released_source": track.released_source,
+    }
+    for name in ("works", "stable", "established"):
+        event = getattr(answer, name)
+        span = event if isinstance(event, Span) else event.span
+        row |= {f"{name}_after": span.after, f"{name}_by": span.by}
+        first, last = event.days(answer.released) if answer.released else (None, None)
+        row |= {f"{name}_days_from": first, f"{name}_days_to": last}
+    row |= {
+        "lead_days": answer.lead,
+        "standing": str(answer.standing),
+        "provisional_since": answer.provisional.span.by if answer.provisional else None,
+        "setbacks": len(answer.setbacks),
+        "regressions": len(answer.regressions),
+        **{f"days_{name}": getattr(answer.counts, name) for name in ("works", "broken", "flaky", "unknown", "missing")},
+        "days_carried": answer.counts.carried,
+    }
+    return row

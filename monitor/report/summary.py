@@ -1,0 +1,155 @@
+"""Puts histories together: a line a track, distributions over models, and what limits them; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.stability.figures import Entry
+from monitor.stability.track import stabilization
+from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Span
+from monitor.words import SubjectForm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
+
+    from monitor.stability.figures import Distribution
+    from monitor.stability.words import Milestone, Stabilization
+    from monitor.store.tracks import Track
+
+SEED = 0  # of the resampling: the same history gives the same report
+FEWEST_ARCHITECTURES = 5  # in a group: with fewer there are no intervals
+HORIZONS = (0, 7, 30, 90)  # days after the release
+WINDOWS = (7, STABLE_DAYS, 21, ESTABLISHED_DAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One track with its answer."""
+
+    track: Track
+    answer: Stabilization
+
+    @property
+    def timed(self) -> bool:
+        """Whether the clock has started by a sourced day, so that it may enter a distribution."""
+        answer = self.answer
+        return answer.released is not None and answer.released <= answer.through and answer.works != Span(None, None)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the track stands for its model: a language part probed alone is the same model once more."""
+        return self.track.subject.id == self.track.subject.model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The distributions of one group of models, in days from their release."""
+
+    name: str
+    works: Distribution | None
+    stable: Distribution | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that is said of one runtime, channel and platform."""
+
+    title: str
+    first: date
+    through: date
+    lines: tuple[Line, ...]
+    groups: tuple[Group, ...]
+    sensitivity: tuple[tuple[int, Distribution | None], ...]  # days of W -> days to stable
+
+    @property
+    def untimed(self) -> tuple[Line, ...]:
+        """Return those whose release day has no source."""
+        return tuple(line for line in self.lines if line.answer.released is None)
+
+    @property
+    def coming(self) -> tuple[Line, ...]:
+        """Return those that were not released yet."""
+        return tuple(
+            line for line in self.lines if line.answer.released is not None and line.answer.released > self.through
+        )
+
+
+def summaries(tracks: Iterable[Track], through: date, *, first: date | None = None) -> list[Summary]:
+    """Return a summary for each runtime, channel and platform. ``first`` leaves out models released before that day."""
+    by_history: dict[str, list[Track]] = {}
+    for track in tracks:
+        if first is None or (track.released is not None and track.released >= first):
+            title = f"{track.runtime} ({track.channel}, {track.platform})"
+            by_history.setdefault(title, []).append(track)
+    return [_summary(title, own, through) for title, own in by_history.items()]
+
+
+def line_of(track: Track, through: date) -> Line:
+    return Line(track, _answer(track, through))
+
+
+def _summary(title: str, tracks: Sequence[Track], through: date) -> Summary:
+    lines = [line_of(track, through) for track in tracks]
+    timed = [line for line in lines if line.timed and line.is_model]
+    return Summary(
+        title=title,
+        first=min(track.observations[0].day for track in tracks),
+        through=through,
+        lines=tuple(lines),
+        groups=tuple(_groups(timed)),
+        sensitivity=tuple((window, _to_stable(timed, through, window)) for window in WINDOWS),
+    )
+
+
+def _answer(track: Track, through: date, window: int = STABLE_DAYS) -> Stabilization:
+    return stabilization(track.observations, released=track.released, through=through, window=window)
+
+
+def _groups(lines: Sequence[Line]) -> Iterator[Group]:
+    """Yield all models together, then by kind and by organisation, where a group has enough architectures to be one."""
+    yield _group("all models", lines)
+    by: tuple[tuple[str, Callable[[Line], str]], ...] = (
+        ("kind", lambda line: str(line.track.kind)),
+        ("organisation", lambda line: line.track.organisation),
+    )
+    for what, name_of in by:
+        for name in sorted({name_of(line) for line in lines}):
+            own = [line for line in lines if name_of(line) == name]
+            if name and len({line.track.subject.architecture for line in own}) >= FEWEST_ARCHITECTURES:
+                yield _group(f"{what} {name}", own)
+
+
+def _group(name: str, lines: Sequence[Line]) -> Group:
+    return Group(
+        name,
+        works=_distribution(lines, lambda answer: answer.works),
+        stable=_distribution(lines, lambda answer: answer.stable),
+    )
+
+
+def _to_stable(lines: Sequence[Line], through: date, window: int) -> Distribution | None:
+    again = [Line(line.track, _answer(line.track, through, window)) for line in lines]
+    return _distribution(again, lambda answer: answer.stable)
+
+
+def _distribution(lines: Sequence[Line], of: Callable[[Stabilization], Span | Milestone]) -> Distribution | None:
+    from monitor.stability.distribution import distribution  # heavy
+
+    entries = list(_entries(lines, of))
+    return distribution(entries, seed=SEED, horizons=HORIZONS) if entries else None
+
+
+def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milestone]) -> Iterator[Entry]:
+    for line in lines:
+        zero = line.answer.released
+        if zero is not None:
+            first, last = of(line.answer).days(zero)
+            derived = is_registry_derived(line.track)
+            yield Entry(line.track.subject.architecture, first, last, registry_derived=derived)
+
+
+def is_registry_derived(track: Track) -> bool:
+    """Tell whether a subject was made by the runtime that it is probed in: it was picked because it is known there."""
+    return track.subject.form is SubjectForm.MINIATURE and track.runtime == "transformers"

@@ -1,0 +1,136 @@
+"""From the times of many cells to their distribution, with intervals from resampled architectures; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monitor.stability.figures import Distribution, Quantile, Share
+from monitor.stability.turnbull import Within, estimate, resampled, support
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from monitor.stability.figures import Axis, Entry
+    from monitor.stability.turnbull import Floats
+
+HORIZONS = (30, 90, 180)  # days since the release
+RESAMPLES = 400
+FEWEST_ARCHITECTURES = 5  # with fewer, resampling them says nothing
+LOW, HIGH = 0.025, 0.975
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The share supported by the end of each day from 0: the estimate's, of shape (days,), and the samples'.
+
+    ``early`` and ``late`` are of shape (samples, days), with the mass that no observation places on its first and on
+    its last possible day: resampling alone does not show that doubt, and its intervals would be too short.
+    """
+
+    estimate: Floats
+    early: Floats | None  # None where there are too few architectures
+    late: Floats | None
+
+
+def distributions(entries: Sequence[Entry], axis: Axis, *, seed: int) -> dict[str, Distribution]:
+    """Return the distribution of every group of ``entries`` along ``axis``, by the group's name."""
+
+    def group_of(entry: Entry) -> str:
+        name: str = getattr(entry, axis.value)
+        return name
+
+    groups = groupby(sorted(entries, key=group_of), key=group_of)
+    return {name: distribution(list(group), seed=seed) for name, group in groups}
+
+
+def distribution(
+    entries: Sequence[Entry], *, seed: int, horizons: Sequence[int] = HORIZONS, resamples: int = RESAMPLES
+) -> Distribution:
+    """Return the distribution of the times of ``entries``, in days since the release; ValueError where there are none.
+
+    The estimate is Turnbull's (1976); intervals are the 2.5th to 97.5th percentiles over ``resamples`` samples of whole
+    architectures, the bounds taken where the data place the days of a sample earliest and latest. Equal entries, in
+    whatever order, and an equal ``seed`` give an equal answer.
+    """
+    if not entries:
+        raise ValueError("there is no distribution of nothing")
+    entries = sorted(entries, key=_order)
+    curves = _curves(entries, seed=seed, resamples=resamples)
+    unseen = [entry.first for entry in entries if entry.last is None]
+    followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
+    derived = sum(entry.registry_derived for entry in entries)
+    return Distribution(
+        entries=len(entries),
+        architectures=len({entry.architecture for entry in entries}),
+        exact=sum(entry.first == entry.last for entry in entries),
+        not_seen=len(unseen),
+        registry_derived=derived,
+        lower_quartile=_quantile(curves, 0.25),
+        median=_quantile(curves, 0.5),
+        upper_quartile=_quantile(curves, 0.75),
+        never=None if derived or followed < 0 else _share(curves, followed),
+        not_by=tuple(_share(curves, day) for day in horizons if day <= followed or not unseen),
+        curve=tuple(_falls(curves)),
+    )
+
+
+def _order(entry: Entry) -> tuple[object, ...]:
+    return entry.architecture, entry.first, entry.last is None, entry.last or 0, entry.registry_derived
+
+
+def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
+    possible = [(entry.first, entry.last) for entry in entries]
+    cells = support(possible)
+    masses = estimate(possible, cells)
+    evenly = cells.by_day(masses, Within.EVENLY)
+    architectures = [entry.architecture for entry in entries]
+    if len(set(architectures)) < FEWEST_ARCHITECTURES:
+        return Curves(evenly, None, None)
+    samples = resampled(cells, masses, architectures, resamples=resamples, seed=seed)
+    return Curves(evenly, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
+
+
+def _quantile(curves: Curves, share: float) -> Quantile:
+    low = high = None
+    if curves.early is not None and curves.late is not None:
+        low = _day(np.quantile(_reached(curves.early, share), LOW, method="inverted_cdf"))
+        high = _day(np.quantile(_reached(curves.late, share), HIGH, method="inverted_cdf"))
+    return Quantile(share, _day(_reached(curves.estimate[None, :], share)[0]), low, high)
+
+
+def _reached(supported: Floats, share: float) -> Floats:
+    """Return the first day on which each of the curves, of shape (curves, days), has reached ``share``; inf: none."""
+    there = supported >= share - ROUNDING
+    days: Floats = np.where(there.any(axis=1), there.argmax(axis=1), np.inf)
+    return days
+
+
+def _day(day: float) -> int | None:
+    return int(day) if np.isfinite(day) else None
+
+
+def _share(curves: Curves, day: int) -> Share:
+    """Return the share not supported by the end of ``day``; after the last day of the curve nothing falls."""
+    at = min(day, len(curves.estimate) - 1)
+    low = high = None
+    if curves.early is not None and curves.late is not None:
+        low = _left(np.quantile(curves.early[:, at], HIGH))
+        high = _left(np.quantile(curves.late[:, at], LOW))
+    return Share(day, _left(curves.estimate[at]), low, high)
+
+
+def _left(supported: float) -> float:
+    return round(min(1.0, max(0.0, 1.0 - float(supported))), 6)
+
+
+def _falls(curves: Curves) -> Iterator[Share]:
+    previous = None
+    for day, value in enumerate(curves.estimate):
+        if previous is None or value > previous + ROUNDING:
+            yield _share(curves, day)
+            previous = value

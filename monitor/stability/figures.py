@@ -1,0 +1,76 @@
+"""What goes into a distribution of times to support, and what comes out; frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Axis(StrEnum):
+    """What distributions are told apart by; each is a field of ``Entry``."""
+
+    RUNTIME = "runtime"
+    ORGANISATION = "organisation"
+    KIND = "kind"
+    RUNG = "rung"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The time of one cell, or of one rung of it; only of models whose release day has a source.
+
+    ``first`` and ``last`` are the possible days since the release, both included, as ``Span.days`` and
+    ``Milestone.days`` tell them; ``last`` is None where it has not been seen yet.
+    """
+
+    architecture: str  # models of one architecture share their tooling, so they are resampled together
+    first: int
+    last: int | None
+    runtime: str = ""
+    organisation: str = ""
+    kind: str = ""
+    rung: str = ""
+    registry_derived: bool = (
+        False  # made from what this runtime supports: it could not be here, were it never supported
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """The first day by which ``share`` of the cells are supported, with the bounds of its 95 percent interval.
+
+    A day is None where the data do not reach it: not followed long enough, or never supported; both bounds are None
+    where there are too few architectures to resample.
+    """
+
+    share: float
+    day: int | None
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The share of cells not supported at the end of ``day``, with its 95 percent interval where there is one."""
+
+    day: int  # since the release
+    share: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Turnbull's estimate of the time to support."""
+
+    entries: int
+    architectures: int
+    exact: int  # to the day, of ``entries``; the others are known between two days, or not seen yet
+    not_seen: int  # right-censored
+    registry_derived: int  # where there are any, times are those of what got supported at all, hence too short
+    lower_quartile: Quantile
+    median: Quantile
+    upper_quartile: Quantile
+    never: Share | None  # at the last day that was followed; None: not measurable, for some are registry-derived
+    not_by: tuple[Share, ...]  # at the horizons that were asked for and are followed
+    curve: tuple[Share, ...]  # wherever it falls

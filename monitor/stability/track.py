@@ -1,0 +1,137 @@
+"""From one history of days to its stabilization; pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
+
+from monitor.stability.streaks import milestone, provisional, streaks
+from monitor.stability.words import (
+    ESTABLISHED_DAYS,
+    STABLE_DAYS,
+    DayCounts,
+    Epoch,
+    Setback,
+    Span,
+    Stabilization,
+    Standing,
+)
+from monitor.words import CellVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from monitor.stability.streaks import Days
+    from monitor.stability.words import Milestone, Observation
+
+
+def stabilization(
+    observations: Sequence[Observation],
+    *,
+    released: date | None,
+    through: date,
+    window: int = STABLE_DAYS,
+    established: int = ESTABLISHED_DAYS,
+) -> Stabilization:
+    """Return what the days of one cell, or of one rung of it, say as of ``through``.
+
+    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are not looked at.
+    ``window`` and ``established`` are in days.
+    """
+    seen = sorted((one for one in observations if one.day <= through), key=lambda one: one.day)
+    if twice := [later.day for earlier, later in pairwise(seen) if earlier.day == later.day]:
+        raise ValueError(f"more than one observation on {twice[0]}")
+    days = _since_prehistory([one for one in seen if one.verdict is not CellVerdict.UNKNOWN], released)
+    works = _works(days)
+    stable = milestone(days, window)
+    return Stabilization(
+        released=released,
+        through=through,
+        works=works,
+        stable=stable,
+        established=milestone(days, established),
+        provisional=None if stable.met else provisional(days, window),
+        setbacks=tuple(_setbacks(days, stable)),
+        standing=_standing(days, stable),
+        lead=max(0, (released - works.by).days) if released and works.by else None,
+        counts=_counts(seen, released, through),
+        epochs=tuple(_epochs(days, window)),
+    )
+
+
+def _since_prehistory(days: Days, released: date | None) -> Days:
+    """Drop what came before the last non-passing day before the release: prehistory gives bounds, never failures."""
+    if released is None:
+        return days
+    failing = [at for at, one in enumerate(days) if one.day < released and one.verdict is not CellVerdict.WORKS]
+    return days[failing[-1] :] if failing else days
+
+
+def _works(days: Days) -> Span:
+    if first := streaks(days)[:1]:
+        return Span(first[0].after, first[0].passes[0].day)
+    return Span(days[-1].day if days else None, None)
+
+
+def _setbacks(days: Days, stable: Milestone) -> Iterator[Setback]:
+    """Yield every failure after a passing day, each from its first broken day to the next passing one."""
+    first = next((at for at, one in enumerate(days) if one.verdict is CellVerdict.WORKS), len(days))
+    spells = [tuple(spell) for _, spell in groupby(days[first:], key=lambda one: one.verdict is CellVerdict.WORKS)]
+    for good, failing, restored in zip(spells[::2], spells[1::2], [*spells[2::2], ()], strict=False):
+        broken = [at for at, one in enumerate(failing) if one.verdict is CellVerdict.BROKEN]
+        if broken:
+            spell = failing[broken[0] :]
+            before = (good[-1], *failing)[broken[0]].day
+            regression = stable.proven is not None and spell[0].day > stable.proven
+            yield _setback(good[-1], before, spell, restored[0] if restored else None, regression=regression)
+
+
+def _setback(
+    good: Observation, before: date, failing: Days, restored: Observation | None, *, regression: bool
+) -> Setback:
+    """Return a setback; ``before`` is the last valid day that was not broken."""
+    first, last = failing[0], failing[-1]
+    return Setback(
+        regression=regression,
+        began=Span(before, first.day),
+        last_good=good.version,
+        first_bad=first.version,
+        ended=Span(last.day, restored.day if restored else None),
+        restored_in=restored.version if restored else "",
+        least_days=(last.day - first.day).days + 1,
+        most_days=(restored.day - before).days - 1 if restored else None,
+    )
+
+
+def _standing(days: Days, stable: Milestone) -> Standing:
+    if not days:
+        return Standing.UNKNOWN
+    match days[-1].verdict:
+        case CellVerdict.WORKS:
+            return Standing.STABLE if stable.met else Standing.PROVISIONAL
+        case CellVerdict.FLAKY:
+            return Standing.FLAKY
+        case _:
+            return Standing.REGRESSED if stable.met else Standing.BROKEN
+
+
+def _counts(seen: Days, released: date | None, through: date) -> DayCounts:
+    first = released or (seen[0].day if seen else through + timedelta(days=1))
+    counted = [one for one in seen if one.day >= first]
+    verdicts = [one.verdict for one in counted]
+    return DayCounts(
+        works=verdicts.count(CellVerdict.WORKS),
+        broken=verdicts.count(CellVerdict.BROKEN),
+        flaky=verdicts.count(CellVerdict.FLAKY),
+        unknown=verdicts.count(CellVerdict.UNKNOWN),
+        missing=max(0, (through - first).days + 1 - len(counted)),
+        carried=sum(one.carried and one.verdict is not CellVerdict.UNKNOWN for one in counted),
+    )
+
+
+def _epochs(days: Days, window: int) -> Iterator[Epoch]:
+    for id_, group in groupby(days, key=lambda one: one.epoch):
+        own = list(group)
+        yield Epoch(id_, own[0].day, own[-1].day, _works(own), milestone(own, window))

@@ -1,0 +1,118 @@
+"""Reads whole histories as tracks: the days of each cell, at the bar or on one rung, in the words of stability."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from containers.recipes import RECIPES
+from monitor.pins import imported_pins
+from monitor.stability.words import Observation, of_rung
+from monitor.store.rows import rows, subject_of
+from monitor.words import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlite_utils import Database
+
+    from monitor.words import Subject
+
+_KEYS = ("runtime", "channel", "platform")
+_CELLS = (
+    "SELECT cells.id AS cell, runtime, channel, platform, family, organisation, kind, released, released_source,"
+    " subjects.* FROM cells JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The history of one cell, at the bar (``rung`` None) or on one rung; a day each, oldest first."""
+
+    cell: str
+    subject: Subject
+    family: str
+    organisation: str
+    kind: ModelKind
+    released: date | None
+    released_source: str
+    runtime: Runtime
+    channel: Channel
+    platform: Platform
+    rung: Rung | None
+    observations: tuple[Observation, ...]
+
+
+def read_tracks(db: Database, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
+    """Return the tracks of the cells whose columns (cell, model, runtime, channel, platform) equal what is wanted."""
+    columns = {"cell": "cells.id", "model": "models.id", **{name: name for name in _KEYS}}
+    where = " AND ".join(["1", *(f"{columns[name]} = ?" for name in wanted)])
+    sql = f"{_CELLS} WHERE {where} ORDER BY released IS NULL, family, model_id, subjects.id, {', '.join(_KEYS)}"
+    cells = rows(db, sql, wanted.values())
+    days = _days(db, rung, [cell["cell"] for cell in cells])
+    return [_track(cell, rung, days[cell["cell"]]) for cell in cells if days[cell["cell"]]]
+
+
+def _track(row: Mapping[str, Any], rung: Rung | None, days: list[Observation]) -> Track:
+    return Track(
+        cell=row["cell"],
+        subject=subject_of(row),
+        family=row["family"],
+        organisation=row["organisation"],
+        kind=ModelKind(row["kind"]),
+        released=date.fromisoformat(row["released"]) if row["released"] else None,
+        released_source=row["released_source"],
+        runtime=Runtime(row["runtime"]),
+        channel=Channel(row["channel"]),
+        platform=Platform.parse(row["platform"]),
+        rung=rung,
+        observations=tuple(days),
+    )
+
+
+def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, list[Observation]]:
+    pins = pins_by_environment(db)
+    verdict = "days.verdict" if rung is None else "day_rungs.verdict"
+    joined = (
+        ""
+        if rung is None
+        else " JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = coalesce(carried_from, days.day)"
+        f" AND step = {int(rung)}"
+    )
+    found: dict[str, list[Observation]] = defaultdict(list)
+    for row in rows(
+        db,
+        f"SELECT days.cell_id, days.day, {verdict} AS verdict, version, environment, subject_digest, carried_from"  # noqa: S608 - as above
+        f" FROM days{joined} WHERE days.cell_id IN (SELECT value FROM json_each(?)) ORDER BY days.cell_id, days.day",
+        [json.dumps(cells)],
+    ):
+        seen = _seen(row["verdict"], rung)
+        if seen is not None:
+            observation = Observation(
+                day=date.fromisoformat(row["day"]),
+                verdict=seen,
+                version=row["version"],
+                pins=pins.get(row["environment"], row["environment"]),
+                epoch=row["subject_digest"],
+                carried=row["carried_from"] is not None,
+            )
+            found[row["cell_id"]].append(observation)
+    return found
+
+
+def _seen(verdict: str, rung: Rung | None) -> CellVerdict | None:
+    """Return what a day says in the words of a cell; None where the rung does not apply."""
+    if rung is None:
+        return CellVerdict(verdict)
+    return None if verdict == Verdict.NOT_APPLICABLE else of_rung(Verdict(verdict))
+
+
+def pins_by_environment(db: Database) -> dict[str, str]:
+    """Return, by digest, the pins that a probe imports."""
+    return {
+        row["digest"]: imported_pins(json.loads(row["packages"]), RECIPES[row["runtime"]].IMPORTED)
+        for row in rows(db, "SELECT digest, runtime, packages FROM environments")
+    }

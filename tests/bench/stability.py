@@ -1,0 +1,120 @@
+"""How far times to support are from the truth, and how often their intervals hold it, on simulated histories."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from monitor.stability.distribution import distribution
+from monitor.stability.figures import Entry
+from monitor.stability.track import stabilization
+from monitor.stability.words import STABLE_DAYS
+from tests.bench.histories import HORIZON, RELEASED, Looking, longest_followed, median, observed, worlds
+from tests.bench.timing import tell, title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.stability.figures import Distribution
+    from tests.bench.histories import World
+
+SEED = 20260401
+POPULATION, SAMPLE, SAMPLES, RESAMPLES = 400, 40, 50, 200  # architectures in all and in a sample; samples; resamples
+CENSORED = (0.0, 0.2, 0.4, 0.6)
+CONDITIONS = {"": (0.0, 0.0), "20% missing": (0.2, 0.0), "3% flaky": (0.0, 0.03)}
+DAILY, WEEKLY, CARRIED = Looking(), Looking(every=7), Looking(every=7, carries=True)
+SHARE_AT = 14  # days
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row: which time is asked for, of whom, how they are looked at and how many of the times come too late."""
+
+    stable: bool
+    population: dict[str, list[World]]
+    looking: Looking
+    censored: float
+
+    def truth(self, world: World) -> float:
+        return world.stable if self.stable else world.works
+
+    def entry(self, world: World, name: str, through: int, generator: np.random.Generator) -> Entry:
+        days = list(observed(world, self.looking, through, generator))
+        found = stabilization(days, released=RELEASED, through=RELEASED + timedelta(days=through))
+        return Entry(name, *(found.stable.days(RELEASED) if self.stable else found.works.days(RELEASED)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample's answer, and what leaving out the cells that are not there yet would give."""
+
+    found: Distribution
+    naive: float
+
+
+def measure() -> None:
+    populations = {
+        flakes: worlds(np.random.default_rng(SEED), architectures=POPULATION, flakes=flakes)
+        for flakes in {flakes for _, flakes in CONDITIONS.values()}
+    }
+    for stable, name in ((False, "time to first works"), (True, f"time to stable ({STABLE_DAYS} days)")):
+        title(f"{name}: {SAMPLES} samples of {SAMPLE} architectures, intervals of 95%")
+        for looking in (DAILY, WEEKLY):
+            for condition, (missing, flakes) in CONDITIONS.items():
+                for censored in CENSORED:
+                    how = Looking(looking.every, missing)
+                    if looking is DAILY or not stable:
+                        _tell(Setting(stable, populations[flakes], how, censored), condition)
+    for looking in (WEEKLY, CARRIED):  # by the rule of evidence a week is too long a gap
+        _tell(Setting(stable=True, population=populations[0.0], looking=looking, censored=0.0), "")
+
+
+def _tell(setting: Setting, condition: str) -> None:
+    name = f"{setting.looking}, {setting.censored:.0%} censored"
+    tell(f"{name}, {condition}" if condition else name, _scored(setting))
+
+
+def _scored(setting: Setting) -> str:
+    generator = np.random.default_rng(SEED)
+    truths = [setting.truth(world) for cells in setting.population.values() for world in cells]
+    decided = [truth + (STABLE_DAYS if setting.stable else 0) for truth in truths]
+    longest = longest_followed(decided, setting.censored, generator)
+    samples = [_sample(setting, longest, generator) for _ in range(SAMPLES)]
+    truth, share = median(truths), statistics.mean(one > SHARE_AT for one in truths)
+    medians = [_far(one.found.median.day) for one in samples]
+    held = statistics.mean(_far(one.found.median.low) <= truth <= _far(one.found.median.high) for one in samples)
+    shares = [one.found.not_by[0] for one in samples if one.found.not_by]
+    naive = median([one.naive for one in samples])
+    text = f"true {truth:.0f} d, bias {_bias(medians, truth)}, held {held:.0%}, naive {naive - truth:+.0f} d"
+    if not shares:
+        return text
+    bias = statistics.mean(one.share for one in shares) - share
+    held = statistics.mean((one.low or 0.0) <= share <= (1.0 if one.high is None else one.high) for one in shares)
+    return f"{text}; not by day {SHARE_AT}: true {share:.2f}, bias {bias:+.2f}, held {held:.0%}"
+
+
+def _sample(setting: Setting, longest: float, generator: np.random.Generator) -> Sample:
+    names = generator.choice(list(setting.population), SAMPLE)
+    drawn = []
+    for at, name in enumerate(names):
+        for world in setting.population[name]:
+            through = int(min(HORIZON, longest * (1.0 - generator.random())))
+            drawn.append(setting.entry(world, f"{at}", through, generator))
+    seen = [float(entry.last) for entry in drawn if entry.last is not None]
+    found = distribution(drawn, seed=int(generator.integers(1 << 32)), horizons=(SHARE_AT,), resamples=RESAMPLES)
+    return Sample(found, median(seen) if seen else math.inf)
+
+
+def _bias(medians: Sequence[float], truth: float) -> str:
+    """Return how far the middle of the estimated medians is from the true one."""
+    middle = median(medians)
+    return f"{middle - truth:+.0f} d" if math.isfinite(middle) else "unbounded (not reached)"
+
+
+def _far(day: int | None) -> float:
+    return math.inf if day is None else day

@@ -1,0 +1,72 @@
+"""Jobs side by side: what they tell is heard in one thread, and a failure anywhere ends everything."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.lanes import FEW, dealt, lanes_for, side_by_side
+
+if TYPE_CHECKING:
+    from monitor.lanes import Job, Tell
+
+
+def test_jobs_run_together_and_what_they_tell_is_heard_here_in_order() -> None:
+    heard: list[tuple[str, int, bool]] = []
+    meet = threading.Barrier(2, timeout=10)  # passes only when both are in progress at once
+    here = threading.get_ident()
+
+    def job(name: str) -> Job:
+        def work(tell: Tell) -> None:
+            meet.wait()
+            for step in range(3):
+                tell(lambda step=step: heard.append((name, step, threading.get_ident() == here)))  # type: ignore[misc]
+
+        return work
+
+    side_by_side([job("a"), job("b")], 2, stop=lambda: pytest.fail("nothing to stop"))
+    assert sorted(heard) == [(name, step, True) for name in "ab" for step in range(3)]
+    assert [step for name, step, _ in heard if name == "a"] == [0, 1, 2]
+
+
+def test_a_failure_of_the_listener_stops_what_runs_and_drops_what_has_not_begun() -> None:
+    stopped = threading.Event()
+    begun: list[str] = []
+
+    def long(tell: Tell) -> None:
+        begun.append("long")
+        tell(lambda: 1 / 0)
+        assert stopped.wait(10)
+
+    def never(_: Tell) -> None:
+        begun.append("never")
+
+    with pytest.raises(ZeroDivisionError):
+        side_by_side([long, never], 1, stop=stopped.set)
+    assert begun == ["long"]
+
+
+def test_a_failure_of_a_job_is_raised_after_the_others_have_told_everything() -> None:
+    heard: list[str] = []
+
+    def fails(_: Tell) -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        side_by_side([fails, lambda tell: tell(lambda: heard.append("told"))], 2, stop=lambda: None)
+    assert heard == ["told"]
+
+
+def test_things_are_dealt_in_turn_and_few_of_them_share_one_lane() -> None:
+    assert dealt([], 2) == []
+    assert dealt(list("abc"), 2) == [list("abc")]
+    many = list(range(2 * FEW + 1))
+    assert dealt(many, 2) == [many[::2], many[1::2]]
+    assert dealt(many, 1) == [many]
+
+
+def test_lanes_are_what_was_asked_for_or_what_there_is_memory_for() -> None:
+    assert lanes_for(7, container_bytes=1 << 60) == 7
+    assert lanes_for(None, container_bytes=1 << 60) == 1

@@ -1,0 +1,108 @@
+"""Turnbull's estimate, read by day; its intervals; and what it refuses to say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monitor.stability.distribution import distribution, distributions
+from monitor.stability.figures import Axis, Entry
+from monitor.stability.turnbull import estimate, support
+
+
+def entries(*times: tuple[int, int | None]) -> list[Entry]:
+    return [Entry(f"architecture {at}", first, last) for at, (first, last) in enumerate(times)]
+
+
+def exact(*days: int) -> list[Entry]:
+    return entries(*((day, day) for day in days))
+
+
+def masses(*possible: tuple[int, int | None]) -> dict[tuple[float, float], float]:
+    cells = support(possible)
+    found = estimate(possible, cells)
+    return {(a, b): round(float(p), 3) for a, b, p in zip(cells.first, cells.last, found, strict=True) if p > 1e-4}
+
+
+def test_the_estimate_is_kaplan_meiers_where_every_time_is_exact_or_not_seen_yet() -> None:
+    # at risk 5, 4, 2: 1 - 4/5, then 4/5 * 3/4, then 3/5 * 1/2
+    assert masses((1, 1), (4, 4), (5, None), (7, 7), (8, None)) == {
+        (1, 1): 0.2,
+        (4, 4): 0.2,
+        (7, 7): 0.3,
+        (8, np.inf): 0.3,
+    }
+
+
+def test_the_estimate_is_turnbulls_where_times_overlap() -> None:
+    # the likelihood a * (a + b) * b * (b + c) * c has its maximum at a = c, by symmetry, and b = 1 - 2a
+    found = masses((0, 0), (0, 5), (5, 5), (5, 9), (9, 9))
+    low, middle, high = found[0, 0], found[5, 5], found[9, 9]
+    assert low == high
+    best = max((a * a * (1 - 2 * a) * (1 - a) ** 2, a) for a in np.linspace(0.01, 0.49, 4801))[1]
+    assert low == pytest.approx(best, abs=1e-3)
+    assert middle == pytest.approx(1 - 2 * best, abs=2e-3)
+
+
+def test_a_median_is_the_first_day_by_which_half_are_supported() -> None:
+    found = distribution(exact(0, 0, 3, 9, 20), seed=1)
+    assert (found.lower_quartile.day, found.median.day, found.upper_quartile.day) == (0, 3, 9)
+    assert [(fall.day, fall.share) for fall in found.curve] == [(0, 0.6), (3, 0.4), (9, 0.2), (20, 0.0)]
+    assert found.never is not None
+    assert (found.never.day, found.never.share) == (20, 0.0)
+    assert (found.entries, found.exact, found.not_seen) == (5, 5, 0)
+
+
+def test_a_cell_that_cannot_be_told_apart_is_spread_over_its_days() -> None:
+    found = distribution(entries((1, 4), (1, 4)), seed=1)
+    assert [(fall.day, fall.share) for fall in found.curve] == [(0, 1), (1, 0.75), (2, 0.5), (3, 0.25), (4, 0.0)]
+    assert found.median.day == 2
+
+
+def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
+    found = distribution(entries((2, 2), (11, None), (41, None), (61, None), (61, None)), seed=1)
+    assert (found.median.day, found.median.high) == (None, None)
+    assert found.never is not None
+    assert (found.never.day, found.never.share) == (60, 0.8)
+    assert [share.day for share in found.not_by] == [30]  # nobody was followed for 90 days
+    nobody = distribution(entries((0, None)), seed=1)
+    assert (nobody.median.day, nobody.never, nobody.not_by) == (None, None, ())
+
+
+def test_where_cells_come_from_the_registry_never_is_not_measurable() -> None:
+    derived = [Entry("gemma4", 0, 0, registry_derived=True), Entry("olmo3", 3, 3)]
+    found = distribution(derived, seed=1)
+    assert (found.never, found.registry_derived) == (None, 1)
+
+
+def test_the_interval_holds_the_estimate_and_hangs_on_seed_alone() -> None:
+    generator = np.random.default_rng(4)
+    times = exact(*(int(day) for day in generator.integers(0, 60, 40)))
+    found = distribution(times, seed=7)
+    assert found.median.low is not None
+    assert found.median.day is not None
+    assert found.median.high is not None
+    assert found.median.low <= found.median.day <= found.median.high
+    assert distribution(times[::-1], seed=7) == found
+    assert distribution(times, seed=8).curve != found.curve
+
+
+def test_models_of_one_architecture_count_as_one_draw() -> None:
+    apart = [Entry(f"{at}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
+    alike = [Entry(f"{at % 10}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
+    wide, narrow = (distribution(one, seed=1).not_by[0] for one in (alike, apart))
+    assert wide.share == narrow.share == 0.5
+    assert wide.low is not None
+    assert narrow.low is not None
+    assert wide.low < narrow.low - 0.05
+    few = distribution([Entry("one", day, day) for day in range(20)], seed=1)
+    assert (few.architectures, few.median.low, few.median.high, few.not_by[0].low) == (1, None, None, None)
+
+
+def test_groups_are_told_apart_and_nothing_has_no_distribution() -> None:
+    mixed = [Entry("a", 1, 1, runtime="vllm", kind="dense"), Entry("b", 9, 9, runtime="ollama", kind="dense")]
+    found = distributions(mixed, Axis.RUNTIME, seed=1)
+    assert {name: one.median.day for name, one in found.items()} == {"ollama": 9, "vllm": 1}
+    assert list(distributions(mixed, Axis.KIND, seed=1)) == ["dense"]
+    with pytest.raises(ValueError, match="nothing"):
+        distribution([], seed=1)
