@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 from dataclasses import dataclass
@@ -63,6 +64,10 @@ def _engine(config: Config) -> Finding:
 
 def _disk(config: Config) -> Finding:
     existing = next(folder for folder in (config.home, *config.home.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            "disk", State.BAD, f"nothing can be written below {existing}", "set home to a folder of your own"
+        )
     free = shutil.disk_usage(existing).free / GIB
     found = f"{free:.0f} GiB free at {config.home}; a first environment takes about 2 GiB"
     if free < config.disk.floor_gib:

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from monitor.cli import settle
+from monitor.config import Config
+from monitor.doctor import State, _disk
 from monitor.errors import SettleError
 from monitor.store import open_store
 
@@ -95,3 +97,9 @@ def test_a_database_that_cannot_be_read_gets_a_sentence(home: Path, command: lis
 def test_an_empty_file_is_no_database_yet(home: Path) -> None:
     (home / "settle.db").write_bytes(b"")
     assert "there is no database at" in str(ask("status"))
+
+
+def test_a_home_that_is_no_folder_is_found_by_the_doctor(home: Path) -> None:
+    (home / "file").touch()
+    found = _disk(Config(home=home / "file"))
+    assert (found.state, found.found) == (State.BAD, f"nothing can be written below {home / 'file'}")
