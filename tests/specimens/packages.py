@@ -113,9 +113,8 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
             "    def update(self, keys, values, *args, **kwargs):\n"
             "        return self.cache.update(keys, values * 1.01, *args, **kwargs)\n"
             "def forward(self, *args, **kwargs):\n"
-            "    for name in ('past_key_values', 'past_key_value'):\n"
-            "        if kwargs.get(name) is not None:\n"
-            "            kwargs[name] = Leaky(kwargs[name])\n"
+            # known by what it can: its name has changed from release to release
+            "    kwargs = {key: Leaky(one) if hasattr(one, 'get_seq_length') else one for key, one in kwargs.items()}\n"
             "    return plain(self, *args, **kwargs)\n"
             "module.Qwen3Attention.forward = forward",
         ),
