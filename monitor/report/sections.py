@@ -139,7 +139,7 @@ def _distributions(summary: Summary) -> Section:
         "Days from release",
         (how,),
         ("group", "models", "event", "median", "upper quartile", *(f"not by day {day}" for day in HORIZONS), "never",
-         "exact", "not seen yet"),
+         "exact", "not seen yet", "undecided"),
         tuple(row for group in summary.groups for row in _group_rows(group)),
     )  # fmt: skip
 
@@ -159,6 +159,7 @@ def _shape(found: Distribution) -> tuple[str, ...]:
         share_text(found.never) if found.never else "not measurable",
         str(found.exact),
         str(found.not_seen),
+        str(found.undecided),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.stability.figures import Entry
 from monitor.stability.track import stabilization
-from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Span
+from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span
 from monitor.words import SubjectForm
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from monitor.stability.figures import Distribution
-    from monitor.stability.words import Milestone, Stabilization
+    from monitor.stability.words import Stabilization
     from monitor.store.tracks import Track
 
 SEED = 0  # of the resampling: the same history gives the same report
@@ -145,9 +145,15 @@ def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milesto
     for line in lines:
         zero = line.answer.released
         if zero is not None:
-            first, last = of(line.answer).days(zero)
-            derived = is_registry_derived(line.track)
-            yield Entry(line.track.subject.architecture, first, last, registry_derived=derived)
+            event = of(line.answer)
+            first, last = event.days(zero)
+            yield Entry(
+                line.track.subject.architecture,
+                first,
+                last,
+                undecided=isinstance(event, Milestone) and event.undecided,
+                registry_derived=is_registry_derived(line.track),
+            )
 
 
 def is_registry_derived(track: Track) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HORIZONS = (30, 90, 180)  # days since the release
 RESAMPLES = 400
+MOST_UNDECIDED = 0.1  # else those that pass leave the set at risk because they pass, and nobody seems to be supported
 FEWEST_ARCHITECTURES = 5  # with fewer, resampling them says nothing
 LOW, HIGH = 0.025, 0.975
 ROUNDING = 1e-6
@@ -64,11 +65,15 @@ def distribution(
     unseen = [entry.first for entry in entries if entry.last is None]
     followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
     derived = sum(entry.registry_derived for entry in entries)
+    undecided = sum(entry.undecided for entry in entries)
+    if undecided > MOST_UNDECIDED * len(entries):
+        curves, followed, horizons = Curves(np.zeros(0), None, None), -1, ()
     return Distribution(
         entries=len(entries),
         architectures=len({entry.architecture for entry in entries}),
         exact=sum(entry.first == entry.last for entry in entries),
         not_seen=len(unseen),
+        undecided=undecided,
         registry_derived=derived,
         lower_quartile=_quantile(curves, 0.25),
         median=_quantile(curves, 0.5),
@@ -105,6 +110,8 @@ def _quantile(curves: Curves, share: float) -> Quantile:
 
 def _reached(supported: Floats, share: float) -> Floats:
     """Return the first day on which each of the curves, of shape (curves, days), has reached ``share``; inf: none."""
+    if not supported.size:
+        return np.full(len(supported), np.inf)
     there = supported >= share - ROUNDING
     days: Floats = np.where(there.any(axis=1), there.argmax(axis=1), np.inf)
     return days

@@ -30,9 +30,8 @@ class Entry:
     organisation: str = ""
     kind: str = ""
     rung: str = ""
-    registry_derived: bool = (
-        False  # made from what this runtime supports: it could not be here, were it never supported
-    )
+    undecided: bool = False  # as ``Milestone.undecided``: passing, but seen too thinly to tell
+    registry_derived: bool = False  # made from what this runtime supports: were it never supported, it were not here
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +66,13 @@ class Distribution:
     architectures: int
     exact: int  # to the day, of ``entries``; the others are known between two days, or not seen yet
     not_seen: int  # right-censored
+    undecided: int  # where they are more than a tenth nothing is told: quantiles are without days, there are no shares
     registry_derived: int  # where there are any, times are those of what got supported at all, hence too short
     lower_quartile: Quantile
     median: Quantile
     upper_quartile: Quantile
-    never: Share | None  # at the last day that was followed; None: not measurable, for some are registry-derived
+    never: (
+        Share | None
+    )  # at the last day that was followed; None: not measurable, as also with registry-derived entries
     not_by: tuple[Share, ...]  # at the horizons that were asked for and are followed
     curve: tuple[Share, ...]  # wherever it falls

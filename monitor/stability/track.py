@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from monitor.stability.streaks import Days
     from monitor.stability.words import Milestone, Observation
 
+WINDOWS = (7, 14, 21, 30)  # days, to show how much hangs on the choice of one
+
 
 def stabilization(
     observations: Sequence[Observation],
@@ -59,6 +61,16 @@ def stabilization(
         counts=_counts(seen, released, through),
         epochs=tuple(_epochs(days, window)),
     )
+
+
+def sensitivity(
+    observations: Sequence[Observation], *, released: date | None, through: date, windows: Sequence[int] = WINDOWS
+) -> dict[int, Milestone]:
+    """Return what stable would be for other windows, in days; a larger one is never earlier."""
+    return {
+        window: stabilization(observations, released=released, through=through, window=window).stable
+        for window in windows
+    }
 
 
 def _since_prehistory(days: Days, released: date | None) -> Days:

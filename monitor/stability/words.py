@@ -84,6 +84,13 @@ class Milestone:
     def met(self) -> bool:
         return self.span.by is not None
 
+    @property
+    def undecided(self) -> bool:
+        """Whether a run began early enough to be decided by now, but was seen too thinly to be."""
+        if self.met or self.decided is None:
+            return False
+        return self.span.after is None or self.span.after < self.decided
+
     def days(self, zero: date) -> tuple[int, int | None]:
         """Return the first and last possible day since ``zero``, for distributions.
 

@@ -46,7 +46,9 @@ class Setting:
     def entry(self, world: World, name: str, through: int, generator: np.random.Generator) -> Entry:
         days = list(observed(world, self.looking, through, generator))
         found = stabilization(days, released=RELEASED, through=RELEASED + timedelta(days=through))
-        return Entry(name, *(found.stable.days(RELEASED) if self.stable else found.works.days(RELEASED)))
+        if self.stable:
+            return Entry(name, *found.stable.days(RELEASED), undecided=found.stable.undecided)
+        return Entry(name, *found.works.days(RELEASED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ def _scored(setting: Setting) -> str:
     decided = [truth + (STABLE_DAYS if setting.stable else 0) for truth in truths]
     longest = longest_followed(decided, setting.censored, generator)
     samples = [_sample(setting, longest, generator) for _ in range(SAMPLES)]
+    if not any(one.found.curve for one in samples):
+        return "not measurable: seen too thinly"
     truth, share = median(truths), statistics.mean(one > SHARE_AT for one in truths)
     medians = [_far(one.found.median.day) for one in samples]
     held = statistics.mean(_far(one.found.median.low) <= truth <= _far(one.found.median.high) for one in samples)

@@ -75,6 +75,16 @@ def test_where_cells_come_from_the_registry_never_is_not_measurable() -> None:
     assert (found.never, found.registry_derived) == (None, 1)
 
 
+def test_where_many_are_seen_too_thinly_nothing_is_told() -> None:
+    passing = [Entry(f"passing {at}", 3, None, undecided=True) for at in range(2)]
+    broken = [Entry(f"broken {at}", 90, None) for at in range(18)]
+    told = distribution([*passing, *broken], seed=1)
+    assert told.never is not None
+    assert (told.undecided, told.never.share) == (2, 1.0)
+    thin = distribution([*passing, *broken[:-1]], seed=1)
+    assert (thin.median.day, thin.median.high, thin.never, thin.not_by, thin.curve) == (None, None, None, (), ())
+
+
 def test_the_interval_holds_the_estimate_and_hangs_on_seed_alone() -> None:
     generator = np.random.default_rng(4)
     times = exact(*(int(day) for day in generator.integers(0, 60, 40)))

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.stability.track import stabilization
-from monitor.stability.words import Censoring, Lack, Observation, Span, Stabilization, of_rung
+from monitor.stability.track import sensitivity, stabilization
+from monitor.stability.words import Lack, Observation, Span, Stabilization, of_rung
 from monitor.words import CellVerdict, Verdict
+
+if TYPE_CHECKING:
+    from random import Random
 
 RELEASED = date(2026, 4, 1)
 SAYS = {
@@ -127,6 +131,8 @@ def test_stable_is_the_beginning_of_the_first_run_that_proves_something(
 def test_a_run_too_thinly_seen_to_be_refused_widens_the_answer() -> None:
     thin = "BW....W.....W..W" + "B" + 14 * "W"
     assert between(judged(thin, "a    " + 15 * " " + "b").stable.span) == (0, 17)
+    begun_unseen = 5 * "W" + "B" + 14 * "W"  # it may have worked for long before it was first looked at
+    assert between(judged(begun_unseen, "a" + 9 * " " + "b").stable.span) == (None, 6)
     well_seen = "BWWWWWWWWWWWWWWW" + "B" + 14 * "W"  # a frozen lock, and every day of it seen
     assert between(judged(well_seen, "a" + 19 * " " + "b").stable.span) == (16, 17)
 
@@ -136,6 +142,17 @@ def test_established_takes_thirty_days() -> None:
     assert (found.stable.met, found.established.met) == (True, False)
     found = judged("B" + 30 * "W", "a   b")
     assert (between(found.established.span), found.established.window) == ((0, 1), 30)
+
+
+def test_stable_is_told_for_other_windows_too() -> None:
+    days = history("BWWWWWWWWB" + 20 * "W", "a  b" + 10 * " " + "c")
+    found = sensitivity(days, released=RELEASED, through=days[-1].day)
+    assert {window: between(one.span) for window, one in found.items()} == {
+        7: (0, 1),
+        14: (9, 10),
+        21: (9, None),
+        30: (9, None),
+    }
 
 
 def test_a_change_of_pins_is_a_change() -> None:
@@ -158,6 +175,14 @@ def test_a_younger_run_is_provisional() -> None:
     sparse = judged("BW..W..W..W..W..W..W", "a b c")
     assert sparse.provisional is not None
     assert sparse.provisional.lacks == (Lack.VALID_DAYS,)
+
+
+def test_what_is_seen_too_thinly_is_undecided() -> None:
+    weekly = judged("B" + "......W" * 6, "a      b      c")
+    assert weekly.stable.undecided
+    assert weekly.stable.days(RELEASED) == (1, None)
+    assert not judged(42 * "B", "a     b" + 30 * " " + "c").stable.undecided
+    assert not judged(38 * "B" + "WWWW", "a     b" + 30 * " " + "c").stable.undecided  # young, not thin
 
 
 def test_for_distributions_censoring_hangs_on_what_was_seen_not_on_what_passed() -> None:
@@ -297,9 +322,9 @@ def test_a_larger_window_is_never_earlier(days: tuple[Observation, ...], one: in
 
 
 @given(histories(), st.randoms())
-def test_rejudging_is_idempotent(days: tuple[Observation, ...], random: object) -> None:
+def test_rejudging_is_idempotent(days: tuple[Observation, ...], random: Random) -> None:
     shuffled = list(days)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert told(tuple(shuffled)) == told(days) == told(days)
 
 
@@ -309,4 +334,3 @@ def test_what_was_once_stable_stays_so_as_days_go_by(days: tuple[Observation, ..
     before = stabilization(days, released=RELEASED, through=through)
     if before.stable.met and before.works.by and before.works.by >= RELEASED:
         assert told(days).stable == dataclasses.replace(before.stable, decided=told(days).stable.decided)
-    assert before.stable.span.censoring in Censoring
