@@ -52,10 +52,8 @@ def test_what_a_replay_of_the_days_around_a_release_says(calm_replay: World) -> 
     assert stories["google/gemma-4-31B-it"] == "BBWWW"
     assert stories["google/gemma-4-31B-it#text"] == "BBWWW"
     assert calm_replay.rows("SELECT DISTINCT day, before, after FROM flips") == [("2026-04-02", "broken", "works")]
-    assert {package for (package,) in calm_replay.rows("SELECT DISTINCT package FROM departures")} == {
-        "torch",
-        "setuptools",
-    }
+    departed = {package for (package,) in calm_replay.rows("SELECT DISTINCT package FROM departures")}
+    assert departed >= {"torch", "setuptools"}
 
 
 @pytest.mark.parametrize(
