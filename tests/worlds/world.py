@@ -42,8 +42,8 @@ ACKNOWLEDGED = re.compile(r"\[\d+/\d+\] (\S+) (?:works|broken|flaky|unknown) ")
 FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries", "departures")
 # what a history says, without the names and times that differ from one home to the next
 MATRIX = (
-    "SELECT subject, current.version, current.verdict, current.rung, current.reason, current.blame, current.fault, step,"
-    " day_rungs.rung, day_rungs.verdict, day_rungs.reason FROM current"
+    "SELECT subject, current.version, current.verdict, current.rung, current.reason, current.blame, current.fault,"
+    " step, day_rungs.rung, day_rungs.verdict, day_rungs.reason FROM current"
     " JOIN days ON days.cell_id = cell AND days.day = current.day"
     " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = coalesce(days.carried_from, days.day)"
     " WHERE platform LIKE ? ORDER BY subject, step"
