@@ -32,6 +32,8 @@ HOME = "/home/settle"
 # The shell stays as process 1, because the kernel drops a signal that process 1 raises against itself (abort() would
 # read as a segfault), and it keeps the output open until the end, so that the end of the output is the end of the run.
 UNDER_A_SHELL = ("/bin/sh", "-c", '"$@"; exit "$?"', "sh")
+OPEN_FILES = 16384
+PROCESSES = 16384  # of one user, over all containers; each container has its own, smaller limit
 REQUEST_SECONDS = 120  # a busy machine takes its time to create a container; a dead engine refuses at once
 SAMPLE_SECONDS = 0.05
 SETTLE_SECONDS = 30.0  # for the engine to notice that a container has ended
@@ -133,7 +135,7 @@ class DockerEngine:
             nano_cpus=int(min(limits.cpus, self._cpus) * 1e9),
             pids_limit=limits.pids,
             shm_size=limits.shm_bytes,
-            ulimits=[Ulimit(name="core", soft=0, hard=0)],
+            ulimits=self._ulimits(),
             # what is printed reaches us through the attached stream and is bounded there: nothing is written to disk
             log_config=LogConfig(type="none"),
         )
@@ -154,6 +156,13 @@ class DockerEngine:
             host_config=host,
         )
         return str(created["Id"])
+
+    def _ulimits(self) -> list[Ulimit]:
+        """Say what an engine would else choose for itself: podman chooses more than some machines let it give."""
+        limits = {"core": 0, "nofile": OPEN_FILES}
+        if self.name == "podman":  # docker gives none, and one would count the processes of all containers together
+            limits["nproc"] = PROCESSES
+        return [Ulimit(name=name, soft=limit, hard=limit) for name, limit in limits.items()]
 
     def _user(self, role: Role) -> str:
         if role is not Role.INSTALLER:

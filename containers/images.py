@@ -38,8 +38,9 @@ class Images:
         """Return every reference ``repository:tag`` that is here."""
         with _answering():
             tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]
-        # podman puts localhost/ before a name of its own
-        return [tag for tag in tags if tag.removeprefix("localhost/").startswith(f"{repository}:")]
+        # podman puts a registry before a name that has none
+        own = ((tag, tag.removeprefix("localhost/").removeprefix("docker.io/library/")) for tag in tags)
+        return [tag for tag, name in own if name.startswith(f"{repository}:")]
 
     def pull(self, reference: str) -> str:
         """Fetch an image; return ``""``, or why it could not be had."""
@@ -60,7 +61,8 @@ class Images:
     def load(self, root: Path, *, repository: str, tag: str) -> str:
         """Make an image of a tar archive of a root file system; return its id."""
         with _answering():
-            self._client.import_image_from_file(str(root), repository=repository, tag=tag)
+            # the tag within the name: podman does not read it anywhere else
+            self._client.import_image_from_file(str(root), repository=f"{repository}:{tag}")
         return self.find(f"{repository}:{tag}")
 
     def tag(self, image: str, *, repository: str, tag: str) -> None:
