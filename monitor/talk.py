@@ -44,7 +44,7 @@ class Spoken:
         self._all = self._left = subjects
         self._sitting = time.monotonic()
         if subjects > 1:
-            self.say(f"probing {subjects} subjects in one session: importing first")
+            self.say(f"probing {subjects} subjects: importing first")
 
     def heard(self, subject: str | None, check: Finished) -> None:
         if self.checks:

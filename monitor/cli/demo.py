@@ -27,7 +27,7 @@ SHIPPED = "history.db.xz"
 @click.argument("arguments", metavar="[COMMAND ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def demo(context: Context, *, arguments: tuple[str, ...]) -> None:
-    """Open the history that comes with settle: every architecture in every release of transformers since 2025.
+    """Open the history that comes with settle: models with a sourced release day in every transformers since 2025.
 
     COMMAND is one of report (the default), show, release, status and query, with its own arguments. Nothing is measured
     and your own history is not touched.
