@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.cli.run import ENGINE, FIRST_DAY, chosen, day_named, learn, runtime_named, with_engine
+from monitor.cli.run import ENGINE, chosen, day_named, learn, runtime_named, with_engine
 from monitor.errors import UsageError
 from monitor.words import Runtime
 
@@ -87,8 +87,6 @@ def _past_days(first: str, last: str, today: date) -> tuple[date, date]:
             f"{today} is not over: what a user gets today may still change",
             hint=f"give a day before {today}; `settle run --once` measures today",
         )
-    if begin < FIRST_DAY:
-        raise UsageError(f"{begin} is too early", hint=f"environments can be rebuilt from {FIRST_DAY} on")
     return begin, end
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.cli.run import day_named, runtime_named
+from monitor.cli.run import past_day, runtime_named
 from monitor.errors import UnknownName, UsageError
 from monitor.words import Rung, Runtime
 
@@ -68,9 +68,11 @@ def report(
     wanted = {"runtime": str(runtime_named(runtime)[0])} if runtime else {}
     with open_reader(context.config.home) as store:
         tracks = store.tracks(rung=Rung[rung.upper()] if rung else None, **wanted)
+        if rung and not tracks:
+            raise UsageError(f"nothing has been measured on the rung {rung}", hint="`settle status` shows which were")
         chosen = _chosen(tracks, models)
-        through = day_named(last, today) if last else max(track.observations[-1].day for track in chosen)
-        found = summaries(chosen, through, first=day_named(first, today) if first else None)
+        through = past_day(last, today) if last else max(track.observations[-1].day for track in chosen)
+        found = summaries(chosen, through, first=past_day(first, today) if first else None)
         if not found:
             raise UsageError(f"no model in the history was released on or after {first}", hint="leave out --from")
         if form == "json":

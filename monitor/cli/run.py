@@ -184,14 +184,20 @@ def runtime_named(text: str) -> tuple[Runtime, str]:
 
 
 def day_named(text: str, today: date) -> date:
+    """Return a day whose environment can be rebuilt."""
+    day = past_day(text, today)
+    if day < FIRST_DAY:
+        raise UsageError(f"{day} is too early", hint=f"environments can be rebuilt from {FIRST_DAY} on")
+    return day
+
+
+def past_day(text: str, today: date) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is no day", hint="write it as 2026-03-31") from None
     if day > today:
         raise UsageError(f"{day} is in the future (today is {today}, UTC)", hint="give today or a past day")
-    if day < FIRST_DAY:
-        raise UsageError(f"{day} is too early", hint=f"environments can be rebuilt from {FIRST_DAY} on")
     return day
 
 

@@ -44,7 +44,9 @@ def open_writing(path: Path) -> Database:
 def open_reading(path: Path) -> Database:
     """Return the database on a connection that cannot write. It must exist and be up to date."""
     if not path.exists() or (path.is_file() and not path.stat().st_size):
-        raise DatabaseError(f"there is no database at {path}", hint="`settle run --once` makes one")
+        raise DatabaseError(
+            f"there is no database at {path}", hint="`settle run --once` makes one; `settle demo` opens a shipped one"
+        )
     with spoken(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
