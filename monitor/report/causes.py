@@ -11,7 +11,7 @@ from monitor.report.evidence import moved_text
 from monitor.report.words import Section, length_text, since_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from monitor.pins import Moved
     from monitor.report.evidence import Evidence, Told
@@ -96,9 +96,16 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def doubts_section(subjects: Collection[str]) -> Section:
+    """Return what people found that speaks against the history itself, for the subjects that are in it."""
+    rows = [(row["subject"], row["found"]) for row in _notes().get("doubt", []) if row["subject"] in subjects]
+    return Section("Doubts", () if rows else ("None.",), ("subject", "doubt"), tuple(rows))
+
+
 def _looked_at() -> Mapping[tuple[str, str, str], str]:
     """Return what people found out about causes, by runtime, release and the digest of the failure's signature."""
-    text = (files("monitor") / "data" / "looked_at.toml").read_text(encoding="utf-8")
-    return {
-        (row["runtime"], row["release"], row["failure"]): row["found"] for row in tomllib.loads(text).get("cause", [])
-    }
+    return {(row["runtime"], row["release"], row["failure"]): row["found"] for row in _notes().get("cause", [])}
+
+
+def _notes() -> Mapping[str, list[dict[str, str]]]:
+    return tomllib.loads((files("monitor") / "data" / "looked_at.toml").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.report.causes import causes, causes_section
+from monitor.report.causes import causes, causes_section, doubts_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
@@ -36,6 +36,7 @@ def findings(store: Reader) -> Iterator[Section]:
         yield Section(limits.title, limits.notes)
         yield _answer(summary)
         yield causes_section(causes(Evidence(store), summary.lines))
+        yield doubts_section({line.track.subject.id for line in summary.lines})
         yield from (section for section in rest if section.title != "Setbacks and regressions")
         yield _unknown(store, summary)
 

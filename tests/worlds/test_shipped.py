@@ -1,0 +1,38 @@
+"""The shipped history: the page that is generated from it is the page that is shipped, and `settle demo` opens it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from monitor.refresh import FINDINGS, findings_page
+from tests.worlds.world import SETTLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_findings_are_what_the_shipped_history_says() -> None:
+    assert FINDINGS.read_text(encoding="utf-8") == findings_page()
+
+
+def test_a_new_user_opens_the_shipped_history(tmp_path: Path) -> None:
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "SETTLE_HOME": str(tmp_path / "own")}
+
+    def demo(*arguments: str) -> str:
+        asked = subprocess.run(
+            [str(SETTLE), "demo", *arguments], capture_output=True, text=True, env=env, timeout=120, check=False
+        )
+        assert asked.returncode == 0, asked.stderr
+        return asked.stdout
+
+    (history,) = json.loads(demo("report", "--format", "json"))
+    whole = history["groups"][0]
+    assert whole["works"]["entries"] >= 20
+    assert whole["works"]["never"] is None  # its miniatures were derived from the very registry
+    assert history["caveats"]
+    assert "init_empty_weights" in demo("release", "4.51.0")
+    assert "Bbbb" in demo("show", "google/gemma-4-31B-it").replace(" ", "")
+    assert not (tmp_path / "own").exists()  # a demo touches nothing of the user's own
