@@ -93,7 +93,7 @@ def measure_cycle(probing: Probing) -> None:
     further = (many.median - one.median) / (len(cells) - 1)
     tell("one container and process for each, added up", f"{one_by_one:.1f} s")
     tell("  of these one took", str(each))
-    tell("one container, primed parent, forks", str(many))
+    tell("sessions side by side, primed parents, forks", str(many))
     tell("  with a single model", str(one))
     speedup = one_by_one / many.median
     tell_aim("one by one / together", speedup, f"at least {SPEEDUP_AIM}", met=speedup >= SPEEDUP_AIM)
