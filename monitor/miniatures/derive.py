@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor.miniatures.manifest import Miniature, Tensor, format_tensors, load_template, tokens_from
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from monitor.miniatures.tokenizer import Tokens
 
 
-_UNKNOWN = (math.nan, math.nan)  # uninitialised memory, infinite bounds, and what is not measured
+_EXPERT = re.compile(r"(?P<experts>.*\.experts)\.(?P<number>\d+)\.(?P<part>gate|up|down)_proj\.weight")
 
 
 class DeriveRun(Protocol):
@@ -46,6 +45,7 @@ class Recipe:
     release: str = ""  # derive with this one: the first release does not save what it should
     uncounted: tuple[str, ...] = ()  # parts whose size is the release's own choice
     rename: tuple[tuple[str, str], ...] = ()  # what the release saves under other names than the publisher
+    fused: bool = False  # published with all experts of a layer in one tensor, which the release saves one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
         release=entry.get("derive_with", ""),
         uncounted=tuple(entry.get("uncounted", ())),
         rename=tuple((old, new) for old, new in entry.get("rename", ())),
+        fused=entry.get("fused", False),
     )
 
 
@@ -171,7 +172,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         for name, shape, dtype, mean, std in described["tensors"]
         if 0 not in shape  # a mixture without experts: no published file has tensors of nothing
     ]
-    tensors = tuple(scaled(measured, gain=recipe.gain))
+    tensors = tuple(scaled(_fused(measured) if recipe.fused else measured, gain=recipe.gain))
     parts = {part: count for part, count in count_parts(tensors).items() if part not in recipe.uncounted}
     generation = recipe.generation_config
     return Miniature(
@@ -193,6 +194,22 @@ def _renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
     for old, new in rules:
         name = re.sub(old, new, name)
     return name
+
+
+def _fused(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Stack the experts' gate above up, and their downs, as (experts, out, in)."""
+    fused: dict[str, Tensor] = {}
+    for tensor in tensors:
+        match = _EXPERT.fullmatch(tensor.name)
+        if match is None:
+            fused[tensor.name] = tensor
+            continue
+        out, width = tensor.shape
+        down = match["part"] == "down"
+        name = f"{match['experts']}.{'down_proj' if down else 'gate_up_proj'}"
+        count = max(int(match["number"]) + 1, fused[name].shape[0] if name in fused else 0)
+        fused[name] = replace(tensor, name=name, shape=(count, out if down else 2 * out, width))
+    return list(fused.values())
 
 
 def _about(miniature: Miniature, template: str) -> str:

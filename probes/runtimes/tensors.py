@@ -59,9 +59,13 @@ def loading(model: Any, said: Loading, folder: Path) -> Loading:
     by_round_trip = 0
     if (lost or invented) and not missing:
         returned = _returned(model, files)
-        by_round_trip = len(set(lost) & returned)
+        came_back = [name for name in lost if name in returned]
+        by_round_trip = len(came_back)
         lost = [name for name in lost if name not in returned]
-        invented = [] if returned >= set(wanted) else invented
+        # a vector that was cut or permuted has no row to be found by: its values are told by their number
+        made = sum(parameters[name].numel() for name in invented)
+        if returned >= set(wanted) or (not lost and made == sum(files[name].numel() for name in came_back)):
+            invented = []
     counts = {
         "in_files": len(files),
         "by_name": named,
