@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from containers.engine import Command, Execution, Limits, Mount, Role
+from monitor.bundle import suite_of
 from monitor.listening import Listener
 from monitor.tail import Tail
 from monitor.words import Ending
@@ -55,6 +56,8 @@ class Sitting:
     limit_factor: int = 1
     seed: int = 0
     env: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int | None = None  # None: what is configured
+    shm_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,6 @@ class Bench:
     engine: Engine
     image: str  # the base that probes run on; empty on the process engine
     bundle: Path
-    suite: str
     workshop: Path  # a folder for the files of sittings in progress
     allowed: Allowed
 
@@ -140,12 +142,16 @@ class Bench:
             seconds=time.monotonic() - started,
         )
 
+    @staticmethod
+    def suite_of(runtime: Runtime) -> str:
+        """Return the digest of everything that probes this runtime."""
+        return suite_of(runtime)
+
     def request(self, sitting: Sitting) -> dict[str, Any]:
         """Return what the probe is asked."""
         layout = self._layout(sitting)
         return {
             "wire": wire.WIRE,
-            "suite": self.suite,
             "runtime": str(sitting.runtime),
             "version": sitting.version,
             "isolation": "solo" if sitting.solo else "fork",
@@ -195,11 +201,12 @@ class Bench:
             labels={"settle.sitting": sitting.id},
             limits=Limits(
                 seconds=patience * sitting.limit_factor,
-                memory_bytes=int(self.allowed.memory_gib * GIB),
+                memory_bytes=sitting.memory_bytes or int(self.allowed.memory_gib * GIB),
                 cpus=self.allowed.cpus,
                 pids=self.allowed.processes,
                 log_bytes=int(self.allowed.log_mib * MIB),
                 tmpfs_bytes=int(self.allowed.scratch_gib * GIB),
+                shm_bytes=sitting.shm_bytes,
             ),
         )
 

@@ -1,7 +1,8 @@
-"""Builds the probe bundle: the files of ``probes`` as one zip, the same bytes everywhere; its digest is the suite."""
+"""Builds the probe bundle: the files of ``probes`` as one zip, the same bytes everywhere; of them come the suites."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -9,10 +10,14 @@ import zipfile
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from probes.wire import CHECKS, PARTS, RUNTIMES, WIRE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
     from pathlib import Path
+
+    from probes.wire import Probing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAIN = "import sys\n\nfrom probes.session import main\n\nsys.exit(main(sys.argv[1:]))\n"
@@ -20,7 +25,7 @@ _NOT_PROBING = frozenset({"derive.py"})  # runs by itself when miniatures are ma
 
 
 def build_bundle(target: Path) -> str:
-    """Write the bundle to ``target`` and return its sha256, which names the suite."""
+    """Write the bundle to ``target`` and return its sha256."""
     content = _content()
     digest = hashlib.sha256(content).hexdigest()
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != digest:
@@ -31,14 +36,36 @@ def build_bundle(target: Path) -> str:
     return digest
 
 
-def suite() -> str:
-    """Return the digest of the bundle that this installation would build."""
-    return hashlib.sha256(_content()).hexdigest()
+@functools.cache
+def suite_of(runtime: str) -> str:
+    """Return the digest of everything that probes this runtime: what only others use may change beside it."""
+    own = RUNTIMES[runtime]
+    digest = hashlib.sha256(repr((WIRE, PARTS, own, [CHECKS[name] for name in own.checks])).encode())
+    for name, source in sorted(_files().items()):
+        if _used(name, own):
+            digest.update(f"{name}\n{len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
+def _used(name: str, own: Probing) -> bool:
+    """Tell whether a file takes part: of adapters and checks those in use; the wire's own part is told apart."""
+    folder, _, file = name.rpartition("/")
+    module = file.removesuffix(".py")
+    if folder == "probes/runtimes":
+        return module == "__init__" or module in own.modules
+    if folder == "probes/checks":
+        return module in {check.partition(".")[0] for check in own.checks}
+    return name != "probes/wire.py"
+
+
+def _files() -> dict[str, bytes]:
+    files = dict(_sources(resources.files("probes"), "probes/"))
+    files["__main__.py"] = _MAIN.encode()
+    return files
 
 
 def _content() -> bytes:
-    files = {name: source for name, source in _sources(resources.files("probes"), "probes/") if name}
-    files["__main__.py"] = _MAIN.encode()
+    files = _files()
     buffer = io.BytesIO()
     # stored, not deflated: compressors differ between machines, and it is read once
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:

@@ -77,6 +77,7 @@ class _Cycle:
     ) -> None:
         self.shop, self.question, self.talk = shop, question, talk
         self._sleep, self._pauses = sleep, iter(PAUSES_S)
+        self.suite = shop.bench.suite_of(question.runtime)
         self.subjects = {subject.id: subject for subject in question.subjects}
         self.cells = [self._cell(subject) for subject in question.subjects]
         self.runs: list[str] = []
@@ -185,7 +186,7 @@ class _Cycle:
         """Run a failing control in its last good environment, to tell the release's fault from ours."""
         question, control = self.question, self._control()
         says = self.shop.store.control_in(
-            control, question.day, question.origin, environment=place.key, suite=self.shop.bench.suite
+            control, question.day, question.origin, environment=place.key, suite=self.suite
         )
         if says is not Control.PENDING:
             return
@@ -200,7 +201,7 @@ class _Cycle:
 
     def _reprobe_for_a_new_suite(self, place: Place) -> None:
         """Let new probe code repeat the verdicts that stand before it may speak of change."""
-        wanted = self.shop.store.cells_to_reprobe(self.cells, self.question.day, suite=self.shop.bench.suite)
+        wanted = self.shop.store.cells_to_reprobe(self.cells, self.question.day, suite=self.suite)
         by_environment: dict[str, list[Cell]] = {}
         for cell in self.cells:
             if cell.id in wanted:
@@ -288,7 +289,7 @@ class _Cycle:
             self.talk.over(cell.subject_id, str(verdict.verdict), verdict.reason, detail.row["seconds"])
 
     def _fingerprint(self, cell: Cell, place: Place) -> Fingerprint:
-        return Fingerprint(place.key, self.shop.bench.suite, self._subject(cell).digest)
+        return Fingerprint(place.key, self.suite, self._subject(cell).digest)
 
     def _cell(self, subject: Subject) -> Cell:
         return Cell(subject.id, self.question.runtime, self.question.channel, self.shop.platform)

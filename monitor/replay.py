@@ -149,6 +149,7 @@ class _Past:
 
     def __init__(self, shop: Workbench, order: Order, talk: Talk) -> None:
         self.shop, self.order, self.talk = shop, order, talk
+        self._suite = shop.bench.suite_of(order.runtime)
         self._known: dict[date, Known] = {}
         self._digests = {subject.id: subject.digest for subject in order.subjects}
         self._published: dict[str, dict[str, date]] = {}
@@ -269,7 +270,7 @@ class _Past:
         return [Cell(subject.id, order.runtime, Channel.STABLE, platform) for subject in order.subjects]
 
     def _fingerprint(self, cell: Cell, environment: str) -> Fingerprint:
-        return Fingerprint(environment, self.shop.bench.suite, self._digests[cell.subject_id])
+        return Fingerprint(environment, self._suite, self._digests[cell.subject_id])
 
 
 def end_of(day: date) -> datetime:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from containers.lock import parse_lock
-from monitor.bundle import build_bundle
+from monitor.bundle import build_bundle, suite_of
 from monitor.catalogue import load_catalogue
 from monitor.errors import UsageError
 from monitor.miniatures.writer import digest_of
@@ -55,13 +55,17 @@ def script(store: Reader, detail: RunDetail) -> str:
         raise UsageError(f"what run {detail.id} was asked is not recorded any more", hint="probe it again")
     subject_id = str(detail.row["cell_id"]).rpartition("@")[0]
     (given,) = [one for one in request["subjects"] if one["id"] == subject_id]
-    bundle, suite = _bundle()
+    bundle = _bundle()
     python = str(environment.platform).split("-")[1].removeprefix("py")
     folder = subject_id.removeprefix("folder:")
     own_files = subject_id.startswith("folder:")
     lock, sources = _apart(environment, store.path.parent / "install" / "wheels")
     question = request | {"subjects": [given | {"path": "SUBJECT"}], "isolation": "solo"}
-    changed = "" if suite == detail.row["suite"] else "# The probes have changed since that run; these are today's.\n"
+    changed = (
+        ""
+        if suite_of(request["runtime"]) == detail.row["suite"]
+        else "# The probes have changed since that run; these are today's.\n"
+    )
     if not own_files and digest_of(load_catalogue().miniature_of(subject_id)) != detail.row["subject_digest"]:
         changed += "# The miniature has changed since that run; this is today's.\n"
     return _SCRIPT.format(
@@ -79,7 +83,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         bundle=_lines(bundle),
         subject=f"SUBJECT={shlex.quote(folder)}" if own_files else _written(subject_id),
         show=_SHOW.strip("\n"),
-        variables=_variables(),
+        variables=_variables(request["runtime"]),
     )
 
 
@@ -94,11 +98,11 @@ def _written(subject_id: str) -> str:
     return _SUBJECT.format(writer=_lines(_writer(subject_id)))
 
 
-def _bundle() -> tuple[bytes, str]:
+def _bundle() -> bytes:
     with TemporaryDirectory() as folder:
         target = Path(folder) / "probes.pyz"
-        suite = build_bundle(target)
-        return target.read_bytes(), suite
+        build_bundle(target)
+        return target.read_bytes()
 
 
 def _writer(subject_id: str) -> bytes:
@@ -129,11 +133,10 @@ def _lines(data: bytes) -> str:
     return base64.encodebytes(data).decode("ascii").rstrip("\n")
 
 
-def _variables() -> str:
+def _variables(runtime: str) -> str:
     from containers.recipes import RECIPES
-    from monitor.words import Runtime
 
-    pairs: dict[str, Any] = dict(RECIPES[Runtime.TRANSFORMERS].ENVIRONMENT)
+    pairs: dict[str, Any] = dict(RECIPES[runtime].ENVIRONMENT)
     return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in pairs.items())
 
 

@@ -64,7 +64,7 @@ def hold_sessions(
                 id=sitting.id,
                 resolution_id=place.resolution_id,
                 environment_digest=sitting.environment.digest,
-                suite=shop.bench.suite,
+                suite=shop.bench.suite_of(question.runtime),
                 engine=shop.engine.name,
                 solo=sitting.solo,
                 limit_factor=sitting.limit_factor,
@@ -95,12 +95,14 @@ def hold_sessions(
         tell(partial(end, sitting, sat))
 
     jobs = [partial(hold, group, _sitting(shop, question, place, group)) for group in groups]
-    side_by_side(jobs, shop.lanes, stop=shop.engine.stop)
+    lanes = 1 if RECIPES[question.runtime].HEAVY else shop.lanes
+    side_by_side(jobs, lanes, stop=shop.engine.stop)
     return any(heard)
 
 
 def _sitting(shop: Workbench, question: Question, place: Place, group: Group) -> Sitting:
     assert place.environment is not None  # noqa: S101 - nobody sits where nothing is installed
+    recipe = RECIPES[question.runtime]
     return Sitting(
         id=uuid.uuid4().hex,
         runtime=question.runtime,
@@ -110,7 +112,9 @@ def _sitting(shop: Workbench, question: Question, place: Place, group: Group) ->
         solo=group.solo,
         limit_factor=group.limit_factor,
         seed=question.seed,
-        env=tuple(RECIPES[question.runtime].ENVIRONMENT.items()),
+        env=tuple(recipe.ENVIRONMENT.items()),
+        memory_bytes=recipe.MEMORY_BYTES,
+        shm_bytes=recipe.SHM_BYTES,
     )
 
 

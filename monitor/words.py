@@ -55,6 +55,12 @@ class Rung(IntEnum):
 
 
 BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
+_BARS: dict[Runtime, tuple[Rung, ...]] = {}
+
+
+def bar_of(runtime: Runtime) -> tuple[Rung, ...]:
+    """Return the rungs over which a cell's own verdict is taken: ``BAR``, but for what is no way to generate text."""
+    return _BARS.get(runtime, BAR)
 
 
 class Blame(StrEnum):

@@ -73,7 +73,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
         if swept:
             talk.say(f"removed what an earlier run left behind: {', '.join(swept)}")
         bundle = config.home / "probes.pyz"
-        suite = build_bundle(bundle)
+        build_bundle(bundle)
         workshop = config.home / "sittings"
         shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so whoever sat there is gone
         yield Workbench(
@@ -82,7 +82,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
             engine=engine,
             base=base,
             environments=environments,
-            bench=Bench(engine, base.image, bundle, suite, workshop, config.limits),
+            bench=Bench(engine, base.image, bundle, workshop, config.limits),
             catalogue=load_catalogue(),
             platform=Platform(
                 python=config.install.python,

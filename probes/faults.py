@@ -6,10 +6,13 @@ import errno
 import re
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OURS = Path(__file__).parent
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
@@ -17,7 +20,7 @@ _OWN_MODULE = re.compile(
     r"No module named '?([\w.]+)|cannot import name '[\w.]+' from (?:partially initialized module )?'([\w.]+)"
 )
 
-# what runtimes say -> fault; the first that occurs wins, so the specific ones stand first
+# what runtimes say -> fault; the first that occurs wins, so the specific ones stand first; a runtime's own come before
 _SAYINGS = (
     ("bench-recipe", ("`model_kwargs` are not used by the model",)),
     ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
@@ -103,20 +106,25 @@ _BY_CHECK = {
 }
 
 
-def failure(exception: BaseException, check: str, runtime: str) -> Answer:
+def failure(
+    exception: BaseException, check: str, runtime: str, sayings: Sequence[tuple[str, tuple[str, ...]]] = ()
+) -> Answer:
     """Return the failed answer for an exception that a check let through."""
     return failed(
-        classify(exception, check, runtime),
+        classify(exception, check, runtime, sayings),
         without_paths(f"{type(exception).__name__}: {exception}"),
         exception=type(exception).__name__,
         frames=frames(exception),
     )
 
 
-def classify(exception: BaseException, check: str, runtime: str) -> str:
+def classify(
+    exception: BaseException, check: str, runtime: str, sayings: Sequence[tuple[str, tuple[str, ...]]] = ()
+) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
-    fault = _bench_fault(chain) or (imports and _import_fault(imports, check, runtime)) or _said_fault(chain)
+    fault = said_fault(_told(chain), sayings) or _bench_fault(chain)
+    fault = fault or (imports and _import_fault(imports, check, runtime)) or _said_fault(chain)
     if not fault and _raised_by_us(exception):
         fault = "bench-recipe"
     return fault or _BY_CHECK.get(check, "unclassified")
@@ -141,8 +149,17 @@ def _bench_fault(chain: list[BaseException]) -> str:
 def _said_fault(chain: list[BaseException]) -> str:
     if isinstance(chain[0], BadFileError):
         return "bad-checkpoint"
-    said = " ".join(f"{type(link).__name__}: {link}" for link in chain).lower()
-    return next((fault for fault, phrases in _SAYINGS if any(phrase in said for phrase in phrases)), "")
+    return said_fault(_told(chain), _SAYINGS)
+
+
+def said_fault(said: str, sayings: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    """Return the fault of the first saying that occurs in what was said, "" for none; sayings are in lower case."""
+    said = said.lower()
+    return next((fault for fault, phrases in sayings if any(phrase in said for phrase in phrases)), "")
+
+
+def _told(chain: list[BaseException]) -> str:
+    return " ".join(f"{type(link).__name__}: {link}" for link in chain)
 
 
 def _import_fault(exception: ImportError, check: str, runtime: str) -> str:

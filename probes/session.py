@@ -72,7 +72,7 @@ def _imports(runtime: Runtime, request: dict[str, Any], events: Events) -> bool:
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 -- an import runs anybody's code; whatever it raises is the answer
-        answer = failure(error, "installs.imports", request["runtime"])
+        answer = failure(error, "installs.imports", request["runtime"], runtime.sayings)
         events.finished(None, "installs.imports", answer, time.monotonic() - began)
         return False
     events.finished(None, "installs.imports", passed(imported=imported), time.monotonic() - began)

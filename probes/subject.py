@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import token_ids
-from probes.checks import SEQUENCE  # here and not in the child: a module of the bundle is compiled at every import
+from probes.checks import sequence  # here and not in the child: a module of the bundle is compiled at every import
+from probes.events import skipped
 from probes.faults import failure
+from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
     from probes.events import Answer, Events
@@ -63,7 +65,7 @@ class Subject:
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
     subject.runtime.after_fork()
     done: set[str] = set()
-    for check in SEQUENCE:
+    for check in sequence(subject.runtime_name):
         if not done.issuperset(check.after):
             continue
         events.started(subject_id, check.name)
@@ -82,5 +84,7 @@ def _answer(name: str, ask: Any, subject: Subject) -> Answer:
         return ask(subject)  # type: ignore[no-any-return]
     except (SystemExit, KeyboardInterrupt):
         raise
+    except UnavailableError as error:
+        return skipped(str(error))
     except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer; a panic in Rust is no Exception
-        return failure(error, name, subject.runtime_name)
+        return failure(error, name, subject.runtime_name, subject.runtime.sayings)

@@ -36,6 +36,8 @@ strings ``nan``, ``inf`` and ``-inf``.
      "no_template": why there is a template and no rendering of it}
 """
 
+from typing import NamedTuple
+
 WIRE = 1
 MAX_LINE_BYTES = 1 << 20
 MAX_EVENTS_BYTES = 64 << 20
@@ -63,6 +65,40 @@ CHECKS = {
     "speaks.tokenizer": (4, "the tokenizer loads and its special tokens are the model's own"),
     "speaks.roundtrip": (4, "text survives encoding and decoding"),
     "speaks.template": (4, "the chat template renders as the model's own template says"),
+}
+
+
+class Probing(NamedTuple):
+    """How one runtime is probed: its adapter, the files of probes/runtimes that it uses, its checks in their order."""
+
+    adapter: str  # module:class
+    modules: tuple[str, ...]
+    checks: tuple[str, ...]
+
+
+# the table of runtimes; what a session asks, and the judge expects, is its own line and nothing else
+RUNTIMES = {
+    "transformers": Probing(
+        "probes.runtimes.transformers:Transformers",
+        ("transformers", "tensors", "traces"),
+        (
+            "knows.architecture",
+            "knows.config",
+            "loads.model",
+            "loads.tensors",
+            "loads.parts",
+            "loads.reload",
+            "generates.forward",
+            "generates.greedy",
+            "generates.cache",
+            "generates.batch",
+            "generates.attention",
+            "generates.stop",
+            "speaks.tokenizer",
+            "speaks.roundtrip",
+            "speaks.template",
+        ),
+    ),
 }
 
 # fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe

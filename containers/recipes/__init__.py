@@ -18,6 +18,11 @@ class Recipe(Protocol):
     EXEMPT: tuple[str, ...]  # packages that the cutoff of a day does not touch
     ENVIRONMENT: Mapping[str, str]  # variables of the probe
     FORKS: bool  # one import may serve many subjects; else each has a session, and imports for itself
+    HEAVY: bool  # a probe of it never runs beside another container
+    MEMORY_BYTES: int | None  # what a probe's container needs, None for what is configured
+    SHM_BYTES: int  # shared memory of a probe
+    LIBRARIES: tuple[str, ...]  # Debian packages that a probe needs beside the base's own
+    SOURCES: tuple[str, ...]  # distributions whose source archive of the day lies unpacked beside the environment
 
     def requirements(self, version: str | None) -> tuple[str, ...]:
         """Return what to install for a version, or for the newest."""

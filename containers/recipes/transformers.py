@@ -18,6 +18,11 @@ IMPORTED = frozenset(
 EXEMPT: tuple[str, ...] = ("torch", "setuptools")
 
 FORKS = True  # on a CPU; one that has begun to use a GPU cannot be forked
+HEAVY = False
+MEMORY_BYTES: int | None = None
+SHM_BYTES = 64 << 20
+LIBRARIES: tuple[str, ...] = ()
+SOURCES: tuple[str, ...] = ()
 
 ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",

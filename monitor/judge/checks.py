@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from monitor.judge.seen import Finished, Said, Session
+    from monitor.words import Runtime
 
 SESSION_CHECKS = ("installs.imports",)
-SUBJECT_CHECKS = tuple(name for name, (rung, _) in wire.CHECKS.items() if rung > Rung.INSTALLS)
 
 HANG_FACTOR = 3  # a hang counts only when the subject, alone, was given this many times the limit
 
@@ -29,20 +29,21 @@ _FOREIGN_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, sig
 
 
 def judge_subject(
-    session: Session, subject_id: str, ending: Ending | None, *, hang_counts: bool
+    session: Session, subject_id: str, ending: Ending | None, *, runtime: Runtime, hang_counts: bool
 ) -> tuple[CheckResult, ...]:
-    """Return the import and every check of one subject, in the order of ``wire.CHECKS``.
+    """Return the import and every check of one subject, in the order of the runtime's own in ``wire.RUNTIMES``.
 
     ``ending`` is how the container ended, None when nobody saw it. ``hang_counts`` says that this was the solo rerun
     with ``HANG_FACTOR`` times the limit.
     """
     own = _judge_said(session.own, SESSION_CHECKS, ending, session=session, hang_counts=hang_counts)
+    expected = wire.RUNTIMES[runtime].checks
     blocked = next((result for result in own if result.outcome is not Outcome.PASSED), None)
     if blocked is not None:
         reason = f"not reached: {blocked.name} did not pass"
-        return own + tuple(_not_reached(name, reason) for name in SUBJECT_CHECKS)
+        return own + tuple(_not_reached(name, reason) for name in expected)
     said = session.subjects[subject_id]
-    return own + _judge_said(said, SUBJECT_CHECKS, ending, session=session, hang_counts=hang_counts)
+    return own + _judge_said(said, expected, ending, session=session, hang_counts=hang_counts)
 
 
 def passed(name: str, message: str = "", seconds: float = 0.0) -> CheckResult:

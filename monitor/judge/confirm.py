@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
-from monitor.words import BAR, Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
+from monitor.words import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,13 +76,13 @@ class Settled:
 def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | Again:
     """Return the settled verdict of ``attempts``, all made with one fingerprint, oldest first, or what is needed."""
     if not attempts:
-        return Again(Why.FIRST, merge(()), solo=False)
+        return Again(Why.FIRST, merge((), bar_of(circumstances.runtime)), solo=False)
     circumstances = replace(circumstances, reproduced=reproduced(attempts))
     attempts = _that_count(attempts, circumstances)
     verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
     hung = any(verdict.fault == "hung" for verdict in verdicts)
     next_factor = HANG_FACTOR if hung else 1
-    decision = _decide_by_evidence(last, attempts, verdicts, next_factor)
+    decision = _decide_by_evidence(last, attempts, verdicts, next_factor, bar_of(circumstances.runtime))
     if isinstance(decision, Again):
         decision = _decide_by_unknowns(attempts, verdicts, circumstances, decision)
     if isinstance(decision, Again) and len(attempts) >= MAX_ATTEMPTS:
@@ -134,7 +134,11 @@ def _works(verdict: RunVerdict) -> bool:
 
 
 def _decide_by_evidence(
-    last: Standing | None, attempts: Sequence[Attempt], verdicts: Sequence[RunVerdict], factor: int
+    last: Standing | None,
+    attempts: Sequence[Attempt],
+    verdicts: Sequence[RunVerdict],
+    factor: int,
+    bar: Sequence[Rung],
 ) -> Settled | Again:
     """Weigh the attempts that know something; once there are fresh processes, forks no longer count."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
@@ -143,7 +147,7 @@ def _decide_by_evidence(
         return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
     if not fresh:
         return _decide_by_forks(last, known[-1][1], factor)
-    merged = merge(fresh)
+    merged = merge(fresh, bar)
     changed = last is not None and last.verdict is not merged.verdict
     if changed and len(fresh) < CHANGE_RUNS:
         return Again(Why.CHANGE, merged, limit_factor=factor)
@@ -203,10 +207,10 @@ def _decide_by_unknowns(
     return Settled(latest)
 
 
-def merge(verdicts: Sequence[RunVerdict]) -> RunVerdict:
+def merge(verdicts: Sequence[RunVerdict], bar: Sequence[Rung]) -> RunVerdict:
     """Return what several runs with one fingerprint say together; what they disagree about is flaky."""
-    rungs = sorted({rung.rung for verdict in verdicts for rung in verdict.rungs} | set(BAR))
-    return at_the_bar(tuple(_merge_rung(rung, verdicts) for rung in rungs))
+    rungs = sorted({rung.rung for verdict in verdicts for rung in verdict.rungs} | set(bar))
+    return at_the_bar(tuple(_merge_rung(rung, verdicts) for rung in rungs), bar)
 
 
 _TELLING = (

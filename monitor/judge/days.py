@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
-from monitor.words import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict
+from monitor.words import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
+
+    from monitor.words import Rung, Runtime
 
     ControlKey: TypeAlias = tuple[date, Origin, str, str]
 
@@ -88,6 +90,7 @@ class Memory:
 def judge_days(
     history: Sequence[DayFacts],
     subject: Subject,
+    runtime: Runtime,
     controls: Mapping[ControlKey, Control],
     *,
     memory: Memory | None = None,
@@ -103,7 +106,7 @@ def judge_days(
     flips: list[Flip] = []
     days: list[Day] = []
     for facts in sorted(history, key=lambda one: one.day):
-        judged = _judge_day(facts, subject, controls, memory, known)
+        judged = _judge_day(facts, (subject, runtime), controls, memory, known)
         if judged is None:
             continue
         day, flip = judged
@@ -119,20 +122,20 @@ def control_key(day: date, origin: Origin, fingerprint: Fingerprint) -> ControlK
     return day, origin, fingerprint.environment, fingerprint.suite
 
 
-def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Subject) -> Control:
+def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Subject, runtime: Runtime) -> Control:
     """Return how the control ``subject`` stands by its runs in one environment and its reruns in the last good one."""
 
     def verdicts(runs: Sequence[DayRun]) -> list[CellVerdict]:
-        return [_believed(run, subject).verdict for run in runs]
+        return [_believed(run, subject, runtime).verdict for run in runs]
 
     return control_says(verdicts(here), verdicts(elsewhere))
 
 
-def _believed(run: DayRun, subject: Subject) -> RunVerdict:
+def _believed(run: DayRun, subject: Subject, runtime: Runtime) -> RunVerdict:
     """Judge a run whose subject is known to work, so that even a failure nobody can name is one."""
     signatures = frozenset(check.signature for check in run.attempt.checks)
     able = replace(subject, qualified=True)
-    return judge_run(run.attempt.checks, Circumstances(able, run.version, Control.GREEN, signatures))
+    return judge_run(run.attempt.checks, Circumstances(able, runtime, run.version, Control.GREEN, signatures))
 
 
 def remember(memory: Memory, day: Day) -> Memory:
@@ -176,15 +179,15 @@ def decide_day(
     facts: DayFacts, runs: Sequence[DayRun], fingerprint: Fingerprint, circumstances: Circumstances, memory: Memory
 ) -> tuple[Settled | Again, Standing | None, str]:
     """Return whether ``runs`` settle the day, the verdict they were compared with, and a note where suites differ."""
-    last, note = _standing(memory, facts, fingerprint.suite, circumstances.subject)
+    last, note = _standing(memory, facts, fingerprint.suite, circumstances)
     decision = decide(last, [run.attempt for run in runs], circumstances)
     before = memory.confirmed
     if isinstance(decision, Settled) and before is not None and before.fingerprint == fingerprint:
-        decision = _held_against(before, decision)
+        decision = _held_against(before, decision, bar_of(circumstances.runtime))
     return decision, last, note
 
 
-def _held_against(before: Day, settled: Settled) -> Settled:
+def _held_against(before: Day, settled: Settled, bar: Sequence[Rung]) -> Settled:
     """Return ``settled`` as flaky where ``before`` said something else of exactly this lock, suite and subject."""
     now, then = settled.verdict, before.verdict
     if now.verdict not in (CellVerdict.WORKS, CellVerdict.BROKEN) or now.verdict is then.verdict:
@@ -196,13 +199,13 @@ def _held_against(before: Day, settled: Settled) -> Settled:
         for one in failing.rungs
         if one.verdict is Verdict.FAILED
     } | {one.rung: one for one in failing.rungs if one.verdict is Verdict.FLAKY}
-    verdict = at_the_bar(tuple(flaky.get(one.rung, one) for one in now.rungs))
+    verdict = at_the_bar(tuple(flaky.get(one.rung, one) for one in now.rungs), bar)
     return replace(settled, verdict=verdict, changed=then.verdict is not CellVerdict.FLAKY)
 
 
 def _judge_day(
     facts: DayFacts,
-    subject: Subject,
+    cell: tuple[Subject, Runtime],
     controls: Mapping[ControlKey, Control],
     memory: Memory,
     known: Mapping[date, Day],
@@ -213,7 +216,7 @@ def _judge_day(
         return (day, None) if day else None
     first = runs[0]
     control = controls.get(control_key(facts.day, first.origin, first.fingerprint), Control.ABSENT)
-    circumstances = Circumstances(subject, first.version, control)
+    circumstances = Circumstances(*cell, first.version, control)
     decision, last, note = decide_day(facts, runs, first.fingerprint, circumstances, memory)
     day = _day(facts.day, runs, decision, note)
     return day, _flip(day, decision, last, memory)
@@ -250,7 +253,7 @@ def _flip(day: Day, decision: Settled | Again, last: Standing | None, memory: Me
     return Flip(first_seen, last.verdict, after, day.day)
 
 
-def _standing(memory: Memory, facts: DayFacts, suite: str, subject: Subject) -> tuple[Standing | None, str]:
+def _standing(memory: Memory, facts: DayFacts, suite: str, circumstances: Circumstances) -> tuple[Standing | None, str]:
     """Return the verdict to compare with; verdicts compare within one suite, so a new one first answers for before."""
     confirmed = memory.confirmed
     if confirmed is None:
@@ -259,7 +262,7 @@ def _standing(memory: Memory, facts: DayFacts, suite: str, subject: Subject) -> 
     if confirmed.fingerprint.suite == suite:
         return standing, ""
     reprobes = [
-        judge_run(run.attempt.checks, Circumstances(subject, run.version, Control.GREEN))
+        judge_run(run.attempt.checks, replace(circumstances, version=run.version, control=Control.GREEN))
         for run in facts.runs
         if run.purpose is Purpose.SUITE
         and run.fingerprint.suite == suite

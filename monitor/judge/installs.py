@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from monitor.judge.checks import fault_result, passed
+from monitor.judge.checks import SESSION_CHECKS, fault_result, passed
 from monitor.words import CheckResult, Outcome, Rung
 from probes import wire
+
+if TYPE_CHECKING:
+    from monitor.words import Runtime
 
 
 class Stage(StrEnum):
@@ -38,11 +42,9 @@ def judge_installation(failed: Stage | None, *, fault: str = "", message: str = 
     return tuple(results)
 
 
-def not_installed() -> tuple[CheckResult, ...]:
-    """Return the import and every probe check as not reached: there is no environment to run them in."""
-    installers = {stage.check for stage in Stage}
+def not_installed(runtime: Runtime) -> tuple[CheckResult, ...]:
+    """Return the import and every check of the runtime as not reached: there is no environment to run them in."""
     return tuple(
-        CheckResult(name, Rung(rung), Outcome.NOT_REACHED, message="not reached: it does not install")
-        for name, (rung, _) in wire.CHECKS.items()
-        if name not in installers
+        CheckResult(name, Rung(wire.CHECKS[name][0]), Outcome.NOT_REACHED, message="not reached: it does not install")
+        for name in (*SESSION_CHECKS, *wire.RUNTIMES[runtime].checks)
     )

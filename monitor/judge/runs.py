@@ -10,17 +10,18 @@ from monitor.judge.installs import judge_installation, not_installed
 if TYPE_CHECKING:
     from monitor.judge.installs import Stage
     from monitor.judge.seen import Session
-    from monitor.words import CheckResult, Ending
+    from monitor.words import CheckResult, Ending, Runtime
 
 
-def checks_without_environment(failed: Stage, fault: str, message: str) -> tuple[CheckResult, ...]:
+def checks_without_environment(runtime: Runtime, failed: Stage, fault: str, message: str) -> tuple[CheckResult, ...]:
     """Return the checks of a run whose installation failed."""
-    return judge_installation(failed, fault=fault, message=message) + not_installed()
+    return judge_installation(failed, fault=fault, message=message) + not_installed(runtime)
 
 
 def checks_of_session(
-    session: Session, subject_id: str, ending: Ending, *, solo: bool, limit_factor: int
+    session: Session, subject_id: str, ending: Ending, *, runtime: Runtime, solo: bool, limit_factor: int
 ) -> tuple[CheckResult, ...]:
     """Return the checks of a run that had its environment."""
     hang_counts = solo and limit_factor >= HANG_FACTOR
-    return judge_installation(None) + judge_subject(session, subject_id, ending, hang_counts=hang_counts)
+    own = judge_subject(session, subject_id, ending, runtime=runtime, hang_counts=hang_counts)
+    return judge_installation(None) + own

@@ -15,10 +15,12 @@ from monitor.words import (
     Outcome,
     Rung,
     RungVerdict,
+    Runtime,
     RunVerdict,
     Subject,
     SubjectForm,
     Verdict,
+    bar_of,
 )
 
 if TYPE_CHECKING:
@@ -42,22 +44,24 @@ class Circumstances:
     """What must be known beside the checks before a failure is held against anyone."""
 
     subject: Subject
-    version: str  # of the runtime
+    runtime: Runtime
+    version: str
     control: Control = Control.ABSENT
     reproduced: frozenset[str] = frozenset()  # signatures seen in more than one process, one of them fresh
 
 
 def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> RunVerdict:
     """Return the verdict per rung (every rung of the bar, and every higher one that has checks) and the run's own."""
-    by_rung: dict[Rung, list[CheckResult]] = {rung: [] for rung in BAR}
+    bar = bar_of(circumstances.runtime)
+    by_rung: dict[Rung, list[CheckResult]] = {rung: [] for rung in bar}
     for check in checks:
         by_rung.setdefault(check.rung, []).append(_weighed(check, circumstances))
-    return at_the_bar(tuple(_judge_rung(rung, by_rung[rung], circumstances) for rung in sorted(by_rung)))
+    return at_the_bar(tuple(_judge_rung(rung, by_rung[rung], circumstances) for rung in sorted(by_rung)), bar)
 
 
-def at_the_bar(rungs: tuple[RungVerdict, ...]) -> RunVerdict:
-    """Return the cell's own verdict over the rungs of the bar, decided by the first that speaks against it."""
-    bar = [rung for rung in rungs if rung.rung in BAR]
+def at_the_bar(rungs: tuple[RungVerdict, ...], over: Sequence[Rung]) -> RunVerdict:
+    """Return the cell's own verdict over the rungs of its bar, decided by the first that speaks against it."""
+    bar = [rung for rung in rungs if rung.rung in over]
     for verdict, own in ((Verdict.FAILED, CellVerdict.BROKEN), (Verdict.FLAKY, CellVerdict.FLAKY)):
         for one in bar:
             if one.verdict is verdict:
@@ -67,7 +71,7 @@ def at_the_bar(rungs: tuple[RungVerdict, ...]) -> RunVerdict:
         for one in bar:
             if one.verdict is verdict:
                 return _decided_by(CellVerdict.UNKNOWN, one, rungs)
-    names = f"{bar[0].rung} to {bar[-1].rung}"
+    names = f"{bar[0].rung} to {bar[-1].rung}" if over == BAR else ", ".join(str(one.rung) for one in bar)
     return RunVerdict(CellVerdict.WORKS, None, f"every applicable check passed ({names})", None, "", "", rungs)
 
 
@@ -167,10 +171,10 @@ def reason_for(check: CheckResult, circumstances: Circumstances) -> str:
     subject = circumstances.subject
     failed = check.outcome is Outcome.FAILED
     if failed and check.fault == "unknown-architecture" and check.name == "knows.architecture":
-        return f"the architecture {subject.architecture} is not registered{_since(subject, circumstances.version)}"
+        return f"the architecture {subject.architecture} is not registered{_since(circumstances)}"
     message = first_line(check.message)
     if failed and check.fault in ("unknown-architecture", "needs-remote-code") and message:
-        return f"{check.name}: {message}{_since(subject, circumstances.version)}"
+        return f"{check.name}: {message}{_since(circumstances)}"
     if not message:
         return f"{check.name}: {check.fault or check.outcome}"
     return message if check.outcome is Outcome.NOT_REACHED else f"{check.name}: {message}"
@@ -181,9 +185,10 @@ def first_line(text: str) -> str:
     return line if len(line) <= REASON_CHARS else line[: REASON_CHARS - 1].rstrip() + "…"
 
 
-def _since(subject: Subject, version: str) -> str:
-    """Return the bracket that tells a runtime that is too old from one that forgot."""
-    if not subject.first_known:
+def _since(circumstances: Circumstances) -> str:
+    """Return the bracket that tells a runtime that is too old from one that forgot; known of transformers alone."""
+    subject, version = circumstances.subject, circumstances.version
+    if not subject.first_known or circumstances.runtime is not Runtime.TRANSFORMERS:
         return ""
     exact = subject.first_known.removeprefix("<=")
     known = f"{exact} or earlier" if exact != subject.first_known else exact

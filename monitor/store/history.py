@@ -11,7 +11,7 @@ from monitor.judge.changes import FACT, Pinned, changed, logprobs_of, noted
 from monitor.judge.control import Control
 from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_key, control_of, judge_days, remember
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
-from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Subject
+from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,12 +28,13 @@ _EVER = date.min
 def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
     """Judge the cell's days from ``since`` on again, from its facts; the caller holds the transaction."""
     facts = day_facts(db, cell_id, since=since)
-    subject = subject_of_cell(db, cell_id)
+    subject, runtime = subject_of_cell(db, cell_id)
     keys = {control_key(one.day, run.origin, run.fingerprint) for one in facts for run in one.runs}
     sources = {carry.source for one in facts for carry in one.carries if carry.source < since}
     days, flips = judge_days(
         facts,
         subject,
+        runtime,
         {key: control_on(db, cell_id, key) for key in keys},
         memory=memory_before(db, cell_id, since),
         earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
@@ -70,7 +71,7 @@ def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
     found = [Control.ABSENT]
     for row in rows(
         db,
-        "SELECT control.id AS cell_id, subjects.* FROM cells"
+        "SELECT control.id AS cell_id, control.runtime, subjects.* FROM cells"
         " JOIN cells AS control USING (runtime, channel, platform)"
         " JOIN subjects ON subjects.id = control.subject_id WHERE cells.id = ? AND subjects.control",
         (cell_id,),
@@ -89,7 +90,7 @@ def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
         elsewhere = [
             run for run in runs if run.fingerprint.environment != environment and run.purpose is Purpose.CONTROL
         ]
-        found.append(control_of(here, elsewhere, subject_of(row)))
+        found.append(control_of(here, elsewhere, subject_of(row), Runtime(row["runtime"])))
     return min(found, key=list(Control).index)
 
 
@@ -165,13 +166,15 @@ def carriable_from(db: Database, cell_id: str, day: date, origin: Origin, finger
     return None if run_already else confirmed.day
 
 
-def subject_of_cell(db: Database, cell_id: str) -> Subject:
+def subject_of_cell(db: Database, cell_id: str) -> tuple[Subject, Runtime]:
+    """Return what the cell probes, and in which runtime."""
     found = rows(
         db,
-        "SELECT subjects.* FROM subjects JOIN cells ON cells.subject_id = subjects.id WHERE cells.id = ?",
+        "SELECT subjects.*, cells.runtime FROM subjects"
+        " JOIN cells ON cells.subject_id = subjects.id WHERE cells.id = ?",
         (cell_id,),
     )
-    return subject_of(found[0])
+    return subject_of(found[0]), Runtime(found[0]["runtime"])
 
 
 def checks_of(db: Database, run_ids: Sequence[str]) -> Mapping[str, list[CheckResult]]:

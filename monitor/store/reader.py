@@ -16,7 +16,7 @@ from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.tracks import read_tracks
-from monitor.words import BAR, CellVerdict, Origin, Purpose
+from monitor.words import CellVerdict, Origin, Purpose, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,7 +103,7 @@ class Reader:
             and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
         ]
         control = history.control_on(self._db, cell.id, control_key(day, origin, fingerprint))
-        circumstances = Circumstances(self.subject(cell.subject_id), version, control)
+        circumstances = Circumstances(self.subject(cell.subject_id), cell.runtime, version, control)
         return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
 
     def cells_to_reprobe(self, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
@@ -142,7 +142,13 @@ class Reader:
             " AND NOT EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id"
             " AND rung IN (SELECT value FROM json_each(?)) AND outcome NOT IN ('passed', 'skipped'))"
             " ORDER BY runs.day DESC, runs.started_at DESC, runs.rowid DESC LIMIT 1",
-            (str(runtime), str(platform), until.isoformat(), other_than, json.dumps([str(rung) for rung in BAR])),
+            (
+                str(runtime),
+                str(platform),
+                until.isoformat(),
+                other_than,
+                json.dumps([str(rung) for rung in bar_of(runtime)]),
+            ),
         )
         return environment_of(found[0]) if found else None
 
@@ -201,11 +207,11 @@ class Reader:
             raise UnknownName("run", name, self._names("SELECT id FROM runs"), hint=hint)
         row = found[0]
         cell_id, session_id = row["cell_id"], row["session_id"]
-        subject = history.subject_of_cell(self._db, cell_id)
+        subject, runtime = history.subject_of_cell(self._db, cell_id)
         checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
         key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
         control = history.control_on(self._db, cell_id, key)
-        verdict = judge_run(checks, Circumstances(subject, row["version"], control))
+        verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control))
         facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
         return RunDetail(
             id=row["id"],
@@ -229,7 +235,7 @@ class Reader:
         stored = (history.stored_day(self._db, cell_id, date.fromisoformat(one["day"])) for one in days)
         return CellDetail(
             id=cell_id,
-            subject=history.subject_of_cell(self._db, cell_id),
+            subject=history.subject_of_cell(self._db, cell_id)[0],
             row=row,
             days=tuple(day for day in stored if day is not None),
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),

@@ -11,6 +11,7 @@ from monitor.listening import read_events
 from monitor.store.history import checks_of, rebuild_cell
 from monitor.store.recording import replace_checks
 from monitor.store.rows import ending_of, rows, stage_of
+from monitor.words import Runtime
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.words import CheckResult
 
 JUDGED = """
-SELECT runs.*, cells.subject_id, resolutions.failed, resolutions.fault, resolutions.message,
+SELECT runs.*, cells.subject_id, cells.runtime, resolutions.failed, resolutions.fault, resolutions.message,
     (SELECT group_concat(package) FROM departures WHERE departures.resolution_id = runs.resolution_id) AS later
 FROM runs JOIN cells ON cells.id = runs.cell_id JOIN resolutions ON resolutions.id = runs.resolution_id
 """
@@ -53,11 +54,12 @@ def rejudge(db: Database, events: Archive) -> Rejudged:
 
 def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
     """Return the checks of a stored run, or None when its events are no longer kept."""
+    runtime = Runtime(row["runtime"])
     if row["session_id"] is None:
         failed = stage_of(row["failed"])
         if failed is None:
             return None
-        return checks_without_environment(failed, row["fault"], row["message"])
+        return checks_without_environment(runtime, failed, row["fault"], row["message"])
     raw = events.read(row["events_digest"]) if row["events_digest"] else b""
     if raw is None:
         return None
@@ -66,6 +68,7 @@ def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
         session,
         row["subject_id"],
         ending_of(row["ending"]),
+        runtime=runtime,
         solo=bool(row["solo"]),
         limit_factor=row["limit_factor"],
     )

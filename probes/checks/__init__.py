@@ -1,10 +1,11 @@
-"""The checks in the order they run, each with the checks that must have passed before it can say anything."""
+"""The checks, each with those that must have passed before it can say anything, and each runtime's own in order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from probes.checks import generates, knows, loads, speaks
+from probes.wire import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ _LOADED = (*_KNOWN, "loads.model")
 _FORWARD = (*_LOADED, "generates.forward")
 _TOKENIZER = (*_KNOWN, "speaks.tokenizer")
 
-SEQUENCE = (
+_ALL = (
     Check("knows.architecture", knows.architecture, ()),
     Check("knows.config", knows.config, _KNOWN),
     Check("loads.model", loads.model, _KNOWN),
@@ -41,3 +42,12 @@ SEQUENCE = (
     Check("speaks.roundtrip", speaks.roundtrip, _TOKENIZER),
     Check("speaks.template", speaks.template, _TOKENIZER),
 )
+CHECKS = {check.name: check for check in _ALL}
+
+
+def sequence(runtime: str) -> tuple[Check, ...]:
+    """Return the runtime's checks in their order; a check does not wait for one that the runtime is not asked."""
+    names = RUNTIMES[runtime].checks
+    return tuple(
+        CHECKS[name]._replace(after=tuple(before for before in CHECKS[name].after if before in names)) for name in names
+    )

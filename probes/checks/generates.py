@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from probes.runtimes import Model, Trace
     from probes.subject import Subject
 
-_TOLERANCE = 1e-4  # float32 through a few layers; scaled by the spread of the logits, which scales the rounding
 _TREMBLES = 3
 _AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
 _CEILING = 0.05  # nat: what is allowed to differ by more could be a bug as well
@@ -77,8 +76,8 @@ def cache(subject: Subject) -> Answer:
         cached = answer.trace
         whole = subject.model.forward(row + forced)[start - 1 : start - 1 + steps]
         distance = evidence[f"after_{start}"] = cached.distance(whole)
-        evidence["allowed"] = max(evidence.get("allowed", 0.0), _tolerance(whole))
-        if distance <= _tolerance(whole):
+        evidence["allowed"] = max(evidence.get("allowed", 0.0), _tolerance(subject, whole))
+        if distance <= _tolerance(subject, whole):
             continue
         # one pass over the whole is the cheap way; what is promised is that generating without a cache is the same
         without = subject.model.generate([row], steps, Plan(cache=False, forced=(tuple(forced),)))[0]
@@ -86,7 +85,7 @@ def cache(subject: Subject) -> Answer:
             return skipped("asked to use no cache, the runtime uses one", **evidence)
         plain = without.trace
         distance = evidence[f"generated_without_after_{start}"] = cached.distance(plain)
-        if distance <= _tolerance(plain):
+        if distance <= _tolerance(subject, plain):
             continue
         allowed = evidence["allowed"] = _allowed(subject, row + forced, plain)
         if allowed > _CEILING:
@@ -106,8 +105,8 @@ def batch(subject: Subject) -> Answer:
     for row, tokens, answer in zip(rows, forced, together):
         distance, alone = _from_alone(subject, answer.trace, row, tokens)
         distances[str(len(row))] = distance
-        allowed = max(allowed, _tolerance(alone))
-        if distance <= _tolerance(alone):
+        allowed = max(allowed, _tolerance(subject, alone))
+        if distance <= _tolerance(subject, alone):
             continue
         allowed = _allowed(subject, [*row, *tokens], alone)
         if allowed > _CEILING:
@@ -122,7 +121,7 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
     """Return how far a row of a batch is from the row alone, in one pass where that will do."""
     whole = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
     distance = together.distance(whole)
-    if distance <= _tolerance(whole):
+    if distance <= _tolerance(subject, whole):
         return distance, whole
     alone = subject.model.generate([row], len(tokens), Plan(forced=(tokens,)))[0].trace
     return together.distance(alone), alone
@@ -135,7 +134,7 @@ def attention(subject: Subject) -> Answer:
         return skipped(reason)
     row = subject.row(subject.seam() + 2 * _SHORT, salt=7)
     base = subject.model.forward(row)
-    distances, allowed = {}, _tolerance(base)
+    distances, allowed = {}, _tolerance(subject, base)
     for name in others:
         try:
             other = subject.runtime.model(subject.folder, subject.config, subject.own, name)
@@ -145,7 +144,7 @@ def attention(subject: Subject) -> Answer:
         if reason:
             return skipped(reason)
         distance = distances[name] = base.distance(other.forward(row))
-        if distance <= _tolerance(base):
+        if distance <= _tolerance(subject, base):
             continue
         allowed = _allowed(subject, row, base)
         if allowed > _CEILING:
@@ -190,12 +189,16 @@ def _own_eos(subject: Subject) -> list[int]:
     return []
 
 
-def _tolerance(trace: Trace) -> float:
-    return _TOLERANCE * max(1.0, trace.spread)
+def _tolerance(subject: Subject, trace: Trace) -> float:
+    """Return what rounding may do: scaled by the spread of the logits, which scales it too."""
+    return subject.runtime.rounding * max(1.0, trace.spread)
 
 
 def _allowed(subject: Subject, row: list[int], trace: Trace) -> float:
     """Return the tolerance, widened for a model that makes much of the last bit of what it is given."""
     still = subject.model.forward(row)
-    trembling = max(still.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
-    return max(_tolerance(trace), _AMPLIFIED * trembling)
+    try:
+        trembling = max(still.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
+    except UnavailableError:
+        return _tolerance(subject, trace)
+    return max(_tolerance(subject, trace), _AMPLIFIED * trembling)

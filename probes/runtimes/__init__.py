@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from probes.wire import WIRE
+from probes.wire import RUNTIMES, WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
             """Return per position the ids and the log-probabilities of the likeliest tokens."""
             ...
 
+        def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
+            """Return per position the log-probabilities of the given ids, None where the runtime does not say."""
+            ...
+
     class Model(Protocol):
+        """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
+
         attention: str  # the implementation that is really run, whatever was asked
 
         def forward(self, row: Sequence[int]) -> Trace:
@@ -60,6 +66,11 @@ if TYPE_CHECKING:
         has_template: bool
 
     class Runtime(Protocol):
+        """What the checks ask of a runtime; an adapter leaves out what no check of its own line in the table asks."""
+
+        sayings: Sequence[tuple[str, tuple[str, ...]]]  # fault and what the runtime says then, before the general ones
+        rounding: float  # what equal sums may differ by, per unit of the logits' spread
+
         def load(self) -> dict[str, str]:
             """Import the runtime; return the versions of what was really imported."""
             ...
@@ -112,10 +123,8 @@ class UnavailableError(Exception):
     """The runtime says itself that the model has no such implementation."""
 
 
-ADAPTERS = {"transformers": "probes.runtimes.transformers"}
-
-
 def adapter(name: str) -> Runtime:
-    if name not in ADAPTERS:
-        raise ValueError(f"wire {WIRE} has no adapter for {name!r}; it has {', '.join(sorted(ADAPTERS))}")
-    return cast("Runtime", importlib.import_module(ADAPTERS[name]).Transformers())
+    if name not in RUNTIMES:
+        raise ValueError(f"wire {WIRE} has no adapter for {name!r}; it has {', '.join(sorted(RUNTIMES))}")
+    module, _, own = RUNTIMES[name].adapter.partition(":")
+    return cast("Runtime", getattr(importlib.import_module(module), own)())

@@ -33,6 +33,9 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Transformers:
+    sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    rounding = 1e-4  # float32 through a few layers
+
     def load(self) -> dict[str, str]:
         scratch = Path(tempfile.gettempdir(), "probe-home")
         os.environ.update(_QUIET)

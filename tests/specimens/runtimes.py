@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from probes.configuration import Effective
 from probes.runtimes import Generated, Loading, Plan, UnavailableError
+from probes.runtimes.traces import PlainTrace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,33 +21,8 @@ class PanicException(BaseException):
     """As pyo3 names what a panic in Rust becomes."""
 
 
-class PlainTrace:
-    def __init__(self, rows: list[list[float]]) -> None:
-        self.rows = rows
-        flat = [value for row in rows for value in row]
-        self.finite = all(math.isfinite(value) for value in flat)
-        mean = sum(flat) / len(flat)
-        self.spread = math.sqrt(sum((value - mean) ** 2 for value in flat) / len(flat))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, positions: slice) -> PlainTrace:
-        return PlainTrace(self.rows[positions])
-
-    def distance(self, other: Any) -> float:
-        if len(self) != len(other):
-            return math.inf
-        pairs = [pair for rows in zip(self.rows, other.rows, strict=True) for pair in zip(*rows, strict=True)]
-        distances = [abs(mine - its) for mine, its in pairs]
-        return math.nan if any(map(math.isnan, distances)) else max(distances)
-
-    def top(self, count: int) -> list[list[list[Any]]]:
-        found: list[list[list[Any]]] = []
-        for row in self.rows:
-            ids = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:count]
-            found.append([ids, [row[place] for place in ids]])
-        return found
+def plain(rows: list[list[float]]) -> PlainTrace:
+    return PlainTrace([dict(enumerate(row)) for row in rows])
 
 
 class PlainModel:
@@ -72,14 +48,13 @@ class PlainModel:
         return [source.gauss(0, 1) for _ in range(VOCABULARY)]
 
     def forward(self, row: Sequence[int]) -> PlainTrace:
-        return PlainTrace([self._logits(row[: place + 1]) for place in range(len(row))])
+        return plain([self._logits(row[: place + 1]) for place in range(len(row))])
 
     def tremble(self, row: Sequence[int]) -> PlainTrace:
         moved = {"trembling": 1e-3, "shaking": 1e-1}.get(self.defect, 1e-7)
         source = random.Random(0)  # noqa: S311 -- noise, not a secret
-        return PlainTrace(
-            [[value + source.uniform(-moved, moved) for value in each] for each in self.forward(row).rows]
-        )
+        still = self.forward(row).rows
+        return plain([[value + source.uniform(-moved, moved) for value in each.values()] for each in still])
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         self.calls += 1
@@ -107,7 +82,7 @@ class PlainModel:
             if token in eos and not plan.full_length:
                 break
         cached = {"never cached": False, "always cached": True}.get(self.defect, plan.cache)
-        return Generated(made, PlainTrace(logits), cached)
+        return Generated(made, plain(logits), cached)
 
     def loading(self, *, values: bool) -> Loading:
         said: dict[str, list[str]] = {"missing": [], "unexpected": [], "mismatched": [], "lost": [], "invented": []}
@@ -147,6 +122,9 @@ class PlainTokenizer:
 
 
 class PlainRuntime:
+    sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    rounding = 1e-4
+
     def __init__(self, defect: str = "") -> None:
         self.defect = defect
         self.reloads = 0

@@ -52,7 +52,7 @@ class PlainEngine:
 def sit(folder: Path, probe: Callable[[Path, threading.Event], int]) -> tuple[Session, list[str]]:
     environment = Environment("digest", folder / "env", built=False, seconds=0.0)
     subject = Subject("a", "a", SubjectForm.MINIATURE, "llama", "files")
-    bench = Bench(PlainEngine(probe), "", folder / "probes.pyz", "suite", folder / "sittings", Limits())
+    bench = Bench(PlainEngine(probe), "", folder / "probes.pyz", folder / "sittings", Limits())
     sitting = Sitting("one", Runtime.TRANSFORMERS, "5.0.0", environment, (Seat(subject, folder / "a", {}),))
     over: list[str] = []
 

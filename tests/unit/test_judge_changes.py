@@ -55,7 +55,7 @@ def test_a_token_that_only_one_names_is_at_most_as_likely_as_the_last_of_the_oth
 
 def test_what_a_probe_records_is_what_is_read(tmp_path: Path) -> None:
     runtime: Any = PlainRuntime()
-    subject = Subject(runtime, "plain", {"path": str(tmp_path)}, seed=0)
+    subject = Subject(runtime, "transformers", {"path": str(tmp_path)}, seed=0)
     subject.own = {"vocab_size": 64}
     subject.model = subject.runtime.model(tmp_path, None, subject.own, "eager")
     assert forward(subject).outcome == "passed"

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.judge.checks import SUBJECT_CHECKS, fault_result, judge_subject
+from monitor.judge.checks import fault_result, judge_subject
 from monitor.judge.control import Control
 from monitor.judge.era import of_its_day
 from monitor.judge.installs import Stage, judge_installation, not_installed
 from monitor.judge.runs import checks_of_session
 from monitor.judge.seen import Finished, Said, Session
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Subject, SubjectForm
+from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Runtime, Subject, SubjectForm
 from probes import wire
 
+HERE = Runtime.TRANSFORMERS
+SUBJECT_CHECKS = wire.RUNTIMES[HERE].checks
 CLEAN = Ending(exit_code=0)
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "newarch", "d", qualified=True)
 
@@ -38,7 +40,7 @@ def until(check: str, *, died: Ending | None = None, spoiled: str = "") -> Said:
 
 
 def result(said: Said, ending: Ending | None, check: str, *, hang_counts: bool = False) -> CheckResult:
-    results = judge_subject(session(said), "a", ending, hang_counts=hang_counts)
+    results = judge_subject(session(said), "a", ending, runtime=HERE, hang_counts=hang_counts)
     return next(one for one in results if one.name == check)
 
 
@@ -91,12 +93,13 @@ def test_a_hang_alone_with_three_times_the_limit_counts() -> None:
     hang = Ending(timed_out=True)
     assert result(until("generates.cache"), hang, "generates.cache", hang_counts=True).outcome is Outcome.FAILED
     for solo, factor, outcome in ((True, 3, "failed"), (True, 1, "unknown"), (False, 3, "unknown")):
-        checks = checks_of_session(session(until("loads.model")), "a", hang, solo=solo, limit_factor=factor)
+        said = session(until("loads.model"))
+        checks = checks_of_session(said, "a", hang, runtime=HERE, solo=solo, limit_factor=factor)
         assert str(next(one for one in checks if one.fault == "hung").outcome) == outcome
 
 
 def test_what_comes_after_is_not_reached_and_what_came_before_stands() -> None:
-    results = judge_subject(session(until("loads.tensors")), "a", Ending(signal=11), hang_counts=False)
+    results = judge_subject(session(until("loads.tensors")), "a", Ending(signal=11), runtime=HERE, hang_counts=False)
     by_name = {one.name: one for one in results}
     assert by_name["loads.model"].outcome is Outcome.PASSED
     assert by_name["loads.parts"].outcome is Outcome.NOT_REACHED
@@ -106,15 +109,15 @@ def test_what_comes_after_is_not_reached_and_what_came_before_stands() -> None:
 
 def test_a_failed_import_is_every_subjects() -> None:
     own = Said(None, ("installs.imports",), (Finished("installs.imports", "failed", 1, "import-error", "no"),))
-    results = judge_subject(session(Said("a"), own=own), "a", CLEAN, hang_counts=False)
+    results = judge_subject(session(Said("a"), own=own), "a", CLEAN, runtime=HERE, hang_counts=False)
     assert (results[0].outcome, results[0].blame) == (Outcome.FAILED, Blame.RUNTIME)
     assert {one.outcome for one in results[1:]} == {Outcome.NOT_REACHED}
 
 
 def test_a_subject_whose_turn_never_came_says_nothing_about_the_runtime() -> None:
     for ending in (Ending(signal=11), Ending(timed_out=True), Ending(exit_code=1), Ending(out_of_memory=True), CLEAN):
-        checks = checks_of_session(session(Said("a")), "a", ending, solo=True, limit_factor=3)
-        verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+        checks = checks_of_session(session(Said("a")), "a", ending, runtime=HERE, solo=True, limit_factor=3)
+        verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
         assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
 
 
@@ -133,8 +136,10 @@ def test_a_malformed_file_never_breaks_anyone(check: str, ending: Ending, spoile
     said = until(check, died=ending, spoiled="line 7" if spoiled else "")
     failed = Finished(check, "failed", 0.1, fault, "no")
     said = Said("a", said.started, (*said.finished, failed), died=ending, spoiled=said.spoiled)
-    checks = checks_of_session(session(said, malformed="line 7"), "a", ending, solo=True, limit_factor=3)
-    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0", Control.GREEN, frozenset(c.signature for c in checks)))
+    checks = checks_of_session(session(said, malformed="line 7"), "a", ending, runtime=HERE, solo=True, limit_factor=3)
+    verdict = judge_run(
+        checks, Circumstances(SUBJECT, HERE, "5.0.0", Control.GREEN, frozenset(c.signature for c in checks))
+    )
     assert verdict.verdict is not CellVerdict.BROKEN
 
 
@@ -151,9 +156,9 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
 
 @pytest.mark.parametrize("fault", ["unresolvable", "inconsistent"])
 def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
-    checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed()
+    checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed(HERE)
     assert {one.name for one in checks} == set(wire.CHECKS)
-    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+    verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert (verdict.verdict, verdict.blame) == (CellVerdict.BROKEN, Blame.DEPENDENCY)
 
 
@@ -161,7 +166,8 @@ def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
 @pytest.mark.parametrize("stage", list(Stage))
 def test_our_own_installers_faults_are_unknown(stage: Stage, fault: str) -> None:
     verdict = judge_run(
-        judge_installation(stage, fault=fault, message="no") + not_installed(), Circumstances(SUBJECT, "5.0.0")
+        judge_installation(stage, fault=fault, message="no") + not_installed(HERE),
+        Circumstances(SUBJECT, HERE, "5.0.0"),
     )
     assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
 
@@ -174,8 +180,8 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
         for check in SUBJECT_CHECKS
     ]
     said = Said("a", SUBJECT_CHECKS, tuple(finished))
-    checks = checks_of_session(session(said), "a", CLEAN, solo=True, limit_factor=3)
-    verdict = judge_run(checks, Circumstances(SUBJECT, "5.0.0"))
+    checks = checks_of_session(session(said), "a", CLEAN, runtime=HERE, solo=True, limit_factor=3)
+    verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert verdict.verdict is (CellVerdict.UNKNOWN if ours else CellVerdict.WORKS)
     assert tuple(one.rung for one in verdict.rungs) == BAR
 

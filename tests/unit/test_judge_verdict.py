@@ -12,11 +12,11 @@ from monitor.judge.checks import fault_result, passed
 from monitor.judge.confirm import Again, Attempt, Settled, Standing, Why, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import Blame, CellVerdict, CheckResult, Outcome, Rung, Subject, SubjectForm, Verdict
+from monitor.words import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from probes import wire
 
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True, first_known="5.5.0")
-HERE = Circumstances(SUBJECT, "5.4.1", Control.GREEN)
+HERE = Circumstances(SUBJECT, Runtime.TRANSFORMERS, "5.4.1", Control.GREEN)
 ALL = tuple(passed(name) for name in wire.CHECKS)
 
 
@@ -45,7 +45,7 @@ def skipped(*names: str) -> tuple[CheckResult, ...]:
     ],
 )
 def test_an_unknown_architecture_is_told_with_its_bracket(version: str, first_known: str, said: str) -> None:
-    here = Circumstances(replace(SUBJECT, first_known=first_known), version)
+    here = Circumstances(replace(SUBJECT, first_known=first_known), Runtime.TRANSFORMERS, version)
     verdict = judge_run(checks(knows__architecture="unknown-architecture"), here)
     assert verdict.reason == f"knows: the architecture gemma4 is {said}"
     assert (verdict.verdict, verdict.rung, str(verdict.blame)) == (CellVerdict.BROKEN, Rung.KNOWS, "runtime")
@@ -86,7 +86,10 @@ def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
 def test_which_failures_count(fault: str, subject: Subject, control: Control, verdict: str) -> None:
     results = checks(loads__model=fault)
     reproduced = frozenset(one.signature for one in results)
-    assert str(judge_run(results, Circumstances(subject, "5.4.1", control, reproduced)).verdict) == verdict
+    assert (
+        str(judge_run(results, Circumstances(subject, Runtime.TRANSFORMERS, "5.4.1", control, reproduced)).verdict)
+        == verdict
+    )
 
 
 def test_an_unclassified_failure_must_be_reproduced() -> None:
@@ -218,7 +221,7 @@ def test_another_failure_than_before_is_noted_and_no_change() -> None:
 
 
 def test_runs_that_disagree_about_a_rung_make_it_flaky() -> None:
-    merged = merge([judge_run(WORKS, HERE), judge_run(BROKEN, HERE), judge_run(BROKEN, HERE)])
+    merged = merge([judge_run(WORKS, HERE), judge_run(BROKEN, HERE), judge_run(BROKEN, HERE)], BAR)
     assert (merged.verdict, merged.rung) == (CellVerdict.FLAKY, Rung.LOADS)
     assert merged.reason == "loads: failed in 2 of 3 runs: loads.model: boom"
 

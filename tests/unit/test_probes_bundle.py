@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import probes
-from monitor.bundle import build_bundle, suite
+from monitor.bundle import build_bundle, suite_of
 from monitor.events import parse_event
+from probes import wire
 from tests.specimens import checkpoints
 
 SOURCES = sorted(Path(probes.__file__).parent.rglob("*.py"))
@@ -36,9 +37,22 @@ def run(folder: Path, **changes: Any) -> tuple[int, list[dict[str, Any]], str]:
     return ended.returncode, [json.loads(line) for line in written], ended.stderr
 
 
+def test_a_suite_is_of_what_probes_its_runtime_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = suite_of("transformers")
+    other = wire.Probing("probes.runtimes.other:Other", ("other",), ("knows.architecture",))
+    monkeypatch.setitem(wire.RUNTIMES, "other", other)
+    suite_of.cache_clear()
+    assert suite_of("transformers") == before != suite_of("other")
+    changed = wire.RUNTIMES["transformers"]._replace(checks=("knows.architecture",))
+    monkeypatch.setitem(wire.RUNTIMES, "transformers", changed)
+    suite_of.cache_clear()
+    assert suite_of("transformers") != before
+    suite_of.cache_clear()
+
+
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     first, second = build_bundle(tmp_path / "a" / "probes.pyz"), build_bundle(tmp_path / "b.pyz")
-    assert first == second == suite() == hashlib.sha256((tmp_path / "b.pyz").read_bytes()).hexdigest()
+    assert first == second == hashlib.sha256((tmp_path / "b.pyz").read_bytes()).hexdigest()
     with zipfile.ZipFile(tmp_path / "b.pyz") as bundle:
         names = bundle.namelist()
         assert names == sorted(names)
@@ -73,7 +87,7 @@ def test_a_missing_dependency_of_the_runtime_is_told_as_one(tmp_path: Path) -> N
     code, events, _ = run(tmp_path, subjects=[{"id": "m", "path": str(good)}])
     assert code == 0
     assert [event["event"] for event in events] == ["session", "started", "finished", "done"]
-    assert events[0]["suite"] == suite()
+    assert events[0]["suite"] == hashlib.sha256((tmp_path / "probes.pyz").read_bytes()).hexdigest()
     assert (events[2]["subject"], events[2]["check"], events[2]["fault"]) == (
         None,
         "installs.imports",

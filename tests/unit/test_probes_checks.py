@@ -31,7 +31,7 @@ CONFIG = {"eos_token_id": 2, "sliding_window": 16, "rope_theta": 7e5}
 
 def outcomes(tmp_path: Path, folder: Path, defect: str = "", golden: Any = GOLDEN) -> dict[str, Any]:
     runtime: Any = PlainRuntime(defect)
-    subject = Subject(runtime, "plain", {"path": str(folder), "golden": golden}, seed=0)
+    subject = Subject(runtime, "transformers", {"path": str(folder), "golden": golden}, seed=0)
     path = tmp_path / "events.jsonl"
     run_checks(subject, "m", Events(str(path)))
     events = [json.loads(line) for line in path.read_bytes().splitlines() if parse_event(line)]
@@ -200,7 +200,7 @@ def test_a_fault_of_the_files_is_the_models(tmp_path: Path, name: str) -> None:
 
 def test_rows_avoid_what_has_a_meaning_and_never_change(tmp_path: Path) -> None:
     folder = checkpoints.bare(tmp_path / "good", image_token_index=40, eos_token_id=[50, 51], vocab_size=64)
-    subject = Subject(PlainRuntime(), "plain", {"path": str(folder)}, seed=0)  # type: ignore[arg-type]
+    subject = Subject(PlainRuntime(), "transformers", {"path": str(folder)}, seed=0)  # type: ignore[arg-type]
     subject.own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     row = subject.row(500, salt=1)
     assert not {*range(8), 40, 50, 51} & set(row)

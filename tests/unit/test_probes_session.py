@@ -59,13 +59,13 @@ class Dying(Importing):
 def held(tmp_path: Path, runtime: PlainRuntime, **changes: Any) -> tuple[int, int, list[dict[str, Any]]]:
     """Hold a session in a process of its own; return its id, how it ended and what was written."""
     folder = checkpoints.bare(tmp_path / "good", eos_token_id=2, sliding_window=16)
-    request = {"runtime": "plain", "limit_s": 30, "import_limit_s": 30, "memory_bytes": 4 << 30,
+    request = {"runtime": "transformers", "limit_s": 30, "import_limit_s": 30, "memory_bytes": 4 << 30,
                "subjects": [{"id": "m", "path": str(folder)}], **changes}  # fmt: skip
     path = tmp_path / "events.jsonl"
     watcher = os.fork()
     if watcher == 0:
         events = Events(str(path))
-        events.append("session", wire=1, suite="", runtime="plain", version="0", python="3")
+        events.append("session", wire=1, suite="", runtime="transformers", version="0", python="3")
         os._exit(session.alone(runtime, request, events))  # type: ignore[arg-type]
     status = os.waitstatus_to_exitcode(os.waitpid(watcher, 0)[1])
     raw = path.read_bytes()
