@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import ConfigError
+from monitor.words import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,6 +109,9 @@ class Config(_Section):
         description="database, environments, cache and logs; one filesystem, or files cannot be shared",
     )
     engine: Literal["auto", "docker", "podman", "process"] = Field("auto", description="auto: the first that answers")
+    runtimes: tuple[Runtime, ...] = Field(
+        (Runtime.TRANSFORMERS,), min_length=1, description="runtimes that `settle run` measures, in this order"
+    )
     install: Install = Install()
     limits: Limits = Limits()
     disk: Disk = Disk()

@@ -26,11 +26,12 @@ from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
 
     from monitor.judge.seen import Session
     from monitor.store import EnvironmentRecord
     from monitor.talk import Talk
-    from monitor.words import Subject
+    from monitor.words import Runtime, Subject
     from monitor.workbench import Workbench
 
 
@@ -43,6 +44,8 @@ _MAY_COME_BACK = frozenset({"bench-engine", "bench-network", "bench-index"})
 class Held:
     """What a cycle came to. ``probed`` counts runs; ``unchanged`` cells were settled before, with nothing new since."""
 
+    runtime: Runtime
+    day: date
     place: Place
     settled: Mapping[str, Settled]
     runs: Sequence[str]
@@ -64,6 +67,8 @@ def hold_cycle(
         cycle.probe(place)
     settled = {cell.id: cycle.decision(cell, place) for cell in cycle.cells}
     return Held(
+        runtime=question.runtime,
+        day=question.day,
         place=place,
         settled={name: one for name, one in settled.items() if isinstance(one, Settled)},
         runs=tuple(cycle.runs),

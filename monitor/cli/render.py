@@ -22,6 +22,7 @@ from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from monitor.cycle import Held
     from monitor.report.words import Section
     from monitor.store import EnvironmentRecord, Reader, RunDetail
 
@@ -171,6 +172,48 @@ def matrix_rows(store: Reader, **wanted: str) -> list[dict[str, Any]]:
     for row in store.matrix(**wanted):
         rungs.setdefault(row["cell"], {})[Rung(row["step"])] = Verdict(row["verdict"])
     return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current(**wanted)]
+
+
+def settled_rows(store: Reader, held: Held) -> list[dict[str, Any]]:
+    """Return one row a cell that a cycle settled, with its verdict a rung; what was asked by hand is no day's."""
+    by_cell = {row["cell"]: row for row in matrix_rows(store, runtime=str(held.runtime))}
+    rows = []
+    for cell, one in held.settled.items():
+        told = one.verdict
+        row = by_cell.get(cell) or {"cell": cell, "subject": cell.rpartition("@")[0], "runtime": str(held.runtime)}
+        own = {
+            "version": held.place.version,
+            "verdict": str(told.verdict),
+            "rung": str(told.rung) if told.rung is not None else None,
+            "reason": told.reason,
+            "blame": str(told.blame) if told.blame else None,
+            "rungs": {rung.rung: rung.verdict for rung in told.rungs},
+        }
+        channel, platform = cell.rpartition("@")[2].split("/")[1:]
+        rows.append({"channel": channel, "platform": platform, "day": held.day.isoformat(), **row, **own})
+    return rows
+
+
+def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print models down and runtimes across: works, or the rung that does not."""
+    runtimes = list(dict.fromkeys((row["runtime"], row["version"]) for row in rows))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    for runtime, version in runtimes:
+        table.add_column(f"{runtime}\n{version or '-'}", justify="center")
+    cells = {(row["subject"], row["runtime"], row["version"]): row for row in rows}
+    for subject in dict.fromkeys(row["subject"] for row in rows):
+        told = [_in_short(cells.get((subject, *runtime))) for runtime in runtimes]
+        table.add_row(plain(subject), *told)
+    data_console().print(table)
+
+
+def _in_short(row: Mapping[str, Any] | None) -> Text:
+    if row is None:
+        return sign(SIGNS[Verdict.NOT_MEASURED])
+    verdict = CellVerdict(row["verdict"])
+    rung = f" ({row['rung']})" if row["rung"] else ""
+    return Text(f"{verdict}{rung}", style=VERDICT_STYLES[verdict])
 
 
 def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:

@@ -36,19 +36,36 @@ FIRST_DAY = date(2025, 1, 1)
         "settle run --once",
         'settle run --once --only "Qwen 3" --only llama',
         "settle run --once --engine process",
+        "settle run --once --runtime transformers==5.2.0",
         "settle run --once --json | jq .settled",
     )
 )
 @click.option("--once", is_flag=True, help="One cycle of the whole catalogue, then end.")
 @click.option("--only", metavar="MODEL", multiple=True, help="Only this model, named as in `settle probe`; repeatable.")
+@click.option(
+    "--runtime",
+    "runtimes",
+    metavar="NAME",
+    multiple=True,
+    help="Only this runtime, or runtime==version; repeatable. Else those of the configuration.",
+)
 @ENGINE
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.pass_obj
-def run(context: Context, *, once: bool, only: tuple[str, ...], engine: str | None, as_json: bool) -> None:
+def run(
+    context: Context,
+    *,
+    once: bool,
+    only: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    engine: str | None,
+    as_json: bool,
+) -> None:
     """Probe the whole catalogue in the newest stable release of every runtime.
 
     Installs what a user would get now, probes every model that is due, confirms every change, and prints the matrix.
-    A cycle in which nothing has changed since the last one ends within seconds.
+    A cycle in which nothing has changed since the last one ends within seconds. A pinned version is an answer by hand:
+    it is kept by release, and stays out of the daily history.
     """
     if not once:
         raise UsageError("`settle run` needs --once", hint="the daemon that repeats it by itself is not there yet")
@@ -57,17 +74,21 @@ def run(context: Context, *, once: bool, only: tuple[str, ...], engine: str | No
 
     now = datetime.now(UTC)
     talk = Spoken()
-    question = Question(
-        runtime=Runtime.TRANSFORMERS,
-        channel=Channel.STABLE,
-        version="",
-        day=now.date(),
-        cutoff=now,
-        origin=Origin.LIVE,
-        subjects=chosen(only, talk),
-    )
     config = with_engine(context.config, engine)
-    held = _answer(config, question, talk)
+    subjects = chosen(only, talk)
+    questions = [
+        Question(
+            runtime=runtime,
+            channel=Channel.STABLE,
+            version=version,
+            day=now.date(),
+            cutoff=now,
+            origin=Origin.ADHOC if version else Origin.LIVE,
+            subjects=subjects,
+        )
+        for runtime, version in map(runtime_named, runtimes or config.runtimes)
+    ]
+    held = _answer_all(config, questions, talk)
     _print_cycle(config, held, as_json=as_json)
     say_whether_nothing_was_installed(held)
 
@@ -113,17 +134,19 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
         subjects=subjects,
         anew=True,
     )
-    held = _answer(config, question, talk, models=models)
+    (held,) = _answer_all(config, [question], talk, models=models)
     _print_probe(config, held, as_json=as_json)
 
 
-def _answer(config: Config, question: Question, talk: Talk, *, models: Sequence[object] = ()) -> Held:
+def _answer_all(
+    config: Config, questions: Sequence[Question], talk: Talk, *, models: Sequence[object] = ()
+) -> list[Held]:
     from monitor.cycle import hold_cycle
     from monitor.workbench import set_up
 
     with set_up(config, talk) as shop:
-        learn(shop, question.subjects, models)
-        return hold_cycle(shop, question, talk)
+        learn(shop, questions[0].subjects, models)
+        return [hold_cycle(shop, question, talk) for question in questions]
 
 
 def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
@@ -205,21 +228,24 @@ def with_engine(config: Config, engine: str | None) -> Config:
     return config.model_copy(update={"engine": engine}) if engine else config
 
 
-def _print_cycle(config: Config, held: Held, *, as_json: bool) -> None:
-    from monitor.cli.render import matrix_rows, talk_console, write_json, write_matrix
+def _print_cycle(config: Config, held: Sequence[Held], *, as_json: bool) -> None:
+    from monitor.cli.render import settled_rows, talk_console, write_json, write_matrix, write_overview
     from monitor.store import open_reader
 
     with open_reader(config.home) as store:
-        rows = [row for row in matrix_rows(store) if row["cell"] in held.settled]
+        rows = [row for one in held for row in settled_rows(store, one)]
+    runs = [run for one in held for run in one.runs]
     if as_json:
-        write_json({"database": str(config.home / "settle.db"), "runs": held.runs, "settled": rows})
+        write_json({"database": str(config.home / "settle.db"), "runs": runs, "settled": rows})
         return
     write_matrix(rows)
+    if len(held) > 1:
+        write_overview(rows)
     console = talk_console()
-    if not held.runs:
-        console.print(f"nothing changed: all {held.unchanged} cells keep their verdict in the same environment")
-    counts = _counts(rows)
-    console.print(f"{len(rows)} cells: {counts}; {len(held.runs)} runs now")
+    if not runs:
+        unchanged = sum(one.unchanged for one in held)
+        console.print(f"nothing changed: all {unchanged} cells keep their verdict in the same environment")
+    console.print(f"{len(rows)} cells: {_counts(rows)}; {len(runs)} runs now")
     console.print(f"database: {config.home / 'settle.db'}", soft_wrap=True)
     console.print(
         "next: settle status · settle show MODEL · settle probe 'Gemma 4' --as-of 2026-03-31 · settle query "
@@ -228,10 +254,11 @@ def _print_cycle(config: Config, held: Held, *, as_json: bool) -> None:
     )
 
 
-def say_whether_nothing_was_installed(held: Held) -> None:
-    """Raise BenchError where nothing is known of any cell, because the installation failed for a reason of ours."""
-    failure = held.place.failure
-    if failure is None or wire.FAULTS[failure.slug] != Blame.BENCH:
+def say_whether_nothing_was_installed(held: Sequence[Held]) -> None:
+    """Raise BenchError where nothing is known of any cell, because every installation failed for a reason of ours."""
+    failures = [one.place.failure for one in held]
+    failure = failures[0]
+    if failure is None or any(one is None or wire.FAULTS[one.slug] != Blame.BENCH for one in failures):
         return
     raise BenchError(
         f"no cell could be probed: nothing was installed ({failure.slug})",

@@ -8,8 +8,21 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from monitor.judge.changes import FACT, Pinned, changed, logprobs_of, noted
+from monitor.judge.confirm import Settled, unsettled
 from monitor.judge.control import Control
-from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_key, control_of, judge_days, remember
+from monitor.judge.days import (
+    Carry,
+    Day,
+    DayFacts,
+    DayRun,
+    Memory,
+    control_key,
+    control_of,
+    decide_day,
+    judge_days,
+    remember,
+)
+from monitor.judge.verdict import Circumstances
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
 from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 
@@ -63,6 +76,42 @@ def day_facts(db: Database, cell_id: str, *, since: date = _EVER, until: date = 
 
 def adhoc_runs(db: Database, cell_id: str, day: date) -> list[DayRun]:
     return [run for _, run in _runs(db, "cell_id = ? AND day = ? AND origin = 'adhoc'", (cell_id, day.isoformat()))]
+
+
+def rebuild_answer(db: Database, cell_id: str, version: str) -> None:
+    """Judge what was asked by hand of one version again: its latest environment, files and suite speak."""
+    found = _runs(db, "cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
+    if not found:
+        return
+    row, last = found[-1]
+    day = date.fromisoformat(row["day"])
+    runs = [run for one, run in found if one["day"] == row["day"] and run.fingerprint == last.fingerprint]
+    subject, runtime = subject_of_cell(db, cell_id)
+    control = control_on(db, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
+    circumstances = Circumstances(subject, runtime, version, control)
+    decision, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
+    told = decision.verdict if isinstance(decision, Settled) else unsettled(decision.leaning, "not confirmed yet")
+    db.execute(
+        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            cell_id,
+            version,
+            day.isoformat(),
+            str(told.verdict),
+            str(told.rung) if told.rung is not None else None,
+            told.reason,
+            str(told.blame) if told.blame else None,
+            told.fault,
+            told.signature,
+            row["id"],
+        ),
+    )
+
+
+def rebuild_answers(db: Database, cell_id: str) -> None:
+    db.execute("DELETE FROM answers WHERE cell_id = ?", (cell_id,))
+    for row in rows(db, "SELECT DISTINCT version FROM runs WHERE cell_id = ? AND origin = 'adhoc'", (cell_id,)):
+        rebuild_answer(db, cell_id, row["version"])
 
 
 def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.judge.era import of_its_day
 from monitor.judge.runs import checks_of_session, checks_without_environment
 from monitor.listening import read_events
-from monitor.store.history import checks_of, rebuild_cell
+from monitor.store.history import checks_of, rebuild_answers, rebuild_cell
 from monitor.store.recording import replace_checks
 from monitor.store.rows import ending_of, rows, stage_of
 from monitor.words import Runtime
@@ -49,6 +49,7 @@ def rejudge(db: Database, events: Archive) -> Rejudged:
             changed += 1
     for row in rows(db, "SELECT id FROM cells"):
         rebuild_cell(db, row["id"])
+        rebuild_answers(db, row["id"])
     return Rejudged(len(runs), changed, len(before ^ _days(db)), missing)
 
 

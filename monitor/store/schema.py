@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils.migrations import Migrations
 
-from monitor.store.views import MATRIX, VIEWS
+from monitor.store.views import BY_RELEASE, MATRIX, VIEWS
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -223,6 +223,23 @@ CREATE INDEX unannounced_flips ON flips (day) WHERE announced_at IS NULL;
 """
 
 
+_ANSWERS = """
+CREATE TABLE answers ( -- derived: what the latest runs by hand say of one version
+    cell_id TEXT NOT NULL REFERENCES cells (id),
+    version TEXT NOT NULL,
+    day TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rung TEXT,
+    reason TEXT NOT NULL,
+    blame TEXT,
+    fault TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    PRIMARY KEY (cell_id, version)
+) STRICT, WITHOUT ROWID;
+"""
+
+
 @MIGRATIONS()
 def m001_catalogue(db: Database) -> None:
     _run(db, _CATALOGUE)
@@ -256,6 +273,13 @@ def m005_replay(db: Database) -> None:
     )
     db.execute("DROP VIEW matrix")
     db.execute(MATRIX)
+
+
+@MIGRATIONS()
+def m007_answers(db: Database) -> None:
+    """Keep what was asked by hand of one version, which no day's history has."""
+    _run(db, _ANSWERS)
+    db.execute(BY_RELEASE)
 
 
 def _append_only(db: Database, table: str) -> None:

@@ -164,8 +164,6 @@ class Store(Reader):
 
     def _rebuild_after(self, one: RunRecord) -> None:
         """Judge again what this run can have changed: its cell, or for a control every cell beside it."""
-        if one.origin is Origin.ADHOC:
-            return
         cells = {one.cell.id}
         if self.subject(one.cell.subject_id).control:
             beside = (one.day.isoformat(), str(one.origin), str(one.cell.runtime), str(one.cell.platform))
@@ -179,4 +177,7 @@ class Store(Reader):
                 )
             }
         for cell_id in sorted(cells):
-            history.rebuild_cell(self._db, cell_id, since=one.day)
+            if one.origin is Origin.ADHOC:
+                history.rebuild_answer(self._db, cell_id, one.version)
+            else:
+                history.rebuild_cell(self._db, cell_id, since=one.day)

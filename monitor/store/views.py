@@ -64,4 +64,40 @@ JOIN days ON days.cell_id = current.cell AND days.day = current.day
 JOIN day_rungs ON day_rungs.cell_id = current.cell AND day_rungs.day = coalesce(days.carried_from, days.day)
 """
 
+BY_RELEASE = """
+CREATE VIEW by_release AS -- one row a cell and version: its last day there, or else what was asked of it by hand
+SELECT
+    models.id AS model,
+    models.family AS family,
+    subjects.architecture AS architecture,
+    cells.runtime AS runtime,
+    told.version AS version,
+    cells.channel AS channel,
+    cells.platform AS platform,
+    told.verdict AS verdict,
+    told.rung AS rung,
+    told.reason AS reason,
+    told.blame AS blame,
+    told.fault AS fault,
+    told.day AS day,
+    told.by_hand AS by_hand,
+    subjects.id AS subject,
+    cells.id AS cell,
+    told.run_id AS run
+FROM (
+    SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand
+    FROM days
+    WHERE day = (
+        SELECT max(day) FROM days AS later WHERE later.cell_id = days.cell_id AND later.version = days.version
+    )
+    UNION ALL
+    SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 1 AS by_hand
+    FROM answers
+    WHERE NOT EXISTS (SELECT 1 FROM days WHERE days.cell_id = answers.cell_id AND days.version = answers.version)
+) AS told
+JOIN cells ON cells.id = told.cell_id
+JOIN subjects ON subjects.id = cells.subject_id
+JOIN models ON models.id = subjects.model_id
+"""
+
 VIEWS = (CURRENT, HISTORY, MATRIX)
