@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from monitor.bench import Seat
 from monitor.miniatures.golden import golden, golden_of_folder
 from monitor.miniatures.writer import write_miniature
-from monitor.words import SubjectForm
+from monitor.words import Runtime, SubjectForm
 
 if TYPE_CHECKING:
     from monitor.words import Subject
     from monitor.workbench import Workbench
 
 
-def take_seat(shop: Workbench, subject: Subject) -> Seat:
-    """Return the subject with its files in place and what they themselves say a probe must find."""
+def take_seat(shop: Workbench, subject: Subject, runtime: Runtime) -> Seat:
+    """Return the subject with its files in place, what they themselves say a probe must find, and the reference."""
+    trace = shop.store.golden_trace(subject.digest, whole=runtime is not Runtime.TRANSFORMERS)
     if subject.form is SubjectForm.FOLDER:
         folder = Path(subject.id.removeprefix("folder:"))
-        return Seat(subject, folder, golden_of_folder(folder))
+        return Seat(subject, folder, golden_of_folder(folder) | {"trace": trace})
     miniature = shop.catalogue.miniature_of(subject.id)
     written = write_miniature(miniature, shop.config.home / "subjects")
-    return Seat(subject, written.path, golden(miniature))
+    return Seat(subject, written.path, golden(miniature) | {"trace": trace})

@@ -14,6 +14,14 @@ class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
 
 
+# runtimes of one family share their code: that they agree is no independent evidence
+_FAMILIES = {"xllamacpp": "llama.cpp", "llama-cpp-python": "llama.cpp", "ollama": "llama.cpp", "peft": "transformers"}
+
+
+def family_of(runtime: str) -> str:
+    return _FAMILIES.get(runtime, runtime)
+
+
 class Channel(StrEnum):
     STABLE = "stable"
     PRERELEASE = "prerelease"

@@ -33,6 +33,8 @@ strings ``nan``, ``inf`` and ``-inf``.
 
     {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
      "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
+     "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
+               "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "no_template": why there is a template and no rendering of it}
 """
 
@@ -65,6 +67,8 @@ CHECKS = {
     "speaks.tokenizer": (4, "the tokenizer loads and its special tokens are the model's own"),
     "speaks.roundtrip": (4, "text survives encoding and decoding"),
     "speaks.template": (4, "the chat template renders as the model's own template says"),
+    "matches.trace": (5, "what the reference says of fixed prompts is written down, where nothing is pinned yet"),
+    "matches.logprobs": (5, "log-probabilities along given tokens are those of the pinned reference"),
 }
 
 
@@ -97,6 +101,7 @@ RUNTIMES = {
             "speaks.tokenizer",
             "speaks.roundtrip",
             "speaks.template",
+            "matches.trace",
         ),
     ),
 }
@@ -119,6 +124,7 @@ FAULTS = {
     "batch-differs": "runtime",
     "attention-differs": "runtime",
     "does-not-stop": "runtime",
+    "differs-from-reference": "runtime",
     "tokenizer-error": "runtime",
     "wrong-special-token": "runtime",
     "roundtrip-differs": "runtime",

@@ -95,18 +95,19 @@ def judge_days(
     *,
     memory: Memory | None = None,
     earlier: Mapping[date, Day] | None = None,
+    doubts: Mapping[str, str] | None = None,
 ) -> tuple[tuple[Day, ...], tuple[Flip, ...]]:
     """Return the days and flips of one cell, in order of day.
 
     ``controls`` is keyed by ``control_key``. ``memory`` and ``earlier`` are the past when only days from a later one
-    on are judged again.
+    on are judged again. ``doubts`` says, by the digest of the subject's files, why the reference is in doubt.
     """
     memory = memory or Memory()
     known = dict(earlier or {})
     flips: list[Flip] = []
     days: list[Day] = []
     for facts in sorted(history, key=lambda one: one.day):
-        judged = _judge_day(facts, (subject, runtime), controls, memory, known)
+        judged = _judge_day(facts, Circumstances(subject, runtime, ""), (controls, doubts or {}), memory, known)
         if judged is None:
             continue
         day, flip = judged
@@ -205,8 +206,8 @@ def _held_against(before: Day, settled: Settled, bar: Sequence[Rung]) -> Settled
 
 def _judge_day(
     facts: DayFacts,
-    cell: tuple[Subject, Runtime],
-    controls: Mapping[ControlKey, Control],
+    circumstances: Circumstances,
+    told: tuple[Mapping[ControlKey, Control], Mapping[str, str]],
     memory: Memory,
     known: Mapping[date, Day],
 ) -> tuple[Day, Flip | None] | None:
@@ -215,8 +216,13 @@ def _judge_day(
         day = _carried_day(facts, known)
         return (day, None) if day else None
     first = runs[0]
-    control = controls.get(control_key(facts.day, first.origin, first.fingerprint), Control.ABSENT)
-    circumstances = Circumstances(*cell, first.version, control)
+    controls, doubts = told
+    circumstances = replace(
+        circumstances,
+        version=first.version,
+        control=controls.get(control_key(facts.day, first.origin, first.fingerprint), Control.ABSENT),
+        doubt=doubts.get(first.fingerprint.subject, ""),
+    )
     decision, last, note = decide_day(facts, runs, first.fingerprint, circumstances, memory)
     day = _day(facts.day, runs, decision, note)
     return day, _flip(day, decision, last, memory)

@@ -48,6 +48,7 @@ class Circumstances:
     version: str
     control: Control = Control.ABSENT
     reproduced: frozenset[str] = frozenset()  # signatures seen in more than one process, one of them fresh
+    doubt: str = ""  # why the reference is in doubt
 
 
 def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> RunVerdict:
@@ -81,6 +82,9 @@ def _decided_by(verdict: CellVerdict, one: RungVerdict, rungs: tuple[RungVerdict
 
 def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     """Turn a failure that may not count into an unknown that says why."""
+    if check.outcome is Outcome.FAILED and check.fault == "differs-from-reference" and circumstances.doubt:
+        message = f"{first_line(check.message)} (reference in doubt: {circumstances.doubt})"
+        return replace(check, outcome=Outcome.UNKNOWN, blame=Blame.REFERENCE, message=message)
     why = _does_not_count(check, circumstances)
     if not why:
         return check

@@ -23,6 +23,7 @@ from monitor.judge.days import (
     remember,
 )
 from monitor.judge.verdict import Circumstances
+from monitor.store.goldens import doubts
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
 from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 
@@ -50,6 +51,7 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
         runtime,
         {key: control_on(db, cell_id, key) for key in keys},
         memory=memory_before(db, cell_id, since),
+        doubts=doubts(db, {run.fingerprint.subject for one in facts for run in one.runs}),
         earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
     )
     answers = _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS])
@@ -88,7 +90,8 @@ def rebuild_answer(db: Database, cell_id: str, version: str) -> None:
     runs = [run for one, run in found if one["day"] == row["day"] and run.fingerprint == last.fingerprint]
     subject, runtime = subject_of_cell(db, cell_id)
     control = control_on(db, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
-    circumstances = Circumstances(subject, runtime, version, control)
+    doubt = doubts(db, {last.fingerprint.subject}).get(last.fingerprint.subject, "")
+    circumstances = Circumstances(subject, runtime, version, control, doubt=doubt)
     decision, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
     told = decision.verdict if isinstance(decision, Settled) else unsettled(decision.leaning, "not confirmed yet")
     db.execute(

@@ -12,6 +12,7 @@ from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
+from monitor.store.goldens import doubts, golden_trace
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
@@ -103,7 +104,8 @@ class Reader:
             and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
         ]
         control = history.control_on(self._db, cell.id, control_key(day, origin, fingerprint))
-        circumstances = Circumstances(self.subject(cell.subject_id), cell.runtime, version, control)
+        doubt = doubts(self._db, {fingerprint.subject}).get(fingerprint.subject, "")
+        circumstances = Circumstances(self.subject(cell.subject_id), cell.runtime, version, control, doubt=doubt)
         return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
 
     def cells_to_reprobe(self, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
@@ -158,6 +160,10 @@ class Reader:
 
     # what is known
 
+    def golden_trace(self, subject_digest: str, *, whole: bool) -> dict[str, Any] | None:
+        """Return what the reference says of a subject's files, and whose word it is; None where nothing is pinned."""
+        return golden_trace(self._db, subject_digest, whole=whole)
+
     def environment(self, digest: str) -> EnvironmentRecord | None:
         found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
         return environment_of(found[0]) if found else None
@@ -211,7 +217,8 @@ class Reader:
         checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
         key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
         control = history.control_on(self._db, cell_id, key)
-        verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control))
+        doubt = doubts(self._db, {row["subject_digest"]}).get(row["subject_digest"], "")
+        verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control, doubt=doubt))
         facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
         return RunDetail(
             id=row["id"],

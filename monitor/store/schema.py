@@ -16,7 +16,7 @@ MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
 _FIRST_FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
-FACT_TABLES = (*_FIRST_FACTS, "departures")
+FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens")
 
 _CATALOGUE = """
 CREATE TABLE models (
@@ -240,6 +240,18 @@ CREATE TABLE answers ( -- derived: what the latest runs by hand say of one versi
 """
 
 
+_GOLDENS = """
+CREATE TABLE goldens (
+    subject_digest TEXT PRIMARY KEY,
+    runtime TEXT NOT NULL,
+    version TEXT NOT NULL,
+    day TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    trace TEXT NOT NULL -- JSON: prompts, and the likeliest tokens after each position with their log-probabilities
+) STRICT, WITHOUT ROWID;
+"""
+
+
 @MIGRATIONS()
 def m001_catalogue(db: Database) -> None:
     _run(db, _CATALOGUE)
@@ -280,6 +292,13 @@ def m007_answers(db: Database) -> None:
     """Keep what was asked by hand of one version, which no day's history has."""
     _run(db, _ANSWERS)
     db.execute(BY_RELEASE)
+
+
+@MIGRATIONS()
+def m008_goldens(db: Database) -> None:
+    """Keep what the reference says of a subject's files, pinned and dated."""
+    _run(db, _GOLDENS)
+    _append_only(db, "goldens")
 
 
 def _append_only(db: Database, table: str) -> None:

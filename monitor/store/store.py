@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.listening import read_events
 from monitor.store import history, recording
+from monitor.store.goldens import REFERENCE, pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
 from monitor.store.reader import DATABASE, Reader
@@ -105,6 +106,7 @@ class Store(Reader):
                 recording.replace_checks(self._db, run_id, judge_stored(row, self._events) or ())
                 recording.write_facts(self._db, run_id, (*session.own.facts, *said.facts))
                 self._rebuild_after(one)
+                pin_golden(self._db, one, self.run_detail(run_id))
         return self.run_detail(run_id)
 
     def carry(
@@ -176,8 +178,20 @@ class Store(Reader):
                     beside,
                 )
             }
+        if one.cell.runtime is not REFERENCE:
+            cells |= self._doubting(one.cell.subject_id)
         for cell_id in sorted(cells):
             if one.origin is Origin.ADHOC:
                 history.rebuild_answer(self._db, cell_id, one.version)
             else:
                 history.rebuild_cell(self._db, cell_id, since=one.day)
+
+    def _doubting(self, subject_id: str) -> set[str]:
+        """Return the cells of the subject that differ from the reference: what one says may exculpate another."""
+        found = rows(
+            self._db,
+            "SELECT DISTINCT cells.id FROM cells JOIN runs ON runs.cell_id = cells.id"
+            " JOIN facts ON facts.run_id = runs.id AND facts.name = 'heard' WHERE cells.subject_id = ?",
+            (subject_id,),
+        )
+        return {row["id"] for row in found}

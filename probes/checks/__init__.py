@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from probes.checks import generates, knows, loads, speaks
+from probes.checks import generates, knows, loads, matches, speaks
 from probes.wire import RUNTIMES
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ _ALL = (
     Check("speaks.tokenizer", speaks.tokenizer, _KNOWN),
     Check("speaks.roundtrip", speaks.roundtrip, _TOKENIZER),
     Check("speaks.template", speaks.template, _TOKENIZER),
+    Check("matches.trace", matches.trace, _FORWARD),
+    Check("matches.logprobs", matches.logprobs, _FORWARD),
 )
 CHECKS = {check.name: check for check in _ALL}
 

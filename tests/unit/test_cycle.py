@@ -120,7 +120,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     with open_store(tmp_path) as store:
         home = Home(store, Told())
         monkeypatch.setattr(cycle, "install", home.install)
-        monkeypatch.setattr(sessions, "take_seat", lambda _, subject: Seat(subject, Path("files"), {}))
+        monkeypatch.setattr(sessions, "take_seat", lambda _, subject, __: Seat(subject, Path("files"), {}))
         yield home
 
 

@@ -1,0 +1,93 @@
+"""Rung 5: along given tokens, log-probabilities are those of the pinned reference, beyond every seam of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from probes.events import Answer, failed, passed, skipped
+from probes.runtimes import UnavailableError
+
+if TYPE_CHECKING:
+    from probes.subject import Subject
+
+_SHORT = 12
+_KEPT = 12  # positions at the end of each prompt
+_TOP = 10
+_TREMBLES = 3
+_AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
+
+
+def trace(subject: Subject) -> Answer:
+    """Write down what this runtime says of three prompts, where nothing is pinned to compare others with."""
+    pinned = subject.golden.get("trace")
+    if pinned:
+        return skipped(f"pinned by {pinned.get('runtime')} {pinned.get('version')} of {pinned.get('day')}")
+    prompts: list[dict[str, Any]] = []
+    spread = trembling = 0.0
+    rows = _rows(subject)
+    for row in rows:
+        answer = subject.model.forward(row)
+        moved = max(answer.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
+        spread, trembling = max(spread, answer.spread), max(trembling, moved)
+        kept = min(_KEPT, len(row))
+        prompts.append({"ids": row, "from": len(row) - kept, "top": answer[-kept:].top(_TOP)})
+    subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": trembling}
+    return skipped(f"the reference itself: {len(prompts)} prompts of up to {max(map(len, rows))} tokens written down")
+
+
+def logprobs(subject: Subject) -> Answer:
+    """Compare with the reference: the largest difference decides, the 99th percentile and the mean are told."""
+    pinned = subject.golden.get("trace")
+    if not pinned or not pinned.get("prompts"):
+        return skipped("no reference is pinned for these files: transformers makes one where they work there")
+    apart: list[tuple[float, int, int]] = []
+    untold = top_equal = positions = 0
+    heard = []
+    for number, prompt in enumerate(pinned["prompts"]):
+        ids, start = prompt["ids"], prompt["from"]
+        answer = subject.model.forward(ids)
+        if len(answer) != len(ids):
+            raise UnavailableError(f"{len(answer)} positions came back for a prompt of {len(ids)} tokens")
+        if not answer.finite:
+            return failed("not-finite", f"the log-probabilities of prompt {number} hold NaN or infinity")
+        wanted = [names for names, _ in prompt["top"]]
+        told = answer[start:].at(wanted)
+        heard.append(told)
+        for place, ((names, values), row, best) in enumerate(zip(prompt["top"], told, answer[start:].top(1))):
+            positions += 1
+            top_equal += best[0][0] == names[0]
+            untold += sum(value is None for value in row)
+            apart += [(abs(value - own), number, start + place) for value, own in zip(row, values) if value is not None]
+    if not apart:
+        return skipped("the runtime tells no log-probability of any token that the reference names")
+    return _judged(subject, pinned, apart, {"positions": positions, "untold": untold, "top_equal": top_equal}, heard)
+
+
+def _judged(
+    subject: Subject, pinned: dict[str, Any], apart: list[tuple[float, int, int]], counts: dict[str, int], heard: Any
+) -> Answer:
+    largest, number, place = max(apart)
+    ranked = sorted(difference for difference, _, _ in apart)
+    allowed = max(subject.runtime.rounding * max(1.0, pinned["spread"]), _AMPLIFIED * pinned["trembling"])
+    evidence = {
+        "maximum": largest,
+        "p99": ranked[int(0.99 * (len(ranked) - 1))],
+        "mean": sum(ranked) / len(ranked),
+        "allowed": allowed,
+        "prompt": number,
+        "position": place,
+        "reference": f"{pinned.get('runtime')} {pinned.get('version')} of {pinned.get('day')}",
+        **counts,
+    }
+    if largest <= allowed:
+        return passed(f"within {largest:.2g} of the reference ({allowed:.2g} allowed)", **evidence)
+    subject.facts["heard"] = heard  # two that differ alike put the reference in doubt
+    told = f"differs by {largest:.3g} from the reference, at token {place} of prompt {number} ({allowed:.2g} allowed)"
+    return failed("differs-from-reference", told, **evidence)
+
+
+def _rows(subject: Subject) -> list[list[int]]:
+    """Return prompts before, across and well beyond the longest window or chunk."""
+    seam = subject.seam() or _SHORT
+    lengths = (_SHORT, seam + _SHORT, 2 * seam + 2 * _SHORT)
+    return [subject.row(length, salt=30 + number) for number, length in enumerate(lengths)]
