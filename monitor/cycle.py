@@ -128,17 +128,17 @@ class _Cycle:
         while again := [(cell, one) for cell in cells if isinstance(one := self.decision(cell, place), Again)]:
             self._rest(*(why.leaning.fault for _, why in again))
             # the import is the session's own: what fails there fails for all, and one session repeats it for all
-            shared = [cell for cell, why in again if why.leaning and why.leaning.rung is Rung.INSTALLS]
+            shared = [cell for cell, why in again if not why.solo or why.leaning.rung is Rung.INSTALLS]
             if len(shared) < 2:  # noqa: PLR2004 - nobody to share it with
                 shared = self._lost_their_turn([cell for cell, _ in again])
             if len(shared) > 1:
                 self.talk.say(f"once more for {len(shared)}, because {again[0][1].why}")
-                self._sit(place, shared, Purpose.CONFIRM)
-                continue
-            for cell, why in again:
+            alone = [(cell, why) for cell, why in again if cell not in shared] if len(shared) > 1 else again
+            for cell, why in alone:
                 self.talk.say(f"{cell.subject_id}: once more, because {why.why}")
-            alone = [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in again]
-            self._hold(place, alone, Purpose.CONFIRM)
+            groups = self._groups(shared) if len(shared) > 1 else []
+            groups += [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in alone]
+            self._hold(place, groups, Purpose.CONFIRM)
 
     def _rest(self, *faults: str) -> None:
         """Wait before asking again, each time longer, where an engine or an index may come back by itself."""
@@ -225,12 +225,14 @@ class _Cycle:
         self._sit(there, cells, purpose)
 
     def _sit(self, place: Place, cells: list[Cell], purpose: Purpose) -> None:
+        self._hold(place, self._groups(cells), purpose)
+
+    def _groups(self, cells: list[Cell]) -> list[Group]:
         """Share sessions among our own miniatures where one import serves many; all else gets one each."""
         forks = RECIPES[self.question.runtime].FORKS
         shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
         groups = [self._group(some) for some in dealt(shared, self.shop.lanes)]
-        groups += [self._group([cell], solo=True) for cell in cells if cell not in shared]
-        self._hold(place, groups, purpose)
+        return [*groups, *(self._group([cell], solo=True) for cell in cells if cell not in shared)]
 
     def _group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
         return Group(tuple((cell, self._subject(cell)) for cell in cells), solo, limit_factor)

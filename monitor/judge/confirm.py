@@ -15,7 +15,7 @@ from monitor.words import Blame, CellVerdict, CheckResult, Rung, RungVerdict, Ru
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-CHANGE_RUNS = 3  # fresh processes that must agree before a verdict changes
+CHANGE_RUNS = 3  # sessions that must agree, one of them alone in a process of its own, before a verdict changes
 RETRIES = 2  # after a fault of ours, or a failure that nobody can name
 MAX_ATTEMPTS = 8
 
@@ -33,7 +33,7 @@ class Why(StrEnum):
 
     FIRST = "not probed yet"
     FORK = "a failure seen in a fork is confirmed in a fresh process"
-    CHANGE = "a change of verdict is confirmed by three runs in fresh processes"
+    CHANGE = "a change of verdict is confirmed by three sessions that agree, one of them alone"
     HANG = "a hang is confirmed alone with three times the limit"
     BENCH = "the bench failed"
     UNCLASSIFIED = "an unclassified failure is reproduced in a fresh process"
@@ -140,7 +140,7 @@ def _decide_by_evidence(
     factor: int,
     bar: Sequence[Rung],
 ) -> Settled | Again:
-    """Weigh the attempts that know something; once there are fresh processes, forks no longer count."""
+    """Weigh the attempts that know something; once there are fresh processes, forks only agree or do not count."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
     fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
@@ -149,9 +149,11 @@ def _decide_by_evidence(
         return _decide_by_forks(last, known[-1][1], factor)
     merged = merge(fresh, bar)
     changed = last is not None and last.verdict is not merged.verdict
-    if changed and len(fresh) < CHANGE_RUNS:
-        return Again(Why.CHANGE, merged, limit_factor=factor)
     forked = [v for a, v in known if not a.solo]
+    agreeing = [v for v in forked if v.verdict is merged.verdict]
+    if changed and len(fresh) + len(agreeing) < CHANGE_RUNS:
+        # where forks say the same they may say it again, in a session of their own: one import serves many
+        return Again(Why.CHANGE, merged, solo=factor > 1 or len(agreeing) < len(forked), limit_factor=factor)
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
 
 

@@ -116,7 +116,7 @@ def test_every_rung_of_the_bar_needs_a_check_that_applies() -> None:
     assert judge_run(skipped("speaks.template"), HERE).verdict is CellVerdict.WORKS
     none = judge_run(skipped("speaks.template", "speaks.tokenizer", "speaks.roundtrip"), HERE)
     assert (none.verdict, none.rung, none.reason) == (CellVerdict.UNKNOWN, Rung.SPEAKS, "speaks: no such thing")
-    assert none.rungs[-1].verdict is Verdict.NOT_APPLICABLE
+    assert none.rungs[Rung.SPEAKS].verdict is Verdict.NOT_APPLICABLE
 
 
 def test_a_rung_above_the_bar_is_a_track_of_its_own() -> None:
