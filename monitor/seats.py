@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitor.bench import Seat
 from monitor.miniatures.golden import golden, golden_of_folder
 from monitor.miniatures.writer import write_miniature
-from monitor.words import Runtime, SubjectForm
+from monitor.words import REFERENCE, Origin, SubjectForm
 
 if TYPE_CHECKING:
+    from monitor.installation import Question
     from monitor.words import Subject
     from monitor.workbench import Workbench
 
 
-def take_seat(shop: Workbench, subject: Subject, runtime: Runtime) -> Seat:
+def take_seat(shop: Workbench, subject: Subject, question: Question) -> Seat:
     """Return the subject with its files in place, what they themselves say a probe must find, and the reference."""
-    trace = shop.store.golden_trace(subject.digest, whole=runtime is not Runtime.TRANSFORMERS)
+    reference = question.runtime is REFERENCE
+    told: dict[str, Any] = {
+        "trace": shop.store.golden_trace(subject.digest, whole=not reference),
+        "pins": reference and question.origin is not Origin.REPLAY,
+    }
     if subject.form is SubjectForm.FOLDER:
         folder = Path(subject.id.removeprefix("folder:"))
-        return Seat(subject, folder, golden_of_folder(folder) | {"trace": trace})
+        return Seat(subject, folder, golden_of_folder(folder) | told)
     miniature = shop.catalogue.miniature_of(subject.id)
     written = write_miniature(miniature, shop.config.home / "subjects")
-    return Seat(subject, written.path, golden(miniature) | {"trace": trace})
+    return Seat(subject, written.path, golden(miniature) | told)

@@ -108,7 +108,7 @@ def _sitting(shop: Workbench, question: Question, place: Place, group: Group) ->
         runtime=question.runtime,
         version=place.version,
         environment=place.environment,
-        seats=tuple(take_seat(shop, subject, question.runtime) for _, subject in group.seated),
+        seats=tuple(take_seat(shop, subject, question) for _, subject in group.seated),
         solo=group.solo,
         limit_factor=group.limit_factor,
         seed=question.seed,

@@ -14,6 +14,9 @@ class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
 
 
+REFERENCE = Runtime.TRANSFORMERS  # what the others' numbers are compared with
+
+
 # runtimes of one family share their code: that they agree is no independent evidence
 _FAMILIES = {"xllamacpp": "llama.cpp", "llama-cpp-python": "llama.cpp", "ollama": "llama.cpp", "peft": "transformers"}
 

@@ -35,6 +35,7 @@ strings ``nan``, ``inf`` and ``-inf``.
      "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
      "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
+     "pins": true where what this runtime says may become the reference,
      "no_template": why there is a template and no rendering of it}
 """
 

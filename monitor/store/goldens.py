@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.judge.parity import HEARD, MATCHES, TRACE, doubt, heard_of, trace_of
 from monitor.store.rows import rows
-from monitor.words import CellVerdict, Origin, Runtime, family_of
+from monitor.words import REFERENCE, CellVerdict, Origin, family_of
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from monitor.judge.parity import Heard
     from monitor.store.reader import RunDetail
     from monitor.store.records import RunRecord
-
-REFERENCE = Runtime.TRANSFORMERS
 
 
 def pin_golden(db: Database, one: RunRecord, detail: RunDetail) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.listening import read_events
 from monitor.store import history, recording
-from monitor.store.goldens import REFERENCE, pin_golden
+from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
-from monitor.words import Origin
+from monitor.words import REFERENCE, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

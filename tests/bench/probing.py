@@ -51,7 +51,7 @@ class Probing:
         assert environment is not None
         request = self.shop.bench.request(self._sitting(cells))
         for given, cell in zip(request["subjects"], cells, strict=True):
-            given["path"] = str(take_seat(self.shop, self._cycle._subject(cell), self.question.runtime).path)
+            given["path"] = str(take_seat(self.shop, self._cycle._subject(cell), self.question).path)
         file = self.shop.config.home / "bare.json"
         file.write_text(json.dumps(request), encoding="utf-8")
         answer = subprocess.run(
@@ -78,7 +78,7 @@ class Probing:
             runtime=self.question.runtime,
             version=self.place.version,
             environment=self.place.environment,
-            seats=tuple(take_seat(self.shop, self._cycle._subject(cell), self.question.runtime) for cell in cells),
+            seats=tuple(take_seat(self.shop, self._cycle._subject(cell), self.question) for cell in cells),
             solo=True,
         )
 
