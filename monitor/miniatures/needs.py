@@ -52,6 +52,10 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         "expert_ffn_hidden_size": 256,
         "zero_expert_num": 2,
     },
+    # published as long as all the model was made for: a window that closes would break what nobody can reach
+    "phimoe": {"sliding_window": 131072},
+    # its heads make up the hidden size exactly, as published, and 4.47.1 knows no other size
+    "glm": {"head_dim": 64},
     # its heads have to make up the hidden size exactly, those of its state space twice
     "helium": {"head_dim": 64},
     "mamba2": {"num_heads": 8, "head_dim": 64, "n_groups": 2},

@@ -101,6 +101,12 @@ def test_every_miniature_is_small_and_every_scale_finite(slug: str) -> None:
     assert sum(math.prod(tensor.shape) for tensor in tensors) < 12_000_000
 
 
+@pytest.mark.parametrize("slug", miniature_slugs())
+def test_no_tensor_is_in_the_language_model_twice(slug: str) -> None:
+    # 4.53.0 saves gemma3n's per_layer_model_projection as per_layer_model.language_model_projection
+    assert not [tensor.name for tensor in load_miniature(slug).tensors if tensor.name.count("language_model") > 1]
+
+
 def test_rows_of_tensors_come_back() -> None:
     tensors = [
         Tensor(f"layers.{layer}.experts.{expert}.up.weight", (2, 3), "BF16", 0.0, 0.5)

@@ -47,6 +47,21 @@ def test_token_ids_fit_the_vocabulary(name: str) -> None:
     assert all(isinstance(index, int) and 0 <= index < 64 for index in ids(small_of(published(name))))
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_window_as_long_as_the_context_never_closes(name: str) -> None:
+    # Phi 3.5 MoE's is 131072 of 131072 tokens: closed after 16 it made 4.56.0 red for what no text can reach
+    own = published(name)
+    window, context = own.get("sliding_window"), own.get("max_position_embeddings")
+    if isinstance(window, int) and isinstance(context, int):
+        assert small_of(own)["sliding_window"] == (window if window >= context else WINDOW)
+
+
+def test_heads_that_make_up_the_hidden_size_still_do() -> None:
+    # 4.47.1 computes GLM's head size and reads none, which is right for every checkpoint there is
+    small = small_of({"model_type": "glm", "hidden_size": 4096, "num_attention_heads": 32, "head_dim": 128})
+    assert small["head_dim"] * small["num_attention_heads"] == small["hidden_size"]  # type: ignore[operator]
+
+
 def test_a_pattern_keeps_a_full_period() -> None:
     small = small_of(
         {
