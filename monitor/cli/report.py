@@ -10,7 +10,7 @@ import click
 from monitor.cli.root import Context, examples
 from monitor.cli.run import past_day, runtime_named
 from monitor.errors import UnknownName, UsageError
-from monitor.words import Rung, Runtime
+from monitor.words import BAR, Rung, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def report(
     intervals; a line a model; architectures without a sourced release day; every setback and regression.
     """
     from monitor.cli.render import write_csv, write_json, write_markdown, write_sections
-    from monitor.report.sections import summary_sections
+    from monitor.report.sections import side_by_side, summary_sections
     from monitor.report.summary import summaries
     from monitor.store import open_reader
 
@@ -72,7 +72,9 @@ def report(
             raise UsageError(f"nothing has been measured on the rung {rung}", hint="`settle status` shows which were")
         chosen = _chosen(tracks, models)
         through = past_day(last, today) if last else max(track.observations[-1].day for track in chosen)
-        found = summaries(chosen, through, first=past_day(first, today) if first else None)
+        cells = {track.cell for track in chosen}
+        single = [] if rung else [one for step in BAR for one in store.tracks(rung=step, **wanted) if one.cell in cells]
+        found = summaries(chosen, through, first=past_day(first, today) if first else None, rungs=single)
         if not found:
             raise UsageError(f"no model in the history was released on or after {first}", hint="leave out --from")
         if form == "json":
@@ -82,7 +84,8 @@ def report(
             write_csv(list(rows[0]), [list(row.values()) for row in rows])
         else:
             write = write_markdown if form == "markdown" else write_sections
-            write(section for one in found for section in summary_sections(store, one))
+            compared = [side_by_side(found)] if len(found) > 1 else []
+            write([*compared, *(section for one in found for section in summary_sections(store, one))])
 
 
 @click.command(

@@ -9,6 +9,7 @@ from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
 from monitor.report.words import Section, quantile_text, share_text
+from monitor.words import BAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,8 @@ def findings(store: Reader) -> Iterator[Section]:
     yield Section("Findings", (_GENERATED, _MINIATURES), level=1)
     tracks = store.tracks()
     through = max(track.observations[-1].day for track in tracks)
-    for summary in summaries(tracks, through):
+    rungs = [track for rung in BAR for track in store.tracks(rung=rung)]
+    for summary in summaries(tracks, through, rungs=rungs):
         limits, *rest = summary_sections(store, summary)
         yield Section(limits.title, limits.notes)
         yield _answer(summary)

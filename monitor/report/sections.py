@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.report.evidence import Evidence, moved_text
@@ -19,12 +20,26 @@ from monitor.report.words import (
 from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.report.summary import Group, Line, Summary
     from monitor.stability.figures import Distribution
     from monitor.stability.words import Span, Stabilization
     from monitor.store import Reader
+
+
+_DISTRIBUTION_COLUMNS = (
+    "group",
+    "models",
+    "event",
+    "median",
+    "upper quartile",
+    *(f"not by day {day}" for day in HORIZONS),
+    "never",
+    "exact",
+    "not seen yet",
+    "undecided",
+)
 
 
 def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
@@ -51,6 +66,17 @@ def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
         names = ", ".join(line.track.subject.id for line in summary.coming)
         yield Section("Not released by then", (f"{len(summary.coming)}: {names}.",))
     yield setbacks(evidence, summary.lines)
+
+
+def side_by_side(summaries: Sequence[Summary]) -> Section:
+    """Return all models of every runtime in one table."""
+    rows = [
+        row
+        for summary in summaries
+        for row in _group_rows(replace(summary.groups[0], name=summary.title))
+        if summary.groups
+    ]
+    return Section("Runtimes side by side", (), _DISTRIBUTION_COLUMNS, tuple(rows))
 
 
 def line_sections(store: Reader, line: Line) -> Iterator[Section]:
@@ -138,10 +164,9 @@ def _distributions(summary: Summary) -> Section:
     return Section(
         "Days from release",
         (how,),
-        ("group", "models", "event", "median", "upper quartile", *(f"not by day {day}" for day in HORIZONS), "never",
-         "exact", "not seen yet", "undecided"),
+        _DISTRIBUTION_COLUMNS,
         tuple(row for group in summary.groups for row in _group_rows(group)),
-    )  # fmt: skip
+    )
 
 
 def _group_rows(group: Group) -> Iterator[tuple[str, ...]]:

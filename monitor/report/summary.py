@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.stability.figures import Entry
-from monitor.stability.track import stabilization
+from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span
 from monitor.words import SubjectForm
 
@@ -76,35 +76,56 @@ class Summary:
         )
 
 
-def summaries(tracks: Iterable[Track], through: date, *, first: date | None = None) -> list[Summary]:
-    """Return a summary for each runtime, channel and platform. ``first`` leaves out models released before that day."""
+def summaries(
+    tracks: Iterable[Track], through: date, *, first: date | None = None, rungs: Iterable[Track] = ()
+) -> list[Summary]:
+    """Return a summary for each runtime, channel and platform. ``first`` leaves out models released before that day.
+
+    ``rungs`` are the tracks of single rungs, for the distributions of each.
+    """
     by_history: dict[str, list[Track]] = {}
-    for track in tracks:
-        if first is None or (track.released is not None and track.released >= first):
-            title = f"{track.runtime} ({track.channel}, {track.platform})"
-            by_history.setdefault(title, []).append(track)
-    return [_summary(title, own, through) for title, own in by_history.items()]
+    by_rung: dict[str, list[Track]] = {}
+    for given, kept in ((tracks, by_history), (rungs, by_rung)):
+        for track in given:
+            if first is None or (track.released is not None and track.released >= first):
+                title = f"{track.runtime} ({track.channel}, {track.platform})"
+                kept.setdefault(title, []).append(track)
+    return [_summary(title, own, through, by_rung.get(title, ())) for title, own in by_history.items()]
 
 
 def line_of(track: Track, through: date) -> Line:
-    return Line(track, _answer(track, through))
+    return Line(track, stabilization(track.observations, released=track.released, through=through))
 
 
-def _summary(title: str, tracks: Sequence[Track], through: date) -> Summary:
+def _summary(title: str, tracks: Sequence[Track], through: date, rungs: Sequence[Track]) -> Summary:
     lines = [line_of(track, through) for track in tracks]
-    timed = [line for line in lines if line.timed and line.is_model]
+    timed = _standing_for_models(lines)
+    single = _standing_for_models([line_of(track, through) for track in rungs])
     return Summary(
         title=title,
         first=min(track.observations[0].day for track in tracks),
         through=through,
         lines=tuple(lines),
-        groups=tuple(_groups(timed)),
-        sensitivity=tuple((window, _to_stable(timed, through, window)) for window in WINDOWS),
+        groups=(*_groups(timed), *_rungs(single)),
+        sensitivity=tuple(_sensitivity(timed, through)),
     )
 
 
-def _answer(track: Track, through: date, window: int = STABLE_DAYS) -> Stabilization:
-    return stabilization(track.observations, released=track.released, through=through, window=window)
+def _standing_for_models(lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if line.timed and line.is_model]
+
+
+def _sensitivity(lines: Sequence[Line], through: date) -> Iterator[tuple[int, Distribution | None]]:
+    """Yield, for each length of the window, the days to stable."""
+    found = [
+        sensitivity(line.track.observations, released=line.track.released, through=through, windows=WINDOWS)
+        for line in lines
+    ]
+    for window in WINDOWS:
+        again = [
+            Line(line.track, replace(line.answer, stable=one[window])) for line, one in zip(lines, found, strict=True)
+        ]
+        yield window, _distribution(again, lambda answer: answer.stable)
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[Group]:
@@ -121,17 +142,17 @@ def _groups(lines: Sequence[Line]) -> Iterator[Group]:
                 yield _group(f"{what} {name}", own)
 
 
+def _rungs(lines: Sequence[Line]) -> Iterator[Group]:
+    for rung in sorted({line.track.rung for line in lines if line.track.rung is not None}):
+        yield _group(f"rung {rung}", [line for line in lines if line.track.rung is rung])
+
+
 def _group(name: str, lines: Sequence[Line]) -> Group:
     return Group(
         name,
         works=_distribution(lines, lambda answer: answer.works),
         stable=_distribution(lines, lambda answer: answer.stable),
     )
-
-
-def _to_stable(lines: Sequence[Line], through: date, window: int) -> Distribution | None:
-    again = [Line(line.track, _answer(line.track, through, window)) for line in lines]
-    return _distribution(again, lambda answer: answer.stable)
 
 
 def _distribution(lines: Sequence[Line], of: Callable[[Stabilization], Span | Milestone]) -> Distribution | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from monitor.stability.turnbull import Within, estimate, resampled, support
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from monitor.stability.figures import Axis, Entry
+    from monitor.stability.figures import Entry
     from monitor.stability.turnbull import Floats
 
 HORIZONS = (30, 90, 180)  # days since the release
@@ -36,17 +35,6 @@ class Curves:
     estimate: Floats
     early: Floats | None  # None where there are too few architectures
     late: Floats | None
-
-
-def distributions(entries: Sequence[Entry], axis: Axis, *, seed: int) -> dict[str, Distribution]:
-    """Return the distribution of every group of ``entries`` along ``axis``, by the group's name."""
-
-    def group_of(entry: Entry) -> str:
-        name: str = getattr(entry, axis.value)
-        return name
-
-    groups = groupby(sorted(entries, key=group_of), key=group_of)
-    return {name: distribution(list(group), seed=seed) for name, group in groups}
 
 
 def distribution(

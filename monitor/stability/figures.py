@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class Axis(StrEnum):
-    """What distributions are told apart by; each is a field of ``Entry``."""
-
-    RUNTIME = "runtime"
-    ORGANISATION = "organisation"
-    KIND = "kind"
-    RUNG = "rung"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +16,6 @@ class Entry:
     architecture: str  # models of one architecture share their tooling, so they are resampled together
     first: int
     last: int | None
-    runtime: str = ""
-    organisation: str = ""
-    kind: str = ""
-    rung: str = ""
     undecided: bool = False  # as ``Milestone.undecided``: passing, but seen too thinly to tell
     registry_derived: bool = False  # made from what this runtime supports: were it never supported, it were not here
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.stability.distribution import distribution, distributions
-from monitor.stability.figures import Axis, Entry
+from monitor.stability.distribution import distribution
+from monitor.stability.figures import Entry
 from monitor.stability.turnbull import estimate, support
 
 
@@ -109,10 +109,6 @@ def test_models_of_one_architecture_count_as_one_draw() -> None:
     assert (few.architectures, few.median.low, few.median.high, few.not_by[0].low) == (1, None, None, None)
 
 
-def test_groups_are_told_apart_and_nothing_has_no_distribution() -> None:
-    mixed = [Entry("a", 1, 1, runtime="vllm", kind="dense"), Entry("b", 9, 9, runtime="ollama", kind="dense")]
-    found = distributions(mixed, Axis.RUNTIME, seed=1)
-    assert {name: one.median.day for name, one in found.items()} == {"ollama": 9, "vllm": 1}
-    assert list(distributions(mixed, Axis.KIND, seed=1)) == ["dense"]
+def test_nothing_has_no_distribution() -> None:
     with pytest.raises(ValueError, match="nothing"):
         distribution([], seed=1)
