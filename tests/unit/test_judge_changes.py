@@ -114,6 +114,12 @@ def test_a_changed_value_is_noted_and_never_a_verdict(world: Answering) -> None:
     assert [row["note"] for row in world.store.history(cell=world.cell.id)] == ["", "", NOTE, ""]
 
 
+def test_the_note_of_the_latest_day_is_told_of_how_things_are(world: Answering) -> None:
+    world.answer(FIRST, 0.0)
+    world.answer(FIRST + timedelta(days=1), 0.25)
+    assert [row["note"] for row in world.store.current(cell=world.cell.id)] == [NOTE]
+
+
 def test_a_carried_day_keeps_the_note_and_rejudging_changes_nothing(world: Answering) -> None:
     world.answer(FIRST, 0.0)
     world.release()
