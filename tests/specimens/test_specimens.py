@@ -72,7 +72,7 @@ RUNTIME = [
 
 FOLDERS: Mapping[str, tuple[Callable[[Path, Path], Path], Expected]] = {
     "missing tensor": (checkpoints.missing_tensor, Expected("broken", "loads", "bad-checkpoint", "model")),
-    "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "runtime")),
+    "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "unattributed")),
     "truncated safetensors": (checkpoints.truncated_weights, Expected("broken", "loads", "bad-checkpoint", "model")),
     "pickle only": (checkpoints.pickle_only, Expected("broken", "loads", "pickle-weights", "model")),
     "remote code": (checkpoints.remote_code, Expected("broken", "knows", "needs-remote-code", "model")),
