@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.errors import BenchError, UnknownName, UsageError
-from monitor.words import Blame, Channel, Origin, Runtime
+from monitor.errors import NotMeasured, UnknownName, UsageError
+from monitor.words import Blame, CellVerdict, Channel, Origin, Runtime
 from probes import wire
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.cycle import Held
     from monitor.installation import Question
     from monitor.talk import Talk
-    from monitor.words import Subject
+    from monitor.words import RunVerdict, Subject
     from monitor.workbench import Workbench
 
 ENGINE = click.option(
@@ -91,6 +91,9 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
 
     MODEL is a hub id, a family ("Gemma 4"), an architecture, or a checkpoint folder. A pinned version is an answer by
     hand and stays out of the daily history; --as-of without one is recorded as a replay of that day.
+
+    Ends with exit code 0 whatever the verdict is, and with 5 when there is none because the bench failed (engine,
+    disk, network, memory, a limit or recipe of ours).
     """
     from monitor.installation import Question
     from monitor.talk import Spoken
@@ -115,6 +118,7 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
     )
     held = _answer(config, question, talk, models=models)
     _print_probe(config, held, as_json=as_json)
+    say_whether_only_the_bench_failed(held)
 
 
 def _answer(config: Config, question: Question, talk: Talk, *, models: Sequence[object] = ()) -> Held:
@@ -229,14 +233,29 @@ def _print_cycle(config: Config, held: Held, *, as_json: bool) -> None:
 
 
 def say_whether_nothing_was_installed(held: Held) -> None:
-    """Raise BenchError where nothing is known of any cell, because the installation failed for a reason of ours."""
+    """Raise NotMeasured where nothing is known of any cell, because the installation failed for a reason of ours."""
     failure = held.place.failure
     if failure is None or wire.FAULTS[failure.slug] != Blame.BENCH:
         return
-    raise BenchError(
+    raise NotMeasured(
         f"no cell could be probed: nothing was installed ({failure.slug})",
         hint="`settle doctor` looks at index, network and disk; then `settle run --once` again",
     )
+
+
+def say_whether_only_the_bench_failed(held: Held) -> None:
+    """Raise NotMeasured where not one cell has a verdict, and each of them for a fault of ours."""
+    faults = {one.verdict.fault for one in held.settled.values() if _is_ours(one.verdict)}
+    if not faults or not all(_is_ours(one.verdict) for one in held.settled.values()):
+        return
+    raise NotMeasured(
+        f"no verdict: the bench failed ({', '.join(sorted(faults))})",
+        hint="`settle doctor` looks at engine, index, disk and memory; `settle show RUN` has the log",
+    )
+
+
+def _is_ours(verdict: RunVerdict) -> bool:
+    return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.BENCH
 
 
 def _print_probe(config: Config, held: Held, *, as_json: bool) -> None:

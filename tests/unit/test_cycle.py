@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,8 @@ import pytest
 
 from monitor import cycle, sessions
 from monitor.bench import Sat, Seat
-from monitor.cli.run import say_whether_nothing_was_installed
-from monitor.errors import BenchError
+from monitor.cli.run import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
+from monitor.errors import BenchError, NotMeasured
 from monitor.installation import Place, Question
 from monitor.listening import Listener
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
@@ -91,12 +92,15 @@ class Home:
         environment: Any = SimpleNamespace(digest="env-a")
         return Place(answer, "5.4.0", "env-a", environment)
 
-    def verdicts(self) -> set[str]:
+    def hold(self) -> cycle.Held:
         quiet: Any = SimpleNamespace(
             say=lambda _: None, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None
         )
         self.bench.held.clear()
-        held = cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
+        return cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
+
+    def verdicts(self) -> set[str]:
+        held = self.hold()
         assert len(held.settled) == len(NAMES)
         return {str(one.verdict.verdict) for one in held.settled.values()}
 
@@ -110,6 +114,24 @@ def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: 
         return
     with pytest.raises(BenchError, match=slug) as raised:
         say_whether_nothing_was_installed(held)
+    assert raised.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("letters", "ours"), [("HHHHH", True), ("WHHHH", True), ("WHWHH", False), ("WBHHH", False), ("WWWWW", False)]
+)
+def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str, ours: bool) -> None:
+    """The control answers for itself: who asks about four others has no verdict of any of them from it."""
+    home.question = replace(home.question, subjects=home.subjects[1:])
+    killed = Ending(signal=9)
+    story = dict(zip(NAMES, letters, strict=True))
+    home.bench.story = lambda _, who: ("".join(story[name] for name in who), killed)
+    held = home.hold()
+    if not ours:
+        say_whether_only_the_bench_failed(held)
+        return
+    with pytest.raises(NotMeasured, match="bench-interrupted") as raised:
+        say_whether_only_the_bench_failed(held)
     assert raised.value.exit_code == 5
 
 
