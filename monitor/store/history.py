@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from monitor.judge.changes import FACT, Pinned, changed, logprobs_of, noted
+from monitor.judge.changes import FACT, Before, Passed, Pinned, Said, changed, logprobs_of, noted, skipped
 from monitor.judge.control import Control
 from monitor.judge.days import Carry, Day, DayFacts, DayRun, Memory, control_key, control_of, judge_days, remember
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
@@ -38,11 +38,14 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
         memory=memory_before(db, cell_id, since),
         earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
     )
-    answers = _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS])
+    said = Said(
+        _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS]),
+        {run.attempt.run_id: run.attempt.checks for one in facts for run in one.runs},
+    )
     subjects = {day.fingerprint.subject for day in days}
-    pinned = {digest: pin for digest in subjects if (pin := pinned_before(db, cell_id, digest, since))}
+    before = {digest: _before(db, cell_id, digest, since) for digest in subjects}
     db.execute("DELETE FROM days WHERE cell_id = ? AND day >= ?", (cell_id, since.isoformat()))
-    for day in noted(days, answers, pinned):
+    for day in noted(days, said, before):
         _write_day(db, cell_id, day)
     _replace_flips(db, cell_id, flips, since)
 
@@ -133,10 +136,32 @@ def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) ->
     return Pinned(date.fromisoformat(found[0]["day"]), found[0]["version"], found[0]["suite"], said) if said else None
 
 
+def passed_before(db: Database, cell_id: str, subject_digest: str, day: date) -> dict[str, Passed]:
+    """Return, by check, where these files of the cell passed it last before ``day``."""
+    found = rows(
+        db,
+        # beside max() stand the columns of the row that has it
+        "SELECT checks.name, max(days.day) AS day, days.version, days.suite FROM days"
+        " JOIN checks ON checks.run_id = days.run_id WHERE days.cell_id = ? AND days.day < ? AND subject_digest = ?"
+        " AND days.verdict != 'unknown' AND carried_from IS NULL AND outcome = 'passed' GROUP BY checks.name",
+        (cell_id, day.isoformat(), subject_digest),
+    )
+    return {row["name"]: Passed(date.fromisoformat(row["day"]), row["version"], row["suite"]) for row in found}
+
+
 def note_on_run(db: Database, run: Row) -> str:
-    """Return what there is to say of a run's values beside those pinned for its cell."""
-    pin = pinned_before(db, run["cell_id"], run["subject_digest"], date.max)
-    return changed(pin, _answers(db, [run["id"]]).get(run["id"]), run["suite"]) if pin else ""
+    """Return what there is to say of a run's values beside those pinned for its cell, and of what it was not asked."""
+    cell_id, digest, suite = run["cell_id"], run["subject_digest"], run["suite"]
+    pin = pinned_before(db, cell_id, digest, date.max)
+    passed = passed_before(db, cell_id, digest, date.fromisoformat(run["day"]) + timedelta(days=1))
+    checks = checks_of(db, [run["id"]]).get(run["id"], ())
+    told = (changed(pin, _answers(db, [run["id"]]).get(run["id"]), suite), skipped(passed, checks, suite))
+    return "; ".join(filter(None, told))
+
+
+def _before(db: Database, cell_id: str, subject_digest: str, day: date) -> Before:
+    pinned = pinned_before(db, cell_id, subject_digest, day)
+    return Before(pinned, passed_before(db, cell_id, subject_digest, day))
 
 
 def _answers(db: Database, run_ids: Sequence[str]) -> dict[str, Logprobs]:
