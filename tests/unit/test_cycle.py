@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from containers.failures import InstallFailure, InstallFault, Stage
 from monitor import cycle, sessions
 from monitor.bench import Sat, Seat
 from monitor.cli.run import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
 from monitor.errors import BenchError, NotMeasured
 from monitor.installation import Place, Question
+from monitor.judge.installs import Stage as JudgedStage
 from monitor.listening import Listener
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.words import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
@@ -60,6 +62,7 @@ class Home:
     def __init__(self, store: Store, bench: Told) -> None:
         self.bench, self.store = bench, store
         self.slept: list[float] = []
+        self.installed: list[InstallFault] = []
         self.subjects = [
             Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
             for name in NAMES
@@ -79,6 +82,23 @@ class Home:
             catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=lambda: NOW,
         )
+
+    def fail(self, slug: InstallFault) -> Callable[..., Place]:
+        """Return an installation that fails in building, and is counted."""
+
+        def install(*_: object) -> Place:
+            answer = uuid.uuid4().hex
+            self.installed.append(slug)
+            self.store.record_resolution(
+                ResolutionRecord(
+                    answer, FIRST, Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", "5.4.0", NOW, NOW,
+                    1800.0, failed=JudgedStage.BUILDS, fault=str(slug), message="not done after 1800 s",
+                )
+            )  # fmt: skip
+            failure = InstallFailure(Stage.INSTALL, slug, "not done after 1800 s", b"", 1800.0)
+            return Place(answer, "5.4.0", "none-1", None, failure)
+
+        return install
 
     def install(self, *_: object) -> Place:
         answer = uuid.uuid4().hex
@@ -142,6 +162,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         monkeypatch.setattr(cycle, "install", home.install)
         monkeypatch.setattr(sessions, "take_seat", lambda _, subject: Seat(subject, Path("files"), {}))
         yield home
+
+
+@pytest.mark.parametrize(("slug", "times"), [(InstallFault.TIME, 1), (InstallFault.NETWORK, 3)])
+def test_a_build_that_takes_longer_than_it_may_is_not_begun_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, slug: InstallFault, times: int
+) -> None:
+    monkeypatch.setattr(cycle, "install", home.fail(slug))
+    assert home.verdicts() == {"unknown"}
+    assert len(home.installed) == times
+    assert home.verdicts() == {"unknown"}
+    assert len(home.installed) == times + 1  # the next cycle asks again: it may have been given longer
 
 
 def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> None:
