@@ -20,6 +20,7 @@ from containers.installer import owned
 from containers.lock import MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Question, Resolution, choices, resolve, written
 from containers.uv_command import cutoff_arguments, uv_environment
+from containers.wheels import kept_wheel, note_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -127,14 +128,14 @@ def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
         return chosen
     wheels = builder.installer.root / "wheels"
     note = wheels / f"{builder.key(chosen)}.json"
-    if (kept := _kept(note)) is not None:
+    if (kept := kept_wheel(note)) is not None:
         return kept
     cutoff = cutoff_arguments(builder.question.cutoff, builder.question.exempt)
     with builder.out() as out:
         execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={chosen.version}", *cutoff)
         wheel = _taken_in(out, name, wheels, execution) if execution.ok else from_build(execution)
     if not isinstance(wheel, InstallFailure):
-        note.write_text(json.dumps({"wheel": str(wheel.relative_to(wheels))}), encoding="utf-8")
+        note_wheel(note, wheel)
     return wheel
 
 
@@ -157,14 +158,6 @@ def _chosen(builder: _Builder, name: str) -> Pin | InstallFailure:
     if pin is None or not pin.version:
         return _refused(Stage.RESOLVE, f"with sources allowed, no version of {name} is chosen", execution)
     return pin
-
-
-def _kept(note: Path) -> Path | None:
-    try:
-        wheel = note.parent / str(json.loads(note.read_text(encoding="utf-8"))["wheel"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return wheel if wheel.is_file() else None
 
 
 def _read(path: Path) -> str:

@@ -26,6 +26,7 @@ from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Sta
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
 from containers.resolving import Question, Resolution
+from containers.wheels import WheelUsage, measure_wheels, remove_wheel, wheels_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,11 +60,12 @@ class EnvironmentUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes on disk, files with several names counted once; environments in the order of their last use."""
+    """Bytes on disk, files with several names counted once; environments and wheels in the order of their last use."""
 
     total_bytes: int
     cache_bytes: int
     environments: tuple[EnvironmentUsage, ...]
+    wheels: tuple[WheelUsage, ...] = ()  # built from source
 
 
 class Environments:
@@ -123,17 +125,22 @@ class Environments:
             (self._root / "envs" / digest).rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
+    def remove_wheel(self, digest: str) -> None:
+        """Remove a wheel that was built from source; another build of it will be another wheel."""
+        remove_wheel(self._root / "wheels", digest)
+
     def usage(self) -> Usage:
         """Measure everything; it looks at every file, so it takes a while where there are many."""
+        whole = [found for path in (self._root / "envs").iterdir() if (found := read_environment(path)) is not None]
         environments = [
             EnvironmentUsage(found.digest, _bytes(found.path, alone=True), (found.path / MARKER).stat().st_mtime)
-            for path in (self._root / "envs").iterdir()
-            if (found := read_environment(path)) is not None
+            for found in whole
         ]
         return Usage(
             total_bytes=_bytes(*(self._root / name for name in FOLDERS)),
             cache_bytes=_bytes(self._root / "cache"),
             environments=tuple(sorted(environments, key=lambda one: one.last_used)),
+            wheels=measure_wheels(self._root / "wheels", {found.digest: found.lock_text for found in whole}),
         )
 
     def sweep(self) -> list[str]:
@@ -170,7 +177,7 @@ class Environments:
     def _install(self, lock: Lock, build: Path) -> Execution:
         installer = self._installer
         hashes = {value.removeprefix("sha256:") for pin in lock.packages for value in pin.hashes}
-        own_wheels = [folder for folder in (self._root / "wheels").iterdir() if folder.name in hashes]
+        own_wheels = wheels_named(self._root / "wheels", hashes)
         with installer.workspace() as folder:
             (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
             return installer.run(
