@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from containers.builder import resolve_building
 from containers.environment import (
     MARKER,
     Environment,
@@ -25,6 +24,7 @@ from containers.environment import (
 from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Stage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
+from containers.newest import Newest
 from containers.resolving import Question, Resolution
 from containers.wheels import WheelUsage, measure_wheels, remove_wheel, wheels_named
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from containers.base import Base
     from containers.engine import Engine, Execution
     from containers.lock import Lock
+    from containers.newest import Listed
     from containers.settings import InstallSettings
 
 NOT_CONSISTENT = 90  # exit codes of the script, which no program in it uses
@@ -73,6 +74,7 @@ class Environments:
 
     def __init__(self, engine: Engine, base: Base, root: Path, settings: InstallSettings) -> None:
         self._installer = Installer(engine, base, root.resolve(), settings)
+        self._newest = Newest(self._installer)
         self._root = root.resolve()
         # on the process engine a probe could write into its environment, and must not reach the cache through it
         self._link_mode = "hardlink" if engine.isolated else "copy"
@@ -86,13 +88,15 @@ class Environments:
         *,
         extra: Sequence[str] = (),
         exempt: Sequence[str] = (),
+        listed: Listed | None = None,
         say: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
     ) -> Resolution | InstallFailure:
         """Find the packages as of a moment (None: now) and pin them; nothing is installed.
 
         ``extra`` is wanted by this machine and not by the runtime: where only that does not fit, the failure is ours.
-        ``exempt`` names packages that the cutoff does not touch. What has only sources is built, apart from everything
+        ``exempt`` names packages that the cutoff does not touch. A newer version than the one chosen that is ``listed``
+        is built where an installer that may build takes it. What has only sources is built, apart from everything
         here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``).
         """
         question = Question(
@@ -101,7 +105,7 @@ class Environments:
             extra=tuple(extra),
             exempt=(*self._installer.settings.exempt, *exempt),
         )
-        return resolve_building(self._installer, question, say=say, env=build_env or {})
+        return self._newest.resolve(question, listed, say=say, env=build_env or {})
 
     def ensure(self, lock: Lock) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
