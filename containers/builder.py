@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from containers.engine import Command, Execution, Limits, Mount, Role
 from containers.environment import sync_folder
@@ -20,11 +21,13 @@ from containers.installer import owned
 from containers.lock import MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Question, Resolution, choices, resolve, written
 from containers.uv_command import cutoff_arguments, uv_environment
+from containers.wheels import kept_wheel, note_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from containers.installer import Installer
+    from containers.lock import Lock
 
 # Reading what sources require runs their code, too, so that even the choice of a version is the builder's.
 CHOOSE = """
@@ -67,6 +70,22 @@ def resolve_building(
         wheels[name] = wheel
 
 
+def taken_when_it_may_build(
+    installer: Installer, question: Question, lock: Lock, name: str, *, env: Mapping[str, str]
+) -> Version | InstallFailure:
+    """Return the version that an installer chooses which may build this package, and no other one of the lock."""
+    built = {f"sha256:{folder.name}" for folder in (installer.root / "wheels").iterdir()}
+    others = [pin.name for pin in lock.packages if pin.name != canonicalize_name(name) and not built & {*pin.hashes}]
+    chosen = _chosen(_Builder(installer, question, env), name, [f"--only-binary={other}" for other in others])
+    if isinstance(chosen, InstallFailure):
+        return replace(chosen, sources=(name,))
+    try:
+        return Version(chosen.version)
+    except InvalidVersion:  # a stranger's code may have written it
+        why = f"with sources allowed, {chosen.version[:100]!r} is the version chosen of {name}"
+        return InstallFailure(Stage.RESOLVE, InstallFault.NO_WHEEL, redacted(why), b"", 0.0, sources=(name,))
+
+
 def _with(question: Question, wheels: Iterable[Path]) -> Question:
     """Offer wheels of ours to the resolver: they have no upload time, and their versions are what was asked for."""
     folders = {str(wheel.parent): parse_wheel_filename(wheel.name)[:2] for wheel in wheels}
@@ -74,7 +93,7 @@ def _with(question: Question, wheels: Iterable[Path]) -> Question:
         question,
         exempt=(*question.exempt, *(name for name, _ in folders.values())),
         wheels=tuple(folders),
-        built=tuple(f"{name}=={version}" for name, version in folders.values()),
+        built=(*question.built, *(f"{name}=={version}" for name, version in folders.values())),
     )
 
 
@@ -127,26 +146,28 @@ def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
         return chosen
     wheels = builder.installer.root / "wheels"
     note = wheels / f"{builder.key(chosen)}.json"
-    if (kept := _kept(note)) is not None:
+    if (kept := kept_wheel(note)) is not None:
         return kept
     cutoff = cutoff_arguments(builder.question.cutoff, builder.question.exempt)
     with builder.out() as out:
         execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={chosen.version}", *cutoff)
         wheel = _taken_in(out, name, wheels, execution) if execution.ok else from_build(execution)
     if not isinstance(wheel, InstallFailure):
-        note.write_text(json.dumps({"wheel": str(wheel.relative_to(wheels))}), encoding="utf-8")
+        note_wheel(note, wheel)
     return wheel
 
 
-def _chosen(builder: _Builder, name: str) -> Pin | InstallFailure:
+def _chosen(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | InstallFailure:
     """Return the version that an installer which may build would choose, with the hashes of its files."""
     installer = builder.installer
-    with builder.out() as out, installer.workspace() as asked:
-        arguments = written(next(choices(installer, builder.question)), asked)
-        execution = builder.run(CHOOSE, out, *arguments, reading=[asked])
-        text = _read(out / "chosen.txt")
-    if not execution.ok:
-        failure = from_build(execution)
+    for choice in choices(installer, builder.question):
+        with builder.out() as out, installer.workspace() as asked:
+            execution = builder.run(CHOOSE, out, *written(choice, asked), *binary, reading=[asked])
+            text = _read(out / "chosen.txt")
+        failure = None if execution.ok else from_build(execution)
+        if failure is None or failure.slug is not InstallFault.UNRESOLVABLE:
+            break
+    if failure is not None:
         # that they do not fit together with this machine's torch and constraints proves nothing against anybody
         unfit = failure.slug is InstallFault.UNRESOLVABLE
         return replace(failure, stage=Stage.RESOLVE, slug=InstallFault.NO_WHEEL) if unfit else failure
@@ -157,14 +178,6 @@ def _chosen(builder: _Builder, name: str) -> Pin | InstallFailure:
     if pin is None or not pin.version:
         return _refused(Stage.RESOLVE, f"with sources allowed, no version of {name} is chosen", execution)
     return pin
-
-
-def _kept(note: Path) -> Path | None:
-    try:
-        wheel = note.parent / str(json.loads(note.read_text(encoding="utf-8"))["wheel"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return wheel if wheel.is_file() else None
 
 
 def _read(path: Path) -> str:

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from containers.builder import resolve_building
 from containers.environment import (
     MARKER,
     Environment,
@@ -25,7 +24,9 @@ from containers.environment import (
 from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Stage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
+from containers.newest import Newest
 from containers.resolving import Question, Resolution
+from containers.wheels import WheelUsage, measure_wheels, remove_wheel, wheels_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from containers.base import Base
     from containers.engine import Engine, Execution
     from containers.lock import Lock
+    from containers.newest import Listed
     from containers.settings import InstallSettings
 
 NOT_CONSISTENT = 90  # exit codes of the script, which no program in it uses
@@ -59,11 +61,12 @@ class EnvironmentUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes on disk, files with several names counted once; environments in the order of their last use."""
+    """Bytes on disk, files with several names counted once; environments and wheels in the order of their last use."""
 
     total_bytes: int
     cache_bytes: int
     environments: tuple[EnvironmentUsage, ...]
+    wheels: tuple[WheelUsage, ...] = ()  # built from source
 
 
 class Environments:
@@ -71,6 +74,7 @@ class Environments:
 
     def __init__(self, engine: Engine, base: Base, root: Path, settings: InstallSettings) -> None:
         self._installer = Installer(engine, base, root.resolve(), settings)
+        self._newest = Newest(self._installer)
         self._root = root.resolve()
         # on the process engine a probe could write into its environment, and must not reach the cache through it
         self._link_mode = "hardlink" if engine.isolated else "copy"
@@ -84,13 +88,15 @@ class Environments:
         *,
         extra: Sequence[str] = (),
         exempt: Sequence[str] = (),
+        listed: Listed | None = None,
         say: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
     ) -> Resolution | InstallFailure:
         """Find the packages as of a moment (None: now) and pin them; nothing is installed.
 
         ``extra`` is wanted by this machine and not by the runtime: where only that does not fit, the failure is ours.
-        ``exempt`` names packages that the cutoff does not touch. What has only sources is built, apart from everything
+        ``exempt`` names packages that the cutoff does not touch. A newer version than the one chosen that is ``listed``
+        is built where an installer that may build takes it. What has only sources is built, apart from everything
         here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``).
         """
         question = Question(
@@ -99,7 +105,7 @@ class Environments:
             extra=tuple(extra),
             exempt=(*self._installer.settings.exempt, *exempt),
         )
-        return resolve_building(self._installer, question, say=say, env=build_env or {})
+        return self._newest.resolve(question, listed, say=say, env=build_env or {})
 
     def ensure(self, lock: Lock) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
@@ -123,17 +129,22 @@ class Environments:
             (self._root / "envs" / digest).rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
+    def remove_wheel(self, digest: str) -> None:
+        """Remove a wheel that was built from source; another build of it will be another wheel."""
+        remove_wheel(self._root / "wheels", digest)
+
     def usage(self) -> Usage:
         """Measure everything; it looks at every file, so it takes a while where there are many."""
+        whole = [found for path in (self._root / "envs").iterdir() if (found := read_environment(path)) is not None]
         environments = [
             EnvironmentUsage(found.digest, _bytes(found.path, alone=True), (found.path / MARKER).stat().st_mtime)
-            for path in (self._root / "envs").iterdir()
-            if (found := read_environment(path)) is not None
+            for found in whole
         ]
         return Usage(
             total_bytes=_bytes(*(self._root / name for name in FOLDERS)),
             cache_bytes=_bytes(self._root / "cache"),
             environments=tuple(sorted(environments, key=lambda one: one.last_used)),
+            wheels=measure_wheels(self._root / "wheels", {found.digest: found.lock_text for found in whole}),
         )
 
     def sweep(self) -> list[str]:
@@ -170,7 +181,7 @@ class Environments:
     def _install(self, lock: Lock, build: Path) -> Execution:
         installer = self._installer
         hashes = {value.removeprefix("sha256:") for pin in lock.packages for value in pin.hashes}
-        own_wheels = [folder for folder in (self._root / "wheels").iterdir() if folder.name in hashes]
+        own_wheels = wheels_named(self._root / "wheels", hashes)
         with installer.workspace() as folder:
             (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
             return installer.run(

@@ -41,6 +41,7 @@ class Question:
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     torch_backend: str = ""
+    afresh: tuple[str, ...] = ()  # packages whose page is fetched anew: a cached one may be older than what is listed
 
 
 def resolve(installer: Installer, question: Question) -> Resolution | InstallFailure:
@@ -127,6 +128,7 @@ def written(question: Question, folder: Path) -> tuple[str, ...]:
         *(str(folder / "requirements.txt"), "--constraints", str(folder / "constraints.txt")),
         *("--overrides", str(folder / "overrides.txt")),
         *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
+        *(f"--refresh-package={name}" for name in question.afresh),
         *cutoff_arguments(question.cutoff, question.exempt),
     )
 

@@ -10,6 +10,7 @@
     ├── ConfigError           3   the configuration file, all problems at once
     ├── DatabaseError         4   unreadable, foreign, newer or busy database
     └── BenchError            5   engine, disk, network, memory: ours, never a runtime's
+        ├── NotMeasured           what was asked got no verdict, because of such a fault; it is recorded as unknown
         └── DiskFull
 """
 
@@ -60,6 +61,10 @@ class DatabaseError(SettleError):
 
 class BenchError(SettleError):
     exit_code = 5
+
+
+class NotMeasured(BenchError):
+    pass
 
 
 class DiskFull(BenchError):

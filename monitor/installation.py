@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
+from containers.newest import Listed
 from containers.recipes import RECIPES
 from monitor.errors import NotReleased, SettleError, UnknownName
 from monitor.judge.installs import Stage
@@ -68,7 +69,7 @@ def install(shop: Workbench, question: Question, talk: Talk) -> Place:
 
     Raises UnknownName for a version that does not exist, and NotReleased for a day before the first release.
     """
-    if question.origin is Origin.LIVE:
+    if question.origin is Origin.LIVE or not question.version:
         learn_releases(shop, question.runtime, talk)
     resolution = _resolve(shop, question, talk)
     if isinstance(resolution, InstallFailure):
@@ -104,11 +105,24 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
         question.cutoff,
         extra=shop.config.install.extra,
         exempt=own.EXEMPT,
+        listed=_listed_by(shop, question),
         say=talk.say,
     )
     if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own.RUNTIME in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
     return result
+
+
+def _listed_by(shop: Workbench, question: Question) -> Listed | None:
+    """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
+    if question.version:
+        return None
+    there = tuple(
+        one.version
+        for one in shop.store.releases(question.runtime)
+        if one.channel is question.channel and not one.yanked and one.published_at <= question.cutoff
+    )
+    return Listed(RECIPES[question.runtime].RUNTIME, there)
 
 
 def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Talk) -> Place:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from containers.environments import Usage
+    from containers.wheels import WheelUsage
     from monitor.workbench import Workbench
 
 _LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a little whatever happens
@@ -39,37 +41,75 @@ def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[Thing]:
     return chosen
 
 
+def wheels_to_remove(usage: Usage, *, excess_bytes: int, removed: Collection[str] = ()) -> list[WheelUsage]:
+    """Return the wheels built from source to give up, longest unused first; what a kept environment needs stays.
+
+    ``removed`` are the environments that are given up already.
+    """
+    chosen: list[WheelUsage] = []
+    for one in usage.wheels:
+        if sum(wheel.bytes for wheel in chosen) >= excess_bytes:
+            break
+        if one.needed_by <= set(removed):
+            chosen.append(one)
+    return chosen
+
+
+class _Clearing:
+    """What is given up so far, and how many bytes are still too many; a dry run only says it."""
+
+    def __init__(self, excess_bytes: int, *, dry_run: bool) -> None:
+        self.excess_bytes, self.dry_run = excess_bytes, dry_run
+        self.things: list[Thing] = []
+
+    @property
+    def left(self) -> int:
+        return self.excess_bytes - sum(thing.bytes for thing in self.things)
+
+    def give_up(self, what: str, size: int, remove: Callable[[], object]) -> None:
+        self.things.append(Thing(what, size))
+        if not self.dry_run:
+            remove()
+
+
 def tidy(shop: Workbench, *, budget_bytes: int, dry_run: bool) -> Tidied:
-    """Remove until the budget holds: logs over their share, written miniatures, environments, then the cache."""
+    """Remove until the budget holds: logs over their share, written miniatures, environments, the cache, then wheels.
+
+    Wheels that were built from source come last: nothing else here cannot be had again as it was.
+    """
     home = shop.config.home
     usage = shop.environments.usage()
     subjects, logs = _size(home / "subjects"), shop.store.logs.size_bytes()
     before = usage.total_bytes + subjects + logs
-    things: list[Thing] = []
-
-    def left() -> int:
-        return before - sum(thing.bytes for thing in things) - budget_bytes
-
+    clearing = _Clearing(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)
-    if left() > 0 and logs > share:
-        things.append(Thing("old logs", logs - share if dry_run else shop.store.logs.collect(share)))
-    if left() > 0 and subjects:
-        things.append(Thing("written miniatures", subjects))
-        if not dry_run:
-            shutil.rmtree(home / "subjects", ignore_errors=True)
-    for one in environments_to_remove(usage, excess_bytes=left()):
-        things.append(Thing(f"environment {one.what[:12]}", one.bytes))
-        if not dry_run:
-            shop.environments.remove(one.what)
-    if left() > 0 and usage.cache_bytes:
-        things.append(Thing("the package cache", min(usage.cache_bytes, left())))
-        if not dry_run:
-            shutil.rmtree(home / "install" / "cache", ignore_errors=True)
-            (home / "install" / "cache").mkdir()
-    after = before - sum(thing.bytes for thing in things)
+    if clearing.left > 0 and logs > share:
+        clearing.give_up("old logs", logs - share, lambda: shop.store.logs.collect(share))
+    if clearing.left > 0 and subjects:
+        clearing.give_up("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
+    _clear_installed(shop, usage, clearing)
+    after = before - sum(thing.bytes for thing in clearing.things)
     if not dry_run:
         after = shop.environments.usage().total_bytes + _size(home / "subjects") + shop.store.logs.size_bytes()
-    return Tidied(things, before, after)
+    return Tidied(clearing.things, before, after)
+
+
+def _clear_installed(shop: Workbench, usage: Usage, clearing: _Clearing) -> None:
+    environments = environments_to_remove(usage, excess_bytes=clearing.left)
+    for one in environments:
+        clearing.give_up(f"environment {one.what[:12]}", one.bytes, partial(shop.environments.remove, one.what))
+    cache = shop.config.home / "install" / "cache"
+    if clearing.left > 0 and usage.cache_bytes:
+        clearing.give_up("the package cache", min(usage.cache_bytes, clearing.left), partial(_empty, cache))
+    removed = [one.what for one in environments]
+    for wheel in wheels_to_remove(usage, excess_bytes=clearing.left, removed=removed):
+        remove = partial(shop.environments.remove_wheel, wheel.digest)
+        clearing.give_up(f"{wheel.name}, built from source", wheel.bytes, remove)
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
 
 
 def _size(folder: Path) -> int:

@@ -100,7 +100,7 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
     """Ask the history in SQL, read-only.
 
     The views `current` (one row a cell) and `history` (one row a cell and day) have model, family, architecture,
-    runtime, version, channel, platform, day, verdict, rung and reason; `matrix` has one row a cell and rung.
+    runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has one row a cell and rung.
     """
     from monitor.cli.render import write_csv, write_json, write_table
     from monitor.store import open_reader

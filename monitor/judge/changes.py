@@ -1,18 +1,19 @@
-"""Changed is not broken: what differs from the values pinned at a cell's first working day gets a note; pure."""
+"""Changed is not broken: what differs from what a cell answered before, or is no longer asked, gets a note; pure."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.words import CellVerdict
+from monitor.words import CellVerdict, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
     from monitor.judge.days import Day
+    from monitor.words import CheckResult
 
     Likeliest: TypeAlias = Mapping[int, float]  # the likeliest tokens of one position, with their log-probabilities
     Prompt: TypeAlias = tuple[tuple[int, ...], int]  # the ids that were asked, and the first position answered
@@ -32,6 +33,31 @@ class Pinned:
     version: str
     suite: str
     logprobs: Logprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Where a check passed last with a subject's files; one that is skipped later proves less than it did."""
+
+    day: date
+    version: str
+    suite: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the runs of some days have to say beside their verdicts, by run."""
+
+    logprobs: Mapping[str, Logprobs]
+    checks: Mapping[str, Sequence[CheckResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What earlier days have left of one subject's files."""
+
+    pinned: Pinned | None = None
+    passed: Mapping[str, Passed] = field(default_factory=dict)  # by check
 
 
 def logprobs_of(value: Any) -> Logprobs | None:
@@ -64,28 +90,43 @@ def distance(one: Logprobs, other: Logprobs) -> float | None:
     return max(found, default=None)
 
 
-def noted(
-    days: Sequence[Day], answers: Mapping[str, Logprobs], pinned: Mapping[str, Pinned] | None = None
-) -> tuple[Day, ...]:
-    """Return the days, in order, with a note on each that works and answers otherwise than the first that worked.
+def noted(days: Sequence[Day], said: Said, before: Mapping[str, Before] | None = None) -> tuple[Day, ...]:
+    """Return the days, in order, with a note on each that works and answers otherwise, or less, than those before it.
 
-    ``answers`` is by run; ``pinned``, by the digest of the subject's files, is what earlier days have left. No verdict
-    is touched.
+    ``before`` is by the digest of the subject's files. No verdict is touched.
     """
-    pins = dict(pinned or {})
+    left = dict(before or {})
     done: dict[date, Day] = {}
     for day in days:
         if day.carried_from:
             source = done.get(day.carried_from)  # an earlier one has been noted before
             done[day.day] = replace(day, note=source.note) if source else day
             continue
-        said = answers.get(day.run_id) if day.verdict.verdict is CellVerdict.WORKS else None
-        pin = pins.get(day.fingerprint.subject)
-        if said is not None and pin is None:
-            pins[day.fingerprint.subject] = Pinned(day.day, day.version, day.fingerprint.suite, said)
-        note = changed(pin, said, day.fingerprint.suite)
-        done[day.day] = replace(day, note="; ".join(filter(None, (day.note, note))))
+        own = left.get(day.fingerprint.subject, Before())
+        checks = said.checks.get(day.run_id, ())
+        notes = [day.note]
+        if day.verdict.verdict is CellVerdict.WORKS:
+            logprobs, suite = said.logprobs.get(day.run_id), day.fingerprint.suite
+            notes += [changed(own.pinned, logprobs, suite), skipped(own.passed, checks, suite)]
+            if own.pinned is None and logprobs is not None:
+                own = replace(own, pinned=Pinned(day.day, day.version, suite, logprobs))
+        if day.verdict.verdict is not CellVerdict.UNKNOWN:
+            own = replace(own, passed={**own.passed, **_passed(day, checks)})
+        left[day.fingerprint.subject] = own
+        done[day.day] = replace(day, note="; ".join(filter(None, notes)))
     return tuple(done.values())
+
+
+def skipped(passed: Mapping[str, Passed], checks: Sequence[CheckResult], suite: str) -> str:
+    """Return the note on checks that are skipped and have passed before: what works then is less than it was."""
+    told: dict[Passed, list[str]] = {}
+    for check in checks:
+        if check.outcome is Outcome.SKIPPED and check.name in passed:
+            told.setdefault(passed[check.name], []).append(check.name)
+    return "; ".join(
+        f"skipped, and passed last with {last.version} ({last.day}){_by_others(last.suite, suite)}: {', '.join(names)}"
+        for last, names in told.items()
+    )
 
 
 def changed(pin: Pinned | None, said: Logprobs | None, suite: str) -> str:
@@ -93,8 +134,17 @@ def changed(pin: Pinned | None, said: Logprobs | None, suite: str) -> str:
     apart = distance(pin.logprobs, said) if pin and said else None
     if pin is None or apart is None or apart <= TOLERANCE_NAT:
         return ""
-    probes = "" if pin.suite == suite else ", and the probes have changed since"
+    probes = _by_others(pin.suite, suite)
     return f"log-probabilities differ by {apart:.2g} from {pin.version} ({pin.day}){probes}: changed, not broken"
+
+
+def _by_others(suite_then: str, suite: str) -> str:
+    return "" if suite_then == suite else ", and the probes have changed since"
+
+
+def _passed(day: Day, checks: Sequence[CheckResult]) -> dict[str, Passed]:
+    now = Passed(day.day, day.version, day.fingerprint.suite)
+    return {check.name: now for check in checks if check.outcome is Outcome.PASSED}
 
 
 def _between(left: Likeliest, right: Likeliest) -> float:

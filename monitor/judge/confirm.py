@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
+from monitor.judge.installs import Stage
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
 from monitor.words import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict, bar_of
 
@@ -200,13 +201,21 @@ def _decide_by_unknowns(
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
     # in a session of many another one may have brought it about, so only a fresh process tells a habit
     if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
-        patient = latest.fault == "bench-time" and attempts[-1].limit_factor >= HANG_FACTOR
+        patient = latest.fault == "bench-time" and (
+            attempts[-1].limit_factor >= HANG_FACTOR or _installer_ran_out_of_time(attempts[-1])
+        )
         if latest.blame is Blame.BENCH and latest.fault not in _LASTING and not patient:
             return replace(wanted, why=Why.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches
         if latest.fault == "unclassified" and may_count:
             return replace(wanted, why=Why.UNCLASSIFIED)
     return Settled(latest)
+
+
+def _installer_ran_out_of_time(attempt: Attempt) -> bool:
+    """Tell whether building or fetching took longer than it may: half an hour more of the same shows nothing new."""
+    installer = {stage.check for stage in Stage}
+    return any(check.name in installer and check.fault == "bench-time" for check in attempt.checks)
 
 
 def merge(verdicts: Sequence[RunVerdict], bar: Sequence[Rung]) -> RunVerdict:

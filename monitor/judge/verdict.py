@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from monitor.judge.control import Control
+from monitor.judge.ownership import EITHERS
 from monitor.words import (
     BAR,
     Blame,
@@ -105,9 +106,9 @@ def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
         return why
     if check.blame is Blame.REFERENCE:
         return "the reference is in doubt"
-    if check.blame is Blame.UNATTRIBUTED:
+    if check.blame is Blame.UNATTRIBUTED and check.fault not in EITHERS:
         return _why_unclassified_does_not_count(check, circumstances)
-    return "" if check.blame in _COUNTED else "the fault is ours"
+    return "" if check.blame in _COUNTED or check.fault in EITHERS else "the fault is ours"
 
 
 def _control_objects(control: Control, check: CheckResult) -> bool:

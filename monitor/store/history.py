@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from monitor.judge.changes import FACT, Pinned, changed, logprobs_of, noted
-from monitor.judge.confirm import Settled, unsettled
+from monitor.judge.changes import FACT, Before, Passed, Pinned, Said, changed, logprobs_of, noted, skipped
 from monitor.judge.control import Control
 from monitor.judge.days import (
     Carry,
@@ -18,11 +17,9 @@ from monitor.judge.days import (
     Memory,
     control_key,
     control_of,
-    decide_day,
     judge_days,
     remember,
 )
-from monitor.judge.verdict import Circumstances
 from monitor.store.goldens import doubts
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
 from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
@@ -54,11 +51,14 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
         doubts=doubts(db, {run.fingerprint.subject for one in facts for run in one.runs}),
         earlier={source: day for source in sources if (day := stored_day(db, cell_id, source))},
     )
-    answers = _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS])
+    said = Said(
+        _answers(db, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS]),
+        {run.attempt.run_id: run.attempt.checks for one in facts for run in one.runs},
+    )
     subjects = {day.fingerprint.subject for day in days}
-    pinned = {digest: pin for digest in subjects if (pin := pinned_before(db, cell_id, digest, since))}
+    before = {digest: _before(db, cell_id, digest, since) for digest in subjects}
     db.execute("DELETE FROM days WHERE cell_id = ? AND day >= ?", (cell_id, since.isoformat()))
-    for day in noted(days, answers, pinned):
+    for day in noted(days, said, before):
         _write_day(db, cell_id, day)
     _replace_flips(db, cell_id, flips, since)
 
@@ -67,7 +67,7 @@ def day_facts(db: Database, cell_id: str, *, since: date = _EVER, until: date = 
     """Return what happened to the cell, a value a day; adhoc runs are no part of its history."""
     within = (cell_id, since.isoformat(), until.isoformat())
     runs: dict[date, list[DayRun]] = defaultdict(list)
-    for row, run in _runs(db, "cell_id = ? AND day BETWEEN ? AND ? AND origin != 'adhoc'", within):
+    for row, run in runs_where(db, "cell_id = ? AND day BETWEEN ? AND ? AND origin != 'adhoc'", within):
         runs[date.fromisoformat(row["day"])].append(run)
     carries: dict[date, list[Carry]] = defaultdict(list)
     for row in rows(db, "SELECT * FROM carries WHERE cell_id = ? AND day BETWEEN ? AND ?", within):
@@ -77,44 +77,9 @@ def day_facts(db: Database, cell_id: str, *, since: date = _EVER, until: date = 
 
 
 def adhoc_runs(db: Database, cell_id: str, day: date) -> list[DayRun]:
-    return [run for _, run in _runs(db, "cell_id = ? AND day = ? AND origin = 'adhoc'", (cell_id, day.isoformat()))]
-
-
-def rebuild_answer(db: Database, cell_id: str, version: str) -> None:
-    """Judge what was asked by hand of one version again: its latest environment, files and suite speak."""
-    found = _runs(db, "cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
-    if not found:
-        return
-    row, last = found[-1]
-    day = date.fromisoformat(row["day"])
-    runs = [run for one, run in found if one["day"] == row["day"] and run.fingerprint == last.fingerprint]
-    subject, runtime = subject_of_cell(db, cell_id)
-    control = control_on(db, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
-    doubt = doubts(db, {last.fingerprint.subject}).get(last.fingerprint.subject, "")
-    circumstances = Circumstances(subject, runtime, version, control, doubt=doubt)
-    decision, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
-    told = decision.verdict if isinstance(decision, Settled) else unsettled(decision.leaning, "not confirmed yet")
-    db.execute(
-        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            cell_id,
-            version,
-            day.isoformat(),
-            str(told.verdict),
-            str(told.rung) if told.rung is not None else None,
-            told.reason,
-            str(told.blame) if told.blame else None,
-            told.fault,
-            told.signature,
-            row["id"],
-        ),
-    )
-
-
-def rebuild_answers(db: Database, cell_id: str) -> None:
-    db.execute("DELETE FROM answers WHERE cell_id = ?", (cell_id,))
-    for row in rows(db, "SELECT DISTINCT version FROM runs WHERE cell_id = ? AND origin = 'adhoc'", (cell_id,)):
-        rebuild_answer(db, cell_id, row["version"])
+    return [
+        run for _, run in runs_where(db, "cell_id = ? AND day = ? AND origin = 'adhoc'", (cell_id, day.isoformat()))
+    ]
 
 
 def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
@@ -130,7 +95,7 @@ def control_on(db: Database, cell_id: str, key: ControlKey) -> Control:
     ):
         runs = [
             run
-            for _, run in _runs(
+            for _, run in runs_where(
                 db,
                 "cell_id = ? AND day = ? AND origin = ? AND suite = ?",
                 (row["cell_id"], day.isoformat(), str(origin), suite),
@@ -186,10 +151,32 @@ def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) ->
     return Pinned(date.fromisoformat(found[0]["day"]), found[0]["version"], found[0]["suite"], said) if said else None
 
 
+def passed_before(db: Database, cell_id: str, subject_digest: str, day: date) -> dict[str, Passed]:
+    """Return, by check, where these files of the cell passed it last before ``day``."""
+    found = rows(
+        db,
+        # beside max() stand the columns of the row that has it
+        "SELECT checks.name, max(days.day) AS day, days.version, days.suite FROM days"
+        " JOIN checks ON checks.run_id = days.run_id WHERE days.cell_id = ? AND days.day < ? AND subject_digest = ?"
+        " AND days.verdict != 'unknown' AND carried_from IS NULL AND outcome = 'passed' GROUP BY checks.name",
+        (cell_id, day.isoformat(), subject_digest),
+    )
+    return {row["name"]: Passed(date.fromisoformat(row["day"]), row["version"], row["suite"]) for row in found}
+
+
 def note_on_run(db: Database, run: Row) -> str:
-    """Return what there is to say of a run's values beside those pinned for its cell."""
-    pin = pinned_before(db, run["cell_id"], run["subject_digest"], date.max)
-    return changed(pin, _answers(db, [run["id"]]).get(run["id"]), run["suite"]) if pin else ""
+    """Return what there is to say of a run's values beside those pinned for its cell, and of what it was not asked."""
+    cell_id, digest, suite = run["cell_id"], run["subject_digest"], run["suite"]
+    pin = pinned_before(db, cell_id, digest, date.max)
+    passed = passed_before(db, cell_id, digest, date.fromisoformat(run["day"]) + timedelta(days=1))
+    checks = checks_of(db, [run["id"]]).get(run["id"], ())
+    told = (changed(pin, _answers(db, [run["id"]]).get(run["id"]), suite), skipped(passed, checks, suite))
+    return "; ".join(filter(None, told))
+
+
+def _before(db: Database, cell_id: str, subject_digest: str, day: date) -> Before:
+    pinned = pinned_before(db, cell_id, subject_digest, day)
+    return Before(pinned, passed_before(db, cell_id, subject_digest, day))
 
 
 def _answers(db: Database, run_ids: Sequence[str]) -> dict[str, Logprobs]:
@@ -237,7 +224,7 @@ def checks_of(db: Database, run_ids: Sequence[str]) -> Mapping[str, list[CheckRe
     return checks
 
 
-def _runs(db: Database, where: str, parameters: Iterable[str]) -> list[tuple[Row, DayRun]]:
+def runs_where(db: Database, where: str, parameters: Iterable[str]) -> list[tuple[Row, DayRun]]:
     """Return runs, oldest first; rowid tells which of two with one time stamp was recorded first."""
     sql = f"SELECT * FROM runs WHERE {where} ORDER BY started_at, rowid"  # noqa: S608 - `where` is this module's own
     found = rows(db, sql, parameters)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.judge.era import of_its_day
+from monitor.judge.ownership import of_its_files
 from monitor.judge.runs import checks_of_session, checks_without_environment
 from monitor.listening import read_events
-from monitor.store.history import checks_of, rebuild_answers, rebuild_cell
+from monitor.store.answers import rebuild_answers
+from monitor.store.history import checks_of, rebuild_cell
 from monitor.store.recording import replace_checks
 from monitor.store.rows import ending_of, rows, stage_of
-from monitor.words import Runtime
+from monitor.words import Runtime, SubjectForm
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from monitor.words import CheckResult
 
 JUDGED = """
-SELECT runs.*, cells.subject_id, cells.runtime, resolutions.failed, resolutions.fault, resolutions.message,
+SELECT runs.*, cells.subject_id, cells.runtime, subjects.form,
+    resolutions.failed, resolutions.fault, resolutions.message,
     (SELECT group_concat(package) FROM departures WHERE departures.resolution_id = runs.resolution_id) AS later
-FROM runs JOIN cells ON cells.id = runs.cell_id JOIN resolutions ON resolutions.id = runs.resolution_id
+FROM runs JOIN cells ON cells.id = runs.cell_id JOIN subjects ON subjects.id = cells.subject_id
+JOIN resolutions ON resolutions.id = runs.resolution_id
 """
 
 
@@ -73,7 +77,7 @@ def judge_stored(row: Row, events: Archive) -> tuple[CheckResult, ...] | None:
         solo=bool(row["solo"]),
         limit_factor=row["limit_factor"],
     )
-    return of_its_day(checks, (row["later"] or "").split(","))
+    return of_its_day(of_its_files(checks, SubjectForm(row["form"])), (row["later"] or "").split(","))
 
 
 def _days(db: Database) -> set[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils.migrations import Migrations
 
-from monitor.store.views import BY_RELEASE, MATRIX, VIEWS
+from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -285,6 +285,13 @@ def m005_replay(db: Database) -> None:
     )
     db.execute("DROP VIEW matrix")
     db.execute(MATRIX)
+
+
+@MIGRATIONS()
+def m006_notes(db: Database) -> None:
+    """Let ``current`` tell a day's note, as ``history`` does: whoever asks how things are would miss it."""
+    db.execute("DROP VIEW current")
+    db.execute(CURRENT)
 
 
 @MIGRATIONS()

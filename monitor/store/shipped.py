@@ -8,8 +8,11 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from sqlite_utils import Database
+
 from monitor.store.opening import spoken
 from monitor.store.reader import DATABASE
+from monitor.store.schema import MIGRATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +41,8 @@ def pack(home: Path, target: Path) -> None:
 
 def unpack(packed: bytes, home: Path) -> None:
     """Put a packed history into the home, unless it is there. Raises DatabaseError where that cannot be written."""
-    digest = hashlib.sha256(packed).hexdigest()
+    migrations = [migration.name for migration in MIGRATIONS.pending(Database(memory=True))]
+    digest = hashlib.sha256(packed + "".join(migrations).encode()).hexdigest()
     stamp, database = home / _STAMP, home / DATABASE
     with spoken(database):
         if database.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
@@ -46,6 +50,8 @@ def unpack(packed: bytes, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         aside = database.with_suffix(".tmp")
         aside.write_bytes(lzma.decompress(packed))
+        with closing(sqlite3.connect(aside)) as connection:
+            MIGRATIONS.apply(Database(connection))  # it is shipped as it was packed, by whatever settle that was
         for old in home.glob(f"{DATABASE}-*"):
             old.unlink()
         aside.replace(database)

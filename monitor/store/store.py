@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.listening import read_events
 from monitor.store import history, recording
+from monitor.store.answers import rebuild_answer
 from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
@@ -182,7 +183,7 @@ class Store(Reader):
             cells |= self._doubting(one.cell.subject_id)
         for cell_id in sorted(cells):
             if one.origin is Origin.ADHOC:
-                history.rebuild_answer(self._db, cell_id, one.version)
+                rebuild_answer(self._db, cell_id, one.version)
             else:
                 history.rebuild_cell(self._db, cell_id, since=one.day)
 

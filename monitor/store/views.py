@@ -30,7 +30,9 @@ _JOINED = """
 
 CURRENT = f"""
 CREATE VIEW current AS -- one row a cell: what is known of it now
-SELECT {_NAMED} {_JOINED}
+SELECT {_NAMED},
+    days.note AS note
+{_JOINED}
 WHERE days.day = (SELECT max(later.day) FROM days AS later WHERE later.cell_id = days.cell_id)
 """  # noqa: S608 - built from the constants above
 

@@ -97,11 +97,15 @@ def base(kind: str, base_home: Path) -> Base:
 
 @dataclass
 class Index:
-    """A simple index over HTTP; ``broken`` is the status it answers for files from then on."""
+    """A simple index over HTTP; ``broken`` is the status it answers for files from then on.
+
+    ``kept_seconds`` is how long it lets whoever asks keep a page.
+    """
 
     folder: Path
     url: str = ""
     broken: int = 0
+    kept_seconds: int = 0
     server: http.server.ThreadingHTTPServer | None = field(default=None, repr=False)
 
     def add(self, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), code: str = "") -> Path:
@@ -165,6 +169,8 @@ def index(home: Path) -> Iterator[Index]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if index.kept_seconds:
+                self.send_header("Cache-Control", f"max-age={index.kept_seconds}")
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)

@@ -15,8 +15,10 @@ from containers.engine import Command, Limits, Role
 from containers.environment import Environment
 from containers.environments import Environments
 from containers.failures import InstallFailure, InstallFault, Stage
+from containers.newest import Listed
 from containers.resolving import Resolution
 from containers.settings import settings_from_environment
+from tests.contract.conftest import make_wheel
 from tests.specimens.packages import write_source
 
 if TYPE_CHECKING:
@@ -316,6 +318,68 @@ def test_a_wheel_from_source_enters_by_its_hash(engine: Engine, base: Base, home
 
     environment = built(environments.ensure(resolution.lock))
     assert python(engine, base, environment, "import spec_source; print(spec_source.WORD)").log == b"from source\n"
+
+
+@pytest.mark.index
+def test_a_newer_version_without_a_wheel_is_not_passed_over(engine: Engine, base: Base, home: Path) -> None:
+    links = home / "links"
+    write_source(links, "spec-source", version="2.0")
+    make_wheel(links, "spec-source", "1.0", requires=(), code="")
+    here = settings_from_environment(os.environ)
+    here = replace(here, find_links=(*here.find_links, str(links)), seconds=300, free_bytes=0)
+    environments = Environments(engine, base, home / "store", here)
+    said: list[str] = []
+
+    def version(*listed: str) -> str:
+        said.clear()
+        resolution = environments.resolve(["spec-source"], None, listed=Listed("spec-source", listed), say=said.append)
+        assert isinstance(resolution, Resolution), resolution
+        return resolution.lock.packages[0].version
+
+    assert (version("1.0"), said) == ("1.0", [])  # nothing newer is listed, and nothing more is asked
+    assert version("1.0", "2.0") == "2.0"
+    assert said[0] == "spec-source 2.0 is listed, and was passed over: asking what may be built"
+    assert said[-1] == "from source: spec_source-2.0-py3-none-any.whl"
+
+    make_wheel(links, "spec-source", "2.0", requires=(), code="")  # an index may hold an older page than its list
+    (links / "spec_source-2.0.tar.gz").unlink()
+    assert (version("1.0", "2.0"), said) == ("2.0", [])
+    assert version("1.0", "2.0", "3.0") == "2.0"  # for another Python, say: nobody here gets it
+    assert len(said) == 1
+    assert (version("1.0", "2.0", "3.0"), said) == ("2.0", [])  # and that is known from now on
+
+
+def test_a_release_that_is_newer_than_a_page_kept_is_found_and_not_built(
+    environments: Environments, index: Index
+) -> None:
+    index.kept_seconds = 600
+    index.add("spec-a")
+    assert locked(environments, "spec-a").packages[0].version == "1.0"
+    index.add("spec-a", "2.0")
+    assert locked(environments, "spec-a").packages[0].version == "1.0"  # uv asks nobody
+    said: list[str] = []
+
+    resolution = environments.resolve(["spec-a"], None, listed=Listed("spec-a", ("1.0", "2.0")), say=said.append)
+
+    assert isinstance(resolution, Resolution), resolution
+    assert resolution.lock.packages[0].version == "2.0"
+    assert said == []
+
+
+@pytest.mark.index
+def test_a_newer_version_that_does_not_build_is_not_silently_an_older_one(
+    engine: Engine, base: Base, home: Path
+) -> None:
+    links = home / "links"
+    write_source(links, "spec-source", "raise SystemExit('this never worked')", version="2.0")
+    make_wheel(links, "spec-source", "1.0", requires=(), code="")
+    here = settings_from_environment(os.environ)
+    here = replace(here, find_links=(*here.find_links, str(links)), seconds=300, free_bytes=0)
+    environments = Environments(engine, base, home / "store", here)
+
+    failure = failed(environments.resolve(["spec-source"], None, listed=Listed("spec-source", ("1.0", "2.0"))))
+
+    assert (failure.slug, failure.sources) == (InstallFault.NOT_BUILT, ("spec-source",)), failure.message
 
 
 @pytest.mark.index

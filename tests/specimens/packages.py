@@ -189,15 +189,15 @@ def build_release(folder: Path, name: str, version: str, requirements: Sequence[
     _write_wheel(folder, name, "", requirements, version=version)
 
 
-def write_source(folder: Path, name: str, setup: str = "") -> None:
+def write_source(folder: Path, name: str, setup: str = "", *, version: str = VERSION) -> None:
     """Write a pure Python package as an archive of sources and nothing else; ``setup`` is its setup.py."""
     folder.mkdir(parents=True, exist_ok=True)
-    module, stem = name.replace("-", "_"), f"{name.replace('-', '_')}-{VERSION}"
+    module, stem = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}"
     files = {
         "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-        f'[project]\nname = "{name}"\nversion = "{VERSION}"\n[tool.setuptools]\npy-modules = ["{module}"]\n',
+        f'[project]\nname = "{name}"\nversion = "{version}"\n[tool.setuptools]\npy-modules = ["{module}"]\n',
         f"{module}.py": "WORD = 'from source'\n",
-        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n",
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         **({"setup.py": setup} if setup else {}),
     }
     with tarfile.open(folder / f"{stem}.tar.gz", "w:gz") as archive:

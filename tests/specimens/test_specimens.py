@@ -72,7 +72,7 @@ RUNTIME = [
 
 FOLDERS: Mapping[str, tuple[Callable[[Path, Path], Path], Expected]] = {
     "missing tensor": (checkpoints.missing_tensor, Expected("broken", "loads", "bad-checkpoint", "model")),
-    "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "runtime")),
+    "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "unattributed")),
     "truncated safetensors": (checkpoints.truncated_weights, Expected("broken", "loads", "bad-checkpoint", "model")),
     "pickle only": (checkpoints.pickle_only, Expected("broken", "loads", "pickle-weights", "model")),
     "remote code": (checkpoints.remote_code, Expected("broken", "knows", "needs-remote-code", "model")),
@@ -190,7 +190,7 @@ def hold(product: Product, answer: Answer, subject: str, expected: Expected) -> 
     runs = answer.runs(subject)
     look = product.by_hand(runs[-1]["run"]) if runs else "no run was recorded"
     assert found == expected, f"{settled['reason']}\n  look:   {look}\n  repeat: {answer.by_hand}\n{answer.said}"
-    assert answer.exit_code == 0, answer.said
+    assert answer.exit_code == (5 if found.blame == "bench" else 0), answer.said
     assert "Traceback" not in answer.said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from containers.failures import InstallFailure, InstallFault, Stage
 from monitor import cycle, sessions
 from monitor.bench import Sat, Seat
-from monitor.cli.run import say_whether_nothing_was_installed
-from monitor.errors import BenchError
+from monitor.cli.outcome import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
+from monitor.errors import BenchError, NotMeasured
 from monitor.installation import Place, Question
+from monitor.judge.installs import Stage as JudgedStage
 from monitor.listening import Listener
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.words import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
@@ -61,6 +64,7 @@ class Home:
     def __init__(self, store: Store, bench: Told) -> None:
         self.bench, self.store = bench, store
         self.slept: list[float] = []
+        self.installed: list[InstallFault] = []
         self.subjects = [
             Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
             for name in NAMES
@@ -81,6 +85,23 @@ class Home:
             now=lambda: NOW,
         )
 
+    def fail(self, slug: InstallFault) -> Callable[..., Place]:
+        """Return an installation that fails in building, and is counted."""
+
+        def install(*_: object) -> Place:
+            answer = uuid.uuid4().hex
+            self.installed.append(slug)
+            self.store.record_resolution(
+                ResolutionRecord(
+                    answer, FIRST, Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", "5.4.0", NOW, NOW,
+                    1800.0, failed=JudgedStage.BUILDS, fault=str(slug), message="not done after 1800 s",
+                )
+            )  # fmt: skip
+            failure = InstallFailure(Stage.INSTALL, slug, "not done after 1800 s", b"", 1800.0)
+            return Place(answer, "5.4.0", "none-1", None, failure)
+
+        return install
+
     def install(self, *_: object) -> Place:
         answer = uuid.uuid4().hex
         self.store.record_resolution(
@@ -93,12 +114,15 @@ class Home:
         environment: Any = SimpleNamespace(digest="env-a")
         return Place(answer, "5.4.0", "env-a", environment)
 
-    def verdicts(self) -> set[str]:
+    def hold(self) -> cycle.Held:
         quiet: Any = SimpleNamespace(
             say=lambda _: None, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None
         )
         self.bench.held.clear()
-        held = cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
+        return cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
+
+    def verdicts(self) -> set[str]:
+        held = self.hold()
         assert len(held.settled) == len(NAMES)
         return {str(one.verdict.verdict) for one in held.settled.values()}
 
@@ -115,6 +139,24 @@ def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: 
     assert raised.value.exit_code == 5
 
 
+@pytest.mark.parametrize(
+    ("letters", "ours"), [("HHHHH", True), ("WHHHH", True), ("WHWHH", False), ("WBHHH", False), ("WWWWW", False)]
+)
+def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str, ours: bool) -> None:
+    """The control answers for itself: who asks about four others has no verdict of any of them from it."""
+    home.question = replace(home.question, subjects=home.subjects[1:])
+    killed = Ending(signal=9)
+    story = dict(zip(NAMES, letters, strict=True))
+    home.bench.story = lambda _, who: ("".join(story[name] for name in who), killed)
+    held = home.hold()
+    if not ours:
+        say_whether_only_the_bench_failed(held)
+        return
+    with pytest.raises(NotMeasured, match="bench-interrupted") as raised:
+        say_whether_only_the_bench_failed(held)
+    assert raised.value.exit_code == 5
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     with open_store(tmp_path) as store:
@@ -122,6 +164,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         monkeypatch.setattr(cycle, "install", home.install)
         monkeypatch.setattr(sessions, "take_seat", lambda _, subject, __: Seat(subject, Path("files"), {}))
         yield home
+
+
+@pytest.mark.parametrize(("slug", "times"), [(InstallFault.TIME, 1), (InstallFault.NETWORK, 3)])
+def test_a_build_that_takes_longer_than_it_may_is_not_begun_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, slug: InstallFault, times: int
+) -> None:
+    monkeypatch.setattr(cycle, "install", home.fail(slug))
+    assert home.verdicts() == {"unknown"}
+    assert len(home.installed) == times
+    assert home.verdicts() == {"unknown"}
+    assert len(home.installed) == times + 1  # the next cycle asks again: it may have been given longer
 
 
 def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> None:

@@ -16,7 +16,7 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config import Config
 from monitor.errors import NotReleased, UnknownName
 from monitor.installation import Question, install
-from monitor.words import Channel, Origin, Runtime
+from monitor.words import Channel, Origin, Release, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +57,13 @@ class Shop:
 
     def __init__(self, index_url: str, failure: InstallFailure) -> None:
         self.config = Config.model_validate({"install": {"index_url": index_url, "no_proxy": "127.0.0.1"}})
-        self.environments = SimpleNamespace(resolve=lambda *_, **__: failure)
+        self.asked: dict[str, Any] = {}
+        self.environments = SimpleNamespace(resolve=lambda *_, **asked: self.asked.update(asked) or failure)
         self.recorded: list[ResolutionRecord] = []
-        self.store = SimpleNamespace(record_resolution=self.recorded.append)
+        self.known: list[Release] = []
+        self.store = SimpleNamespace(
+            record_resolution=self.recorded.append, record_releases=self.known.extend, releases=lambda _: self.known
+        )
         self.platform: Any = None
 
     @staticmethod
@@ -75,6 +79,20 @@ def asked(day: str, version: str = "") -> Question:
 def ask(shop: Any, question: Question) -> Any:
     quiet: Any = SimpleNamespace(say=lambda _: None)
     return install(shop, question, quiet)
+
+
+@pytest.mark.parametrize(
+    ("day", "listed"), [("2025-12-24", ("4.49.0",)), ("2026-01-26", ("4.49.0", "5.0.0")), ("2025-02-16", ())]
+)
+def test_the_resolver_is_told_what_the_index_listed_on_the_day(index: str, day: str, listed: tuple[str, ...]) -> None:
+    shop = Shop(index, replace(NOTHING, slug=InstallFault.NETWORK))
+    ask(shop, asked(day))
+    assert (shop.asked["listed"].name, shop.asked["listed"].versions) == ("transformers", listed)
+
+
+def test_a_version_that_is_asked_for_by_hand_is_not_compared_with_what_is_listed(index: str) -> None:
+    ask(shop := Shop(index, NOTHING), asked("2026-02-01", "4.49.0"))
+    assert (shop.asked["listed"], shop.known) == (None, [])
 
 
 @pytest.mark.parametrize("version", ["", "5.0.0"])

@@ -114,6 +114,12 @@ def test_a_changed_value_is_noted_and_never_a_verdict(world: Answering) -> None:
     assert [row["note"] for row in world.store.history(cell=world.cell.id)] == ["", "", NOTE, ""]
 
 
+def test_the_note_of_the_latest_day_is_told_of_how_things_are(world: Answering) -> None:
+    world.answer(FIRST, 0.0)
+    world.answer(FIRST + timedelta(days=1), 0.25)
+    assert [row["note"] for row in world.store.current(cell=world.cell.id)] == [NOTE]
+
+
 def test_a_carried_day_keeps_the_note_and_rejudging_changes_nothing(world: Answering) -> None:
     world.answer(FIRST, 0.0)
     world.release()
@@ -157,6 +163,43 @@ def test_a_run_by_hand_is_held_against_the_history_and_stays_out_of_it(world: An
     detail = world.store.run_detail(run)
     assert (detail.verdict.verdict, detail.note) == (CellVerdict.WORKS, NOTE)
     assert world.notes() == [""]
+
+
+def test_a_check_that_is_skipped_and_passed_before_is_noted_until_it_passes_again(world: Answering) -> None:
+    days = [FIRST + timedelta(days=offset) for offset in range(4)]
+    world.run("W", days[0])
+    world.run("S", days[1])
+    world.run("S", days[2])
+    world.run("W", days[3])
+    note = "skipped, and passed last with 5.4.0 (2026-04-01): generates.cache"
+    assert world.notes() == ["", note, note, ""]
+    assert world.story() == "WWWW"
+    assert world.flips() == []
+    assert world.store.rejudge().changed_days == 0
+
+
+def test_a_check_that_never_passed_is_skipped_without_a_word(world: Answering) -> None:
+    world.run("S", FIRST)
+    assert world.notes() == [""]
+    assert world.store.run_detail(world.run("S", FIRST + timedelta(days=1)).id).note == ""
+
+
+def test_what_passed_on_a_broken_day_has_passed(world: Answering) -> None:
+    world.run("W", FIRST, world.control)
+    while isinstance(again := world.decide(FIRST), Again):
+        world.run("B", FIRST, solo=again.solo)
+    second = FIRST + timedelta(days=1)
+    world.release()
+    while isinstance(again := world.decide(second), Again):
+        world.run("L", second, solo=again.solo)  # a check that passed on the broken day
+    assert world.story() == "BW"
+    assert world.notes() == ["", "skipped, and passed last with 5.4.0 (2026-04-01): knows.config"]
+
+
+def test_a_run_by_hand_says_what_it_was_not_asked(world: Answering) -> None:
+    world.run("W", FIRST)
+    run = world.run("S", FIRST, origin=Origin.ADHOC)
+    assert world.store.run_detail(run.id).note == "skipped, and passed last with 5.4.0 (2026-04-01): generates.cache"
 
 
 def test_another_suite_says_that_it_is_another(world: Answering) -> None:

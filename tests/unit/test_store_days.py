@@ -212,16 +212,20 @@ def events(subject: str, letter: str) -> bytes:
         lines.append({"event": "started", "subject": subject, "check": check})
         if letter in "HC" and check == "generates.forward":
             break
+        skipped = {"S": "generates.cache", "L": "knows.config"}.get(letter)
         failing = {
             "B": ("loads.tensors", "missing-tensors"),
             "U": ("loads.model", "unclassified"),
             "K": ("knows.architecture", "unknown-architecture"),
+            "X": ("loads.tensors", "unexpected-tensors"),
         }.get(letter)
         finished = {"event": "finished", "subject": subject, "check": check, "outcome": "passed", "seconds": 0.1}
         if failing and failing[0] == check:
             finished |= {"outcome": "failed", "fault": failing[1], "message": "KeyError: 'lm_head.weight'"}
             lines.append(finished)
             break
+        if check == skipped:
+            finished |= {"outcome": "skipped", "message": "there is nothing to compare with"}
         lines.append(finished)
     lines.append({"event": "fact", "subject": subject, "name": "logprobs", "value": [1.5, 2]})
     return b"".join(json.dumps(line | {"at": float(n)}).encode() + b"\n" for n, line in enumerate(lines))
@@ -380,6 +384,21 @@ def test_what_the_bench_spoiled_does_not_count_once_it_is_started_anew(world: Wo
     assert isinstance(settled, Settled)
     assert not can_be_mended(settled.verdict)
     assert world.store.rejudge().changed_days == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "blame"), [(SubjectForm.FOLDER, Blame.UNATTRIBUTED), (SubjectForm.MINIATURE, Blame.RUNTIME)]
+)
+def test_an_extra_tensor_is_the_runtimes_only_where_the_files_are_known(
+    world: World, form: SubjectForm, blame: Blame
+) -> None:
+    subject = replace(world.store.subject("acme/new"), form=form, qualified=form is SubjectForm.MINIATURE)
+    world.store.record_catalogue([], [subject])
+    world.run("W", FIRST, world.control)
+    run = world.run("X", FIRST, solo=True)
+    assert world.story() == "B"
+    assert world.store.current(cell=world.cell.id)[0]["blame"] == str(blame)
+    assert [check.blame for check in run.checks if check.outcome is Outcome.FAILED] == [blame]
 
 
 def test_an_unclassified_failure_needs_the_control_and_a_fresh_process(world: World) -> None:

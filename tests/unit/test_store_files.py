@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from monitor.store import open_reader, open_store
 from monitor.store.archive import Archive
 from monitor.store.reader import DATABASE
 from monitor.store.schema import APPLICATION_ID, FACT_TABLES, MIGRATIONS
+from monitor.store.shipped import unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +48,9 @@ def test_every_table_of_ours_is_strict(tmp_path: Path) -> None:
     assert loose == {"sqlite_schema", "sqlite_temp_schema", "_sqlite_migrations"}
 
 
-@pytest.mark.parametrize("stop_before", ["m001_catalogue", "m002_facts", "m003_derived", "m004_views"])
+@pytest.mark.parametrize(
+    "stop_before", ["m001_catalogue", "m002_facts", "m003_derived", "m004_views", "m005_replay", "m006_notes"]
+)
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path, stop_before: str) -> None:
     old = Database(tmp_path / DATABASE)
     old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -58,6 +62,17 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path, stop_before: st
         assert store.current() == []
     with open_reader(tmp_path) as reader:
         assert reader.history() == []
+
+
+def test_a_history_that_was_shipped_by_an_older_settle_opens(tmp_path: Path) -> None:
+    old = Database(tmp_path / DATABASE)
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    MIGRATIONS.apply(old, stop_before="m006_notes")
+    old.close()
+    unpack(lzma.compress((tmp_path / DATABASE).read_bytes()), tmp_path / "demo")
+    with open_reader(tmp_path / "demo") as store:
+        assert "note" in store.query("SELECT * FROM current").columns
+        assert "note" in store.query("SELECT * FROM history").columns
 
 
 def test_a_database_of_a_newer_settle_is_left_alone(tmp_path: Path) -> None:
