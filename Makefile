@@ -34,12 +34,12 @@ engine: ## install and start Docker (Debian, as root)
 .PHONY: test
 test: setup gates ## set up, all gates, all tests
 	@deploy/engine for-tests
-	@.venv/bin/python -m pytest -n 2 tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
 	@.venv/bin/python -m pytest -m 'not soak' tests/contract tests/specimens tests/worlds
 
 .PHONY: unit
 unit: setup ## the tests that need neither engine nor index
-	@.venv/bin/python -m pytest -n 2 tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
 
 .PHONY: gates
 gates: setup ## style, types, rooms, dead code, dependencies

@@ -6,10 +6,9 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlite_utils import Database
-
 from monitor.errors import DatabaseError, disk_full
 from monitor.store.schema import APPLICATION_ID, MIGRATIONS
+from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlite_utils.migrations import Migrations
-
+from monitor.store.sqlite import Migrations
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from sqlite_utils import Database
-
 from monitor.store.opening import spoken
 from monitor.store.reader import DATABASE
 from monitor.store.schema import MIGRATIONS
+from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
     from pathlib import Path

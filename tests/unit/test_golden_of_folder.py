@@ -76,7 +76,8 @@ LOOP = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
     ids=["loops", "a power", "memory", "length", "a way out", "its own word", "no such filter"],
 )
 def test_a_template_that_takes_too_much_ends_with_a_reason(template: str, why: str) -> None:
-    rendered, said = render_apart(template, [], {}, seconds=0.7)
+    ends_by_itself = "not done" not in why
+    rendered, said = render_apart(template, [], {}, seconds=30 if ends_by_itself else 0.7)  # a busy machine is slow
     assert rendered is None
     assert said.startswith(why)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,3 +52,11 @@ def test_a_library_has_one_owner(library: str) -> None:
     users = {file for file, name in imports() if name == library}
     assert users, f"nobody imports {library}: drop it here and from pyproject.toml"
     assert not {file for file in users if not file.startswith(tuple(OWNERS[library]))}
+
+
+def test_no_command_that_reads_waits_for_an_estimator() -> None:
+    """Not even by way of a library: those two take longer to import than all the rest."""
+    code = "import sys, monitor.store, monitor.cli.read; print(sorted({'pandas', 'numpy'} & set(sys.modules)))"
+    code += "; import numpy; print(numpy.ones(2).sum())"  # and whoever wants one has it
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout.split() == ["[]", "2.0"]

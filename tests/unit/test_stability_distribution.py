@@ -9,6 +9,8 @@ from monitor.stability.distribution import distribution
 from monitor.stability.figures import Entry
 from monitor.stability.turnbull import estimate, support
 
+pytestmark = pytest.mark.xdist_group("lifelines")  # one process imports it, and not each: that takes two seconds
+
 
 def entries(*times: tuple[int, int | None]) -> list[Entry]:
     return [Entry(f"architecture {at}", first, last) for at, (first, last) in enumerate(times)]

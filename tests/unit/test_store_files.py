@@ -8,7 +8,6 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlite_utils import Database
 
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
@@ -16,6 +15,7 @@ from monitor.store.archive import Archive
 from monitor.store.reader import DATABASE
 from monitor.store.schema import APPLICATION_ID, FACT_TABLES, MIGRATIONS
 from monitor.store.shipped import unpack
+from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
