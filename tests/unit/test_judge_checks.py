@@ -13,7 +13,7 @@ from monitor.judge.installs import Stage, judge_installation, not_installed
 from monitor.judge.runs import checks_of_session
 from monitor.judge.seen import Finished, Said, Session
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Runtime, Subject, SubjectForm
+from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Rung, Runtime, Subject, SubjectForm
 from probes import wire
 
 HERE = Runtime.TRANSFORMERS
@@ -157,7 +157,8 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
 @pytest.mark.parametrize("fault", ["unresolvable", "inconsistent"])
 def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
     checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed(HERE)
-    assert {one.name for one in checks} == set(wire.CHECKS)
+    own = {*wire.RUNTIMES[HERE].checks, *(name for name in wire.CHECKS if name.startswith("installs."))}
+    assert {one.name for one in checks} == own
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert (verdict.verdict, verdict.blame) == (CellVerdict.BROKEN, Blame.DEPENDENCY)
 
@@ -183,7 +184,7 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
     checks = checks_of_session(session(said), "a", CLEAN, runtime=HERE, solo=True, limit_factor=3)
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert verdict.verdict is (CellVerdict.UNKNOWN if ours else CellVerdict.WORKS)
-    assert tuple(one.rung for one in verdict.rungs) == BAR
+    assert tuple(one.rung for one in verdict.rungs) == (*BAR, Rung.MATCHES)
 
 
 def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
