@@ -185,6 +185,7 @@ FAULTS = {
     "dependency-does-not-build": "dependency",
     "dependency-import-error": "dependency",
     "missing-dependency": "dependency",
+    "gguf-not-made": "dependency",  # llama.cpp's converter makes none, and Ollama stands on it
     # the platform's gap
     "unsupported-on-platform": "platform",
     # the model's own files

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Creating(Protocol):
         """A runtime that makes a model of its own out of files before anything else."""
 
-        def gguf(self, folder: Path) -> Path: ...
+        def gguf(self, folder: Path, *, synthetic: bool) -> Path: ...
         def attempt(self) -> Any: ...
         def create_from_own_files(self, folder: Path) -> list[str]: ...
 
@@ -81,7 +81,8 @@ def gguf(subject: Subject) -> Answer:
     except BadFileError as error:
         return failed("bad-checkpoint", str(error))
     subject.config = None  # Ollama takes none
-    made = _creating(subject).gguf(subject.folder)
+    # only a miniature of ours comes with texts that its tokenizer must bring back
+    made = _creating(subject).gguf(subject.folder, synthetic=bool(subject.golden.get("texts")))
     return passed(f"{made.name}, {made.stat().st_size} bytes", brought=made.parent == subject.folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from probes.checkpoint import optional_json, own_template
 from probes.configuration import Effective, rope
 from probes.runtimes import UnavailableError
-from probes.runtimes.gguf import gguf_of
+from probes.runtimes.gguf import Maker
 from probes.runtimes.ollama_server import (
     CONTEXT,
     LoadRefusedError,
@@ -50,8 +51,10 @@ class Attempt(NamedTuple):
 
 class Ollama:
     rounding = 1e-4
-    # in the order in which they are sure: a cause before the wrapping that most failures share
+    # in the order in which they are sure: a cause before the wrapping that most failures share; but what the converter
+    # says, it says of itself
     sayings = (
+        ("gguf-not-made", ("conversionerror",)),
         ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
         ("bench-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
                           "digest mismatch")),
@@ -77,25 +80,29 @@ class Ollama:
 
     def __init__(self) -> None:
         self._running: Server | None = None
-        self._scratch = Path()
+        self._scratch = Path(tempfile.gettempdir())
+        self._maker = Maker()
         self._gguf = Path()
         self._attempt: Attempt | None = None
 
     def load(self) -> dict[str, str]:
         """Start the server once, and see that what answers is the release that was asked for."""
+        self._scratch = Path(tempfile.mkdtemp(prefix="ollama-"))
         server = self.server
         found = server.version()
         server.stop()
         asked = _asked_version()
         if asked and _plain(found) != _plain(asked):
             raise WrongVersionError(f"the server says that it is {found!r}, the archive was to hold {asked}")
-        return {"ollama": found}
+        return {"ollama": found, **self._maker.load()}
 
     def prime(self) -> None:
         pass
 
     def after_fork(self) -> None:
-        pass
+        """Take away what the subject before left, whose process could not: its files lie in memory."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir()
 
     def seed(self, seed: int) -> None:
         pass  # a question carries its own
@@ -104,14 +111,12 @@ class Ollama:
     def server(self) -> Server:
         """Return a server that runs: one that a check has ended is not there for the next."""
         if self._running is None or not self._running.running:
-            if self._running is None:
-                self._scratch = Path(tempfile.mkdtemp(prefix="ollama-"))
             self._running = Server(Path(sys.prefix) / "bin" / "ollama", self._scratch)
         return self._running
 
-    def gguf(self, folder: Path) -> Path:
+    def gguf(self, folder: Path, *, synthetic: bool) -> Path:
         """Return the checkpoint as a GGUF, its own or the converter's."""
-        self._gguf = gguf_of(folder, Path(tempfile.mkdtemp(prefix="gguf-")) / "model.gguf")
+        self._gguf = self._maker.gguf_of(folder, self._scratch / "model.gguf", synthetic=synthetic)
         return self._gguf
 
     def attempt(self) -> Attempt:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probes.checkpoint import own_template
+from probes.checkpoint import BadFileError, own_template
 from probes.faults import classify
+from probes.runtimes.gguf import Maker
 from probes.runtimes.ollama import Ollama
 from probes.runtimes.ollama_server import LoadRefusedError, ServerEndedError, ServerError, WrongVersionError
 from probes.wire import BENCH_ONLY, FAULTS
@@ -82,3 +83,45 @@ def test_the_models_own_template_lies_in_one_of_two_files(tmp_path: Path, files:
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     assert own_template(tmp_path) == template
+
+
+class Failing:
+    """A converter that fails in one way, and may be unfit by our doing."""
+
+    def __init__(self, error: Exception, unfit: str = "") -> None:
+        self._error, self._unfit = error, unfit
+
+    def convert(self, _folder: Path, _target: Path, *, synthetic: bool) -> None:
+        assert synthetic
+        raise self._error
+
+    def out_of_range(self) -> str:
+        return self._unfit
+
+
+@pytest.mark.parametrize(
+    ("converter", "fault"),
+    [
+        (Failing(ValueError("can not map tensor 'model.x'")), "gguf-not-made"),
+        (Failing(NotImplementedError("unsupported architecture: 'X' out of memory")), "gguf-not-made"),
+        (Failing(ValueError("no attribute"), "the converter asks for transformers<5"), "bench-recipe"),
+        (Failing(OSError(28, "No space left on device")), "bench-disk"),
+        (Failing(MemoryError()), "bench-memory"),
+        (None, "bench-recipe"),
+    ],
+)
+def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: object, fault: str) -> None:
+    maker = Maker()
+    maker._converter = converter
+    with pytest.raises(Exception) as failed:  # noqa: PT011 - each way has its own
+        maker.gguf_of(tmp_path, tmp_path / "model.gguf", synthetic=True)
+    assert classify(failed.value, "loads.gguf", "ollama", Ollama.sayings) == fault
+
+
+def test_a_gguf_that_is_brought_goes_before_one_of_ours(tmp_path: Path) -> None:
+    brought = tmp_path / "model-f16.gguf"
+    brought.write_bytes(b"GGUF")
+    assert Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False) == brought
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BadFileError, match="2 GGUF files"):
+        Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False)
