@@ -27,6 +27,7 @@ class Maker:
 
     def __init__(self) -> None:
         self._converter: Any = None
+        self._why = "there is no converter"
 
     def load(self) -> dict[str, str]:
         """Import the converter where the environment has one; return the versions of what it stands on."""
@@ -35,7 +36,8 @@ class Maker:
         converter = importlib.import_module(_CONVERTER).Converter()
         try:
             versions: dict[str, str] = converter.load()
-        except (ImportError, RuntimeError):
+        except (ImportError, RuntimeError) as error:
+            self._why = f"{type(error).__name__}: {error}"
             return {}  # a GGUF may be brought all the same, and whoever brings none will be told
         self._converter = converter
         return versions
@@ -51,7 +53,7 @@ class Maker:
         if own:
             return own[0]
         if self._converter is None:
-            raise NoConverterError("the folder holds no GGUF, and this environment has no converter that makes one")
+            raise NoConverterError(f"the folder holds no GGUF, and none can be made here: {self._why}")
         try:
             self._converter.convert(folder, target, synthetic=synthetic)
         except (MemoryError, OSError):
