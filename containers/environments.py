@@ -7,9 +7,10 @@ import os
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from containers.artefacts import again, fetch, tree_of
 from containers.environment import (
     MARKER,
     Environment,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from containers.archives import Wanted
     from containers.base import Base
     from containers.engine import Engine, Execution
     from containers.lock import Lock
@@ -44,9 +46,11 @@ NO_BYTECODE = 91
 # One container does it all: starting one costs as much as hard-linking the packages.
 BUILD = f"""
 set -eu
-uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8
+uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8; shift 8
 "$uv" venv --quiet --relocatable --no-project --python "$python" "$build"
 "$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock"
+link=; [ "$mode" = hardlink ] && link=l
+for tree in "$@"; do cp "-a$link" "$tree/." "$build/"; done
 "$python" -I -B "$script" "$build/$site" "$store" "$mode" || exit {NO_BYTECODE}
 "$uv" pip check --python "$build/bin/python" || exit {NOT_CONSISTENT}
 """
@@ -91,13 +95,15 @@ class Environments:
         listed: Listed | None = None,
         say: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
+        artefact: Wanted | None = None,
     ) -> Resolution | InstallFailure:
         """Find the packages as of a moment (None: now) and pin them; nothing is installed.
 
         ``extra`` is wanted by this machine and not by the runtime: where only that does not fit, the failure is ours.
         ``exempt`` names packages that the cutoff does not touch. A newer version than the one chosen that is ``listed``
         is built where an installer that may build takes it. What has only sources is built, apart from everything
-        here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``).
+        here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``). An ``artefact`` is
+        fetched and unpacked now, for its hash is part of the lock.
         """
         question = Question(
             requirements=tuple(requirements),
@@ -105,7 +111,11 @@ class Environments:
             extra=tuple(extra),
             exempt=(*self._installer.settings.exempt, *exempt),
         )
-        return self._newest.resolve(question, listed, say=say, env=build_env or {})
+        result = self._newest.resolve(question, listed, say=say, env=build_env or {})
+        if artefact is None or isinstance(result, InstallFailure):
+            return result
+        found = fetch(self._installer, artefact)
+        return found if isinstance(found, InstallFailure) else replace(result, lock=result.lock.beside(found))
 
     def ensure(self, lock: Lock) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
@@ -113,7 +123,12 @@ class Environments:
             building = self._building.setdefault(lock.digest, threading.Lock())
         with building:
             found = self.find(lock.digest)
-            return self._build(lock) if found is None else found
+            if found is not None:
+                return found
+            for artefact in lock.artefacts:
+                if (failure := again(self._installer, artefact)) is not None:
+                    return failure
+            return self._build(lock)
 
     def find(self, digest: str) -> Environment | None:
         """Return an environment that is there and whole, and note that it was used."""
@@ -183,11 +198,12 @@ class Environments:
         hashes = {value.removeprefix("sha256:") for pin in lock.packages for value in pin.hashes}
         own_wheels = wheels_named(self._root / "wheels", hashes)
         with installer.workspace() as folder:
-            (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
+            (folder / "lock.txt").write_text(lock.requirements, encoding="utf-8")
             return installer.run(
                 *("/bin/sh", "-c", BUILD, "build", installer.uv, installer.base.interpreter, str(build)),
                 *(str(folder / "lock.txt"), self._link_mode, f"lib/python{installer.base.python}/site-packages"),
                 *(installer.script.target, str(self._root / "bytecode")),
+                *(str(tree_of(installer, artefact)) for artefact in lock.artefacts),
                 wheels=own_wheels,
             )
 

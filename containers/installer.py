@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from containers.base import Base
     from containers.settings import InstallSettings
 
-BYTECODE = Path(__file__).parent / "inside" / "bytecode.py"
+INSIDE = Path(__file__).parent / "inside"
 LOG_BYTES = 1 << 20
-FOLDERS = ("cache", "envs", "wheels", "bytecode", "work")
+FOLDERS = ("cache", "envs", "wheels", "bytecode", "artefacts", "work")
 _numbers = itertools.count()
 
 
@@ -36,22 +36,29 @@ class Installer:
     settings: InstallSettings
     uv: str = field(init=False)
     script: Mount = field(init=False)
+    unpacker: Mount = field(init=False)
 
     def __post_init__(self) -> None:
         isolated = self.engine.isolated
         object.__setattr__(self, "uv", uv_mount(isolated=isolated).target)
-        object.__setattr__(self, "script", Mount(BYTECODE, "/opt/settle/bytecode.py" if isolated else str(BYTECODE)))
+        object.__setattr__(self, "script", _shown("bytecode.py", isolated=isolated))
+        object.__setattr__(self, "unpacker", _shown("artefact.py", isolated=isolated))
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
-    def run(self, *argv: str, wheels: Iterable[str | Path] = ()) -> Execution:
-        """Run with the network; ``wheels`` are folders of wheels beside those of the settings."""
+    def run(self, *argv: str, wheels: Iterable[str | Path] = (), files: Iterable[Path] = ()) -> Execution:
+        """Run with the network; ``wheels`` are folders of wheels beside those of the settings, ``files`` shown, too."""
         return self.engine.run(
             Command(
                 argv=argv,
                 role=Role.INSTALLER,
                 image=self.base.image,
-                mounts=(*self.reading_mounts(), self.script, Mount(self.root, str(self.root), writable=True)),
+                mounts=(
+                    *self.reading_mounts(),
+                    *(self.script, self.unpacker),
+                    *(Mount(file, str(file)) for file in files if file.is_file()),
+                    Mount(self.root, str(self.root), writable=True),
+                ),
                 env=uv_environment(self.settings, cache=self.root / "cache", wheels=wheels),
                 limits=Limits(
                     seconds=self.settings.seconds,
@@ -85,6 +92,11 @@ class Installer:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder.name)
         return removed
+
+
+def _shown(name: str, *, isolated: bool) -> Mount:
+    script = INSIDE / name
+    return Mount(script, f"/opt/settle/{name}" if isolated else str(script))
 
 
 def owned(path: Path) -> Path:

@@ -54,7 +54,7 @@ def _used(name: str, own: Probing) -> bool:
     if folder == "probes/runtimes":
         return module == "__init__" or module in own.modules
     if folder == "probes/checks":
-        return module in {check.partition(".")[0] for check in own.checks}
+        return module in {*own.modules, *(check.partition(".")[0] for check in own.checks)}
     return name != "probes/wire.py"
 
 

@@ -59,6 +59,24 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _archive(text: str) -> str:
+    if text and "://" not in text and not Path(text).is_absolute():
+        raise ValueError("neither an address nor a whole path")
+    return text if "://" not in text else _address(text)
+
+
+_Archive = Annotated[str, AfterValidator(_archive)]
+
+
+class Archive(_Section):
+    """Where a runtime's release archive comes from. ``{version}`` and ``{machine}`` (amd64, arm64) are filled in."""
+
+    version: str = Field("", description="release to take where a command names none")
+    archive: _Archive = Field("", description="address or path of the archive; else the publisher's own")
+    sums: _Archive = Field("", description="address or path of a list of sha256 for that archive")
+    sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="what the archive of that release must have")
+
+
 class Install(_Section):
     """Where packages come from. None: what the environment says (UV_*, then PIP_*), else the default."""
 
@@ -78,6 +96,7 @@ class Install(_Section):
     no_proxy: str | None = Field(None, description="hosts that need no proxy")
     python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
     base_image: str | None = Field(None, description="base image, best by digest; else Python's own, or Debian")
+    ollama: Archive = Archive()
     debian_mirror: str | None = Field(None, description="where a base image is built from when no registry answers")
 
 

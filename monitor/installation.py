@@ -12,7 +12,8 @@ from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.newest import Listed
 from containers.recipes import RECIPES
-from monitor.errors import NotReleased, SettleError, UnknownName
+from monitor.artefacts import artefact_wanted
+from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage
 from monitor.sources.index import fetch_releases
 from monitor.store import EnvironmentRecord, ResolutionRecord
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from containers.environment import Environment
     from containers.resolving import Resolution
-    from monitor.errors import UsageError
     from monitor.sources.index import IndexAnswer
     from monitor.talk import Talk
     from monitor.words import Channel, Release, Runtime, Subject
@@ -100,6 +100,7 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
     own = RECIPES[question.runtime]
+    artefact = artefact_wanted(question.runtime, question.version, question.origin, shop.config)
     result = shop.environments.resolve(
         own.requirements(question.version or None),
         question.cutoff,
@@ -107,6 +108,7 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
         exempt=own.EXEMPT,
         listed=_listed_by(shop, question),
         say=talk.say,
+        artefact=artefact,
     )
     if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own.RUNTIME in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
@@ -147,15 +149,15 @@ def _say_built(environment: Environment, talk: Talk) -> None:
 
 
 def _environment(shop: Workbench, question: Question, resolution: Resolution) -> EnvironmentRecord:
-    pin = resolution.lock.pin(RECIPES[question.runtime].RUNTIME)
+    pinned = resolution.lock.versions
     return EnvironmentRecord(
         digest=resolution.lock.digest,
         runtime=question.runtime,
-        version=pin.version if pin else question.version,
+        version=pinned.get(RECIPES[question.runtime].RUNTIME, question.version),
         platform=shop.platform,
         base_digest=resolution.lock.base_digest,
         lock=resolution.lock.text,
-        packages={pin.name: pin.version for pin in resolution.lock.packages},
+        packages=pinned,
         created_at=shop.now(),
         resolve_s=resolution.seconds,
     )
@@ -170,6 +172,8 @@ def _record(shop: Workbench, question: Question, resolution: Resolution, record:
 
 def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
     """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
+    if RECIPES[runtime].ARCHIVE is not None:
+        return  # on the index a client may go by its name, and that one's releases are not its own
     try:
         answer = _listed(shop, runtime)
     except SettleError as error:
@@ -180,7 +184,7 @@ def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
 
 def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:
     if failure.no_such_version:
-        raise _no_such_version(shop, question)
+        raise _no_such_version(shop, question, failure)
     if early := _before_the_first_release(shop, question, failure):
         raise early
     talk.say(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")
@@ -215,7 +219,12 @@ def _answer(shop: Workbench, question: Question, version: str, seconds: float) -
     )
 
 
-def _no_such_version(shop: Workbench, question: Question) -> UsageError:
+def _no_such_version(shop: Workbench, question: Question, failure: InstallFailure) -> UsageError:
+    if RECIPES[question.runtime].ARCHIVE is not None:
+        return UsageError(
+            f"there is no such release: {failure.message}",
+            hint=f"is the version right, and install.{question.runtime}.archive, if it is configured?",
+        )
     releases = _listed(shop, question.runtime).releases
     there = [one for one in releases if one.published_at <= question.cutoff]
     if releases and not there:
@@ -231,7 +240,9 @@ def _no_such_version(shop: Workbench, question: Question) -> UsageError:
 
 def _before_the_first_release(shop: Workbench, question: Question, failure: InstallFailure) -> NotReleased | None:
     """Say it where a day is asked on which there was nothing to install: no fault, and no verdict about anything."""
-    if failure.stage is not InstallerStage.RESOLVE or failure.slug is not InstallFault.UNRESOLVABLE:
+    if RECIPES[question.runtime].ARCHIVE is not None or failure.stage is not InstallerStage.RESOLVE:
+        return None
+    if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
     try:
         releases = _listed(shop, question.runtime).releases

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
+    OLLAMA = "ollama"
 
 
 REFERENCE = Runtime.TRANSFORMERS  # what the others' numbers are compared with

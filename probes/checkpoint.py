@@ -50,6 +50,17 @@ def optional_json(folder: Path, name: str) -> dict[str, Any]:
     return read_json(folder / name) if (folder / name).is_file() else {}
 
 
+def own_template(folder: Path) -> str:
+    """Return the model's own chat template, "" where its files bring none."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    found = optional_json(folder, "tokenizer_config.json").get("chat_template")
+    if isinstance(found, list):  # several by name
+        found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}.get("default")
+    return found if isinstance(found, str) else ""
+
+
 def tensors(folder: Path) -> dict[str, Tensor]:
     """Return every tensor of the checkpoint's safetensors files by name, checked against the files' sizes."""
     found: dict[str, Tensor] = {}

@@ -70,6 +70,21 @@ CHECKS = {
     "speaks.template": (4, "the chat template renders as the model's own template says"),
     "matches.trace": (5, "what the reference says of fixed prompts is written down, where nothing is pinned yet"),
     "matches.logprobs": (5, "log-probabilities along given tokens are those of the pinned reference"),
+    "loads.gguf": (2, "the checkpoint brings a GGUF, or the converter makes one"),
+    "knows.accepts": (1, "creating and loading a model does not fail for its architecture"),
+    "loads.creates": (2, "a model is created from the GGUF"),
+    "loads.runs": (2, "the created model is taken into memory"),
+    "loads.safetensors": (2, "a model is created from the checkpoint itself; for information, it breaks nothing"),
+    "generates.text": (3, "prompts are answered with text, in as many tokens as were asked for"),
+    "generates.repeats": (3, "the same prompt has the same answer, whatever was asked in between"),
+    "generates.logprobs": (3, "log-probabilities come with the text, are finite and not flat"),
+    "generates.stops": (3, "generation ends before a text that it is told to stop at"),
+    "speaks.chats": (4, "a chat is answered by the assistant"),
+    "speaks.streams": (4, "what is streamed is what comes in one piece"),
+    "speaks.tools": (4, "a tool that is offered comes into the prompt, where the model's own template has a place"),
+    "speaks.thinking": (4, "thinking can be asked for and left out, where the model's own template has a switch"),
+    "serves.format": (6, "an answer is of the JSON schema that was asked for"),
+    "serves.embeds": (6, "texts become vectors, the same ones for the same text"),
 }
 
 
@@ -77,7 +92,7 @@ class Probing(NamedTuple):
     """How one runtime is probed: its adapter, the files of probes/runtimes that it uses, its checks in their order."""
 
     adapter: str  # module:class
-    modules: tuple[str, ...]
+    modules: tuple[str, ...]  # and checks that are not named after their rung's verb
     checks: tuple[str, ...]
 
 
@@ -103,6 +118,29 @@ RUNTIMES = {
             "speaks.roundtrip",
             "speaks.template",
             "matches.trace",
+        ),
+    ),
+    "ollama": Probing(
+        "probes.runtimes.ollama:Ollama",
+        ("ollama", "ollama_server", "gguf", "asks"),
+        (
+            "loads.gguf",
+            "knows.accepts",
+            "loads.creates",
+            "loads.runs",
+            "knows.config",
+            "generates.text",
+            "generates.repeats",
+            "generates.logprobs",
+            "generates.stops",
+            "speaks.template",
+            "speaks.chats",
+            "speaks.streams",
+            "speaks.tools",
+            "speaks.thinking",
+            "serves.format",
+            "serves.embeds",
+            "loads.safetensors",
         ),
     ),
 }
@@ -134,12 +172,20 @@ FAULTS = {
     "does-not-build": "runtime",
     "crashed": "runtime",
     "hung": "runtime",
+    "needs-newer": "runtime",
+    "runner-crashed": "runtime",
+    "missing-logprobs": "runtime",
+    "stream-differs": "runtime",
+    "parameter-ignored": "runtime",
+    "tools-unsupported": "runtime",
+    "thinking-unsupported": "runtime",
     # what the runtime stands on
     "unresolvable": "dependency",
     "inconsistent": "dependency",
     "dependency-does-not-build": "dependency",
     "dependency-import-error": "dependency",
     "missing-dependency": "dependency",
+    "gguf-not-made": "dependency",  # llama.cpp's converter makes none, and Ollama stands on it
     # the platform's gap
     "unsupported-on-platform": "platform",
     # the model's own files
@@ -163,11 +209,12 @@ FAULTS = {
 }
 
 # slugs that the bench itself sets from the way a process ended or an install failed; a probe may not claim them. Ours
-# that a check can run into (no memory, no disk, a recipe or miniature that does not fit) it may: they are never broken
+# that a check can run into (no memory, disk or time, a recipe or miniature that does not fit) it may: they are never
+# broken
 BENCH_ONLY = frozenset(
     {"crashed", "hung", "unresolvable", "no-wheel", "inconsistent", "does-not-build", "dependency-does-not-build"}
     | {slug for slug, blame in FAULTS.items() if blame == "bench"}
-    - {"bench-miniature", "bench-recipe", "bench-memory", "bench-disk"}
+    - {"bench-miniature", "bench-recipe", "bench-memory", "bench-disk", "bench-time"}
 )
 
 # part of a model -> words that name it in a tensor's dotted name; the first part that has one wins, else "language"

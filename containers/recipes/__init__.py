@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from containers.recipes import transformers
+from containers.recipes import ollama, transformers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from containers.archives import Archive
 
 
 class Recipe(Protocol):
@@ -23,6 +25,8 @@ class Recipe(Protocol):
     SHM_BYTES: int  # shared memory of a probe
     LIBRARIES: tuple[str, ...]  # Debian packages that a probe needs beside the base's own
     SOURCES: tuple[str, ...]  # distributions whose source archive of the day lies unpacked beside the environment
+    ARCHIVE: Archive | None  # of a runtime that is no Python package
+    UNVERIFIED: str  # why its verdicts are not to be relied on yet, "" where real releases were probed
 
     def requirements(self, version: str | None) -> tuple[str, ...]:
         """Return what to install for a version, or for the newest."""
@@ -30,4 +34,5 @@ class Recipe(Protocol):
 
 
 _TRANSFORMERS: Recipe = transformers
-RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS,)}
+_OLLAMA: Recipe = ollama
+RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _OLLAMA)}

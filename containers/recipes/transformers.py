@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from containers.archives import Archive
+
 RUNTIME = "transformers"
 
 IMPORTED = frozenset(
@@ -23,6 +25,8 @@ MEMORY_BYTES: int | None = None
 SHM_BYTES = 64 << 20
 LIBRARIES: tuple[str, ...] = ()
 SOURCES: tuple[str, ...] = ()
+ARCHIVE: Archive | None = None
+UNVERIFIED = ""
 
 ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",

@@ -93,10 +93,22 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
         if told:
             console.print()
     console.print(LEGEND, style="dim")
+    _write_unverified(str(row["runtime"]) for row in rows)
+
+
+def _write_unverified(runtimes: Iterable[str]) -> None:
+    """Say of which runtimes the verdicts are not to be relied on yet."""
+    for runtime in dict.fromkeys(runtimes):
+        if runtime in RECIPES and RECIPES[runtime].UNVERIFIED:
+            data_console().print(f"{runtime} is unverified: {RECIPES[runtime].UNVERIFIED}", soft_wrap=True)
+
+
+def _named(runtime: str) -> str:
+    return f"{runtime} (unverified)" if runtime in RECIPES and RECIPES[runtime].UNVERIFIED else runtime
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    return f"{row['runtime']} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
+    return f"{_named(row['runtime'])} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
 
 
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -200,7 +212,7 @@ def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
     for runtime, version in runtimes:
-        table.add_column(f"{runtime}\n{version or '-'}", justify="center")
+        table.add_column(f"{_named(runtime)}\n{version or '-'}", justify="center")
     cells = {(row["subject"], row["runtime"], row["version"]): row for row in rows}
     for subject in dict.fromkeys(row["subject"] for row in rows):
         told = [_in_short(cells.get((subject, *runtime))) for runtime in runtimes]
@@ -228,6 +240,7 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
         soft_wrap=True,
     )
     if environment is not None:
+        _write_unverified([environment.runtime])
         imported = RECIPES[environment.runtime].IMPORTED
         pins = [f"{name} {version}" for name, version in sorted(environment.packages.items()) if name in imported]
         console.print(f"with {', '.join(pins)}", markup=False, soft_wrap=True)

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
-_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-remote-code"})
+_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-newer", "needs-remote-code"})
 # one loaded model contradicts itself: whatever its weights are, that is not their doing
 _SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-deterministic"})
-_SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture"})
+_SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"})
 _NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
 _TOO_SLOW_HERE = "real weights may need longer on this machine than our limit"
 _OURS = {_NOT_INSTALLED: "bench-recipe", _TOO_SLOW_HERE: "bench-time"}

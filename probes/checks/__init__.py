@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from probes.checks import generates, knows, loads, matches, speaks
+from probes.checks import asks, generates, knows, loads, matches, speaks
 from probes.wire import RUNTIMES
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ _KNOWN = ("knows.architecture",)
 _LOADED = (*_KNOWN, "loads.model")
 _FORWARD = (*_LOADED, "generates.forward")
 _TOKENIZER = (*_KNOWN, "speaks.tokenizer")
+_CREATED = ("loads.gguf", "loads.creates")
+_RUNS = (*_CREATED, "loads.runs")
 
 _ALL = (
     Check("knows.architecture", knows.architecture, ()),
-    Check("knows.config", knows.config, _KNOWN),
+    Check("knows.config", knows.config, (*_KNOWN, *_CREATED)),
     Check("loads.model", loads.model, _KNOWN),
     Check("loads.tensors", loads.tensors, _LOADED),
     Check("loads.parts", loads.parts, _LOADED),
@@ -40,9 +42,24 @@ _ALL = (
     Check("generates.stop", generates.stop, _FORWARD),
     Check("speaks.tokenizer", speaks.tokenizer, _KNOWN),
     Check("speaks.roundtrip", speaks.roundtrip, _TOKENIZER),
-    Check("speaks.template", speaks.template, _TOKENIZER),
     Check("matches.trace", matches.trace, _FORWARD),
     Check("matches.logprobs", matches.logprobs, _FORWARD),
+    Check("speaks.template", speaks.template, (*_TOKENIZER, *_RUNS)),
+    Check("loads.gguf", asks.gguf, ()),
+    Check("knows.accepts", asks.accepts, ("loads.gguf",)),
+    Check("loads.creates", asks.creates, ("loads.gguf",)),
+    Check("loads.runs", asks.runs, _CREATED),
+    Check("loads.safetensors", asks.safetensors, ("loads.gguf",)),
+    Check("generates.text", asks.text, _RUNS),
+    Check("generates.repeats", asks.repeats, _RUNS),
+    Check("generates.logprobs", asks.logprobs, _RUNS),
+    Check("generates.stops", asks.stops, _RUNS),
+    Check("speaks.chats", asks.chats, _RUNS),
+    Check("speaks.streams", asks.streams, (*_RUNS, "speaks.chats")),
+    Check("speaks.tools", asks.tools, _RUNS),
+    Check("speaks.thinking", asks.thinking, _RUNS),
+    Check("serves.format", asks.formats, (*_RUNS, "speaks.chats")),
+    Check("serves.embeds", asks.embeds, _RUNS),
 )
 CHECKS = {check.name: check for check in _ALL}
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from containers.lock import MalformedLock, Pin, parse_lock, redacted
+from containers.lock import Artefact, MalformedLock, Pin, parse_lock, redacted
 
 TEXT = """\
 # made by uv
@@ -60,3 +62,26 @@ def test_what_is_not_pinned_with_hashes_is_no_lock(line: str) -> None:
 )
 def test_credentials_are_redacted(text: str, expected: str) -> None:
     assert redacted(text) == expected
+
+
+ARTEFACT = Artefact("ollama", "0.13.5", "https://example.org/ollama-linux-amd64.tgz", "ab" * 32)
+
+
+def test_an_artefact_is_a_line_of_the_lock_and_nothing_that_an_installer_of_packages_reads() -> None:
+    lock = parse_lock(TEXT, base_digest="base")
+    beside = lock.beside(ARTEFACT)
+    assert beside.artefacts == (ARTEFACT,)
+    assert beside.packages == lock.packages
+    assert beside.digest != lock.digest
+    assert beside.requirements == lock.text
+    assert beside.versions["ollama"] == "0.13.5"
+    assert parse_lock(beside.text, base_digest="base") == beside
+
+
+def test_where_an_artefact_was_fetched_is_no_part_of_what_it_is() -> None:
+    lock = parse_lock(TEXT, base_digest="base")
+    mirror = replace(ARTEFACT, address="https://me:secret@mirror.example/o.tgz")
+    assert lock.beside(mirror).digest == lock.beside(ARTEFACT).digest
+    assert "secret" not in lock.beside(mirror).text
+    other = replace(ARTEFACT, sha256="cd" * 32)
+    assert lock.beside(other).digest != lock.beside(ARTEFACT).digest

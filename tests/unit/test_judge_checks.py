@@ -157,8 +157,8 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
 @pytest.mark.parametrize("fault", ["unresolvable", "inconsistent"])
 def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
     checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed(HERE)
-    own = {*wire.RUNTIMES[HERE].checks, *(name for name in wire.CHECKS if name.startswith("installs."))}
-    assert {one.name for one in checks} == own
+    of_the_installation = {name for name in wire.CHECKS if name.startswith("installs.")}
+    assert {one.name for one in checks} == {*of_the_installation, *SUBJECT_CHECKS}
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert (verdict.verdict, verdict.blame) == (CellVerdict.BROKEN, Blame.DEPENDENCY)
 

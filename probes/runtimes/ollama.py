@@ -1,0 +1,261 @@
+"""Ollama: a model created from a GGUF in a server of the probe's own, asked over HTTP as a user asks it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from probes.checkpoint import optional_json, own_template
+from probes.configuration import Effective, rope
+from probes.runtimes import UnavailableError
+from probes.runtimes.gguf import Maker
+from probes.runtimes.ollama_server import (
+    CONTEXT,
+    LoadRefusedError,
+    Server,
+    ServerEndedError,
+    ServerError,
+    WrongVersionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME = "probed"
+_NAME_OF_OWN_FILES = "probed-safetensors"
+_LOCK = Path("settle-lock.txt")  # of the environment: it says which release was installed
+_ASKED = re.compile(r"^artefact ollama==(\S+) ", re.MULTILINE)
+_OWN_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+              "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+              "model.safetensors.index.json")  # fmt: skip
+# key of a GGUF after its architecture -> the publisher's word for it. Only what a converter copies: heads and layers it
+# counts anew for latent attention, hybrids and extra predictions
+_KEYS = {
+    "embedding_length": "hidden_size",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "rope.freq_base": "rope_theta",
+}
+
+
+class Attempt(NamedTuple):
+    """How creating and loading went: ``error`` came ``at`` one of the two."""
+
+    at: str
+    error: Exception | None
+    said: list[str]
+
+
+class Ollama:
+    rounding = 1e-4
+    # in the order in which they are sure: a cause before the wrapping that most failures share; but what the converter
+    # says, it says of itself
+    sayings = (
+        ("gguf-not-made", ("conversionerror",)),
+        ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
+        ("bench-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
+                          "digest mismatch")),
+        (
+            "bench-memory",
+            ("out-of-memory", "out of memory", "more system memory", "unable to allocate", "failed to allocate",
+             "cannot allocate memory", "bad_alloc", "signal: killed", "signal: sigkill"),
+        ),
+        ("bench-disk", ("no space left on device",)),
+        ("unknown-architecture", ("unknown model architecture", "unsupported architecture", "unknown architecture",
+                                  "model not supported")),
+        ("unsupported-on-platform", ("requires mlx support", "illegal instruction", "signal: sigill")),
+        (
+            "load-error",
+            ("missing tensor", "wrong number of tensors", "check_tensor_dims", "key not found in model",
+             "unknown pre-tokenizer", "not within the file bounds", "error loading model"),
+        ),
+        ("bench-time", ("timed out waiting for",)),
+        ("runner-crashed", ("process has terminated", "serverendederror", "core dumped", "panic:", "ggml_assert")),
+        ("load-error", ("loadrefusederror",)),
+        ("unclassified", ("servererror",)),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._running: Server | None = None
+        self._scratch = Path(tempfile.gettempdir())
+        self._maker = Maker()
+        self._gguf = Path()
+        self._attempt: Attempt | None = None
+
+    def load(self) -> dict[str, str]:
+        """Start the server once, and see that what answers is the release that was asked for."""
+        self._scratch = Path(tempfile.mkdtemp(prefix="ollama-"))
+        server = self.server
+        found = server.version()
+        server.stop()
+        asked = _asked_version()
+        if asked and _plain(found) != _plain(asked):
+            raise WrongVersionError(f"the server says that it is {found!r}, the archive was to hold {asked}")
+        return {"ollama": found, **self._maker.load()}
+
+    def prime(self) -> None:
+        pass
+
+    def after_fork(self) -> None:
+        """Take away what the subject before left, whose process could not: its files lie in memory."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir()
+
+    def seed(self, seed: int) -> None:
+        pass  # a question carries its own
+
+    @property
+    def server(self) -> Server:
+        """Return a server that runs: one that a check has ended is not there for the next."""
+        if self._running is None or not self._running.running:
+            self._running = Server(Path(sys.prefix) / "bin" / "ollama", self._scratch)
+        return self._running
+
+    def gguf(self, folder: Path, *, synthetic: bool) -> Path:
+        """Return the checkpoint as a GGUF, its own or the converter's."""
+        self._gguf = self._maker.gguf_of(folder, self._scratch / "model.gguf", synthetic=synthetic)
+        return self._gguf
+
+    def attempt(self) -> Attempt:
+        """Create a model from the GGUF and load it, once; every check of either asks how that went."""
+        if self._attempt is None:
+            self._attempt = self._create_and_load()
+        return self._attempt
+
+    def _create_and_load(self) -> Attempt:
+        said: list[str] = []
+        try:
+            said = self.server.create(_NAME, {"model.gguf": self._gguf})
+        except (ServerError, ServerEndedError) as error:
+            return Attempt("create", error, said)
+        try:
+            # an empty prompt loads and does nothing else
+            self.server.ask("/api/generate", {"model": _NAME, "prompt": ""}, error=LoadRefusedError)
+        except (ServerError, ServerEndedError) as error:
+            return Attempt("load", error, said)
+        return Attempt("", None, said)
+
+    def create_from_own_files(self, folder: Path) -> list[str]:
+        """Create a model from the checkpoint itself, by Ollama's own converter."""
+        files = {path.name: path for pattern in _OWN_FILES for path in sorted(folder.glob(pattern))}
+        return self.server.create(_NAME_OF_OWN_FILES, files)
+
+    def model(self, _folder: Path, _config: Any, _own: dict[str, Any], _attention: str) -> ServedModel:
+        error = self.attempt().error
+        if error is not None:
+            raise error
+        return ServedModel(self)
+
+    def tokenizer(self, folder: Path) -> Template:
+        return Template(self, folder)
+
+    def effective(self, _config: Any, own: dict[str, Any]) -> Effective:
+        """Return what Ollama shows of the model under the publisher's words; the rest it does not show."""
+        shown = ServedModel(self).shown
+        architecture = shown.get("general.architecture")
+        nested = own.get("text_config")
+        text = nested if isinstance(nested, dict) else own
+        values = {
+            word: _seven_digits(shown[f"{architecture}.{key}"])
+            for key, word in _KEYS.items()
+            if f"{architecture}.{key}" in shown and (word != "rope_theta" or _has_one_theta(text))
+        }
+        inner = Effective(values, frozenset(text), {})
+        return Effective({}, frozenset(own), {"text_config": inner}) if text is nested else inner
+
+
+class ServedModel:
+    """The created model, by questions and answers in text: Ollama neither takes nor gives token ids."""
+
+    def __init__(self, runtime: Ollama) -> None:
+        self._runtime = runtime
+        self._show: dict[str, Any] = {}
+
+    @property
+    def version(self) -> str:
+        return self._runtime.server.version()
+
+    @property
+    def _shows(self) -> dict[str, Any]:
+        self._show = self._show or self._runtime.server.ask("/api/show", {"model": _NAME})
+        return self._show
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        found = self._shows.get("model_info")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def capabilities(self) -> list[str]:
+        return [str(one) for one in self._shows.get("capabilities") or ()]
+
+    def generate(self, prompt: str, steps: int, **more: Any) -> dict[str, Any]:
+        return self._runtime.server.ask("/api/generate", {**_question(steps, more), "prompt": prompt, "raw": True})
+
+    def chat(self, messages: Sequence[dict[str, Any]], steps: int, **more: Any) -> dict[str, Any]:
+        return self._runtime.server.ask("/api/chat", {**_question(steps, more), "messages": list(messages)})
+
+    def chat_streamed(self, messages: Sequence[dict[str, Any]], steps: int, **more: Any) -> list[dict[str, Any]]:
+        return self._runtime.server.stream("/api/chat", {**_question(steps, more), "messages": list(messages)})
+
+    def rendered(self, messages: Sequence[dict[str, Any]], **more: Any) -> str:
+        """Return the prompt that a chat would become; nothing is run."""
+        answer = self.chat(messages, 1, _debug_render_only=True, **more)
+        debug = answer.get("_debug_info")
+        if not isinstance(debug, dict) or "rendered_template" not in debug:
+            raise UnavailableError("this release shows no rendered prompt")
+        return str(debug["rendered_template"])
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        answer = self._runtime.server.ask("/api/embed", {"model": _NAME, "input": list(texts)})
+        return list(answer.get("embeddings") or ())
+
+
+class Template:
+    """The chat template as Ollama renders it."""
+
+    def __init__(self, runtime: Ollama, folder: Path) -> None:
+        self._model = ServedModel(runtime)
+        self._folder = folder
+
+    has_template = True  # one that it did not take over shows in what it renders
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        """Return the rendering, with the beginning that the model's own template writes and the tokenizer adds here."""
+        rendered = self._model.rendered(messages)
+        own = optional_json(self._folder, "tokenizer_config.json")
+        bos = own.get("bos_token")
+        bos = bos.get("content") if isinstance(bos, dict) else bos
+        written = isinstance(bos, str) and bos and "bos_token" in own_template(self._folder)
+        adds = self._model.shown.get("tokenizer.ggml.add_bos_token") is True
+        return f"{bos}{rendered}" if written and adds and not rendered.startswith(str(bos)) else rendered
+
+
+def _question(steps: int, more: dict[str, Any]) -> dict[str, Any]:
+    options = {"temperature": 0, "seed": 1, "num_predict": steps, "num_ctx": CONTEXT, "num_gpu": 0, "num_thread": 1}
+    return {"model": _NAME, **more, "options": {**options, **more.get("options", {})}}
+
+
+def _asked_version() -> str:
+    lock = Path(sys.prefix) / _LOCK
+    found = _ASKED.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
+    return found[1] if found else ""
+
+
+def _plain(version: str) -> str:
+    """Spell a version as nobody and everybody does: v0.33.0-rc2 is 0.33.0rc2."""
+    return re.sub(r"[^0-9a-z.]", "", version.lower().removeprefix("v"))
+
+
+def _seven_digits(value: Any) -> Any:
+    """Cut a float32, which is told in the digits of a double, to the digits that it has."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _has_one_theta(own: dict[str, Any]) -> bool:
+    """Tell whether one number says all of the positions: kinds of layers and scalings are told in keys of their own."""
+    found = rope(own)
+    return set(found) == {""} and set(found[""]) == {"rope_theta"}

@@ -1,0 +1,251 @@
+"""One `ollama serve` as a child of the probe: its surroundings, the end of its log, and its HTTP interface."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_READY_S = 60.0
+_LOOK_S = 0.02
+_STOP_S = 10.0
+_KEPT_LINES = 2000
+_LINE_BYTES = 4096
+_MAX_ANSWER_BYTES = 64 << 20
+_SENT_BYTES = 1 << 20
+CONTEXT = 2048
+# what names a cause where the answer over HTTP does not; everything else in the log is talk
+_TELLING = re.compile(
+    r"unknown model architecture|error loading model|missing tensor|wrong number of tensors|check_tensor_dims"
+    r"|key not found in model|unknown pre-tokenizer|not within the file bounds|GGML_ASSERT|fatal error|panic:"
+    r"|out[- ]of[- ]memory|unable to allocate|failed to allocate|bad_alloc|no space left|illegal instruction",
+    re.IGNORECASE,
+)
+
+
+class ServerError(Exception):
+    """The server refuses or fails: ``status`` is HTTP's, 200 for an error inside of a stream."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+class LoadRefusedError(ServerError):
+    """It was creating or loading the model that failed."""
+
+
+class ServerEndedError(Exception):
+    """There is no server any more."""
+
+
+class WrongVersionError(Exception):
+    """What answers is not what was installed."""
+
+
+class NoBinaryError(Exception):
+    """The environment holds no Ollama."""
+
+
+class Server:
+    """A running server; ``home`` is a folder for its models and keys."""
+
+    def __init__(self, binary: Path, home: Path) -> None:
+        self._log: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._lines = 0
+        self._port = _free_port()
+        if not binary.is_file():
+            raise NoBinaryError(f"there is no {binary.name} in this environment")
+        self._process = subprocess.Popen(
+            [str(binary), "serve"],
+            env=_surroundings(os.environ, home, self._port),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._reader = threading.Thread(target=self._keep, name="ollama-log", daemon=True)
+        self._reader.start()
+        self._await()
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_S)
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(_STOP_S)
+
+    def version(self) -> str:
+        return str(self.get("/api/version").get("version"))
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._last(self._request("GET", path, None), ServerError)
+
+    def ask(self, path: str, body: Mapping[str, Any], *, error: type[ServerError] = ServerError) -> dict[str, Any]:
+        """Return the one answer to a question that is not to be streamed."""
+        return self._last(self._request("POST", path, {**body, "stream": False}), error)
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return all lines of a streamed answer. An error among them is raised: HTTP's status was sent long before."""
+        return list(self._lines_of(self._request("POST", path, {**body, "stream": True}), ServerError))
+
+    def create(self, name: str, files: Mapping[str, Path]) -> list[str]:
+        """Upload the files and create a model of them; return what the server said on the way."""
+        digests = {file: self._upload(path) for file, path in files.items()}
+        body = {"model": name, "files": digests, "stream": True}
+        lines = list(self._lines_of(self._request("POST", "/api/create", body), LoadRefusedError))
+        said = [str(line.get("status")) for line in lines]
+        if not said or said[-1] != "success":
+            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {said[-1:]}"))
+        return said
+
+    def _upload(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(_SENT_BYTES):
+                digest.update(chunk)
+        name = f"sha256:{digest.hexdigest()}"
+        with path.open("rb") as stream:
+            headers = {"Content-Length": str(path.stat().st_size), "Content-Type": "application/octet-stream"}
+            response = self._request("POST", f"/api/blobs/{name}", stream, headers)
+            for _ in self._lines_of(response, LoadRefusedError):
+                pass
+        return name
+
+    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+        self._began = self._lines
+        # without a time limit of its own: the subject's is watched from outside, where a hang is told from a delay
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        if isinstance(body, dict):
+            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._broken(error) from error
+
+    def _lines_of(self, response: Any, error: type[ServerError]) -> Iterator[dict[str, Any]]:
+        size = 0
+        with response:
+            while True:
+                try:
+                    line = response.readline(_MAX_ANSWER_BYTES)
+                except (OSError, http.client.HTTPException) as broken:
+                    raise self._broken(broken) from broken
+                size += len(line)
+                if size > _MAX_ANSWER_BYTES:
+                    raise error(response.status, f"the answer is longer than {_MAX_ANSWER_BYTES >> 20} MiB")
+                if not line:
+                    break
+                if line.strip():
+                    yield self._understood(line, response.status, error)
+        if response.status >= http.client.BAD_REQUEST:
+            raise error(response.status, self._with_reason(f"HTTP status {response.status} without a word"))
+
+    def _understood(self, line: bytes, status: int, error: type[ServerError]) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise error(status, self._with_reason(f"not an object of JSON: {line[:200]!r}"))
+        if "error" in found or status >= http.client.BAD_REQUEST:
+            told = found.get("status")
+            inner = told if isinstance(told, int) else status
+            raise error(inner, self._with_reason(f"{found.get('error', found)} (status {inner})"))
+        return found
+
+    def _last(self, response: Any, error: type[ServerError]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for line in self._lines_of(response, error):
+            found = line
+        return found
+
+    def _with_reason(self, said: str) -> str:
+        """Add the lines of the log that name the cause: for some failures it is told nowhere else."""
+        time.sleep(_LOOK_S)  # the last lines are on their way through the pipe
+        since = list(self._log)[-(self._lines - self._began) :] if self._lines > self._began else []
+        told = list(dict.fromkeys(line for line in since if _TELLING.search(line)))
+        return f"{said}; its log: {' | '.join(told[-3:])}" if told else said
+
+    def _broken(self, error: Exception) -> Exception:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # a connection closes a moment before its process is gone
+        if self.running:
+            return ServerError(0, self._with_reason(f"the connection broke: {type(error).__name__}: {error}"))
+        self._reader.join(_STOP_S)
+        return ServerEndedError(self._with_reason(f"the server ended with {_ending(self._process.returncode)}"))
+
+    def _await(self) -> None:
+        """Wait until it answers; one that ends instead has said why."""
+        self._began = 0
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if not self.running:
+                self._reader.join(_STOP_S)
+                last = " | ".join(list(self._log)[-3:])
+                raise ServerEndedError(f"the server ended with {_ending(self._process.returncode)}: {last}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1.0):
+                return
+            time.sleep(_LOOK_S)
+        self.stop()
+        raise ServerEndedError(f"the server timed out waiting for its own port for {_READY_S:.0f} s")
+
+    def _keep(self) -> None:
+        """Keep the end of the log, and show all of it: the container's own log is bounded outside."""
+        assert self._process.stdout is not None  # noqa: S101 -- it was asked for
+        for raw in iter(lambda: self._process.stdout.readline(_LINE_BYTES), b""):  # type: ignore[union-attr]
+            line = raw.decode(errors="replace").rstrip("\n")
+            sys.stderr.write(f"ollama: {line}\n")
+            self._log.append(line)
+            self._lines += 1
+
+
+def _surroundings(given: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
+    """Return the server's variables: nothing of a cloud or a proxy, everything in ``home``, and a word about all."""
+    unwanted = ("OLLAMA_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    kept = {name: value for name, value in given.items() if not name.upper().startswith(unwanted)}
+    return {
+        **kept,
+        "HOME": str(home),
+        "OLLAMA_HOST": f"127.0.0.1:{port}",
+        "OLLAMA_MODELS": str(home / "models"),
+        "OLLAMA_NO_CLOUD": "1",
+        "OLLAMA_CONTEXT_LENGTH": str(CONTEXT),  # else it goes by the memory of a graphics card
+        "OLLAMA_LOAD_TIMEOUT": "0",  # none: the subject's limit is watched from outside, and a hang told from a delay
+        "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_NUM_PARALLEL": "1",
+        "OLLAMA_MAX_LOADED_MODELS": "1",
+        "OLLAMA_NOPRUNE": "1",
+        "OLLAMA_DEBUG": "1",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _ending(code: int | None) -> str:
+    return f"signal: {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit status {code}"

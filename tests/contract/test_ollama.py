@@ -1,0 +1,240 @@
+"""Ollama's adapter in a real container, against a stand-in that serves the documented protocol with one fault each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from containers.engine import Command, Role
+from containers.engine import Limits as EngineLimits
+from containers.environments import Environments
+from containers.failures import InstallFailure
+from containers.recipes import ollama as recipe
+from containers.settings import settings_from_environment
+from monitor.bench import Bench, Seat, Sitting
+from monitor.bundle import build_bundle
+from monitor.config import Limits
+from monitor.judge.checks import judge_subject
+from monitor.judge.control import Control
+from monitor.judge.verdict import Circumstances, judge_run
+from monitor.miniatures.golden import golden_of_folder
+from monitor.miniatures.manifest import load_miniature
+from monitor.miniatures.writer import write_miniature
+from monitor.words import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
+from tests.contract.conftest import base_of, make_engine
+from tests.standins.ollama import make_release, write_gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from containers.environment import Environment
+    from monitor.words import CheckResult, RunVerdict
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+OLD, NEW, ZSTD = "0.12.10", "0.13.5", "0.31.2"
+REAL = os.environ.get("SETTLE_TEST_OLLAMA_ARCHIVE", "")
+CHATML = (
+    "{% if tools %}<|im_start|>system\n# Tools\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n"
+    "{% endif %}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Probed:
+    checks: dict[str, CheckResult]
+    verdict: RunVerdict
+    log: str
+
+    def outcomes(self) -> dict[str, str]:
+        return {name: str(check.outcome) for name, check in self.checks.items()}
+
+    def faults(self) -> dict[str, str]:
+        return {name: check.fault for name, check in self.checks.items() if check.fault}
+
+
+@dataclass(frozen=True)
+class Shop:
+    environments: Environments
+    bench: Bench
+    folder: Path  # the subject's files
+
+    def install(self, version: str, archive: Path) -> Environment:
+        assert recipe.ARCHIVE is not None
+        pattern = replace(recipe.ARCHIVE, addresses=(str(archive),), sums="")
+        resolution = self.environments.resolve((), None, artefact=pattern.of("ollama", version, platform.machine()))
+        assert not isinstance(resolution, InstallFailure), resolution.message
+        environment = self.environments.ensure(resolution.lock)
+        assert not isinstance(environment, InstallFailure), environment.message
+        return environment
+
+    def probe(self, version: str, archive: Path, **limits: Any) -> Probed:
+        subject = Subject("probed", "probed", SubjectForm.FOLDER, "qwen3", "digest", qualified=True)
+        seat = Seat(subject, self.folder, golden_of_folder(self.folder))
+        bench = replace(self.bench, allowed=self.bench.allowed.model_copy(update=limits))
+        environment = self.install(version, archive)
+        sat = bench.sit(Sitting(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (seat,)), over=lambda *_: None)
+        checks = judge_subject(sat.session, subject.id, sat.ending, runtime=Runtime.OLLAMA, hang_counts=False)
+        verdict = judge_run(checks, Circumstances(subject, Runtime.OLLAMA, version, Control.GREEN))
+        return Probed({check.name: check for check in checks}, verdict, sat.log.decode(errors="replace"))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    root = tmp_path_factory.mktemp("ollama")
+    for folder in (root, root.parent):
+        folder.chmod(folder.stat().st_mode | 0o755)  # a probe is another user
+    home = root / "home"
+    home.mkdir()
+    with contextlib.closing(make_engine("docker", home)) as engine:
+        base = base_of("docker", home)
+        settings = replace(
+            settings_from_environment(os.environ), seconds=300, memory_bytes=1 << 30, free_bytes=64 << 20
+        )
+        bundle = home / "probes.pyz"
+        build_bundle(bundle)
+        yield Shop(
+            Environments(engine, base, home / "install", settings),
+            Bench(engine, base.image, bundle, home / "sittings", Limits(check_seconds=60, memory_gib=1)),
+            write_subject(root),
+        )
+
+
+def write_subject(root: Path) -> Path:
+    """Write a miniature with a template that the stand-in knows, and the GGUF that its publisher could have added."""
+    folder = write_miniature(load_miniature("qwen3"), root).path
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": CHATML}), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    values = {
+        "general.architecture": "qwen3",
+        "qwen3.embedding_length": config["hidden_size"],
+        "qwen3.attention.layer_norm_rms_epsilon": float(config["rms_norm_eps"]),
+        "qwen3.rope.freq_base": float(config["rope_theta"]),
+        "tokenizer.chat_template": CHATML,
+    }
+    write_gguf(folder / "model.gguf", values)
+    return folder
+
+
+def test_a_release_without_fault_works_on_every_rung(shop: Shop, tmp_path: Path) -> None:
+    probed = shop.probe(NEW, make_release(tmp_path, NEW))
+    assert probed.verdict.verdict is CellVerdict.WORKS, (probed.verdict.reason, probed.log[-3000:])
+    not_passed = {name: one for name, one in probed.outcomes().items() if one != "passed"}
+    # its own table of convertible architectures does not hold this one, and that breaks nothing
+    assert not_passed == {"loads.safetensors": "skipped"}
+    assert 'unsupported architecture "Qwen3ForCausalLM"' in probed.checks["loads.safetensors"].message
+    assert {rung.rung: rung.verdict for rung in probed.verdict.rungs}[Rung.SERVES] is Verdict.PASSED
+
+
+@dataclass(frozen=True)
+class Story:
+    """A fault of the stand-in, what settle says of it, and the check that is the first to fail."""
+
+    told: str
+    version: str
+    fault: str
+    check: str
+    verdict: CellVerdict = CellVerdict.BROKEN
+    blame: Blame = Blame.RUNTIME
+
+
+STORIES = [
+    Story("unknown-at-create", ZSTD, "unknown-architecture", "knows.accepts"),
+    Story("unknown-at-load", NEW, "unknown-architecture", "knows.accepts"),
+    Story("unknown-at-load", ZSTD, "unknown-architecture", "knows.accepts"),
+    Story("needs-newer", NEW, "needs-newer", "knows.accepts"),
+    Story("missing-tensor", ZSTD, "load-error", "loads.runs"),
+    Story("out-of-memory", ZSTD, "bench-memory", "loads.runs", CellVerdict.UNKNOWN, Blame.BENCH),
+    Story("timed-out", ZSTD, "bench-time", "loads.runs", CellVerdict.UNKNOWN, Blame.BENCH),
+    Story("crash", ZSTD, "runner-crashed", "loads.runs"),
+    Story("dies-generating", NEW, "runner-crashed", "generates.text"),
+    Story("error-in-stream", NEW, "unclassified", "speaks.streams", CellVerdict.UNKNOWN, Blame.UNATTRIBUTED),
+    Story("stream-differs", NEW, "stream-differs", "speaks.streams"),
+    Story("template-differs", NEW, "template-differs", "speaks.template"),
+    Story("tools-unsupported", NEW, "tools-unsupported", "speaks.tools"),
+    Story("ignores-stop", NEW, "parameter-ignored", "generates.stops"),
+]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.told} {story.version}")
+def test_a_fault_is_told_by_its_name_and_blamed_on_whom_it_is_of(shop: Shop, tmp_path: Path, story: Story) -> None:
+    probed = shop.probe(story.version, make_release(tmp_path, story.version, story.told))
+    told = (probed.verdict.reason, probed.faults(), probed.log[-3000:])
+    assert probed.verdict.verdict is story.verdict, told
+    assert (probed.verdict.fault, probed.verdict.blame) == (story.fault, story.blame), told
+    assert next(iter(probed.faults())) == story.check, told
+    assert probed.verdict.rung is probed.checks[story.check].rung
+
+
+def test_a_release_of_another_version_than_was_asked_is_the_archives_fault(shop: Shop, tmp_path: Path) -> None:
+    probed = shop.probe(NEW, make_release(tmp_path, NEW, "wrong-version"))
+    assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "bench-recipe")
+    assert "'0.0.0'" in probed.checks["installs.imports"].message
+
+
+def test_log_probabilities_are_not_missed_where_there_were_none_yet(shop: Shop, tmp_path: Path) -> None:
+    old = shop.probe(OLD, make_release(tmp_path, OLD))
+    assert old.verdict.verdict is CellVerdict.WORKS, old.verdict.reason
+    assert old.checks["generates.logprobs"].outcome is Outcome.SKIPPED
+    assert "0.12.11" in old.checks["generates.logprobs"].message
+    gone = shop.probe(NEW, make_release(tmp_path, NEW, "no-logprobs"))
+    assert gone.faults() == {"generates.logprobs": "missing-logprobs"}
+
+
+def test_a_hang_is_no_verdict_by_itself(shop: Shop, tmp_path: Path) -> None:
+    probed = shop.probe(NEW, make_release(tmp_path, NEW, "hang"), check_seconds=5.0)
+    assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "hung")
+
+
+def test_the_checkpoint_itself_is_converted_where_the_architecture_is_in_the_table(shop: Shop, tmp_path: Path) -> None:
+    folder = write_subject(tmp_path)
+    for parent in (tmp_path, tmp_path.parent):
+        parent.chmod(0o755)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}), encoding="utf-8")
+    probed = replace(shop, folder=folder).probe(NEW, make_release(tmp_path, NEW))
+    assert probed.checks["loads.safetensors"].outcome is Outcome.PASSED, probed.checks["loads.safetensors"].message
+
+
+def test_without_a_gguf_and_a_converter_nobody_is_blamed(shop: Shop, tmp_path: Path) -> None:
+    folder = write_miniature(load_miniature("qwen3"), tmp_path).path
+    for parent in (tmp_path, tmp_path.parent):
+        parent.chmod(0o755)
+    probed = replace(shop, folder=folder).probe(NEW, make_release(tmp_path, NEW))
+    assert (probed.verdict.verdict, probed.verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+
+
+@pytest.mark.skipif(not REAL, reason="NO REAL OLLAMA: name a release archive in SETTLE_TEST_OLLAMA_ARCHIVE to run it")
+def test_a_real_release_starts_answers_and_refuses_a_model_without_tensors(shop: Shop) -> None:
+    version = version_of(shop, shop.install("0", Path(REAL)))
+    probed = shop.probe(version, Path(REAL))
+    assert probed.checks["installs.imports"].outcome is Outcome.PASSED, probed.log[-3000:]
+    assert probed.checks["knows.accepts"].outcome is Outcome.PASSED, probed.log[-3000:]
+    assert set(probed.faults().values()) == {"load-error"}, (probed.faults(), probed.log[-3000:])
+
+
+def version_of(shop: Shop, environment: Environment) -> str:
+    asked = shop.bench.engine.run(
+        Command(
+            argv=(f"{environment.path}/bin/ollama", "--version"),
+            role=Role.PROBE,
+            image=shop.bench.image,
+            mounts=(environment.mount,),
+            limits=EngineLimits(seconds=60, memory_bytes=1 << 30),
+        )
+    )
+    found = re.search(r"version is (\S+)", asked.log.decode(errors="replace"))
+    assert found, asked.log
+    return found[1]

@@ -1,0 +1,127 @@
+"""What Ollama says when something fails becomes the fault that it is, in all its releases' words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from probes.checkpoint import BadFileError, own_template
+from probes.faults import classify
+from probes.runtimes.gguf import Maker
+from probes.runtimes.ollama import Ollama
+from probes.runtimes.ollama_server import LoadRefusedError, ServerEndedError, ServerError, WrongVersionError
+from probes.wire import BENCH_ONLY, FAULTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVER = "llama-server process has terminated: "
+RUNNER = "llama runner process has terminated: "
+QUANTIZE = (
+    "failed to validate GGUF with llama-quantize without compatibility patches: llama-quantize failed: exit status 1"
+)
+NEWER = "pull model manifest: 412: The model you are attempting to pull requires a newer version of Ollama."
+CASES = [
+    (NEWER, "needs-newer"),
+    ('unsupported architecture "Qwen3ForCausalLM"', "unknown-architecture"),
+    (f"{SERVER}exit status 1: error loading model: unknown model architecture: 'mllama'", "unknown-architecture"),
+    (f"{QUANTIZE}; its log: error loading model: unknown model architecture: 'x'", "unknown-architecture"),
+    ("unable to load model: sha256-1; its log: unknown model architecture: 'qwen35'", "unknown-architecture"),
+    ("model not supported", "unknown-architecture"),
+    (QUANTIZE, "load-error"),
+    (f"{SERVER}exit status 1: error loading model: missing tensor 'blk.0.attn_q.weight'", "load-error"),
+    (f"{RUNNER}error loading model: done_getting_tensors: wrong number of tensors; expected 1, got 2", "load-error"),
+    # the machine's lack goes before the wrapping in which it comes
+    (f"{SERVER}error loading model: unable to allocate CPU buffer", "bench-memory"),
+    ("llama-server reported out-of-memory during startup: exit status 1", "bench-memory"),
+    ("model requires more system memory (9.1 GiB) than is available (1.0 GiB)", "bench-memory"),
+    (f"{RUNNER}signal: killed", "bench-memory"),
+    ("write /models/blobs/sha256-1: no space left on device", "bench-disk"),
+    ("timed out waiting for llama-server to start - ", "bench-time"),
+    ("llama-server binary not found (checked: /x, /y)", "bench-recipe"),
+    ('digest mismatch, expected "sha256:1", got "sha256:2"', "bench-recipe"),
+    (f"{RUNNER}signal: illegal instruction (core dumped)", "unsupported-on-platform"),
+    ("this model requires MLX support, but the MLX runtime is not available", "unsupported-on-platform"),
+    (f"{SERVER}signal: aborted (core dumped)", "runner-crashed"),
+    ("something that nobody has seen", "load-error"),
+]
+
+
+@pytest.mark.parametrize(("said", "fault"), CASES, ids=[said[:40] for said, _ in CASES])
+def test_a_failure_to_create_or_load_is_told_by_its_cause(said: str, fault: str) -> None:
+    assert classify(LoadRefusedError(500, said), "loads.runs", "ollama", Ollama.sayings) == fault
+
+
+def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> None:
+    def said(error: Exception) -> str:
+        return classify(error, "generates.text", "ollama", Ollama.sayings)
+
+    assert said(ServerError(200, "unexpected EOF")) == "unclassified"
+    assert said(ServerEndedError("the server ended with exit status 2")) == "runner-crashed"
+    assert said(ServerEndedError("the server ended with signal: SIGKILL")) == "bench-memory"
+    assert said(WrongVersionError("it is 0.0.0")) == "bench-recipe"
+
+
+def test_every_saying_is_lower_case_and_names_a_fault_that_a_probe_may_claim() -> None:
+    for fault, phrases in Ollama.sayings:
+        assert fault in FAULTS.keys() - BENCH_ONLY
+        assert [phrase for phrase in phrases if phrase != phrase.lower()] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "template"),
+    [
+        ({"tokenizer_config.json": '{"chat_template": "one"}'}, "one"),
+        ({"tokenizer_config.json": '{"chat_template": "one"}', "chat_template.jinja": "beside"}, "beside"),
+        ({"tokenizer_config.json": '{"chat_template": [{"name": "default", "template": "named"}]}'}, "named"),
+        ({"tokenizer_config.json": "{}"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_models_own_template_lies_in_one_of_two_files(tmp_path: Path, files: dict[str, str], template: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert own_template(tmp_path) == template
+
+
+class Failing:
+    """A converter that fails in one way, and may be unfit by our doing."""
+
+    def __init__(self, error: Exception, unfit: str = "") -> None:
+        self._error, self._unfit = error, unfit
+
+    def convert(self, _folder: Path, _target: Path, *, synthetic: bool) -> None:
+        assert synthetic
+        raise self._error
+
+    def out_of_range(self) -> str:
+        return self._unfit
+
+
+@pytest.mark.parametrize(
+    ("converter", "fault"),
+    [
+        (Failing(ValueError("can not map tensor 'model.x'")), "gguf-not-made"),
+        (Failing(NotImplementedError("unsupported architecture: 'X' out of memory")), "gguf-not-made"),
+        (Failing(ValueError("no attribute"), "the converter asks for transformers<5"), "bench-recipe"),
+        (Failing(OSError(28, "No space left on device")), "bench-disk"),
+        (Failing(MemoryError()), "bench-memory"),
+        (None, "bench-recipe"),
+    ],
+)
+def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: object, fault: str) -> None:
+    maker = Maker()
+    maker._converter = converter
+    with pytest.raises(Exception) as failed:  # noqa: PT011 - each way has its own
+        maker.gguf_of(tmp_path, tmp_path / "model.gguf", synthetic=True)
+    assert classify(failed.value, "loads.gguf", "ollama", Ollama.sayings) == fault
+
+
+def test_a_gguf_that_is_brought_goes_before_one_of_ours(tmp_path: Path) -> None:
+    brought = tmp_path / "model-f16.gguf"
+    brought.write_bytes(b"GGUF")
+    assert Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False) == brought
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(BadFileError, match="2 GGUF files"):
+        Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False)
