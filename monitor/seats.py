@@ -21,7 +21,7 @@ def take_seat(shop: Workbench, subject: Subject, question: Question) -> Seat:
     reference = question.runtime is REFERENCE
     told: dict[str, Any] = {
         "trace": shop.store.golden_trace(subject.digest, whole=not reference),
-        "pins": reference and question.origin is not Origin.REPLAY,
+        "pins": reference and question.origin is Origin.LIVE,
     }
     if subject.form is SubjectForm.FOLDER:
         folder = Path(subject.id.removeprefix("folder:"))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def pin_golden(db: Database, one: RunRecord, detail: RunDetail) -> None:
-    """Pin the first trace of a reference in which these files work; a past day's release is no reference for today."""
-    if one.cell.runtime is not REFERENCE or one.origin is Origin.REPLAY:
+    """Pin the first trace of a reference in which these files work; an older release is no reference for today."""
+    if one.cell.runtime is not REFERENCE or one.origin is not Origin.LIVE:
         return
     trace = trace_of(detail.facts.get(TRACE))
     if trace is None or detail.verdict.verdict is not CellVerdict.WORKS:

@@ -23,7 +23,7 @@ def trace(subject: Subject) -> Answer:
     if pinned:
         return skipped(f"pinned by {pinned.get('runtime')} {pinned.get('version')} of {pinned.get('day')}")
     if not subject.golden.get("pins"):
-        return skipped("a past day's release is no reference for today")
+        return skipped("only the newest release of today becomes the reference")
     prompts: list[dict[str, Any]] = []
     spread = trembling = 0.0
     rows = _rows(subject)
