@@ -114,14 +114,22 @@ def _title(row: Mapping[str, Any]) -> str:
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
-    for rung in BAR:
+    rungs = _told_rungs(rows)
+    for rung in rungs:
         table.add_column(str(rung), justify="center", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        signs = [sign(SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)]) for rung in BAR]
+        signs = [sign(SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)]) for rung in rungs]
         verdict = CellVerdict(row["verdict"])
         table.add_row(plain(row["subject"]), *signs, Text(verdict, style=VERDICT_STYLES[verdict]))
     return table
+
+
+def _told_rungs(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:
+    """Return the rungs of the bar, and every higher one of which there is something to say."""
+    silent = {Verdict.NOT_APPLICABLE, Verdict.NOT_MEASURED}
+    told = {rung for row in rows for rung, verdict in row["rungs"].items() if verdict not in silent}
+    return sorted({*BAR, *told})
 
 
 def write_sections(sections: Iterable[Section]) -> None:
