@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
     OLLAMA = "ollama"
+    PEFT = "peft"
 
 
 REFERENCE = Runtime.TRANSFORMERS  # what the others' numbers are compared with
@@ -67,7 +68,7 @@ class Rung(IntEnum):
 
 
 BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
-_BARS: dict[Runtime, tuple[Rung, ...]] = {}
+_BARS = {Runtime.PEFT: (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.TRAINS)}
 
 
 def bar_of(runtime: Runtime) -> tuple[Rung, ...]:

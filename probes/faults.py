@@ -103,6 +103,11 @@ _BY_CHECK = {
     "speaks.tokenizer": "tokenizer-error",
     "speaks.roundtrip": "tokenizer-error",
     "speaks.template": "template-differs",
+    "trains.gradients": "training-error",
+    "trains.checkpointing": "training-error",
+    "trains.overfits": "training-error",
+    "trains.lora": "adapter-error",
+    "trains.reload": "adapter-error",
 }
 
 

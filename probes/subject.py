@@ -14,7 +14,7 @@ from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
     from probes.events import Answer, Events
-    from probes.runtimes import Model, Runtime, Tokenizer
+    from probes.runtimes import Adapted, Model, Runtime, Tokenizer
 
 _SEAMS = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
           "attention_window_size")  # fmt: skip
@@ -28,6 +28,7 @@ class Subject:
     config: Any
     model: Model
     tokenizer: Tokenizer
+    adapted: Adapted
 
     def __init__(self, runtime: Runtime, runtime_name: str, given: dict[str, Any], seed: int) -> None:
         self.runtime = runtime

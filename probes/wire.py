@@ -85,6 +85,11 @@ CHECKS = {
     "speaks.thinking": (4, "thinking can be asked for and left out, where the model's own template has a switch"),
     "serves.format": (6, "an answer is of the JSON schema that was asked for"),
     "serves.embeds": (6, "texts become vectors, the same ones for the same text"),
+    "trains.gradients": (8, "every parameter that the loss depends on gets a finite gradient"),
+    "trains.checkpointing": (8, "gradient checkpointing gives the same loss and the same gradients"),
+    "trains.overfits": (8, "the loss of one batch falls well below what guessing costs"),
+    "trains.lora": (8, "a LoRA on all linear layers finds its layers, and the loss falls"),
+    "trains.reload": (8, "a trained adapter is the same once it is saved and loaded, merged, and merged and saved"),
 }
 
 
@@ -94,6 +99,8 @@ class Probing(NamedTuple):
     adapter: str  # module:class
     modules: tuple[str, ...]  # and checks that are not named after their rung's verb
     checks: tuple[str, ...]
+    # the runtime whose code answers for the checks that both are asked: what fails there is its own
+    stands_on: str = ""
 
 
 # the table of runtimes; what a session asks, and the judge expects, is its own line and nothing else
@@ -143,6 +150,24 @@ RUNTIMES = {
             "loads.safetensors",
         ),
     ),
+    "peft": Probing(
+        "probes.runtimes.peft:Peft",
+        ("peft", "training", "transformers", "tensors", "traces"),
+        (
+            "knows.architecture",
+            "knows.config",
+            "loads.model",
+            "loads.tensors",
+            "loads.parts",
+            "loads.reload",
+            "trains.gradients",
+            "trains.checkpointing",
+            "trains.overfits",
+            "trains.lora",
+            "trains.reload",
+        ),
+        stands_on="transformers",
+    ),
 }
 
 # fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe
@@ -168,6 +193,10 @@ FAULTS = {
     "wrong-special-token": "runtime",
     "roundtrip-differs": "runtime",
     "template-differs": "runtime",
+    "adapter-error": "runtime",
+    "adapter-targets": "runtime",
+    "adapter-does-not-learn": "runtime",
+    "adapter-lost": "runtime",
     "import-error": "runtime",
     "does-not-build": "runtime",
     "crashed": "runtime",
@@ -186,6 +215,12 @@ FAULTS = {
     "dependency-import-error": "dependency",
     "missing-dependency": "dependency",
     "gguf-not-made": "dependency",  # llama.cpp's converter makes none, and Ollama stands on it
+    "training-error": "dependency",  # of the library for adapters: the model is what it stands on
+    "no-gradient": "dependency",
+    "gradient-not-finite": "dependency",
+    "checkpointing-ignored": "dependency",
+    "checkpointing-differs": "dependency",
+    "does-not-learn": "dependency",
     # the platform's gap
     "unsupported-on-platform": "platform",
     # the model's own files

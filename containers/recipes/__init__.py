@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from containers.recipes import ollama, transformers
+from containers.recipes import ollama, peft, transformers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,5 +34,6 @@ class Recipe(Protocol):
 
 
 _TRANSFORMERS: Recipe = transformers
+_PEFT: Recipe = peft
 _OLLAMA: Recipe = ollama
-RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _OLLAMA)}
+RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.judge.signature import signature
@@ -43,7 +44,16 @@ def judge_subject(
         reason = f"not reached: {blocked.name} did not pass"
         return own + tuple(_not_reached(name, reason) for name in expected)
     said = session.subjects[subject_id]
-    return own + _judge_said(said, expected, ending, session=session, hang_counts=hang_counts)
+    judged = _judge_said(said, expected, ending, session=session, hang_counts=hang_counts)
+    return own + tuple(_laid_at_the_right_door(result, wire.RUNTIMES[runtime].stands_on) for result in judged)
+
+
+def _laid_at_the_right_door(result: CheckResult, foundation: str) -> CheckResult:
+    """Blame what the runtime stands on for the checks that it answers itself when it is asked alone."""
+    theirs = wire.RUNTIMES[foundation].checks if foundation else ()
+    if result.blame is Blame.RUNTIME and result.name in theirs:
+        return replace(result, blame=Blame.DEPENDENCY)
+    return result
 
 
 def passed(name: str, message: str = "", seconds: float = 0.0) -> CheckResult:

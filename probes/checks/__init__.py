@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from probes.checks import asks, generates, knows, loads, matches, speaks
+from probes.checks import asks, generates, knows, loads, matches, speaks, trains
 from probes.wire import RUNTIMES
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Check(NamedTuple):
 _KNOWN = ("knows.architecture",)
 _LOADED = (*_KNOWN, "loads.model")
 _FORWARD = (*_LOADED, "generates.forward")
+_WHOLE = (*_LOADED, "loads.tensors")  # two models with values of their own in a tensor cannot be compared
 _TOKENIZER = (*_KNOWN, "speaks.tokenizer")
 _CREATED = ("loads.gguf", "loads.creates")
 _RUNS = (*_CREATED, "loads.runs")
@@ -60,6 +61,11 @@ _ALL = (
     Check("speaks.thinking", asks.thinking, _RUNS),
     Check("serves.format", asks.formats, (*_RUNS, "speaks.chats")),
     Check("serves.embeds", asks.embeds, _RUNS),
+    Check("trains.gradients", trains.gradients, _WHOLE),
+    Check("trains.checkpointing", trains.checkpointing, (*_WHOLE, "trains.gradients")),
+    Check("trains.overfits", trains.overfits, _WHOLE),
+    Check("trains.lora", trains.lora, _WHOLE),
+    Check("trains.reload", trains.reload, (*_WHOLE, "trains.lora")),
 )
 CHECKS = {check.name: check for check in _ALL}
 

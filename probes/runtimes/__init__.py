@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probes.configuration import Effective
+    from probes.runtimes.training import Coverage, Fit, Gradients, Silent
 
     class Trace(Protocol):
         """Log-probabilities of one row, position by position, in whatever tensors the runtime has."""
@@ -65,6 +66,26 @@ if TYPE_CHECKING:
 
         has_template: bool
 
+    class Trainee(Protocol):
+        """A model of its own and the one batch that it is trained on."""
+
+        def gradients(self) -> Gradients: ...
+        def checkpoint(self) -> None: ...
+        def frozen(self) -> list[str]: ...
+        def detached(self, silent: Sequence[Silent]) -> tuple[list[str], int]:
+            """Return those without a gradient on which the loss depends all the same, and how many were asked."""
+            ...
+
+        def fit(self, steps: int, until: float, patience_s: float) -> Fit: ...
+
+    class Adapted(Trainee, Protocol):
+        """A model with an adapter on it."""
+
+        def coverage(self) -> Coverage: ...
+        def model(self) -> Model: ...
+        def save(self, folder: Path) -> None: ...
+        def merged(self) -> Model: ...
+
     class Runtime(Protocol):
         """What the checks ask of a runtime; an adapter leaves out what no check of its own line in the table asks."""
 
@@ -91,6 +112,11 @@ if TYPE_CHECKING:
             ...
 
         def tokenizer(self, folder: Path) -> Tokenizer: ...
+        def trainee(self, folder: Path, config: Any, own: dict[str, Any], rows: list[list[int]]) -> Trainee: ...
+        def adapted(self, folder: Path, config: Any, own: dict[str, Any], rows: list[list[int]]) -> Adapted: ...
+        def adapted_again(self, saved: Path, folder: Path, config: Any, own: dict[str, Any]) -> Model:
+            """Load the model anew, and on it the adapter that was saved."""
+            ...
 
 
 class Plan(NamedTuple):

@@ -194,3 +194,19 @@ def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
         excused, kept = of_its_day([refused, other], later)
         assert (excused.fault, excused.outcome is Outcome.UNKNOWN) == (fault, fault == "bench-recipe")
         assert kept == other
+
+
+def test_what_a_runtime_stands_on_is_blamed_for_its_own_checks() -> None:
+    """A checkpoint that does not load is no fault of the library for adapters; an adapter that fails is."""
+    checks = wire.RUNTIMES[Runtime.PEFT].checks
+    failing = {"loads.reload": "reload-differs", "trains.overfits": "does-not-learn", "trains.lora": "adapter-error"}
+    finished = tuple(
+        Finished(one, "failed", 0.1, fault=failing[one], message="") if one in failing else passed(one)
+        for one in checks
+    )
+    results = judge_subject(session(Said("a", checks, finished)), "a", CLEAN, runtime=Runtime.PEFT, hang_counts=False)
+    assert {one.name: one.blame for one in results if one.blame} == {
+        "loads.reload": Blame.DEPENDENCY,
+        "trains.overfits": Blame.DEPENDENCY,
+        "trains.lora": Blame.RUNTIME,
+    }

@@ -34,6 +34,10 @@ def outcomes(tmp_path: Path, folder: Path, defect: str = "", golden: Any = GOLDE
     subject = Subject(runtime, "transformers", {"path": str(folder), "golden": golden}, seed=0)
     path = tmp_path / "events.jsonl"
     run_checks(subject, "m", Events(str(path)))
+    return events_of(path)
+
+
+def events_of(path: Path) -> dict[str, Any]:
     events = [json.loads(line) for line in path.read_bytes().splitlines() if parse_event(line)]
     started = [event["check"] for event in events if event["event"] == "started"]
     finished = {event["check"]: event for event in events if event["event"] == "finished"}

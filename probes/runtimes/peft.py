@@ -1,0 +1,129 @@
+"""Hugging Face peft on transformers: what is trained is the model itself, and an adapter on all its linear layers."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.runtimes.training import Coverage, Trainee
+from probes.runtimes.transformers import Transformers, TransformersModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RANK = 8
+_REFUSED = re.compile(r"Module '([\w.]+)' is incompatible with Mamba-based models")
+_MOST_REFUSALS = 4
+_SAYINGS = (
+    # "all-linear" found nothing, or was read as the set of its letters
+    ("adapter-targets", ("not found in the base model", "no modules were targeted", "please specify `target_modules`")),
+)
+
+
+class Peft(Transformers):
+    sayings = (*_SAYINGS, *Transformers.sayings)
+
+    def load(self) -> dict[str, str]:
+        found = super().load()
+        import accelerate
+        import peft
+
+        return {**found, "accelerate": str(accelerate.__version__), "peft": str(peft.__version__)}
+
+    def prime(self) -> None:
+        import transformers
+
+        super().prime()
+        config = transformers.LlamaConfig(
+            vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            transformers.LlamaForCausalLM(config).save_pretrained(folder)
+            own, rows = {"architectures": ["LlamaForCausalLM"]}, [[3, 4, 5]]
+            plain = self.trainee(Path(folder), config, own, rows)
+            plain.checkpoint()
+            plain.gradients()
+            adapted = self.adapted(Path(folder), config, own, rows)
+            adapted.fit(2, 0.0, 10.0)
+            adapted.merged()
+
+    def trainee(self, folder: Path, config: Any, own: dict[str, Any], rows: Sequence[Sequence[int]]) -> Trainee:
+        # eager: the one way of attending that every architecture has
+        return Trainee(self.model(folder, config, own, "eager").module, rows)
+
+    def adapted(self, folder: Path, config: Any, own: dict[str, Any], rows: Sequence[Sequence[int]]) -> Adapted:
+        """Put a LoRA on all linear layers but those that peft refuses on purpose."""
+        import peft
+
+        refused: list[str] = []
+        while True:
+            base = self.model(folder, config, own, "eager").module
+            recipe = peft.LoraConfig(
+                r=_RANK, lora_alpha=2 * _RANK, target_modules="all-linear", task_type="CAUSAL_LM",
+                exclude_modules=refused or None,
+            )  # fmt: skip
+            try:
+                return Adapted(peft.get_peft_model(base, recipe), rows, refused, folder)
+            except ValueError as error:
+                named = _REFUSED.search(str(error))
+                if named is None or named[1] in refused or len(refused) == _MOST_REFUSALS:
+                    raise
+                refused.append(named[1])
+
+    def adapted_again(self, saved: Path, folder: Path, config: Any, own: dict[str, Any]) -> TransformersModel:
+        """Load the base anew, and on it the adapter that was saved."""
+        import peft
+
+        base = self.model(folder, config, own, "eager").module
+        return TransformersModel(peft.PeftModel.from_pretrained(base, saved).eval(), {}, folder)
+
+
+class Adapted(Trainee):
+    def __init__(self, module: Any, rows: Sequence[Sequence[int]], refused: Sequence[str], folder: Path) -> None:
+        super().__init__(module, rows)
+        self._refused = list(refused)
+        self._folder = folder
+
+    def coverage(self) -> Coverage:
+        """Return what carries an adapter, counted in the elements of the model's own parameters."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        trained = sum(value.numel() for value in self.module.parameters() if value.requires_grad)
+        own = {id(value): (name, value) for name, value in self.module.named_parameters() if not value.requires_grad}
+        targets: dict[str, None] = {}
+        covered: set[int] = set()
+        for name, layer in self.module.named_modules():
+            if isinstance(layer, BaseTunerLayer):
+                base = layer.get_base_layer()
+                parameter = getattr(layer, "parameter_name", "weight")
+                place = re.sub(r"^base_model\.model\.|\.base_layer\b", "", name)
+                targets[place if parameter == "weight" else f"{place}.{parameter}"] = None
+                covered.add(id(getattr(base, parameter, None)))
+        experts = {key: value.numel() for key, (name, value) in own.items() if _of_experts(name)}
+        return Coverage(
+            targets=list(targets),
+            refused=self._refused,
+            share_trained=trained / sum(value.numel() for _, value in own.values()),
+            share_covered=sum(own[key][1].numel() for key in covered & own.keys())
+            / sum(value.numel() for _, value in own.values()),
+            experts_covered=sum(experts[key] for key in covered & experts.keys()) / sum(experts.values())
+            if experts
+            else None,
+        )
+
+    def model(self) -> TransformersModel:
+        return TransformersModel(self.module.eval(), {}, self._folder)
+
+    def save(self, folder: Path) -> None:
+        self.module.save_pretrained(folder)
+
+    def merged(self) -> TransformersModel:
+        """Fold the adapter into the weights; this one is used up by it."""
+        return TransformersModel(self.module.merge_and_unload().eval(), {}, self._folder)
+
+
+def _of_experts(name: str) -> bool:
+    return any(piece.endswith("experts") and "shared" not in piece for piece in name.split("."))
