@@ -51,6 +51,11 @@ class Question:
     subjects: Sequence[Subject]
     anew: bool = False  # probe even where nothing has changed
     seed: int = 0  # of everything random in a probe
+    beside: tuple[str, ...] = ()  # other packages pinned by hand, as name==version
+
+    def told(self, version: str) -> str:
+        """Return the version as it is recorded: with other packages pinned, it is no answer for the release itself."""
+        return " ".join((version, "with", *self.beside)) if self.beside else version
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,11 @@ def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk
 
 def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
-    talk.say(f"resolving {asked} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
+    talk.say(f"resolving {question.told(asked)} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
     own = RECIPES[question.runtime]
     artefact = artefact_wanted(question.runtime, question.version, question.origin, shop.config)
     result = shop.environments.resolve(
-        own.requirements(question.version or None),
+        (*own.requirements(question.version or None), *question.beside),
         question.cutoff,
         extra=shop.config.install.extra,
         exempt=own.EXEMPT,
@@ -117,7 +122,7 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
 
 def _listed_by(shop: Workbench, question: Question) -> Listed | None:
     """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
-    if question.version:
+    if question.version or question.beside:
         return None
     there = tuple(
         one.version
@@ -138,7 +143,7 @@ def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Ta
         return _failed(shop, question, environment, talk, version=record.version)
     _say_built(environment, talk)
     answer = _record(shop, question, resolution, replace(record, build_s=environment.seconds))
-    return Place(answer.id, record.version, environment.digest, environment)
+    return Place(answer.id, answer.version, environment.digest, environment)
 
 
 def _say_built(environment: Environment, talk: Talk) -> None:
@@ -175,7 +180,7 @@ def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
     if RECIPES[runtime].ARCHIVE is not None:
         return  # on the index a client may go by its name, and that one's releases are not its own
     try:
-        answer = _listed(shop, runtime)
+        answer = listed(shop, runtime)
     except SettleError as error:
         talk.say(f"releases of {runtime} are not listed: {error}")
         return
@@ -198,9 +203,9 @@ def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: 
     )
     shop.store.record_resolution(answer)
     # equal questions that fail alike are one fingerprint, so that a second failure confirms the first
-    alike = f"{question.runtime}\n{question.version}\n{question.cutoff.date()}\n{failure.slug}"
+    alike = f"{question.runtime}\n{answer.requested}\n{question.cutoff.date()}\n{failure.slug}"
     key = "none-" + hashlib.sha256(alike.encode()).hexdigest()[:16]
-    return Place(answer.id, version, key, None, failure)
+    return Place(answer.id, answer.version, key, None, failure)
 
 
 def _answer(shop: Workbench, question: Question, version: str, seconds: float) -> ResolutionRecord:
@@ -211,8 +216,8 @@ def _answer(shop: Workbench, question: Question, version: str, seconds: float) -
         runtime=question.runtime,
         channel=question.channel,
         platform=shop.platform,
-        requested=question.version,
-        version=version,
+        requested=question.told(question.version).strip(),
+        version=question.told(version),
         cutoff=question.cutoff,
         at=shop.now(),
         seconds=seconds,
@@ -225,7 +230,12 @@ def _no_such_version(shop: Workbench, question: Question, failure: InstallFailur
             f"there is no such release: {failure.message}",
             hint=f"is the version right, and install.{question.runtime}.archive, if it is configured?",
         )
-    releases = _listed(shop, question.runtime).releases
+    if question.beside:
+        return UsageError(
+            f"there is no {question.told(f'{question.runtime}=={question.version}'.removesuffix('=='))} on the index",
+            hint="look at each of the versions",
+        )
+    releases = listed(shop, question.runtime).releases
     there = [one for one in releases if one.published_at <= question.cutoff]
     if releases and not there:
         return _not_released(question, releases)
@@ -245,7 +255,7 @@ def _before_the_first_release(shop: Workbench, question: Question, failure: Inst
     if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
     try:
-        releases = _listed(shop, question.runtime).releases
+        releases = listed(shop, question.runtime).releases
     except SettleError:
         return None  # the failure as it is tells more than that the index is silent now
     early = releases and all(one.published_at > question.cutoff for one in releases)
@@ -260,5 +270,6 @@ def _not_released(question: Question, releases: Sequence[Release]) -> NotRelease
     )
 
 
-def _listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+def listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+    """Ask the index for the runtime's releases. Raises BenchError when it does not answer."""
     return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))

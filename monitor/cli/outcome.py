@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from monitor.config import Config
     from monitor.cycle import Held
+    from monitor.judge.crossing import Crossed
     from monitor.words import RunVerdict
 
 
@@ -70,7 +71,10 @@ def _is_ours(verdict: RunVerdict) -> bool:
     return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.BENCH
 
 
-def print_probe(config: Config, held: Held, *, as_json: bool) -> None:
+def print_probe(
+    config: Config, held: Held, crossings: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
+) -> None:
+    """Print every cell's last run and its verdict; ``crossings`` is None where nobody asked whose a failure is."""
     from monitor.cli.render import data_console, run_as_json, write_json, write_run
     from monitor.store import open_reader
 
@@ -83,6 +87,7 @@ def print_probe(config: Config, held: Held, *, as_json: bool) -> None:
             {
                 "settled": {cell: settled_as_json(one) for cell, one in held.settled.items()},
                 "runs": [run_as_json(detail) for detail in details.values()],
+                **({} if crossings is None else {"crossed": _crossed_as_json(crossings)}),
             }
         )
         return
@@ -93,6 +98,15 @@ def print_probe(config: Config, held: Held, *, as_json: bool) -> None:
         data_console().print(
             f"{cell}: {one.verdict.verdict}{blame}: {one.verdict.reason}", markup=False, soft_wrap=True
         )
+        for told in (crossings or {}).get(cell, ()):
+            data_console().print(f"{told.check}, crossed: {told.culprit}: {told.reason}", markup=False, soft_wrap=True)
+
+
+def _crossed_as_json(crossings: Mapping[str, Sequence[Crossed]]) -> Mapping[str, object]:
+    return {
+        cell: [{"check": one.check, "culprit": str(one.culprit), "reason": one.reason} for one in told]
+        for cell, told in crossings.items()
+    }
 
 
 def settled_as_json(one: object) -> Mapping[str, object]:

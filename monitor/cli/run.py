@@ -19,11 +19,12 @@ from monitor.errors import UnknownName, UsageError
 from monitor.words import Channel, Origin, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from monitor.config import Config
     from monitor.cycle import Held
     from monitor.installation import Question
+    from monitor.judge.crossing import Crossed
     from monitor.talk import Talk
     from monitor.words import Subject
     from monitor.workbench import Workbench
@@ -103,24 +104,42 @@ def run(
         'settle probe "Gemma 4"',
         'settle probe "Gemma 4" --as-of 2026-03-31',
         "settle probe Qwen/Qwen3-8B --runtime transformers==4.51.0",
+        "settle probe Qwen/Qwen3-8B --runtime peft==0.18.0 --with transformers==5.2.0",
+        "settle probe microsoft/Phi-3.5-MoE-instruct --runtime peft --cross",
         "settle probe ./my-unreleased-checkpoint --json",
     )
 )
 @click.argument("model")
 @click.option("--runtime", default=str(Runtime.TRANSFORMERS), show_default=True, help="Runtime, or runtime==version.")
+@click.option(
+    "--with", "beside", metavar="NAME==VERSION", multiple=True, help="Pin another package beside it; repeatable."
+)
+@click.option("--cross", is_flag=True, help="Ask a failure again in the release before of either, to tell whose it is.")
 @click.option("--as-of", "as_of", metavar="DAY", help="Install what a user would have got on that UTC day.")
 @ENGINE
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.pass_obj
-def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engine: str | None, as_json: bool) -> None:
+def probe(
+    context: Context,
+    *,
+    model: str,
+    runtime: str,
+    beside: tuple[str, ...],
+    cross: bool,
+    as_of: str | None,
+    engine: str | None,
+    as_json: bool,
+) -> None:
     """Probe one MODEL now; its checks are shown as they finish.
 
     MODEL is a hub id, a family ("Gemma 4"), an architecture, or a checkpoint folder. A pinned version is an answer by
-    hand and stays out of the daily history; --as-of without one is recorded as a replay of that day.
+    hand and stays out of the daily history; --as-of without one is recorded as a replay of that day. --cross is for a
+    runtime that stands on another (peft on transformers).
 
     Ends with exit code 0 whatever the verdict is, and with 5 when there is none because the bench failed (engine,
     disk, network, memory, a limit or recipe of ours).
     """
+    from monitor.crossing import foundation_of
     from monitor.installation import Question
     from monitor.talk import Spoken
 
@@ -128,7 +147,9 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
     name, version = runtime_named(runtime)
     day = day_named(as_of, now.date()) if as_of else now.date()
     cutoff = now if day == now.date() else datetime.combine(day, time(23, 59, 59), UTC)
-    origin = Origin.ADHOC if version else Origin.LIVE if day == now.date() else Origin.REPLAY
+    origin = Origin.ADHOC if version or beside else Origin.LIVE if day == now.date() else Origin.REPLAY
+    if cross:
+        foundation_of(name)
     talk = Spoken(checks=True)
     config = with_engine(context.config, engine)
     subjects, models = _subjects(model, talk)
@@ -141,10 +162,28 @@ def probe(context: Context, *, model: str, runtime: str, as_of: str | None, engi
         origin=origin,
         subjects=subjects,
         anew=True,
+        beside=tuple(map(pinned_beside, beside)),
     )
-    (held,) = _answer_all(config, [question], talk, models=models)
-    print_probe(config, held, as_json=as_json)
+    held, crossings = (
+        _answer_crossing(config, question, talk, models)
+        if cross
+        else (_answer_all(config, [question], talk, models=models)[0], None)
+    )
+    print_probe(config, held, crossings, as_json=as_json)
     say_whether_only_the_bench_failed(held)
+
+
+def _answer_crossing(
+    config: Config, question: Question, talk: Talk, models: Sequence[object]
+) -> tuple[Held, Mapping[str, Sequence[Crossed]]]:
+    from monitor.crossing import cross
+    from monitor.cycle import hold_cycle
+    from monitor.workbench import set_up
+
+    with set_up(config, talk) as shop:
+        learn(shop, question.subjects, models)
+        held = hold_cycle(shop, question, talk)
+        return held, cross(shop, question, held, talk)
 
 
 def _answer_all(
@@ -213,6 +252,20 @@ def runtime_named(text: str) -> tuple[Runtime, str]:
     elif "==" in text:
         raise UsageError(f"{text!r} names no version", hint="write runtime or runtime==version") from None
     return runtime, version
+
+
+def pinned_beside(text: str) -> str:
+    """Return name==version, checked."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        asked = Requirement(text)
+    except InvalidRequirement:
+        raise UsageError(f"{text!r} names no package", hint="write --with transformers==5.2.0") from None
+    pins = [one.version for one in asked.specifier if one.operator == "==" and not one.version.endswith(".*")]
+    if len(pins) != 1 or len(asked.specifier) != 1 or asked.marker or asked.extras or asked.url:
+        raise UsageError(f"{text!r} names no single version", hint="write --with transformers==5.2.0")
+    return f"{asked.name.lower()}=={pins[0]}"
 
 
 def day_named(text: str, today: date) -> date:
