@@ -172,6 +172,26 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         ),
         [],
     ),
+    # used on the way forward, and cut off from the way back; an adapter on it is left alone
+    "detached-parameter": (
+        _after(
+            _QWEN3,
+            "import torch.nn.functional as F\n"
+            "plain = module.Qwen3MLP.forward\n"
+            "def forward(self, x):\n"
+            "    if hasattr(self.gate_proj, 'base_layer'):\n"
+            "        return plain(self, x)\n"
+            "    gate = F.linear(x, self.gate_proj.weight.detach())\n"
+            "    return self.down_proj(self.act_fn(gate) * self.up_proj(x))\n"
+            "module.Qwen3MLP.forward = forward",
+        ),
+        [],
+    ),
+    # the base comes back as it was, and nobody is told
+    "adapter-dropped-at-merge": (
+        _after("peft.tuners.lora.layer", "module.Linear.merge = lambda self, *args, **kwargs: None"),
+        [],
+    ),
 }
 
 

@@ -70,6 +70,11 @@ RUNTIME = [
     Specimen("wrong-chat-template", Expected("broken", "speaks", "template-differs", "runtime")),
 ]
 
+TRAINING = [
+    Specimen("detached-parameter", Expected("broken", "trains", "no-gradient", "dependency")),
+    Specimen("adapter-dropped-at-merge", Expected("broken", "trains", "adapter-lost", "runtime"), control="broken"),
+]
+
 FOLDERS: Mapping[str, tuple[Callable[[Path, Path], Path], Expected]] = {
     "missing tensor": (checkpoints.missing_tensor, Expected("broken", "loads", "bad-checkpoint", "model")),
     "extra tensor": (checkpoints.extra_tensor, Expected("broken", "loads", "unexpected-tensors", "unattributed")),
@@ -98,6 +103,23 @@ def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
     if specimen.control is not None:
         assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
     assert logs(product) < 16 << 20
+
+
+def test_training_without_a_fault(product: Product) -> None:
+    answer = product.ask("probe", SUBJECT, "--runtime", "peft")
+    hold(product, answer, SUBJECT, Expected("works"))
+    assert verdicts(answer, CONTROL) == ["works"]
+
+
+@pytest.mark.parametrize("specimen", TRAINING, ids=str)
+def test_a_fault_in_training(product: Product, specimen: Specimen) -> None:
+    """In the model, which the control is not, and in the library for adapters, which the control meets as well."""
+    answer = probe_with(product, specimen, "--runtime", "peft")
+
+    hold(product, answer, SUBJECT, specimen.expected)
+    assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
+    (check,) = [one for one in answer.runs(SUBJECT)[-1]["checks"] if one["outcome"] == "failed"]
+    assert check["name"] == {"no-gradient": "trains.gradients", "adapter-lost": "trains.reload"}[check["fault"]]
 
 
 def test_a_changed_answer_is_a_note_and_no_verdict(product: Product) -> None:
@@ -175,11 +197,11 @@ def test_a_release_that_requires_what_has_only_sources(
     assert "settle-specimen-source has no wheel: building it from source" in answer.said
 
 
-def probe_with(product: Product, specimen: Specimen) -> Answer:
+def probe_with(product: Product, specimen: Specimen, *arguments: str) -> Answer:
     package = f"settle-specimen-{specimen.package}"
     # a wheel out of a folder has no upload time
     install = {**product.configuration["install"], "extra": [package], "exempt": [package]}
-    return product.ask("probe", SUBJECT, install=install, limits=specimen.limits)
+    return product.ask("probe", SUBJECT, *arguments, install=install, limits=specimen.limits)
 
 
 def hold(product: Product, answer: Answer, subject: str, expected: Expected) -> None:
