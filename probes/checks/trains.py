@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ROWS, _LENGTH = 2, 32
 _SAME_GRADIENT = 1e-4  # of a gradient's own size
 _STEPS = 60  # at most: as soon as the loss is low enough it is over, mostly after three
-_PATIENCE_S = 12.0
+_PATIENCE_S = 10.0
 _LEARNED = 0.5  # of what guessing costs
 _ADAPTED = 0.9  # of the same: an adapter alone moves a model with small logits slowly
 _MOVED = 1e-2  # nat: an adapter that moves the answer by less proves nothing when it is saved and merged
