@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
@@ -135,7 +135,7 @@ class Reader:
         """
         found = rows(
             self._db,
-            "SELECT environments.* FROM runs JOIN cells ON cells.id = runs.cell_id"
+            "SELECT environments.*, runs.version AS told FROM runs JOIN cells ON cells.id = runs.cell_id"
             " JOIN subjects ON subjects.id = cells.subject_id"
             " JOIN environments ON environments.digest = runs.environment"
             " WHERE subjects.control AND cells.runtime = ? AND cells.platform = ?"
@@ -152,7 +152,8 @@ class Reader:
                 json.dumps([str(rung) for rung in bar_of(runtime)]),
             ),
         )
-        return environment_of(found[0]) if found else None
+        # under the version that was told there: with another package pinned, it is no answer for the release itself
+        return replace(environment_of(found[0]), version=found[0]["told"]) if found else None
 
     def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str, suite: str) -> Control:
         """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""

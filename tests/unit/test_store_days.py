@@ -435,6 +435,15 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     assert world.story() == ".B"  # one success in the good environment proves the bench able
 
 
+def test_a_control_in_another_environment_speaks_under_the_version_that_was_told_there(world: World) -> None:
+    """With another package pinned by hand, what it says is no answer for the release itself."""
+    pair = "0.18.0 with transformers==5.2.0"
+    world.run("W", FIRST, world.control, origin=Origin.ADHOC, version=pair)
+    good = world.store.last_good_environment(Runtime.TRANSFORMERS, PLATFORM, until=FIRST, other_than="env-b")
+    assert good is not None
+    assert good.version == pair
+
+
 def test_a_release_of_the_afternoon_is_asked_about_in_the_environment_of_the_morning(world: World) -> None:
     world.run("W", FIRST, world.control)
     for solo in (False, True):
