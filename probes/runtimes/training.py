@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EXPERTS = 3  # axes of a parameter that holds one matrix for each expert
 _NUDGE = 1e-2  # of a parameter's own size
 _DRAWS = 3
-_MOST_ASKED = 16  # each takes a dozen passes at most
+_MOST_ASKED = 8  # each takes a dozen passes at most
 _HEARD = 1e-4  # nat: float32 sums that are made anew differ by far less
 _STRAIGHT = (1.6, 2.5)  # twice the nudge moves a loss with a slope about twice as far; a switch or a valley does not
 _RATE = 1e-2
