@@ -279,5 +279,5 @@ def _not_released(question: Question, releases: Sequence[Release]) -> NotRelease
 
 
 def listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
-    """Ask the index under the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
+    """Ask the index by the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
     return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))
