@@ -110,6 +110,7 @@ def _named(info: Path) -> tuple[str, str]:
 # uv writes a line for each: The package `x` requires `y>=1`, but `0.9` is installed | but it's not installed
 # | requires Python >=3.99, but .. | is broken or incomplete .. | has multiple .. | was built for a different platform
 FINDING = re.compile(r"^The package `.*$", re.MULTILINE)
+MISLABELLED = re.compile(r"The package `(?P<what>[^`]+)` was built for a different platform")
 REQUIRES = re.compile(r"The package `[^`]+` requires `(?P<what>[A-Za-z0-9._-]+)[^`]*`, but ")
 
 
@@ -119,11 +120,15 @@ def findings(check: str) -> list[str]:
 
 
 def contradictions(check: str, *, overridden: Iterable[str]) -> list[str]:
-    """Return what ``uv pip check`` complains of, without what an override of ours contradicts on purpose."""
+    """Return what ``uv pip check`` complains of, without what an override of ours contradicts on purpose.
+
+    A package that is named there may say in its own label that it is another platform's: installers go by the name of
+    the file, and whether it runs is what importing it shows.
+    """
     meant = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", text.strip(), maxsplit=1)[0]) for text in overridden}
 
     def excused(line: str) -> bool:
-        found = REQUIRES.match(line)
+        found = REQUIRES.match(line) or MISLABELLED.match(line)
         return found is not None and canonicalize_name(found["what"]) in meant
 
     return [line for line in findings(check) if not excused(line)]

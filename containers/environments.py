@@ -27,6 +27,7 @@ from containers.installer import FOLDERS, Installer, owned
 from containers.lock import redacted
 from containers.newest import Newest
 from containers.resolving import Question, Resolution
+from containers.uv_command import companions
 from containers.wheels import WheelUsage, measure_wheels, remove_wheel, wheels_named
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Environments:
         say: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
         artefact: Wanted | None = None,
+        overrides: Sequence[str] = (),
     ) -> Resolution | InstallFailure:
         """Find the packages as of a moment (None: now) and pin them; nothing is installed.
 
@@ -103,13 +105,15 @@ class Environments:
         ``exempt`` names packages that the cutoff does not touch. A newer version than the one chosen that is ``listed``
         is built where an installer that may build takes it. What has only sources is built, apart from everything
         here, and ``say`` is told; ``build_env`` holds what such a build wants (``CMAKE_ARGS``). An ``artefact`` is
-        fetched and unpacked now, for its hash is part of the lock.
+        fetched and unpacked now, for its hash is part of the lock. ``overrides`` replace what packages ask for, where
+        the settings' own do not.
         """
         question = Question(
             requirements=tuple(requirements),
             cutoff=cutoff,
             extra=tuple(extra),
             exempt=(*self._installer.settings.exempt, *exempt),
+            overrides=tuple(overrides),
         )
         result = self._newest.resolve(question, listed, say=say, env=build_env or {})
         if artefact is None or isinstance(result, InstallFailure):
@@ -117,8 +121,11 @@ class Environments:
         found = fetch(self._installer, artefact)
         return found if isinstance(found, InstallFailure) else replace(result, lock=result.lock.beside(found))
 
-    def ensure(self, lock: Lock) -> Environment | InstallFailure:
-        """Return the lock's environment, built now if it is not there; a half-built one is never seen."""
+    def ensure(self, lock: Lock, *, meant: Sequence[str] = ()) -> Environment | InstallFailure:
+        """Return the lock's environment, built now if it is not there; a half-built one is never seen.
+
+        ``meant``, beside the settings' overrides, names requirements whose contradictions are on purpose.
+        """
         with self._guard:
             building = self._building.setdefault(lock.digest, threading.Lock())
         with building:
@@ -128,7 +135,7 @@ class Environments:
             for artefact in lock.artefacts:
                 if (failure := again(self._installer, artefact)) is not None:
                     return failure
-            return self._build(lock)
+            return self._build(lock, meant)
 
     def find(self, digest: str) -> Environment | None:
         """Return an environment that is there and whole, and note that it was used."""
@@ -166,7 +173,7 @@ class Environments:
         """Remove what a crash left half built, half removed or half resolved; return the names."""
         return self._installer.sweep()
 
-    def _build(self, lock: Lock) -> Environment | InstallFailure:
+    def _build(self, lock: Lock, meant: Sequence[str]) -> Environment | InstallFailure:
         began = time.monotonic()
         wanted = self._installer.settings.free_bytes
         free = shutil.disk_usage(self._root).free
@@ -176,7 +183,9 @@ class Environments:
         build = owned(self._root / "envs" / f".building-{lock.digest}")
         try:
             execution = self._install(lock, build)
-            failure = verified(execution, lock, build, overridden=self._installer.settings.overrides)
+            settings = self._installer.settings
+            overridden = (*meant, *settings.overrides, *companions(settings))
+            failure = verified(execution, lock, build, overridden=overridden)
             if failure is not None:
                 return failure
             seconds = time.monotonic() - began

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
 from containers.lock import Lock, MalformedLock, parse_lock, redacted
 from containers.settings import TorchBuild
-from containers.uv_command import cpu_torches, cutoff_arguments
+from containers.uv_command import companions, cpu_torches, cutoff_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from containers.installer import Installer
@@ -61,15 +63,29 @@ def resolve(installer: Installer, question: Question) -> Resolution | InstallFai
 def choices(installer: Installer, question: Question) -> Iterator[Question]:
     """Ask for torch's CPU build: those in the folders of wheels first, newest first, else its own index."""
     settings = installer.settings
-    question = replace(question, constraints=settings.constraints, overrides=settings.overrides)
-    if settings.torch is TorchBuild.CUDA:
-        yield question
-        return
+    question = replace(
+        question, constraints=settings.constraints, overrides=chosen(settings.overrides, before=question.overrides)
+    )
     torches = cpu_torches(settings)
+    cuda = settings.torch is TorchBuild.CUDA
+    if cuda:  # then a CPU build is only for who asks for its very version
+        torches = [version for version in torches if f"torch=={version.public}" in question.overrides]
     for version in torches:
-        yield replace(question, constraints=(*settings.constraints, f"torch=={version}"))
-    if not torches:
+        yield replace(
+            question,
+            constraints=(*settings.constraints, f"torch=={version}"),
+            overrides=chosen(question.overrides, before=companions(settings)),
+        )
+    if cuda:
+        yield question
+    elif not torches:
         yield replace(question, torch_backend="cpu")
+
+
+def chosen(overrides: Sequence[str], *, before: Sequence[str]) -> tuple[str, ...]:
+    """Return overrides, and of those given before them the ones for other packages."""
+    named = {Requirement(text).name for text in overrides}
+    return (*(text for text in before if Requirement(text).name not in named), *overrides)
 
 
 def _ours_or_theirs(installer: Installer, question: Question, failure: InstallFailure) -> InstallFailure:

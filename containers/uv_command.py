@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from packaging.tags import Tag
     from packaging.version import Version
 
     from containers.settings import InstallSettings
@@ -76,10 +77,7 @@ def cutoff_arguments(cutoff: datetime | None, exempt: Sequence[str]) -> list[str
 
 def cpu_torches(settings: InstallSettings) -> list[Version]:
     """Return the versions of torch's CPU build in the find-links folders that fit this platform, newest first."""
-    release = tuple(map(int, settings.python.split(".")[:2]))
-    platforms = [f"{kind}_{platform.machine()}" for kind in _manylinux()]
-    interpreter = f"cp{release[0]}{release[1]}"
-    fitting = {*cpython_tags(release, platforms=platforms), *compatible_tags(release, interpreter, platforms)}
+    fitting = fitting_tags(settings.python)
     found = set()
     for link in settings.find_links:
         folder = Path(link)
@@ -91,6 +89,28 @@ def cpu_torches(settings: InstallSettings) -> list[Version]:
             if version.local == "cpu" and tags & fitting:
                 found.add(version)
     return sorted(found, reverse=True)
+
+
+def fitting_tags(python: str) -> frozenset[Tag]:
+    """Return the tags of wheels that a Python of this version (such as 3.11) takes on this machine."""
+    release = tuple(map(int, python.split(".")[:2]))
+    platforms = [f"{kind}_{platform.machine()}" for kind in _manylinux()]
+    interpreter = f"cp{release[0]}{release[1]}"
+    return frozenset((*cpython_tags(release, platforms=platforms), *compatible_tags(release, interpreter, platforms)))
+
+
+def companions(settings: InstallSettings) -> tuple[str, ...]:
+    """Leave out what goes with torch where no CPU build of it lies beside torch's own.
+
+    The index's builds are made for its CUDA torch: beside another they install, and then fail wherever they are
+    imported, which transformers does for everybody (`operator torchvision::nms does not exist`).
+    """
+    folders = [Path(link) for link in settings.find_links]
+    return tuple(
+        f"{name} ; sys_platform == 'never'"
+        for name in ("torchvision", "torchaudio")
+        if not any(folder.is_dir() and any(folder.glob(f"{name}-*+cpu-*.whl")) for folder in folders)
+    )
 
 
 def free_bytes(folder: Path) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from monitor.words import Runtime, Subject
 
 _LOOK_EVERY_S = 0.05
+_SUBJECTS_SHARE = 0.75  # of a container that a recipe sizes: the importing process needs the rest
 _OUTPUT_BYTES = 2 * wire.MAX_EVENTS_BYTES
 MIB = 1 << 20
 GIB = 1 << 30
@@ -158,7 +159,9 @@ class Bench:
             "seed": sitting.seed,
             "limit_s": self.allowed.check_seconds * sitting.limit_factor,
             "import_limit_s": self.allowed.import_seconds * sitting.limit_factor,
-            "memory_bytes": int(self.allowed.subject_memory_gib * GIB),
+            "memory_bytes": max(
+                int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (sitting.memory_bytes or 0))
+            ),
             "subjects": [
                 {
                     "id": seat.subject.id,

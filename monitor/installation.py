@@ -11,10 +11,11 @@ from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.newest import Listed
-from containers.recipes import RECIPES
+from containers.recipes import RECIPES, distribution_of, meant_of, overrides_of, recipe_of
 from monitor.artefacts import artefact_wanted
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage
+from monitor.offered import newest_offered, offered
 from monitor.sources.index import fetch_releases
 from monitor.store import EnvironmentRecord, ResolutionRecord
 from monitor.words import Origin
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from containers.environment import Environment
+    from containers.recipes import Recipe
     from containers.resolving import Resolution
     from monitor.sources.index import IndexAnswer
     from monitor.talk import Talk
@@ -94,7 +96,9 @@ def resolve_only(shop: Workbench, question: Question, talk: Talk) -> Environment
 
 def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk: Talk) -> Place | InstallFailure:
     """Build the environment of a resolution that was recorded before, from its lock."""
-    environment = shop.environments.ensure(parse_lock(record.lock, base_digest=record.base_digest))
+    own = recipe_of(record.runtime, shop.platform.accelerator)
+    lock = parse_lock(record.lock, base_digest=record.base_digest)
+    environment = shop.environments.ensure(lock, meant=meant_of(own, record.version))
     if isinstance(environment, InstallFailure):
         return environment
     _say_built(environment, talk)
@@ -104,32 +108,35 @@ def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk
 def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {question.told(asked)} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
-    own = RECIPES[question.runtime]
+    own = recipe_of(question.runtime, shop.platform.accelerator)
+    version = question.version or newest_offered(shop, own, question.cutoff)
     artefact = artefact_wanted(question.runtime, question.version, question.origin, shop.config)
     result = shop.environments.resolve(
-        (*own.requirements(question.version or None), *question.beside),
+        (*own.requirements(version), *question.beside),
         question.cutoff,
         extra=shop.config.install.extra,
         exempt=own.EXEMPT,
-        listed=_listed_by(shop, question),
+        listed=_listed_by(shop, question, own),
         say=talk.say,
         artefact=artefact,
+        overrides=overrides_of(own, version),
     )
-    if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own.RUNTIME in result.sources:
+    own_name = distribution_of(own)
+    if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own_name in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
     return result
 
 
-def _listed_by(shop: Workbench, question: Question) -> Listed | None:
+def _listed_by(shop: Workbench, question: Question, own: Recipe) -> Listed | None:
     """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
-    if question.version or question.beside:
+    if question.version or question.beside or distribution_of(own) != own.RUNTIME:
         return None
     there = tuple(
         one.version
         for one in shop.store.releases(question.runtime)
         if one.channel is question.channel and not one.yanked and one.published_at <= question.cutoff
     )
-    return Listed(RECIPES[question.runtime].RUNTIME, there)
+    return Listed(own.RUNTIME, there)
 
 
 def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Talk) -> Place:
@@ -138,7 +145,8 @@ def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Ta
     talk.say(f"{question.runtime} {record.version}: {count} packages, resolved in {resolution.seconds:.1f} s")
     if shop.environments.find(record.digest) is None:
         talk.say(f"installing {count} packages (the first time they are downloaded, too)")
-    environment = shop.environments.ensure(resolution.lock)
+    own = recipe_of(question.runtime, shop.platform.accelerator)
+    environment = shop.environments.ensure(resolution.lock, meant=meant_of(own, record.version))
     if isinstance(environment, InstallFailure):
         return _failed(shop, question, environment, talk, version=record.version)
     _say_built(environment, talk)
@@ -158,7 +166,7 @@ def _environment(shop: Workbench, question: Question, resolution: Resolution) ->
     return EnvironmentRecord(
         digest=resolution.lock.digest,
         runtime=question.runtime,
-        version=pinned.get(RECIPES[question.runtime].RUNTIME, question.version),
+        version=pinned.get(distribution_of(recipe_of(question.runtime, shop.platform.accelerator)), question.version),
         platform=shop.platform,
         base_digest=resolution.lock.base_digest,
         lock=resolution.lock.text,
@@ -235,7 +243,7 @@ def _no_such_version(shop: Workbench, question: Question, failure: InstallFailur
             f"there is no {question.told(f'{question.runtime}=={question.version}'.removesuffix('=='))} on the index",
             hint="look at each of the versions",
         )
-    releases = listed(shop, question.runtime).releases
+    releases = offered(shop, question.runtime).releases
     there = [one for one in releases if one.published_at <= question.cutoff]
     if releases and not there:
         return _not_released(question, releases)
@@ -255,7 +263,7 @@ def _before_the_first_release(shop: Workbench, question: Question, failure: Inst
     if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
     try:
-        releases = listed(shop, question.runtime).releases
+        releases = offered(shop, question.runtime).releases
     except SettleError:
         return None  # the failure as it is tells more than that the index is silent now
     early = releases and all(one.published_at > question.cutoff for one in releases)
@@ -271,5 +279,5 @@ def _not_released(question: Question, releases: Sequence[Release]) -> NotRelease
 
 
 def listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
-    """Ask the index for the runtime's releases. Raises BenchError when it does not answer."""
+    """Ask the index by the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
     return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))

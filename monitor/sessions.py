@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from containers.recipes import RECIPES
+from containers.recipes import recipe_of
 from monitor.bench import Sitting
 from monitor.lanes import side_by_side
 from monitor.seats import take_seat
@@ -95,14 +95,14 @@ def hold_sessions(
         tell(partial(end, sitting, sat))
 
     jobs = [partial(hold, group, _sitting(shop, question, place, group)) for group in groups]
-    lanes = 1 if RECIPES[question.runtime].HEAVY else shop.lanes
+    lanes = 1 if recipe_of(question.runtime, shop.platform.accelerator).HEAVY else shop.lanes
     side_by_side(jobs, lanes, stop=shop.engine.stop)
     return any(heard)
 
 
 def _sitting(shop: Workbench, question: Question, place: Place, group: Group) -> Sitting:
     assert place.environment is not None  # noqa: S101 - nobody sits where nothing is installed
-    recipe = RECIPES[question.runtime]
+    recipe = recipe_of(question.runtime, shop.platform.accelerator)
     return Sitting(
         id=uuid.uuid4().hex,
         runtime=question.runtime,

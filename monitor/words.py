@@ -14,6 +14,7 @@ class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
     OLLAMA = "ollama"
     PEFT = "peft"
+    VLLM = "vllm"
 
 
 REFERENCE = Runtime.TRANSFORMERS  # what the others' numbers are compared with

@@ -168,6 +168,23 @@ RUNTIMES = {
         ),
         stands_on="transformers",
     ),
+    "vllm": Probing(
+        "probes.runtimes.vllm:Vllm",
+        ("traces", "vllm", "vllm_named", "vllm_said"),
+        (
+            "knows.architecture",
+            "loads.model",
+            "generates.forward",
+            "generates.greedy",
+            "generates.cache",
+            "generates.batch",
+            "generates.stop",
+            "speaks.tokenizer",
+            "speaks.roundtrip",
+            "speaks.template",
+            "matches.logprobs",
+        ),
+    ),
 }
 
 # fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe
@@ -221,6 +238,7 @@ FAULTS = {
     "checkpointing-ignored": "dependency",
     "checkpointing-differs": "dependency",
     "does-not-learn": "dependency",
+    "dependency-lacks-architecture": "dependency",
     # the platform's gap
     "unsupported-on-platform": "platform",
     # the model's own files

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from containers.recipes import ollama, peft, transformers
+from containers.recipes import ollama, peft, transformers, vllm, vllm_cuda
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,42 @@ class Recipe(Protocol):
         ...
 
 
+@runtime_checkable
+class Overriding(Recipe, Protocol):
+    """A recipe whose package has another name than its runtime, or asks for what cannot be had."""
+
+    DISTRIBUTION: str  # what the index calls it; the release day is still that of the runtime's own name
+
+    MISLABELLED: tuple[str, ...]  # packages whose wheels say in their own label that they are another platform's
+
+    def overrides(self, version: str | None) -> tuple[str, ...]:
+        """Return requirements that replace what the packages of a version ask for."""
+        ...
+
+
 _TRANSFORMERS: Recipe = transformers
 _PEFT: Recipe = peft
 _OLLAMA: Recipe = ollama
-RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA)}
+_VLLM: Overriding = vllm
+_VLLM_CUDA: Overriding = vllm_cuda
+RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA, _VLLM)}
+_ON_CUDA: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_VLLM_CUDA,)}
+
+
+def recipe_of(runtime: str, accelerator: str = "cpu") -> Recipe:
+    """Return the recipe for a runtime on an accelerator; one without its own for that serves both."""
+    own = _ON_CUDA if accelerator == "cuda" else RECIPES
+    return own.get(runtime) or RECIPES[runtime]
+
+
+def distribution_of(recipe: Recipe) -> str:
+    return recipe.DISTRIBUTION if isinstance(recipe, Overriding) else recipe.RUNTIME
+
+
+def overrides_of(recipe: Recipe, version: str | None) -> tuple[str, ...]:
+    return recipe.overrides(version) if isinstance(recipe, Overriding) else ()
+
+
+def meant_of(recipe: Recipe, version: str | None) -> tuple[str, ...]:
+    """Return the requirements that an environment of this recipe contradicts on purpose, or in name only."""
+    return (*overrides_of(recipe, version), *(recipe.MISLABELLED if isinstance(recipe, Overriding) else ()))

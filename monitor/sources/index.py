@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import requests
+from packaging.utils import parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 
@@ -14,9 +15,11 @@ from monitor.errors import BenchError, UnknownName
 from monitor.words import Channel, Release, Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
     from datetime import datetime
     from pathlib import Path
 
+    from packaging.tags import Tag
     from pypi_simple import DistributionPackage
 
 DEFAULT_INDEX = "https://pypi.org/simple/"
@@ -43,6 +46,34 @@ def fetch_releases(runtime: Runtime, distribution: str, access: IndexAccess) -> 
     The publication time of a release is the upload time of its first file. Raises BenchError when the index does not
     answer and UnknownName when it has no such distribution.
     """
+    packages, served = _fetch(distribution, access)
+    dates = [date for date in served if date]
+    return IndexAnswer(
+        releases=releases_of(runtime, packages),
+        served_at=parsedate_to_datetime(dates[-1]) if dates else None,
+        has_upload_times=any(package.upload_time for package in packages),
+    )
+
+
+def fetch_newest_wheel(distribution: str, access: IndexAccess, *, cutoff: datetime, tags: Container[Tag]) -> str:
+    """Ask the index which version a user could install at a moment on a platform; "" for none. Raises as above."""
+    return newest_wheel(_fetch(distribution, access)[0], cutoff=cutoff, tags=tags)
+
+
+def newest_wheel(packages: Iterable[DistributionPackage], *, cutoff: datetime, tags: Container[Tag]) -> str:
+    """Return the newest stable version that had a fitting wheel by then: single wheels come long after a release."""
+    versions = {
+        Version(package.version or "")
+        for package in packages
+        if package.package_type == "wheel" and package.upload_time and package.upload_time <= cutoff
+        if not package.is_yanked and any(tag in tags for tag in parse_wheel_filename(package.filename)[3])
+    }
+    stable = [version for version in versions if not version.is_prerelease]
+    return str(max(stable)) if stable else ""
+
+
+def _fetch(distribution: str, access: IndexAccess) -> tuple[list[DistributionPackage], list[str]]:
+    """Return the files of a distribution, and what the server's clock said."""
     session = requests.Session()
     session.verify = str(access.ca_bundle) if access.ca_bundle else True
     session.proxies.update(dict(access.proxies))
@@ -58,12 +89,7 @@ def fetch_releases(runtime: Runtime, distribution: str, access: IndexAccess) -> 
                 f"the package index does not answer: {type(error).__name__}: {str(error)[:200]}",
                 hint="`settle doctor` checks index, proxy and certificate authority",
             ) from error
-    dates = [date for date in served if date]
-    return IndexAnswer(
-        releases=releases_of(runtime, page.packages),
-        served_at=parsedate_to_datetime(dates[-1]) if dates else None,
-        has_upload_times=any(package.upload_time for package in page.packages),
-    )
+    return list(page.packages), served
 
 
 def releases_of(runtime: Runtime, packages: list[DistributionPackage]) -> tuple[Release, ...]:

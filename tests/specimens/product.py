@@ -62,13 +62,14 @@ class Product:
     files: Path  # configuration files, one a call, so that a call can be repeated by hand
     configuration: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: DEFAULTS)
     engine: str = "docker"
+    seconds: float = SECONDS
 
     def ask(self, *arguments: str, env: Mapping[str, str] | None = None, **sections: Mapping[str, Any]) -> Answer:
         """Run one command with ``--json`` to its end."""
         process, by_hand = self.start(*arguments, env=env, **sections)
         began = time.monotonic()
         try:
-            out, said = process.communicate(timeout=SECONDS)
+            out, said = process.communicate(timeout=self.seconds)
         finally:
             process.kill()
         return answered(by_hand, process.returncode, said, out, time.monotonic() - began)

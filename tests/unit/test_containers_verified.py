@@ -92,3 +92,15 @@ def test_a_package_without_metadata_has_its_folders_name(tmp_path: Path) -> None
     (tmp_path / "lib/python3.11/site-packages/spec_a-1.0.dist-info").mkdir(parents=True)
 
     assert verified(ended(0), LOCK, tmp_path, overridden=()) is None
+
+
+def test_a_package_that_is_known_to_be_mislabelled_is_no_contradiction(build: Path) -> None:
+    said = (
+        "Checked 2 packages in 1ms\nFound 1 incompatibility\nThe package `spec-a` was built for a different platform\n"
+    )
+
+    assert verified(ended(NOT_CONSISTENT, said), LOCK, build, overridden=["spec_a"]) is None
+    assert (
+        failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, overridden=["spec-b"])).slug
+        is InstallFault.INCONSISTENT
+    )

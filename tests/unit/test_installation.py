@@ -16,7 +16,7 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config import Config
 from monitor.errors import NotReleased, UnknownName
 from monitor.installation import Question, install
-from monitor.words import Channel, Origin, Release, Runtime
+from monitor.words import Channel, Isolation, Origin, Platform, Release, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class Shop:
         self.store = SimpleNamespace(
             record_resolution=self.recorded.append, record_releases=self.known.extend, releases=lambda _: self.known
         )
-        self.platform: Any = None
+        self.platform = Platform("3.11", "cpu", Isolation.CONTAINER)
 
     @staticmethod
     def now() -> datetime:

@@ -1,0 +1,43 @@
+"""What the index offers a platform, where a runtime's package there has another name and comes after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from containers.recipes import distribution_of, recipe_of
+from containers.uv_command import fitting_tags
+from monitor.errors import SettleError
+from monitor.sources.index import fetch_newest_wheel, fetch_releases
+from monitor.workbench import index_access, install_settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from containers.recipes import Recipe
+    from monitor.sources.index import IndexAnswer
+    from monitor.words import Runtime
+    from monitor.workbench import Workbench
+
+
+def offered(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+    """Ask the index what can be installed on this platform. Raises BenchError when it does not answer."""
+    distribution = distribution_of(recipe_of(runtime, shop.platform.accelerator))
+    return fetch_releases(runtime, distribution, index_access(install_settings(shop.config)))
+
+
+def newest_offered(shop: Workbench, own: Recipe, cutoff: datetime) -> str | None:
+    """Choose the version where the package has another name than the runtime; None where the resolver chooses.
+
+    Its wheels pin torch to one build, and a resolver that finds no such build goes back, silently, to releases of years
+    ago that pinned nothing.
+    """
+    if distribution_of(own) == own.RUNTIME:
+        return None
+    settings = install_settings(shop.config)
+    try:
+        newest = fetch_newest_wheel(
+            distribution_of(own), index_access(settings), cutoff=cutoff, tags=fitting_tags(settings.python)
+        )
+    except SettleError:
+        return None  # the resolver will say what is wrong with the index
+    return newest or None

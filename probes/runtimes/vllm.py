@@ -1,0 +1,302 @@
+"""vLLM, from 0.10 on: its offline engine in the process that asks, float32, eager, never remote code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.checkpoint import own_config
+from probes.runtimes import Generated, UnavailableError
+from probes.runtimes.traces import PlainTrace
+from probes.runtimes.vllm_named import name_as_vllm
+from probes.runtimes.vllm_said import SAYINGS, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probes.runtimes import Plan, Trace
+
+_CONTEXT = 1024  # tokens: longer than any prompt of the checks
+_WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyond it the likeliest
+_LIKELIEST = 20  # as many as vLLM gives without being told otherwise
+_EMBEDDING = "VocabParallelEmbedding"
+_LATER = (
+    "vllm.v1.engine.llm_engine",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.uniproc_executor",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.model_executor.model_loader.default_loader",
+    "vllm.model_executor.models.llama",
+    "vllm.v1.attention.backends.cpu_attn",
+    "vllm.v1.structured_output",
+)
+
+
+class Vllm:
+    sayings = SAYINGS
+    rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
+
+    def __init__(self) -> None:
+        self._model: VllmModel | None = None
+
+    def load(self) -> dict[str, str]:
+        scratch = Path(tempfile.gettempdir(), "probe-home")
+        for name in ("HOME", "HF_HOME", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "XDG_CACHE_HOME"):
+            os.environ[name] = str(scratch / name.lower())
+        name_as_vllm(scratch / "names")
+        import torch
+        import vllm
+
+        torch.set_num_threads(1)  # a thread pool does not survive a fork; children choose their own number
+        # lazily resolved: a broken dependency shows here, as it does for everybody who uses the runtime
+        for name in ("LLM", "SamplingParams", "ModelRegistry"):
+            getattr(vllm, name)
+        names = ("vllm", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "xgrammar")
+        found = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+        return {name: str(version) for name, version in found.items() if version}
+
+    def prime(self) -> None:
+        """Import what an engine imports when it is made; making one here would leave threads that a fork loses."""
+        for name in _LATER:
+            with contextlib.suppress(ImportError):  # releases move their modules; then a subject's engine imports it
+                importlib.import_module(name)
+
+    def after_fork(self) -> None:
+        import torch
+
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+
+    def seed(self, seed: int) -> None:
+        """Draw nothing at random: what the checks ask is greedy, or says its seed itself."""
+
+    def registered(self) -> int:
+        from vllm import ModelRegistry
+
+        return len(ModelRegistry.get_supported_archs())
+
+    def knows(self, model_type: str) -> bool:
+        """Leave the answer to ``config``: the registry has classes of transformers, not types of models."""
+        return bool(model_type)
+
+    def config(self, folder: Path) -> Any:
+        """Return which classes the model may be run as; raises in vLLM's words where it has none of them.
+
+        What is not in its own table it may still run with the code of transformers, which then has to say so itself.
+        """
+        from vllm import ModelRegistry
+
+        written = own_config(folder)
+        named = written.get("architectures") or []
+        known = ModelRegistry.get_supported_archs()
+        own = [name for name in named if name in known]
+        if own or any(_delegable(name) for name in named):
+            return {"architectures": named, "own": own}
+        if written.get("auto_map"):
+            raise ValueError(f"the model of {named} contains custom code, which is not run")
+        raise ValueError(f"Model architectures {named} are not supported for now")
+
+    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> VllmModel:
+        """Load with the one attention that vLLM chooses itself, whatever is asked."""
+        del attention
+        from vllm import LLM
+
+        for name in config["own"]:
+            _register_here(name)
+        context, width = sizes(own)
+        with in_words():
+            engine = LLM(
+                model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
+                max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
+                disable_log_stats=True, logits_processors=[_forcing()],
+            )  # fmt: skip
+        self._model = VllmModel(engine, width)
+        return self._model
+
+    def tokenizer(self, folder: Path) -> VllmTokenizer:
+        return VllmTokenizer(_tokenizer_of(folder), self._model)
+
+
+class VllmModel:
+    attention = ""
+
+    def __init__(self, engine: Any, width: int) -> None:
+        self._engine = engine
+        self._width = width
+        self._answered = False
+        self.module = _module_of(engine)
+
+    def forward(self, row: Sequence[int]) -> Trace:
+        """Ask for the prompt's log-probabilities, which vLLM computes anew, and for those of one token after it."""
+        (answer,) = self._ask([row], [self._params(1, ignore_eos=True, prompt_logprobs=self._width)])
+        before = [_row(place) for place in answer.prompt_logprobs[1:]]
+        return PlainTrace([*before, _row(answer.outputs[0].logprobs[0])])
+
+    def tremble(self, row: Sequence[int]) -> Trace:
+        import torch
+
+        def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
+            return embedded * (1 + torch.finfo(torch.float32).eps * torch.randn_like(embedded).sign())
+
+        modules = self.module.modules() if isinstance(self.module, torch.nn.Module) else ()
+        hooks = [each.register_forward_hook(moved) for each in modules if type(each).__name__ == _EMBEDDING]
+        if not hooks:
+            raise UnavailableError("the model has no embedding by the name that vLLM gives it")
+        try:
+            return self.forward(row)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+        if not plan.cache:
+            return [self._anew(row, steps, forced) for row, forced in zip(rows, plan.forced)]
+        options: dict[str, Any] = {"ignore_eos": plan.full_length}
+        if plan.eos is not None:
+            options["stop_token_ids"] = list(plan.eos)
+        each = [
+            self._params(steps, **options, **({"extra_args": {"forced": list(row)}} if row else {}))
+            for row in (plan.forced or ((),) * len(rows))
+        ]
+        generated = []
+        for answer in self._ask(rows, each):
+            tokens = list(answer.outputs[0].token_ids)
+            trace = PlainTrace([_row(place) for place in answer.outputs[0].logprobs])
+            # an engine with a paged cache never computes again what it has generated from
+            generated.append(Generated(tokens, trace, True if len(tokens) > 1 else None))
+        return generated
+
+    def _anew(self, row: Sequence[int], steps: int, forced: Sequence[int]) -> Generated:
+        """Generate without the cache: each step is a prompt of its own, computed anew."""
+        rows = []
+        for step in range(steps):
+            trace = self.forward([*row, *forced[:step]])
+            rows.append(trace[len(trace) - 1 :].rows[0])  # type: ignore[attr-defined]
+        return Generated(list(forced[:steps]), PlainTrace(rows), cached=False)
+
+    def _params(self, steps: int, **options: Any) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(temperature=0.0, max_tokens=steps, logprobs=self._width, detokenize=False, **options)
+
+    def _ask(self, rows: Sequence[Sequence[int]], params: list[Any]) -> list[Any]:
+        prompts = [{"prompt_token_ids": list(row)} for row in rows]
+        with in_words():
+            answers = list(self._engine.generate(prompts, params, use_tqdm=False))
+        self._answered = True
+        return answers
+
+    def chat(self, messages: list[dict[str, Any]]) -> Any:
+        """Return what became of a chat; only an engine that computes at all can say anything about chats."""
+        if not self._answered:
+            raise UnavailableError("the engine computes nothing, and a chat is rendered on its way through it")
+        return self._engine.chat(messages, self._params(1), use_tqdm=False)[0]
+
+
+class VllmTokenizer:
+    def __init__(self, tokenizer: Any, model: VllmModel | None) -> None:
+        self._tokenizer = tokenizer
+        self._model = model
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def specials(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"class": type(self._tokenizer).__name__}
+        for name in ("bos", "eos", "pad"):
+            token = getattr(self._tokenizer, name + "_token", None)
+            found[name] = getattr(self._tokenizer, name + "_token_id", None)
+            found[name + "_token"] = None if token is None else str(token)
+        return found
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        """Return what a chat becomes on its way into the engine: as text where vLLM keeps it, else from its tokens."""
+        if self._model is None:
+            raise UnavailableError("no engine was loaded, and a chat is rendered on its way through it")
+        answer = self._model.chat(messages)
+        return answer.prompt if isinstance(answer.prompt, str) else self.decode(answer.prompt_token_ids)
+
+
+def sizes(own: dict[str, Any]) -> tuple[int, int]:
+    """Return how many tokens are asked of a context, and of how many tokens the log-probability is asked."""
+    nested = own.get("text_config")
+    text = nested if isinstance(nested, dict) else own
+    longest = text.get("max_position_embeddings")
+    vocabulary = text.get("vocab_size") or own.get("vocab_size") or 0
+    context = min(_CONTEXT, longest) if isinstance(longest, int) and longest > 0 else _CONTEXT
+    return context, vocabulary if 0 < vocabulary <= _WHOLE_VOCABULARY else _LIKELIEST
+
+
+def _delegable(architecture: str) -> bool:
+    """Tell whether transformers itself has the class, in a form that vLLM says it can run."""
+    import transformers
+
+    known = getattr(transformers, architecture, None)
+    fit = getattr(known, "is_backend_compatible", None)
+    return bool(fit()) if callable(fit) else bool(getattr(known, "_supports_attention_backend", False))
+
+
+def _register_here(architecture: str) -> None:
+    """Import the class in this process: vLLM would ask another one for what it is like, which imports all of it again.
+
+    There only the log has the cause of a failure; here it is the exception.
+    """
+    from vllm import ModelRegistry
+
+    ModelRegistry.register_model(architecture, ModelRegistry.models[architecture].load_model_cls())
+
+
+def _module_of(engine: Any) -> Any:
+    try:
+        return engine.apply_model(lambda module: module)[0]
+    except (AttributeError, TypeError, ValueError):  # it only lends its name to a message
+        return engine
+
+
+def _tokenizer_of(folder: Path) -> Any:
+    """Ask vLLM's own function, wherever this release has it."""
+    for name in ("vllm.tokenizers", "vllm.transformers_utils.tokenizer"):
+        try:
+            own = importlib.import_module(name).get_tokenizer
+        except (ImportError, AttributeError):
+            continue
+        return own(str(folder), trust_remote_code=False)
+    raise UnavailableError("this release has no function of its own that makes a tokenizer")
+
+
+def _row(place: Any) -> dict[int, float]:
+    return {int(name): float(one.logprob) for name, one in place.items()}
+
+
+@functools.cache
+def _forcing() -> Any:
+    """Return the class that makes a request continue as written down; reported are the log-probabilities before it."""
+    from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
+
+    class Forcing(AdapterLogitsProcessor):  # type: ignore[misc, unused-ignore]
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def new_req_logits_processor(self, params: Any) -> Any:
+            forced = (params.extra_args or {}).get("forced")
+            return functools.partial(_force, forced) if forced else None
+
+    return Forcing
+
+
+def _force(forced: Sequence[int], given: Sequence[int], logits: Any) -> Any:
+    step = len(given)
+    if step < len(forced):
+        keep = logits[forced[step]].clone()
+        logits.fill_(float("-inf"))
+        logits[forced[step]] = keep
+    return logits

@@ -1,0 +1,110 @@
+"""What vLLM says when something is wrong, and whose fault it is then."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from typing import TYPE_CHECKING
+
+from probes.faults import without_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_SAID_LINES = 4  # of the beginning, and of the end
+_TELLING = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed")
+_NOT_TELLING = ("WARNING", "Warning:", " INFO ", '  File "')
+
+# vLLM's own words, or those of what it stands on -> fault; the first that occurs wins
+SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
+    # ours: the machine, and how we install it
+    ("bench-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
+    (
+        "bench-recipe",
+        (
+            "libnuma.so",
+            "invalidcxxcompiler",
+            "device string must not be empty",
+            "no module named 'torchvision'",  # left out where only the index's build of it is to be had
+            "operator torchvision::nms does not exist",
+            "no module named 'torchaudio'",
+            "no module named 'torchcodec'",
+            "undefined symbol",  # built for another torch than we installed
+            "has no attribute 'init_cpu_memory_env'",
+            "no package metadata was found for vllm",
+        ),
+    ),
+    # ours: a miniature is smaller than kernels take
+    (
+        "bench-miniature",
+        (
+            "unsupported cpu attention configuration",
+            "unexpected head dim size",
+            "head size is not supported",
+            "is not supported by cpuattentionbackend",
+            "is not supported by mla",  # made for one width of latent, 512 and 64
+            "gdn attention requires bf16",
+            "gdn attention requires bfloat16",
+        ),
+    ),
+    # a gap of the CPU backend, which a later release may close
+    (
+        "unsupported-on-platform",
+        (
+            "sparse attention is not supported on cpu",
+            "scoring_func",
+            "is not supported on cpu",
+            "supported only for cuda",
+            "not supported on the cpu",
+            "cpu backend does not support",
+            "no module named 'triton",
+            "triton is not installed",
+            "torch not compiled with cuda",
+            "has no attribute 'cuda",
+            "cpu platform does not support",
+        ),
+    ),
+    (
+        "dependency-lacks-architecture",
+        (
+            "transformers does not recognize this architecture",
+            "does not recognize this architecture",
+            "tokenizer class tokenizersbackend does not exist",
+            "has no transformers implementation",
+        ),
+    ),
+    (
+        "unknown-architecture",
+        ("are not supported for now", "is not supported anymore", "is not supported in-tree anymore"),
+    ),
+    ("missing-tensors", ("were not initialized from checkpoint",)),
+    ("unexpected-tensors", ("there is no module or parameter named",)),
+)
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Let an assertion without a word say its own line: what it asserts is all there is to tell one from another."""
+    try:
+        yield
+    except AssertionError as error:
+        if not str(error):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            error.args = (place.line or place.name,)
+        raise
+
+
+def said(log: str) -> str:
+    """Return the lines that tell what went wrong, without the paths of this machine.
+
+    The engine's process says the cause, and then each that waited for it says what that led to: the first and the last
+    lines are kept, those that are said again once.
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    telling = [line for line in lines if _tells(line)]
+    kept = list(dict.fromkeys(telling)) or lines[-2 * _SAID_LINES :]
+    return without_paths(" | ".join(kept if len(kept) <= 2 * _SAID_LINES else kept[:_SAID_LINES] + kept[-_SAID_LINES:]))
+
+
+def _tells(line: str) -> bool:
+    return any(word in line.lower() for word in _TELLING) and not any(word in line for word in _NOT_TELLING)

