@@ -243,13 +243,14 @@ def _parameters(xllamacpp: Any, file: Path) -> Any:
         "swa_full": True,  # so that a window's cache can go on from any prefix
         "fit_params": False,
         "cache_ram_mib": 0,
-        "flash_attn_type": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
         "port": 0,
         "hostname": "127.0.0.1",
         "hostnames": ["127.0.0.1"],
         "cache_type_k": xllamacpp.ggml_type.GGML_TYPE_F32,  # float16, the default, differs by 3e-3
         "cache_type_v": xllamacpp.ggml_type.GGML_TYPE_F32,
     }
+    if flash := getattr(xllamacpp, "llama_flash_attn_type", None):  # before it, flash attention was off by default
+        wanted["flash_attn_type"] = flash.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it sums in half precision: 1e-3 off
     for name, value in wanted.items():
         if hasattr(parameters, name):
             with contextlib.suppress(AttributeError, TypeError):  # it is there, and reads only
