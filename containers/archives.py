@@ -16,6 +16,12 @@ class Shape:
     wanted: str  # a file without which it is not the archive that was meant
 
 
+def source_shape(address: str) -> Shape:
+    """Return what is wanted of a package's source archive: its Python files, and what they ask to be installed."""
+    name = address.partition("?")[0].partition("#")[0].rpartition("/")[2].removesuffix(".tar.gz")
+    return Shape(kept=("*.py", "*/requirements*.txt", "*/PKG-INFO"), dropped=(), wanted=f"{name}/PKG-INFO")
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """Patterns with ``{version}`` and ``{machine}``; of several addresses the first that exists is taken."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from containers.archives import Wanted
+from containers.archives import Wanted, source_shape
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
 from containers.inside import artefact as inside
-from containers.lock import Artefact, redacted
+from containers.lock import SOURCES, Artefact, redacted
 from containers.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ def fetch(installer: Installer, wanted: Wanted) -> Artefact | InstallFailure:
 
 def again(installer: Installer, artefact: Artefact) -> InstallFailure | None:
     """Fetch once more what a lock names, where its tree is gone."""
-    archive = RECIPES[artefact.name].ARCHIVE if artefact.name in RECIPES else None
     if tree_of(installer, artefact).is_dir():
         return None
-    assert archive is not None, artefact  # noqa: S101 - only a recipe's archive comes into a lock
-    wanted = Wanted(artefact.name, artefact.version, (artefact.address,), archive.shape, sha256=artefact.sha256)
+    if artefact.name.startswith(SOURCES):
+        shape = source_shape(artefact.address)
+    else:
+        archive = RECIPES[artefact.name].ARCHIVE if artefact.name in RECIPES else None
+        assert archive is not None, artefact  # noqa: S101 - only a recipe's archive comes into a lock
+        shape = archive.shape
+    wanted = Wanted(artefact.name, artefact.version, (artefact.address,), shape, sha256=artefact.sha256)
     result = _fetch(installer, wanted, artefact.address)
     return result if isinstance(result, InstallFailure) else None
 

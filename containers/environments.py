@@ -51,7 +51,7 @@ uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8; shift 8
 "$uv" venv --quiet --relocatable --no-project --python "$python" "$build"
 "$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock"
 link=; [ "$mode" = hardlink ] && link=l
-for tree in "$@"; do cp "-a$link" "$tree/." "$build/"; done
+while [ $# -gt 0 ]; do mkdir -p "$build/$2"; cp "-a$link" "$1/." "$build/$2/"; shift 2; done
 "$python" -I -B "$script" "$build/$site" "$store" "$mode" || exit {NO_BYTECODE}
 "$uv" pip check --python "$build/bin/python" || exit {NOT_CONSISTENT}
 """
@@ -118,8 +118,12 @@ class Environments:
         result = self._newest.resolve(question, listed, say=say, env=build_env or {})
         if artefact is None or isinstance(result, InstallFailure):
             return result
-        found = fetch(self._installer, artefact)
-        return found if isinstance(found, InstallFailure) else replace(result, lock=result.lock.beside(found))
+        return self.beside(result, artefact)
+
+    def beside(self, resolution: Resolution, wanted: Wanted) -> Resolution | InstallFailure:
+        """Add an artefact that is chosen by what was resolved; it is fetched now, for its hash is part of the lock."""
+        found = fetch(self._installer, wanted)
+        return found if isinstance(found, InstallFailure) else replace(resolution, lock=resolution.lock.beside(found))
 
     def ensure(self, lock: Lock, *, meant: Sequence[str] = ()) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen.
@@ -212,7 +216,7 @@ class Environments:
                 *("/bin/sh", "-c", BUILD, "build", installer.uv, installer.base.interpreter, str(build)),
                 *(str(folder / "lock.txt"), self._link_mode, f"lib/python{installer.base.python}/site-packages"),
                 *(installer.script.target, str(self._root / "bytecode")),
-                *(str(tree_of(installer, artefact)) for artefact in lock.artefacts),
+                *(word for one in lock.artefacts for word in (str(tree_of(installer, one)), one.place)),
                 wheels=own_wheels,
             )
 

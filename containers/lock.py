@@ -19,6 +19,7 @@ HASH = re.compile(r"--hash[= ](\S+)")
 ARTEFACT = re.compile(
     r"artefact (?P<name>\S+)==(?P<version>\S+) @ (?P<address>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})"
 )
+SOURCES = "sources/"  # before the name of a distribution: its source archive, to be read and not to be built
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Artefact:
     version: str
     address: str  # where it was found; a mirror's file of the same hash is the same artefact
     sha256: str
+
+    @property
+    def place(self) -> str:
+        """Return where in the environment it is unpacked: sources beside it, anything else as a part of it."""
+        return f"share/{self.name}" if self.name.startswith(SOURCES) else "."
 
     def __str__(self) -> str:
         return f"artefact {self.name}=={self.version} @ {self.address} --hash=sha256:{self.sha256}"

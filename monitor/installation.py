@@ -16,7 +16,7 @@ from monitor.artefacts import artefact_wanted
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage
 from monitor.offered import newest_offered, offered
-from monitor.sources.index import fetch_releases
+from monitor.sources.index import fetch_releases, fetch_source
 from monitor.store import EnvironmentRecord, ResolutionRecord
 from monitor.words import Origin
 from monitor.workbench import index_access, install_settings
@@ -124,7 +124,24 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     own_name = distribution_of(own)
     if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own_name in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
+    if own.SOURCES and not isinstance(result, InstallFailure):
+        return _with_sources(shop, question, own, result)
     return result
+
+
+def _with_sources(
+    shop: Workbench, question: Question, own: Recipe, resolution: Resolution
+) -> Resolution | InstallFailure:
+    """Have the sources that are to be read beside the packages; that there are none is no fault of the runtime."""
+    access, pinned = index_access(install_settings(shop.config)), resolution.lock.versions
+    try:
+        wanted = fetch_source(own.SOURCES, pinned, access, cutoff=question.cutoff)
+        slug, why = InstallFault.RECIPE, f"nothing of {', '.join(own.SOURCES)} was published as sources by then"
+    except SettleError as error:
+        wanted, slug, why = None, InstallFault.INDEX, str(error)
+    if wanted is None:
+        return InstallFailure(InstallerStage.RESOLVE, slug, why, b"", resolution.seconds)
+    return shop.environments.beside(resolution, wanted)
 
 
 def _listed_by(shop: Workbench, question: Question, own: Recipe) -> Listed | None:

@@ -14,6 +14,7 @@ class Runtime(StrEnum):
     TRANSFORMERS = "transformers"
     OLLAMA = "ollama"
     PEFT = "peft"
+    XLLAMACPP = "xllamacpp"
     VLLM = "vllm"
 
 

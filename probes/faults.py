@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
+from probes.wire import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class SaidError(Exception):
+    """What a runtime said of its own failure, told by an adapter: the runtime's, though our line raises it."""
+
 
 _OURS = Path(__file__).parent
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
@@ -100,6 +106,9 @@ _BY_CHECK = {
     "loads.tensors": "load-error",
     "loads.parts": "load-error",
     "loads.reload": "reload-differs",
+    "loads.converts": "not-converted",
+    "loads.metadata": "not-converted",
+    "loads.quantises": "load-error",
     "speaks.tokenizer": "tokenizer-error",
     "speaks.roundtrip": "tokenizer-error",
     "speaks.template": "template-differs",
@@ -108,6 +117,7 @@ _BY_CHECK = {
     "trains.overfits": "training-error",
     "trains.lora": "adapter-error",
     "trains.reload": "adapter-error",
+    **dict.fromkeys((name for name in CHECKS if name.startswith("serves.")), "server-error"),
 }
 
 
@@ -182,6 +192,8 @@ def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
 
 def _raised_by_us(exception: BaseException) -> bool:
     """Tell whether our own line raised it: then our recipe does not fit this release, whatever the release does."""
+    if isinstance(exception, SaidError):
+        return False
     extracted = traceback.extract_tb(exception.__traceback__)
     return bool(extracted) and Path(extracted[-1].filename).is_relative_to(_OURS)
 

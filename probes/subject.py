@@ -15,6 +15,7 @@ from probes.runtimes import UnavailableError
 if TYPE_CHECKING:
     from probes.events import Answer, Events
     from probes.runtimes import Adapted, Model, Runtime, Tokenizer
+    from probes.served import Server
 
 _SEAMS = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
           "attention_window_size")  # fmt: skip
@@ -29,6 +30,7 @@ class Subject:
     model: Model
     tokenizer: Tokenizer
     adapted: Adapted
+    server: Server
 
     def __init__(self, runtime: Runtime, runtime_name: str, given: dict[str, Any], seed: int) -> None:
         self.runtime = runtime
@@ -66,8 +68,13 @@ class Subject:
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
     subject.runtime.after_fork()
     done: set[str] = set()
+    left_out: set[str] = set()
     for check in sequence(subject.runtime_name):
-        if not done.issuperset(check.after):
+        if without := next((name for name in check.after if name not in done), ""):
+            if without in left_out:  # it does not apply here, so what stands on it does not either
+                left_out.add(check.name)
+                events.started(subject_id, check.name)
+                events.finished(subject_id, check.name, skipped(f"{without} does not apply"), 0.0)
             continue
         events.started(subject_id, check.name)
         began = time.monotonic()
@@ -75,6 +82,8 @@ def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
         events.finished(subject_id, check.name, answer, time.monotonic() - began)
         if answer.outcome == "passed":
             done.add(check.name)
+        elif answer.outcome == "skipped":
+            left_out.add(check.name)
         for name in list(subject.facts):
             events.fact(subject_id, name, subject.facts.pop(name))
 

@@ -36,6 +36,7 @@ strings ``nan``, ``inf`` and ``-inf``.
      "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "pins": true where what this runtime says may become the reference,
+     "published": whether a miniature's configuration is a published one,
      "no_template": why there is a template and no rendering of it}
 """
 
@@ -55,10 +56,13 @@ CHECKS = {
     "installs.imports": (0, "the runtime imports"),
     "knows.architecture": (1, "the architecture is registered"),
     "knows.config": (1, "the effective configuration equals the model's own config.json"),
+    "loads.converts": (2, "the checkpoint is converted to the runtime's own format"),
+    "loads.metadata": (2, "the converted file says of the model what its config.json says"),
     "loads.model": (2, "the checkpoint loads"),
     "loads.tensors": (2, "every tensor of the checkpoint is really loaded: none missing, unexpected or re-initialised"),
     "loads.parts": (2, "every part of the model has the parameters it should have"),
     "loads.reload": (2, "saving and loading again gives the same model"),
+    "loads.quantises": (2, "quantised weights load and compute nearly the same"),
     "generates.forward": (3, "a forward pass gives finite logits that are not flat"),
     "generates.greedy": (3, "greedy generation is deterministic"),
     "generates.cache": (3, "generation with the cache equals generation without"),
@@ -90,6 +94,16 @@ CHECKS = {
     "trains.overfits": (8, "the loss of one batch falls well below what guessing costs"),
     "trains.lora": (8, "a LoRA on all linear layers finds its layers, and the loss falls"),
     "trains.reload": (8, "a trained adapter is the same once it is saved and loaded, merged, and merged and saved"),
+    "serves.ready": (6, "the OpenAI-compatible server becomes ready and lists the model"),
+    "serves.completes": (6, "a completion and a chat come with text, a reason to end and a count of tokens"),
+    "serves.streams": (6, "what is streamed equals what is returned at once"),
+    "serves.limits": (6, "max_tokens is how many tokens come"),
+    "serves.stop": (6, "an answer ends before a stop text"),
+    "serves.seed": (6, "equal seeds draw alike, others do not"),
+    "serves.bias": (6, "logit_bias pushes a token"),
+    "serves.penalties": (6, "frequency_penalty changes an answer that repeats itself"),
+    "serves.schema": (6, "an answer by a JSON schema is as the schema says"),
+    "serves.alike": (6, "neither a known prefix nor requests at the same time change an answer"),
 }
 
 
@@ -185,6 +199,35 @@ RUNTIMES = {
             "matches.logprobs",
         ),
     ),
+    "xllamacpp": Probing(
+        "probes.runtimes.xllamacpp:Xllamacpp",
+        ("converter", "llamacpp", "traces", "xllamacpp"),
+        (
+            "knows.architecture",
+            "loads.converts",
+            "loads.metadata",
+            "loads.model",
+            "generates.forward",
+            "loads.quantises",
+            "generates.greedy",
+            "generates.cache",
+            "generates.stop",
+            "speaks.tokenizer",
+            "speaks.roundtrip",
+            "speaks.template",
+            "matches.logprobs",
+            "serves.ready",
+            "serves.completes",
+            "serves.streams",
+            "serves.limits",
+            "serves.stop",
+            "serves.seed",
+            "serves.bias",
+            "serves.penalties",
+            "serves.schema",
+            "serves.alike",
+        ),
+    ),
 }
 
 # fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe
@@ -193,6 +236,10 @@ FAULTS = {
     "unknown-architecture": "runtime",
     "wrong-config": "runtime",
     "load-error": "runtime",
+    "not-converted": "runtime",
+    "quantised-differs": "runtime",
+    "server-error": "runtime",
+    "schema-violated": "runtime",
     "missing-tensors": "runtime",
     "unexpected-tensors": "runtime",
     "reinitialised-tensors": "runtime",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from containers.recipes import ollama, peft, transformers, vllm, vllm_cuda
+from containers.recipes import ollama, peft, transformers, vllm, vllm_cuda, xllamacpp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,9 @@ class Recipe(Protocol):
     MEMORY_BYTES: int | None  # what a probe's container needs, None for what is configured
     SHM_BYTES: int  # shared memory of a probe
     LIBRARIES: tuple[str, ...]  # Debian packages that a probe needs beside the base's own
-    SOURCES: tuple[str, ...]  # distributions whose source archive of the day lies unpacked beside the environment
+    # Requirements, of which the first that can be met is taken: its source archive, of the version that is installed or
+    # else the newest of the day, is unpacked in the environment, to be read
+    SOURCES: tuple[str, ...]
     ARCHIVE: Archive | None  # of a runtime that is no Python package
     UNVERIFIED: str  # why its verdicts are not to be relied on yet, "" where real releases were probed
 
@@ -49,9 +51,12 @@ class Overriding(Recipe, Protocol):
 _TRANSFORMERS: Recipe = transformers
 _PEFT: Recipe = peft
 _OLLAMA: Recipe = ollama
+_XLLAMACPP: Recipe = xllamacpp
 _VLLM: Overriding = vllm
 _VLLM_CUDA: Overriding = vllm_cuda
-RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA, _VLLM)}
+RECIPES: Mapping[str, Recipe] = {
+    recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA, _VLLM, _XLLAMACPP)
+}
 _ON_CUDA: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_VLLM_CUDA,)}
 
 

@@ -34,6 +34,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         "texts": list(TEXTS),
         "template": _rendering(render(miniature.template, _messages(), specials)) if miniature.template else None,
         "parts": dict(miniature.parts) or None,
+        "published": miniature.origin.startswith("published/"),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],

@@ -7,15 +7,18 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import requests
-from packaging.utils import parse_wheel_filename
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 
+from containers.archives import Wanted, source_shape
+from containers.lock import SOURCES
 from monitor.errors import BenchError, UnknownName
 from monitor.words import Channel, Release, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -70,6 +73,45 @@ def newest_wheel(packages: Iterable[DistributionPackage], *, cutoff: datetime, t
     }
     stable = [version for version in versions if not version.is_prerelease]
     return str(max(stable)) if stable else ""
+
+
+def fetch_source(
+    alternatives: Iterable[str], pinned: Mapping[str, str], access: IndexAccess, *, cutoff: datetime
+) -> Wanted | None:
+    """Ask for the source archive of the first distribution that meets its requirement; None where none does.
+
+    Raises as above.
+    """
+    for text in alternatives:
+        asked = Requirement(text)
+        name = canonicalize_name(asked.name)
+        if name in pinned and not asked.specifier.contains(pinned[name], prereleases=True):
+            continue
+        found = source_of(_fetch(name, access)[0], asked, pinned.get(name, ""), cutoff=cutoff)
+        if found is not None:
+            version, digests = found.version or "", found.digests or {}
+            shape = source_shape(found.url)
+            return Wanted(f"{SOURCES}{name}", version, (found.url,), shape, sha256=digests["sha256"])
+    return None
+
+
+def source_of(
+    packages: Iterable[DistributionPackage], asked: Requirement, pinned: str, *, cutoff: datetime
+) -> DistributionPackage | None:
+    """Choose a source archive, with its hash: the pinned version's, else that of the newest stable one by then."""
+    found: dict[Version, DistributionPackage] = {}
+    for package in packages:
+        if package.package_type != "sdist" or not package.filename.endswith(".tar.gz") or package.is_yanked:
+            continue
+        try:
+            version = Version(package.version or "")
+        except InvalidVersion:
+            continue
+        early = package.upload_time is not None and package.upload_time <= cutoff
+        meant = version == Version(pinned) if pinned else early and not version.is_prerelease
+        if meant and asked.specifier.contains(version, prereleases=True) and "sha256" in (package.digests or {}):
+            found[version] = package
+    return found[max(found)] if found else None
 
 
 def _fetch(distribution: str, access: IndexAccess) -> tuple[list[DistributionPackage], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from probes.checks import asks, generates, knows, loads, matches, speaks, trains
+from probes.checks import asks, generates, knows, loads, matches, serves, speaks, trains
 from probes.wire import RUNTIMES
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _KNOWN = ("knows.architecture",)
 _LOADED = (*_KNOWN, "loads.model")
 _FORWARD = (*_LOADED, "generates.forward")
 _WHOLE = (*_LOADED, "loads.tensors")  # two models with values of their own in a tensor cannot be compared
+_CONVERTED = (*_KNOWN, "loads.converts")
+_SERVED = (*_LOADED, "serves.ready")
 _TOKENIZER = (*_KNOWN, "speaks.tokenizer")
 _CREATED = ("loads.gguf", "loads.creates")
 _RUNS = (*_CREATED, "loads.runs")
@@ -31,10 +33,13 @@ _RUNS = (*_CREATED, "loads.runs")
 _ALL = (
     Check("knows.architecture", knows.architecture, ()),
     Check("knows.config", knows.config, (*_KNOWN, *_CREATED)),
-    Check("loads.model", loads.model, _KNOWN),
+    Check("loads.converts", loads.converts, _KNOWN),
+    Check("loads.metadata", loads.metadata, _CONVERTED),
+    Check("loads.model", loads.model, _CONVERTED),
     Check("loads.tensors", loads.tensors, _LOADED),
     Check("loads.parts", loads.parts, _LOADED),
     Check("loads.reload", loads.reload, _LOADED),
+    Check("loads.quantises", loads.quantises, _FORWARD),
     Check("generates.forward", generates.forward, _LOADED),
     Check("generates.greedy", generates.greedy, _FORWARD),
     Check("generates.cache", generates.cache, _FORWARD),
@@ -66,6 +71,16 @@ _ALL = (
     Check("trains.overfits", trains.overfits, _WHOLE),
     Check("trains.lora", trains.lora, _WHOLE),
     Check("trains.reload", trains.reload, (*_WHOLE, "trains.lora")),
+    Check("serves.ready", serves.ready, _LOADED),
+    Check("serves.completes", serves.completes, _SERVED),
+    Check("serves.streams", serves.streams, _SERVED),
+    Check("serves.limits", serves.limits, _SERVED),
+    Check("serves.stop", serves.stop, _SERVED),
+    Check("serves.seed", serves.seed, _SERVED),
+    Check("serves.bias", serves.bias, _SERVED),
+    Check("serves.penalties", serves.penalties, _SERVED),
+    Check("serves.schema", serves.schema, _SERVED),
+    Check("serves.alike", serves.alike, _SERVED),
 )
 CHECKS = {check.name: check for check in _ALL}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import weights_problem
 from probes.events import Answer, failed, passed, skipped
+from probes.metadata import difference
 from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
 _FLOAT32_BYTES = 4
+_QUANTISED = {"q8_0": 1.0, "q4_k_m": 5.0}  # kind -> mean divergence, in nat, that no rounding explains
+_ALL = 1 << 30  # of a vocabulary, whatever its size
 _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and buffers; a lost part is far more
 
 
@@ -113,3 +117,56 @@ def _class_name(subject: Subject) -> str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")  # noqa: PLR2004 -- as many as are named
+
+
+def converts(subject: Subject) -> Answer:
+    """Convert into the runtime's own format, with the converter of the same day."""
+    problem = weights_problem(subject.folder)
+    if problem is not None:
+        return problem
+    told = subject.runtime.convert(subject)
+    return passed(f"converted by {told['class']}", **told)
+
+
+def metadata(subject: Subject) -> Answer:
+    said = subject.runtime.metadata()
+    found = difference(subject.text_config, said)
+    if found.wrong:
+        named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in found.wrong.items())
+        return failed("wrong-config", named, wrong=found.wrong, compared=found.compared)
+    if not found.compared:
+        return skipped("no key of the model's config.json has a counterpart in the converted file")
+    return passed(f"{found.compared} values agree", compared=found.compared)
+
+
+def quantises(subject: Subject) -> Answer:
+    """Quantise, load and compare: how far the answers move is told, and counts only where it is absurd."""
+    row = subject.row(12, salt=1)
+    plain = subject.model.forward(row).top(_ALL)
+    evidence: dict[str, Any] = {}
+    for kind, ceiling in _QUANTISED.items():
+        try:
+            answer = subject.runtime.quantised(subject, kind).forward(row)
+        except UnavailableError as error:
+            evidence[kind] = str(error)
+            continue
+        if not answer.finite:
+            return failed("not-finite", f"in {kind} the log-probabilities hold NaN or infinity", **evidence)
+        told = answer.at([names for names, _ in plain])
+        apart = [_divergence(values, others) for (_, values), others in zip(plain, told)]
+        same = [names[0] == best[0][0] for (names, _), best in zip(plain, answer.top(1))]
+        mean = sum(apart) / len(apart)
+        evidence[kind] = {"mean_divergence": mean, "same_top": sum(same) / len(same)}
+        if not mean <= ceiling:
+            told_so = f"in {kind} the answers diverge by {mean:.3g} nat on average, {ceiling:.0f} would be absurd"
+            return failed("quantised-differs", told_so, **evidence)
+    measured = [kind for kind in _QUANTISED if isinstance(evidence[kind], dict)]
+    if not measured:
+        return skipped("; ".join(map(str, evidence.values())))
+    text = ", ".join(f"{kind} diverges by {evidence[kind]['mean_divergence']:.2g} nat" for kind in measured)
+    return passed(text, **evidence)
+
+
+def _divergence(wanted: list[float], got: list[float | None]) -> float:
+    """Return the Kullback-Leibler divergence of one position, over the tokens that both name."""
+    return sum(math.exp(own) * (own - other) for own, other in zip(wanted, got) if other is not None)

@@ -50,12 +50,13 @@ def logprobs(subject: Subject) -> Answer:
         answer = subject.model.forward(ids)
         if len(answer) != len(ids):
             raise UnavailableError(f"{len(answer)} positions came back for a prompt of {len(ids)} tokens")
-        if not answer.finite:
+        tail = answer[start:]
+        if not tail.finite:
             return failed("not-finite", f"the log-probabilities of prompt {number} hold NaN or infinity")
         wanted = [names for names, _ in prompt["top"]]
-        told = answer[start:].at(wanted)
+        told = tail.at(wanted)
         heard.append(told)
-        for place, ((names, values), row, best) in enumerate(zip(prompt["top"], told, answer[start:].top(1))):
+        for place, ((names, values), row, best) in enumerate(zip(prompt["top"], told, tail.top(1))):
             positions += 1
             top_equal += best[0][0] == names[0]
             untold += sum(value is None for value in row)

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
     from probes.configuration import Effective
     from probes.runtimes.training import Coverage, Fit, Gradients, Silent
+    from probes.served import Server
+    from probes.subject import Subject
 
     class Trace(Protocol):
         """Log-probabilities of one row, position by position, in whatever tensors the runtime has."""
 
-        finite: bool
-        spread: float  # standard deviation over the vocabulary, averaged over positions
+        @property
+        def finite(self) -> bool: ...
+        @property
+        def spread(self) -> float:
+            """Return the standard deviation over the vocabulary, averaged over positions."""
+            ...
 
         def __len__(self) -> int: ...
         def __getitem__(self, positions: slice) -> Trace: ...
@@ -116,6 +122,22 @@ if TYPE_CHECKING:
         def adapted(self, folder: Path, config: Any, own: dict[str, Any], rows: list[list[int]]) -> Adapted: ...
         def adapted_again(self, saved: Path, folder: Path, config: Any, own: dict[str, Any]) -> Model:
             """Load the model anew, and on it the adapter that was saved."""
+            ...
+
+        def convert(self, subject: Subject) -> dict[str, Any]:
+            """Convert the checkpoint into the runtime's own format; return ``class`` and what else is worth telling."""
+            ...
+
+        def metadata(self) -> dict[str, Any]:
+            """Return what the converted file says of the model, by the format's own keys."""
+            ...
+
+        def quantised(self, subject: Subject, kind: str) -> Model:
+            """Load the checkpoint in a quantised form such as q8_0."""
+            ...
+
+        def serve(self, subject: Subject) -> tuple[Server, float]:
+            """Return a server of the model that is ready, and the seconds that took."""
             ...
 
 

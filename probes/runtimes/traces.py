@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from probes.runtimes import Trace
 
@@ -69,6 +70,45 @@ class PlainTrace:
 
     def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
         return [[row.get(name) for name in wanted] for row, wanted in zip(self.rows, ids)]
+
+
+class AskedTrace:
+    """The same for a runtime that is asked for one position at a time: only those that somebody looks at."""
+
+    def __init__(self, ask: Callable[[int], dict[int, float]], places: Sequence[int]) -> None:
+        self._ask = ask
+        self._places = places
+
+    @functools.cached_property
+    def _whole(self) -> PlainTrace:
+        return PlainTrace([self._ask(place) for place in self._places])
+
+    @property
+    def rows(self) -> list[dict[int, float]]:
+        return self._whole.rows
+
+    @functools.cached_property
+    def finite(self) -> bool:
+        return self._whole.finite
+
+    @functools.cached_property
+    def spread(self) -> float:
+        return self._whole.spread
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, positions: slice) -> Trace:
+        return AskedTrace(self._ask, self._places[positions])
+
+    def distance(self, other: Any) -> float:
+        return self._whole.distance(other)
+
+    def top(self, count: int) -> list[list[list[Any]]]:
+        return self._whole.top(count)
+
+    def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
+        return self._whole.at(ids)
 
 
 def _row_distance(ours: dict[int, float], theirs: dict[int, float]) -> float:

@@ -1,0 +1,220 @@
+"""llama.cpp's own converter, out of the sources in the environment: what it knows, and one checkpoint as GGUF."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.checkpoint import optional_json, own_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SCRIPT = "convert_hf_to_gguf.py"
+_REQUIREMENTS = "requirements/requirements-convert_legacy_llama.txt", "requirements/requirements-convert_hf_to_gguf.txt"
+# what the byte-level tokenizers of our miniatures cut like, by what only their pattern has
+_CUT_LIKE = (("\\p{M}", "qwen35"), ("\\p{L}", "qwen2"))
+_PIECES = tuple(
+    f"tokenizer.ggml.{key}" for key in ("model", "pre", "tokens", "scores", "token_type", "merges", "add_space_prefix")
+)
+
+
+class NotSupportedError(Exception):
+    """The converter has no class for the architecture."""
+
+
+class Converter:
+    """Imported once; a conversion changes its classes, so each belongs into a process of its own."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self._module: Any = None  # where its classes live: one file, or a package since the middle of 2026
+        self._find: Callable[[str], Any]
+
+    def load(self) -> dict[str, str]:
+        """Import the converter with everything it imports lazily; return the versions of what it stands on."""
+        self._root = _found()
+        # its own gguf belongs to it; one that is installed may be of another day
+        sys.path[:0] = [str(self._root), str(self._root / "gguf-py")]
+        import convert_hf_to_gguf as script  # type: ignore[import-not-found, unused-ignore]
+        import torch
+        import transformers
+
+        for name in ("AutoConfig", "AutoTokenizer", "PreTrainedTokenizerFast"):
+            getattr(transformers, name)
+        torch.set_num_threads(1)  # a thread pool does not survive a fork
+        logging.getLogger().setLevel(logging.WARNING)
+        package = sys.modules.get("conversion")
+        if package is not None:
+            package.load_all_models()
+            self._module, self._find = sys.modules["conversion.base"], package.get_model_class
+        else:
+            self._module, self._find = script, self._find_in_script
+        return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+    def _find_in_script(self, name: str) -> Any:
+        return _base(self._module).from_model_architecture(name)
+
+    def registered(self) -> int:
+        known = _base(self._module)._model_classes  # noqa: SLF001 -- the registry itself; nothing tells its size
+        kinds = [names for names in known.values() if isinstance(names, dict)]
+        return len(kinds[0] if kinds else known)
+
+    def class_of(self, folder: Path) -> Any:
+        """Return the class for the text part of a checkpoint; raises NotSupportedError where there is none."""
+        name = self._architecture(own_config(folder))
+        try:
+            return self._find(name)
+        except NotImplementedError as error:
+            raise NotSupportedError(f"the converter has no class for {name}") from error
+
+    def _architecture(self, own: dict[str, Any]) -> str:
+        asked = getattr(self._module, "get_model_architecture", None)
+        kinds = getattr(self._module, "ModelType", None)
+        if asked is not None and kinds is not None:
+            return str(asked(own, kinds.TEXT))
+        return str((own.get("architectures") or [""])[0])
+
+    def convert(self, folder: Path, target: Path, *, kind: str = "f32", synthetic: bool = False) -> dict[str, Any]:
+        """Write the checkpoint as GGUF, and return what is worth telling.
+
+        A ``synthetic`` tokenizer, of a miniature of ours, is none that the converter can recognise: it is told what
+        the tokenizer is, as its own update script tells it of published ones.
+        """
+        import gguf  # type: ignore[import-not-found, unused-ignore]
+        import torch
+
+        found = self.class_of(folder)
+        told = "recognised by the converter itself"
+        if synthetic and getattr(found, "supports_mtp_export", False):
+            found.no_mtp = True  # the heads for several tokens are no part of a miniature
+        types = gguf.LlamaFileType
+        wanted = {"f32": types.ALL_F32, "q8_0": types.MOSTLY_Q8_0}[kind]
+        with torch.inference_mode():
+            model = found(folder, wanted, target)
+            if synthetic:
+                told = _tell(getattr(model, "impl", model), _text_base(self._module))
+            model.write()
+        return {"class": found.__name__, "bytes": target.stat().st_size, "tokenizer": told}
+
+    def out_of_range(self) -> str:
+        """Say which range of transformers the converter asks for, where the installed one is out of it: our recipe."""
+        import packaging.requirements
+        import transformers
+
+        for name in _REQUIREMENTS:
+            file = self._root / name
+            for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+                if line.startswith("transformers"):
+                    asked = packaging.requirements.Requirement(line.partition("#")[0].strip())
+                    if not asked.specifier.contains(transformers.__version__, prereleases=True):
+                        return f"the converter asks for {asked}, and {transformers.__version__} is installed"
+        return ""
+
+    def read(self, file: Path) -> dict[str, Any]:
+        """Return what a GGUF file says of its model: single values and short lists, and the tokens."""
+        from gguf.gguf_reader import GGUFReader  # type: ignore[import-not-found, unused-ignore]
+
+        return {name: _value(field) for name, field in GGUFReader(str(file)).fields.items()}
+
+
+def _found() -> Path:
+    places = sorted(Path(sys.prefix, "share", "sources").rglob(_SCRIPT))
+    if not places:
+        raise RuntimeError(f"the environment's sources hold no {_SCRIPT}")
+    return places[0].parent
+
+
+def _base(module: Any) -> Any:
+    return getattr(module, "ModelBase", None) or module.Model
+
+
+def _text_base(module: Any) -> Any:
+    return getattr(module, "TextModel", None) or module.Model
+
+
+def _tell(model: Any, base: Any) -> str:
+    """Tell the converter what a synthetic tokenizer is; return what it was told."""
+    cutting = json.dumps(optional_json(model.dir_model, "tokenizer.json").get("pre_tokenizer"))
+    like = next((name for sign, name in _CUT_LIKE if json.dumps(sign)[1:-1] in cutting), "")
+    if like:
+        base.get_vocab_base_pre = lambda _model, _tokenizer: like
+        return f"told to cut like {like}"
+    # SentencePiece in all but the file that holds it
+    own, base.get_vocab_base_pre = model.set_vocab, lambda _model, _tokenizer: "default"
+    model.set_vocab = lambda: _set_vocabulary(model, own)
+    return "told its pieces"
+
+
+def _set_vocabulary(model: Any, own: Callable[[], None]) -> None:
+    """Let the model's class say what it knows of special tokens and templates, and write the pieces in its stead."""
+    import gguf
+
+    entries: dict[str, Any] = model.gguf_writer.kv_data[0]
+    before = set(entries)
+    try:
+        own()
+        gone = _PIECES
+    except Exception as error:  # noqa: BLE001 -- it looked for the file that a miniature does not have
+        logging.getLogger(__name__).warning("the miniature's own pieces in place of its vocabulary: %s", error)
+        gone = tuple(set(entries) - before)
+    for key in gone:
+        entries.pop(key, None)
+    _write_pieces(model)
+    if gone is not _PIECES:
+        gguf.SpecialVocab(model.dir_model).add_to_gguf(model.gguf_writer)
+        # the class would have named every token that ends a text, not only the first
+        for key, index in zip(("eot", "eom"), _ends(model.dir_model)[1:]):
+            model.gguf_writer.add_uint32(f"tokenizer.ggml.{key}_token_id", index)
+
+
+def _ends(folder: Path) -> list[int]:
+    own = own_config(folder)
+    text = own.get("text_config")
+    for source in (optional_json(folder, "generation_config.json"), own, text if isinstance(text, dict) else {}):
+        if isinstance(source.get("eos_token_id"), list):
+            return list(source["eos_token_id"])
+    return []
+
+
+def _write_pieces(model: Any) -> None:
+    """Write tokens with scores: the earlier merge is the better one."""
+    import gguf
+
+    written = optional_json(model.dir_model, "tokenizer.json")
+    words: dict[str, int] = written["model"]["vocab"]
+    ranks = {"".join(pair.split(" ")): rank for rank, pair in enumerate(written["model"]["merges"], start=1)}
+    special = {one["id"] for one in written["added_tokens"]}
+    size = max(model.hparams.get("vocab_size") or 0, len(words))
+    tokens = [f"[PAD{index}]".encode() for index in range(size)]
+    kinds = [gguf.TokenType.UNUSED] * size
+    scores = [0.0] * size
+    for word, index in words.items():
+        tokens[index] = word.encode()
+        scores[index] = -float(ranks.get(word, 0))
+        if word == "<unk>":
+            kinds[index] = gguf.TokenType.UNKNOWN
+        elif index in special:
+            kinds[index] = gguf.TokenType.CONTROL
+        elif not word.startswith("<unused"):
+            kinds[index] = gguf.TokenType.NORMAL
+    writer = model.gguf_writer
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores(scores)
+    writer.add_token_types(kinds)
+    writer.add_add_space_prefix(False)
+
+
+def _value(field: Any) -> Any:
+    """Return one entry of a GGUF file as Python has it."""
+    from gguf import GGUFValueType
+
+    texts = field.types[-1] == GGUFValueType.STRING
+    values = [bytes(field.parts[place]).decode("utf-8", "replace") if texts else field.parts[place][0].item()
+              for place in field.data]  # fmt: skip
+    return values if field.types[0] == GGUFValueType.ARRAY else values[0]
