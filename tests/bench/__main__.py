@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, probing, stability
+from tests.bench import installing, probing, replaying, stability
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
-PROBING = ("install", "cycle", "overhead")  # these need an engine and the index
+PROBING = ("install", "cycle", "overhead", "replay")  # these need an engine and the index
 PARTS = (*PROBING, "stability")
 
 
@@ -57,6 +57,8 @@ def _probe(parts: list[str]) -> None:
             probing.measure_cycle(line)
         if "overhead" in parts:
             probing.measure_overhead(line)
+        if "replay" in parts:
+            replaying.measure(shop, line.question, Spoken(out=nowhere))
 
 
 def _config() -> Config:

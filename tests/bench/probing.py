@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from containers.failures import InstallFailure
+from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor.bench import Sitting
 from monitor.cycle import _Cycle
@@ -38,6 +40,14 @@ class Probing:
         self._cycle = _Cycle(shop, question, talk)
         self.place: Place = self._cycle.install()
         self.cells = self._cycle.cells
+
+    def rebuild(self) -> None:
+        """Build the environment again, from the cache."""
+        environment = self.place.environment
+        assert environment is not None
+        self.shop.environments.remove(environment.digest)
+        built = self.shop.environments.ensure(parse_lock(environment.lock_text, base_digest=self.shop.base.digest))
+        assert not isinstance(built, InstallFailure), built.message
 
     def together(self, cells: Sequence[Cell]) -> None:
         self._cycle._sit(self.place, list(cells), Purpose.PROBE)

@@ -30,7 +30,7 @@ SETTLE = Path(sys.executable).with_name("settle")
 SECONDS = 400
 # one model that breaks, or nothing would be confirmed; the others are small and quick
 MODELS = ("llama", "Qwen/Qwen3-8B", "HuggingFaceTB/SmolLM3-3B", "microsoft/phi-4")
-CYCLE = ("run", "--once", *(word for model in MODELS for word in ("--only", model)))
+CYCLE = ("run", "--once", "--runtime", "transformers", *(word for model in MODELS for word in ("--only", model)))
 # what is said when a phase begins; the first is there as soon as the process is
 PHASES: Mapping[str, re.Pattern[str]] = {
     "resolving": re.compile(r"resolving the newest"),

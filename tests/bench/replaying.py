@@ -1,0 +1,54 @@
+"""How long releases of the past take, many architectures in each, against a fresh environment and process a cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from monitor.installation import learn_releases
+from monitor.words import Channel, Origin
+from tests.bench.probing import Probing
+from tests.bench.timing import tell, timed, title
+
+if TYPE_CHECKING:
+    from monitor.installation import Question
+    from monitor.talk import Talk
+    from monitor.workbench import Workbench
+
+RELEASES = 3
+ALONE = 3  # cells of each release that are measured the naive way
+
+
+def measure(shop: Workbench, question: Question, talk: Talk) -> None:
+    lines = [
+        Probing(shop, replace(question, version=version, origin=Origin.ADHOC), talk)
+        for version in _versions(shop, question, talk)
+    ]
+    count = sum(len(line.cells) for line in lines)
+    names = ", ".join(line.place.version for line in lines)
+    title(f"a replay: {len(lines[0].cells)} architectures in transformers {names}, everything cached")
+    lines[0].together(lines[0].cells[:1])  # the files are in memory from here on
+    together = sum(timed(lambda line=line: _again(line)) for line in lines)  # type: ignore[misc]
+    naive = [timed(lambda line=line, place=place: _fresh(line, place)) for line in lines for place in range(ALONE)]  # type: ignore[misc]
+    one = sum(naive) / len(naive)
+    tell("a fresh environment and process, a cell", f"{one:.1f} s (mean of {len(naive)})")
+    tell("replayed: a cell", f"{together / count:.2f} s ({together:.1f} s for {count})")
+    tell("one by one / replayed", f"{one * count / together:.1f}")
+
+
+def _versions(shop: Workbench, question: Question, talk: Talk) -> list[str]:
+    learn_releases(shop, question.runtime, talk)
+    stable = [
+        one.version for one in shop.store.releases(question.runtime) if one.channel is Channel.STABLE and not one.yanked
+    ]
+    return stable[-1 : -1 - 8 * RELEASES : -8]  # from some months, not from one week
+
+
+def _again(line: Probing) -> None:
+    line.rebuild()
+    line.together(line.cells)
+
+
+def _fresh(line: Probing, place: int) -> None:
+    line.rebuild()
+    line.alone(line.cells[place])
