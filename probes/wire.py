@@ -184,7 +184,7 @@ RUNTIMES = {
     ),
     "vllm": Probing(
         "probes.runtimes.vllm:Vllm",
-        ("traces", "vllm", "vllm_named", "vllm_said"),
+        ("traces", "vllm", "vllm_named", "vllm_said", "vllm_server"),
         (
             "knows.architecture",
             "loads.model",
@@ -197,6 +197,16 @@ RUNTIMES = {
             "speaks.roundtrip",
             "speaks.template",
             "matches.logprobs",
+            "serves.ready",
+            "serves.completes",
+            "serves.streams",
+            "serves.limits",
+            "serves.stop",
+            "serves.seed",
+            "serves.bias",
+            "serves.penalties",
+            "serves.schema",
+            "serves.alike",
         ),
     ),
     "xllamacpp": Probing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import os
 import sys
@@ -16,11 +17,14 @@ from probes.runtimes import Generated, UnavailableError
 from probes.runtimes.traces import PlainTrace
 from probes.runtimes.vllm_named import name_as_vllm
 from probes.runtimes.vllm_said import SAYINGS, in_words
+from probes.runtimes.vllm_server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from probes.runtimes import Plan, Trace
+    from probes.served import Server
+    from probes.subject import Subject
 
 _CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyond it the likeliest
@@ -121,6 +125,13 @@ class Vllm:
     def tokenizer(self, folder: Path) -> VllmTokenizer:
         return VllmTokenizer(_tokenizer_of(folder), self._model)
 
+    def serve(self, subject: Subject) -> tuple[Server, float]:
+        """Start the server in processes of its own, which need the memory that the engine here has."""
+        if self._model is None or not self._model.answered:
+            raise UnavailableError("the engine computes nothing here, and a server would wait for the same engine")
+        self._model.close()
+        return serve(subject.folder, names=Path(os.environ["HOME"]).parent / "names", context=sizes(subject.own)[0])
+
 
 class VllmModel:
     attention = ""
@@ -128,7 +139,7 @@ class VllmModel:
     def __init__(self, engine: Any, width: int) -> None:
         self._engine = engine
         self._width = width
-        self._answered = False
+        self.answered = False
         self.module = _module_of(engine)
 
     def forward(self, row: Sequence[int]) -> Trace:
@@ -188,14 +199,18 @@ class VllmModel:
         prompts = [{"prompt_token_ids": list(row)} for row in rows]
         with in_words():
             answers = list(self._engine.generate(prompts, params, use_tqdm=False))
-        self._answered = True
+        self.answered = True
         return answers
 
     def chat(self, messages: list[dict[str, Any]]) -> Any:
         """Return what became of a chat; only an engine that computes at all can say anything about chats."""
-        if not self._answered:
+        if not self.answered:
             raise UnavailableError("the engine computes nothing, and a chat is rendered on its way through it")
         return self._engine.chat(messages, self._params(1), use_tqdm=False)[0]
+
+    def close(self) -> None:
+        self._engine = self.module = None
+        gc.collect()
 
 
 class VllmTokenizer:

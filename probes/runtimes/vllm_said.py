@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _SAID_LINES = 4  # of the beginning, and of the end
-_TELLING = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed")
+_TELLING = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")
 _NOT_TELLING = ("WARNING", "Warning:", " INFO ", '  File "')
 
 # vLLM's own words, or those of what it stands on -> fault; the first that occurs wins

