@@ -55,9 +55,9 @@ docs: setup ## write the pages that come from the code
 	@.venv/bin/python -m monitor.cli.manual docs
 
 .PHONY: soak
-soak: setup ## the full counts of kills and faults (by hand; long)
+soak: setup ## the full counts of kills and faults, and vLLM (by hand; long)
 	@deploy/engine for-tests
-	@.venv/bin/python -m pytest -m soak -s tests/worlds
+	@.venv/bin/python -m pytest -m soak -s tests/worlds tests/specimens
 
 .PHONY: bench
 bench: setup ## measured claims, each with its ratio to the naive way

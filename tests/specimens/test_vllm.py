@@ -15,7 +15,8 @@ from tests.specimens.product import Answer, Product, absent
 if TYPE_CHECKING:
     from typing import Any
 
-pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow, pytest.mark.timeout(3600)]
+# gigabytes to install, and minutes for a server to start: by `make soak`
+pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 GOOD = "meta-llama/Llama-3.1-8B-Instruct"  # the control as well
 UNFIT = "zai-org/GLM-5"
