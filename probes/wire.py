@@ -36,7 +36,7 @@ strings ``nan``, ``inf`` and ``-inf``.
      "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "pins": true where what this runtime says may become the reference,
-     "published": whether a miniature's configuration is a published one,
+     "published": whether a miniature's configuration is a published one, and all of it,
      "no_template": why there is a template and no rendering of it}
 """
 
