@@ -97,7 +97,7 @@ def _remember(memory: Path, base: Base, settings: InstallSettings) -> None:
 def _found_here(engine: Engine, images: Images, settings: InstallSettings) -> Base | None:
     """Take a base that another home has made: only where no image is configured, or the configured one is nowhere."""
     for reference in sorted(images.named(REPOSITORY)):
-        base = _described(engine, reference)
+        base = described(engine, reference)
         if base is not None and base.python == settings.python and reference.endswith(base.digest[:12]):
             return base
     return None
@@ -127,7 +127,7 @@ def _made(engine: Engine, images: Images, settings: InstallSettings, say: Callab
 
 
 def _named(engine: Engine, images: Images, reference: str, settings: InstallSettings) -> Base:
-    base = _described(engine, reference)
+    base = described(engine, reference)
     if base is None or base.python != settings.python:
         found = "no Python" if base is None else f"Python {base.python}"
         raise BaseUnavailable(
@@ -138,7 +138,8 @@ def _named(engine: Engine, images: Images, reference: str, settings: InstallSett
     return Base(f"{REPOSITORY}:{base.digest[:12]}", base.digest, base.python, base.interpreter)
 
 
-def _described(engine: Engine, reference: str) -> Base | None:
+def described(engine: Engine, reference: str) -> Base | None:
+    """Return an image as a base, by what it says of itself; None where it has no Python."""
     execution = engine.run(
         Command(
             argv=("python3", "-I", "-c", DESCRIBE),

@@ -107,12 +107,13 @@ class _Builder:
 
     def run(self, script: str, out: Path, *arguments: str, reading: Iterable[Path] = ()) -> Execution:
         installer, settings = self.installer, self.installer.settings
+        base = installer.toolchain() if installer.toolchain else installer.base
         shown = [Mount(path, str(path)) for path in (*map(Path, self.question.wheels), *reading)]
         return installer.engine.run(
             Command(
                 argv=("/bin/sh", "-c", script, "build", installer.uv, installer.base.interpreter, str(out), *arguments),
                 role=Role.BUILDER,
-                image=installer.base.image,
+                image=base.image,
                 mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
                 env={**uv_environment(settings, cache=None, wheels=self.question.wheels), **self.env},
                 limits=Limits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),

@@ -22,7 +22,10 @@ from containers.log import BoundedLog
 from containers.owner import home_digest, owner_lives, owner_token
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from containers.engine import Limits
 
 # a request that fails in one of these ways says something about the engine and nothing about the command
 ENGINE_FAULTS = (DockerException, OSError, HTTPException)
@@ -75,14 +78,22 @@ class DockerEngine:
         self._client.close()
 
     def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
+        return self._run(command, cancel=cancel)
+
+    def _run(
+        self, command: Command, *, cancel: threading.Event | None, kept: tuple[str, str] | None = None
+    ) -> Execution:
         began = time.monotonic()
         log = BoundedLog(command.limits.log_bytes)
         container = ""
         try:
-            container = self._create(command)
+            container = self._create(command, extending=kept is not None)
             if self._stopped:  # after the creation: what stop() did not find by then is removed here
                 raise DockerException("stopped before the command began")
-            return self._follow(container, command, log, began, cancel=cancel or threading.Event())
+            done = self._follow(container, command, log, began, cancel=cancel or threading.Event())
+            if kept is not None and done.ok:
+                self._client.commit(container, repository=kept[0], tag=kept[1])
+            return done  # noqa: TRY300 -- keeping it may fail, too
         except ENGINE_FAULTS as error:
             return Execution(
                 exit_code=None,
@@ -97,6 +108,14 @@ class DockerEngine:
             )
         finally:
             self._remove(container)
+
+    def extend(
+        self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: Limits, reference: str
+    ) -> Execution:
+        """Run as root in a container that reaches what the daemon reaches, and keep its root as an image."""
+        repository, _, tag = reference.partition(":")
+        command = Command(tuple(argv), Role.INSTALLER, limits, image=image, env=env)
+        return self._run(command, cancel=None, kept=(repository, tag))
 
     def stop(self) -> None:
         self._stopped = True
@@ -118,18 +137,19 @@ class DockerEngine:
                 removed.append(f"container {container['Id'][:12]} ({container['Labels'].get('settle.role', '?')})")
         return removed
 
-    def _create(self, command: Command) -> str:
+    def _create(self, command: Command, *, extending: bool = False) -> str:
+        """Create the container; one that extends an image installs into it, as root and with root's capabilities."""
         limits = command.limits
         host = self._client.create_host_config(
             mounts=[
                 DockerMount(mount.target, str(mount.source), type="bind", read_only=not mount.writable)
                 for mount in command.mounts
             ],
-            tmpfs=_tmpfs(command),
+            tmpfs=None if extending else _tmpfs(command),
             network_mode=_network(command.role),
-            cap_drop=["ALL"],
+            cap_drop=None if extending else ["ALL"],
             security_opt=["no-new-privileges:true", *(["label=disable"] if self._selinux else [])],
-            read_only=True,
+            read_only=not extending,
             mem_limit=limits.memory_bytes,
             memswap_limit=limits.memory_bytes,
             nano_cpus=int(min(limits.cpus, self._cpus) * 1e9),
@@ -143,9 +163,9 @@ class DockerEngine:
             image=command.image,
             entrypoint=list(UNDER_A_SHELL),
             command=list(command.argv),
-            user=self._user(command.role),
+            user="0:0" if extending else self._user(command.role),
             working_dir="/tmp",  # noqa: S108 - inside the container, where it is a tmpfs of its own
-            environment={"HOME": HOME, "LANG": "C.UTF-8", **command.env},
+            environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **command.env},
             labels={
                 **command.labels,
                 "settle.home": self._home,

@@ -77,8 +77,17 @@ class Usage:
 class Environments:
     """All environments on one base, below one root; safe to use from several threads."""
 
-    def __init__(self, engine: Engine, base: Base, root: Path, settings: InstallSettings) -> None:
-        self._installer = Installer(engine, base, root.resolve(), settings)
+    def __init__(
+        self,
+        engine: Engine,
+        base: Base,
+        root: Path,
+        settings: InstallSettings,
+        *,
+        toolchain: Callable[[], Base] | None = None,
+    ) -> None:
+        """``toolchain`` makes the base that sources are built on, where that is another; it may be asked never."""
+        self._installer = Installer(engine, base, root.resolve(), settings, toolchain)
         self._newest = Newest(self._installer)
         self._root = root.resolve()
         # on the process engine a probe could write into its environment, and must not reach the cache through it

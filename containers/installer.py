@@ -15,7 +15,7 @@ from containers.owner import owner_lives, owner_token
 from containers.uv_command import uv_environment, uv_mount, uv_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from containers.base import Base
     from containers.settings import InstallSettings
@@ -34,6 +34,7 @@ class Installer:
     base: Base
     root: Path
     settings: InstallSettings
+    toolchain: Callable[[], Base] | None = None  # what a builder stands on, made when one is wanted; None: the base
     uv: str = field(init=False)
     script: Mount = field(init=False)
     unpacker: Mount = field(init=False)

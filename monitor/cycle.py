@@ -80,7 +80,7 @@ class _Cycle:
     def __init__(
         self, shop: Workbench, question: Question, talk: Talk, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.shop, self.question, self.talk = shop, question, talk
+        self.shop, self.question, self.talk = shop.for_runtime(question.runtime, talk), question, talk
         self._sleep, self._pauses = sleep, iter(PAUSES_S)
         self.suite = shop.bench.suite_of(question.runtime)
         self.subjects = {subject.id: subject for subject in question.subjects}

@@ -11,7 +11,7 @@ from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.newest import Listed
-from containers.recipes import RECIPES, distribution_of, meant_of, overrides_of, recipe_of
+from containers.recipes import RECIPES, Built, distribution_of, meant_of, overrides_of, recipe_of
 from monitor.artefacts import artefact_wanted
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage
@@ -109,6 +109,7 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
     talk.say(f"resolving {question.told(asked)} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
     own = recipe_of(question.runtime, shop.platform.accelerator)
+    build_env = own.BUILD_ENVIRONMENT if isinstance(own, Built) else None
     version = question.version or newest_offered(shop, own, question.cutoff)
     artefact = artefact_wanted(question.runtime, question.version, question.origin, shop.config)
     result = shop.environments.resolve(
@@ -118,6 +119,7 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
         exempt=own.EXEMPT,
         listed=_listed_by(shop, question, own),
         say=talk.say,
+        build_env=build_env,
         artefact=artefact,
         overrides=overrides_of(own, version),
     )

@@ -148,7 +148,7 @@ class _Past:
     """The effects of a replay: resolving a day, probing it, carrying it."""
 
     def __init__(self, shop: Workbench, order: Order, talk: Talk) -> None:
-        self.shop, self.order, self.talk = shop, order, talk
+        self.shop, self.order, self.talk = shop.for_runtime(order.runtime, talk), order, talk
         self._suite = shop.bench.suite_of(order.runtime)
         self._known: dict[date, Known] = {}
         self._digests = {subject.id: subject.digest for subject in order.subjects}

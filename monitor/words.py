@@ -15,6 +15,7 @@ class Runtime(StrEnum):
     OLLAMA = "ollama"
     PEFT = "peft"
     XLLAMACPP = "xllamacpp"
+    LLAMA_CPP_PYTHON = "llama-cpp-python"
     VLLM = "vllm"
 
 

@@ -7,12 +7,15 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from containers.base import ensure_base
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
+from containers.outfit import outfitted
+from containers.recipes import Built, recipe_of
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from monitor.bench import Bench
 from monitor.bundle import build_bundle
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from monitor.config import Config
     from monitor.store import Store
     from monitor.talk import Talk
+    from monitor.words import Runtime
 
 GIB = 1 << 30
 T = TypeVar("T")
@@ -52,6 +56,28 @@ class Workbench:
     @staticmethod
     def now() -> datetime:
         return datetime.now(UTC)
+
+    def for_runtime(self, runtime: Runtime, talk: Talk) -> Workbench:
+        """Return the bench as one runtime needs it: on a base with its libraries, and builders with their tools.
+
+        Raises BenchError where they cannot be had.
+        """
+        own = recipe_of(runtime, self.platform.accelerator)
+        if not own.LIBRARIES and not isinstance(own, Built):
+            return self
+        settings = install_settings(self.config)
+
+        def with_packages(base: Base, packages: tuple[str, ...]) -> Base:
+            with _ours():
+                return outfitted(self.engine, base, packages, settings=settings, say=talk.say)
+
+        base = with_packages(self.base, own.LIBRARIES)
+        toolchain = partial(with_packages, base, own.BUILD_LIBRARIES) if isinstance(own, Built) else None
+        if isinstance(own, Built):
+            settings = replace(settings, seconds=max(settings.seconds, own.BUILD_SECONDS))
+        root = self.config.home / "install"
+        environments = Environments(self.engine, base, root, settings, toolchain=toolchain)
+        return replace(self, base=base, environments=environments, bench=replace(self.bench, image=base.image))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ strings ``nan``, ``inf`` and ``-inf``.
      "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "pins": true where what this runtime says may become the reference,
-     "published": whether a miniature's configuration is a published one,
+     "published": whether a miniature's configuration is a published one, and all of it,
      "no_template": why there is a template and no rendering of it}
 """
 
@@ -212,6 +212,35 @@ RUNTIMES = {
     "xllamacpp": Probing(
         "probes.runtimes.xllamacpp:Xllamacpp",
         ("converter", "llamacpp", "traces", "xllamacpp"),
+        (
+            "knows.architecture",
+            "loads.converts",
+            "loads.metadata",
+            "loads.model",
+            "generates.forward",
+            "loads.quantises",
+            "generates.greedy",
+            "generates.cache",
+            "generates.stop",
+            "speaks.tokenizer",
+            "speaks.roundtrip",
+            "speaks.template",
+            "matches.logprobs",
+            "serves.ready",
+            "serves.completes",
+            "serves.streams",
+            "serves.limits",
+            "serves.stop",
+            "serves.seed",
+            "serves.bias",
+            "serves.penalties",
+            "serves.schema",
+            "serves.alike",
+        ),
+    ),
+    "llama-cpp-python": Probing(
+        "probes.runtimes.llama_cpp_python:LlamaCppPython",
+        ("converter", "llamacpp", "traces", "llama_cpp_python"),
         (
             "knows.architecture",
             "loads.converts",

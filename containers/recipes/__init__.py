@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from containers.recipes import ollama, peft, transformers, vllm, vllm_cuda, xllamacpp
+from containers.recipes import llama_cpp_python, ollama, peft, transformers, vllm, vllm_cuda, xllamacpp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,15 +48,24 @@ class Overriding(Recipe, Protocol):
         ...
 
 
+@runtime_checkable
+class Built(Recipe, Protocol):
+    """A recipe whose runtime has only sources."""
+
+    BUILD_LIBRARIES: tuple[str, ...]  # Debian packages that building it needs
+    BUILD_ENVIRONMENT: Mapping[str, str]
+    BUILD_SECONDS: float  # a limit of its own: compiling takes longer than installing
+
+
 _TRANSFORMERS: Recipe = transformers
 _PEFT: Recipe = peft
 _OLLAMA: Recipe = ollama
 _XLLAMACPP: Recipe = xllamacpp
+_LLAMA_CPP_PYTHON: Built = llama_cpp_python
 _VLLM: Overriding = vllm
 _VLLM_CUDA: Overriding = vllm_cuda
-RECIPES: Mapping[str, Recipe] = {
-    recipe.RUNTIME: recipe for recipe in (_TRANSFORMERS, _PEFT, _OLLAMA, _VLLM, _XLLAMACPP)
-}
+_ALL = (_TRANSFORMERS, _PEFT, _OLLAMA, _VLLM, _XLLAMACPP, _LLAMA_CPP_PYTHON)
+RECIPES: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in _ALL}
 _ON_CUDA: Mapping[str, Recipe] = {recipe.RUNTIME: recipe for recipe in (_VLLM_CUDA,)}
 
 

@@ -36,8 +36,8 @@ ENVIRONMENT: Mapping[str, str] = transformers.ENVIRONMENT
 
 # What llama.cpp's requirements-convert_hf_to_gguf.txt has asked for in every release so far; the probe looks whether
 # the release's own still does.
-_CONVERTER = ("torch", "transformers>=4.45.1,<5", "sentencepiece>=0.1.98,<0.3", "protobuf>=4.21,<5", "numpy")
+CONVERTER = ("torch", "transformers>=4.45.1,<5", "sentencepiece>=0.1.98,<0.3", "protobuf>=4.21,<5", "numpy")
 
 
 def requirements(version: str | None) -> tuple[str, ...]:
-    return (f"xllamacpp=={version}" if version else "xllamacpp", *_CONVERTER)
+    return (f"xllamacpp=={version}" if version else "xllamacpp", *CONVERTER)

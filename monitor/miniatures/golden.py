@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from monitor.miniatures.apart import render_apart
+from monitor.miniatures.manifest import whole_origins
 from monitor.miniatures.template import render
 from monitor.miniatures.tokenizer import TEXTS, tokenizer_config
 
@@ -34,7 +35,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         "texts": list(TEXTS),
         "template": _rendering(render(miniature.template, _messages(), specials)) if miniature.template else None,
         "parts": dict(miniature.parts) or None,
-        "published": miniature.origin.startswith("published/"),
+        "published": miniature.origin.partition(" ")[0] in whole_origins(),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],

@@ -83,6 +83,13 @@ def load_miniature(slug: str) -> Miniature:
     )
 
 
+@cache
+def whole_origins() -> frozenset[str]:
+    """Return the published files that are known whole: of one put together from literals, any key may be missing."""
+    rows = csv.DictReader(io.StringIO((data_folder() / "ORIGIN.csv").read_text(encoding="utf-8")))
+    return frozenset(row["file"] for row in rows if row["extent"].startswith("whole"))
+
+
 def load_template(name: str) -> str:
     return (data_folder() / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
 

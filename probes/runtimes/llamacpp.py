@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import tensors
-from probes.faults import SaidError
+from probes.faults import SaidError, said_fault
 from probes.runtimes import UnavailableError
 from probes.runtimes.converter import Converter
 
@@ -37,12 +37,12 @@ SAYINGS = (
     ("bench-recipe", ("the converter asks for transformers",)),
     # what we made may not fit; and random weights say what no parser of answers expects, or no JSON can hold
     ("bench-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
+    ("bad-checkpoint", ("incompleteerror:", "data is not within the file bounds", "invalid magic characters")),
     ("bench-memory", ("failed to allocate", "unable to allocate", "ggml_aligned_malloc")),
     (
         "missing-tensors",
         ("missing tensor '", "' not found in model", "done_getting_tensors: wrong number of tensors", "' not found"),
     ),
-    ("bad-checkpoint", ("data is not within the file bounds", "invalid magic characters", "bad gguf magic")),
 )
 
 
@@ -145,7 +145,14 @@ class LlamaCpp:
 
     def refused(self, told: str) -> Exception:
         """Return the exception for a file that the loader refuses, and whose fault that is for a miniature."""
-        return UnfitError(told) if self.made_up or (self.shrunk and _SHAPE in told) else SaidError(told)
+        if self.made_up or (self.shrunk and _SHAPE in told):
+            return UnfitError(told)
+        missing = said_fault(told, SAYINGS) == "missing-tensors"
+        return IncompleteError(told) if missing and not self.shrunk else SaidError(told)
+
+
+class IncompleteError(Exception):
+    """A tensor is wanted that a user's files may not hold: the converter writes all it finds."""
 
 
 class UnfitError(Exception):
@@ -209,7 +216,9 @@ def hearing(ears: Heard) -> Iterator[None]:
 class Specials:
     """The special tokens and the template that a converted file holds."""
 
-    settings = ({"enable_thinking": False},)  # llama.cpp's server tells templates to think unless it is told not to
+    settings: tuple[dict[str, Any], ...] = (
+        {"enable_thinking": False},
+    )  # llama.cpp's server tells templates to think unless it is told not to
 
     def __init__(self, said: dict[str, Any]) -> None:
         self._said = said

@@ -11,6 +11,7 @@ from packaging.version import Version
 
 from monitor.catalogue import load_catalogue
 from monitor.errors import UnknownName
+from monitor.miniatures.golden import golden
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs
 from monitor.miniatures.registry import Wheel, first_known, registered_types, stable_wheels
 
@@ -127,3 +128,9 @@ def test_yanked_old_and_candidate_wheels_are_left_out() -> None:
         ]
     }
     assert [str(wheel.version) for wheel in stable_wheels(page)] == ["4.50.0"]
+
+
+def test_a_configuration_put_together_from_literals_is_not_a_whole_one() -> None:
+    assert golden(load_miniature("qwen3"))["published"]
+    assert not golden(load_miniature("granite-h"))["published"]  # a key that it lacks proves nothing against a reader
+    assert not golden(load_miniature("olmoe"))["published"]

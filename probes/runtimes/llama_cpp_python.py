@@ -1,0 +1,217 @@
+"""llama-cpp-python: llama.cpp behind a class in this process, and a server of its own beside it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from probes.faults import SaidError
+from probes.runtimes import Generated, UnavailableError
+from probes.runtimes.llamacpp import CONTEXT, Heard, LlamaCpp, Specials, file_of, hearing
+from probes.runtimes.traces import AskedTrace, PlainTrace
+from probes.served import Server, wait_until_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from probes.runtimes import Plan
+    from probes.subject import Subject
+
+_WIDEST = 1024  # of the vocabulary, what is kept of each position: all of a miniature's
+_KINDS = {"q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0", "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M"}
+_NAME = "probed"
+_READY_S = 60.0
+
+
+class LlamaCppPython(LlamaCpp):
+    def __init__(self) -> None:
+        super().__init__()
+        self._model: LlamaCppPythonModel | None = None
+
+    def load(self) -> dict[str, str]:
+        imported = self.converter.load()
+        import llama_cpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is what is asked
+
+        return {"llama-cpp-python": version("llama-cpp-python"), **imported}
+
+    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
+        if self.shrunk:
+            self.tried(lambda: _opened(file_of("f32")))
+        self._model = LlamaCppPythonModel(self._begun(file_of("f32")), lambda: self._begun(self.shaken()))
+        return self._model
+
+    def quantised(self, subject: Subject, kind: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
+        import llama_cpp
+
+        parameters = llama_cpp.llama_model_quantize_default_params()
+        parameters.ftype = getattr(llama_cpp, _KINDS[kind])
+        ears = Heard()
+        with hearing(ears):
+            refused = llama_cpp.llama_model_quantize(
+                str(file_of("f32")).encode(), str(file_of(kind)).encode(), parameters
+            )
+        if refused:
+            raise SaidError(f"llama_model_quantize returns {refused} | {ears.tail()}")
+        return LlamaCppPythonModel(self._begun(file_of(kind)))
+
+    def _begun(self, file: Path) -> Any:
+        try:
+            return _opened(file)
+        except SaidError as error:
+            raise self.refused(str(error)) from error
+
+    def tokenizer(self, folder: Path) -> LlamaCppPythonTokenizer:  # noqa: ARG002 -- it is in the converted file
+        if self._model is None:
+            raise UnavailableError("the tokenizer is a part of the loaded model, and none is loaded")
+        return LlamaCppPythonTokenizer(self._model.llama, self.metadata())
+
+    def serve(self, subject: Subject) -> tuple[Server, float]:  # noqa: ARG002 -- it has the converted file
+        """Start its server, which ends with this process's group."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = {"model": file_of("f32"), "model_alias": _NAME, "host": "127.0.0.1", "port": port, "n_ctx": CONTEXT,
+                    "n_threads": _threads(), "n_gpu_layers": 0, "type_k": 0, "type_v": 0}  # fmt: skip
+        words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+        process = subprocess.Popen([sys.executable, "-I", "-m", "llama_cpp.server", *words])
+        server = Server(f"http://127.0.0.1:{port}", _NAME)
+        return server, wait_until_ready(server, lambda: process.poll() is None, seconds=_READY_S)
+
+
+class LlamaCppPythonModel:
+    attention = ""
+
+    def __init__(self, llama: Any, shake: Callable[[], Any] | None = None) -> None:
+        self.llama = llama
+        self._shake = shake
+
+    def forward(self, row: Sequence[int]) -> AskedTrace:
+        self.llama.reset()
+        self.llama.eval(list(row))
+        return self._said(range(len(row)))
+
+    def tremble(self, row: Sequence[int]) -> AskedTrace:
+        if self._shake is None:
+            raise UnavailableError("this one is moved already")
+        return LlamaCppPythonModel(self._shake()).forward(row)
+
+    def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+        if len(rows) > 1:
+            raise UnavailableError("its class takes one conversation at a time")
+        row = list(rows[0])
+        if not plan.forced:
+            self.llama.reset()
+            tokens = list(itertools.islice(self.llama.generate(row, temp=0.0, repeat_penalty=1.0), steps))
+            return [
+                Generated([int(token) for token in tokens], self.forward([*row, *tokens[:-1]])[len(row) - 1 :], None)
+            ]
+        if plan.full_length:
+            return [self._along(row, plan.forced[0], cache=plan.cache)]
+        return [self._until_end(row, plan)]
+
+    def _along(self, row: list[int], forced: Sequence[int], *, cache: bool) -> Generated:
+        rows = []
+        for place in range(len(forced)):
+            if not cache or not place:
+                self.llama.reset()
+                self.llama.eval([*row, *forced[:place]])
+            else:
+                self.llama.eval([forced[place - 1]])
+            rows += self._said([len(row) + place - 1]).rows
+        return Generated(list(forced), PlainTrace(rows), cache if len(forced) > 1 else None)
+
+    def _until_end(self, row: list[int], plan: Plan) -> Generated:
+        """Complete with every step forced, and see where the class itself ends."""
+        import llama_cpp
+
+        forced = plan.forced[0]
+
+        def force(ids: Any, scores: Any) -> Any:
+            scores[:] = -1e9
+            scores[forced[min(len(ids) - len(row), len(forced) - 1)]] = 1e9
+            return scores
+
+        more: dict[str, Any] = {}
+        if plan.eos is not None:
+            ends = set(plan.eos)
+            more["stopping_criteria"] = llama_cpp.StoppingCriteriaList([lambda ids, _: int(ids[-1]) in ends])
+        self.llama.reset()
+        told = self.llama.create_completion(
+            row,
+            max_tokens=len(forced),
+            temperature=0.0,
+            logits_processor=llama_cpp.LogitsProcessorList([force]),
+            **more,
+        )
+        made = int(told["usage"]["completion_tokens"])
+        ended = told["choices"][0]["finish_reason"] == "stop" and plan.eos is None
+        # the token that ends a text is made, and not told
+        return Generated(list(forced[: made + ended]), PlainTrace([]), None)
+
+    def _said(self, places: Sequence[int]) -> AskedTrace:
+        """Return what was computed last, copied, for the next evaluation overwrites it."""
+        import numpy as np
+
+        logits = np.array(self.llama.scores[places[0] : places[-1] + 1], dtype=np.float64)
+
+        @functools.cache
+        def ask(place: int) -> dict[int, float]:
+            row = logits[place - places[0]]
+            row = row - row.max()
+            known = row - np.log(np.exp(row).sum())
+            best = range(len(known)) if len(known) <= _WIDEST else np.argpartition(known, -_WIDEST)[-_WIDEST:].tolist()
+            return {int(index): float(known[index]) for index in best}
+
+        return AskedTrace(ask, places)
+
+
+class LlamaCppPythonTokenizer(Specials):
+    """The tokenizer as the class has it; templates are rendered by jinja2, as its chat completions do."""
+
+    settings: tuple[dict[str, Any], ...] = ()
+
+    def __init__(self, llama: Any, said: dict[str, Any]) -> None:
+        super().__init__(said)
+        self._llama = llama
+        self._source = str(said.get("tokenizer.chat_template") or "")
+
+    def encode(self, text: str) -> list[int]:
+        return [int(token) for token in self._llama.tokenize(text.encode(), add_bos=False, special=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(self._llama.detokenize(list(ids), special=True)).decode("utf-8", "replace")
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter  # type: ignore[import-not-found, unused-ignore]
+
+        found = self.specials()
+        formatter = Jinja2ChatFormatter(
+            template=self._source, eos_token=found["eos_token"] or "", bos_token=found["bos_token"] or ""
+        )
+        return str(formatter(messages=messages).prompt)
+
+
+def _threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or 1)
+
+
+def _opened(file: Path) -> Any:
+    """Load a file; what llama.cpp says of a failure is only on stderr, and only when it is to be verbose."""
+    import llama_cpp
+
+    ears = Heard()
+    try:
+        with hearing(ears):
+            return llama_cpp.Llama(
+                str(file), n_ctx=CONTEXT, n_batch=CONTEXT, n_gpu_layers=0, n_threads=_threads(), logits_all=True,
+                type_k=0, type_v=0, flash_attn=False, verbose=True,
+            )  # fmt: skip
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise SaidError(f"{error} | {ears.tail()}") from error

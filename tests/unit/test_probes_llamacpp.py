@@ -1,0 +1,120 @@
+"""What llama.cpp says is told apart by whose fault it is, is heard at all, and what its files say is compared."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from probes.faults import SaidError, classify
+from probes.metadata import difference
+from probes.runtimes.llamacpp import SAYINGS, Heard, LlamaCpp, Specials, UnfitError, hearing
+from probes.wire import FAULTS
+
+# as they stand in the logs, with the prefixes of newer builds
+SAID = {
+    "E llama_model_load: error loading model: error loading model architecture: unknown model architecture: 'qwen35'":
+        "unknown-architecture",
+    "llama_model_load: error loading model: missing tensor 'blk.1.ffn_up.weight'": "missing-tensors",
+    "E llama_model_load: error loading model: check_tensor_dims: tensor 'blk.1.ffn_up.weight' not found":
+        "missing-tensors",
+    "error loading model: tensor 'output.weight' data is not within the file bounds, model is corrupted or incomplete":
+        "bad-checkpoint",
+    "error loading model hyperparameters: key not found in model: nemotron_h_moe.attention.layer_norm_rms_epsilon":
+        "load-error",
+    "error loading model vocabulary: unknown pre-tokenizer type: 'glm4'": "load-error",
+    "ggml_aligned_malloc: insufficient memory (attempted to allocate 4096.00 MB)": "bench-memory",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_a_saying_has_its_fault(said: str) -> None:
+    fault = classify(SaidError(f"Failed to init server | {said}"), "loads.model", "xllamacpp", SAYINGS)
+    assert fault == SAID[said]
+    assert fault in FAULTS
+
+
+def test_a_converter_without_a_class_does_not_know_the_architecture() -> None:
+    error = SaidError("the converter has no class for NeverPublishedForCausalLM")
+    assert classify(error, "knows.architecture", "xllamacpp", SAYINGS) == "unknown-architecture"
+
+
+def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
+    adapter = LlamaCpp()
+    shape = "check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape; expected 256, 256, got 256, 512"
+    assert isinstance(adapter.refused(shape), SaidError)  # a user's own checkpoint
+    adapter.shrunk = True  # our sizes are not the publisher's
+    assert classify(adapter.refused(shape), "loads.model", "xllamacpp", SAYINGS) == "bench-miniature"
+    assert isinstance(adapter.refused("key not found in model: x.expert_count"), SaidError)
+    adapter.made_up = True  # nor is our configuration
+    assert isinstance(adapter.refused("key not found in model: x.expert_count"), UnfitError)
+
+
+def test_a_tensor_that_a_users_files_may_not_hold_is_not_the_loaders_fault() -> None:
+    refused = LlamaCpp().refused("error loading model: missing tensor 'blk.1.ffn_up.weight'")
+    assert classify(refused, "loads.model", "xllamacpp", SAYINGS) == "bad-checkpoint"
+
+
+def test_stderr_is_heard_and_still_goes_where_it_went(capfd: pytest.CaptureFixture[str]) -> None:
+    ears = Heard()
+
+    def refuses() -> None:
+        os.write(2, b"loading\nerror: tensor 'a' not found\nbye\n")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), hearing(ears):
+        refuses()
+    os.write(2, b"later\n")
+    assert ears.tail() == "error: tensor 'a' not found"
+    assert capfd.readouterr().err == "loading\nerror: tensor 'a' not found\nbye\nlater\n"
+
+
+def test_the_beginning_is_put_back_only_where_the_template_has_it() -> None:
+    said: dict[str, Any] = {"tokenizer.ggml.tokens": ["<s>"], "tokenizer.ggml.bos_token_id": 0}
+    assert Specials({**said, "tokenizer.chat_template": "{{ bos_token }}hi"}).with_beginning("hi") == "<s>hi"
+    assert Specials({**said, "tokenizer.chat_template": "{{ bos_token }}hi"}).with_beginning("<s>hi") == "<s>hi"
+    assert Specials({**said, "tokenizer.chat_template": "hi"}).with_beginning("hi") == "hi"
+
+
+def test_a_date_of_the_templates_own_is_kept() -> None:
+    template = '{%- if not date_string is defined %}{%- set date_string = "26 Jul 2024" %}{%- endif %}'
+    assert Specials({"tokenizer.chat_template": template}).own_date() == {"date_string": "26 Jul 2024"}
+
+
+OWN = {
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 3e-6,
+    "rope_theta": 1250000,
+    "num_experts_per_tok": 4,
+    "sliding_window": None,
+}
+SAME = {
+    "general.architecture": "qwen3",
+    "qwen3.context_length": 4096,
+    "qwen3.attention.layer_norm_rms_epsilon": 3.0000001061125658e-06,  # as float32 has it
+    "qwen3.rope.freq_base": 1250000.0,
+    "qwen3.expert_used_count": 4,
+    "qwen3.attention.sliding_window": 128,
+}
+
+
+def test_a_file_that_says_the_same_agrees() -> None:
+    assert difference(OWN, SAME) == ({}, 4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name"),
+    [
+        ("qwen3.rope.freq_base", 10000.0, "rope_theta"),
+        ("qwen3.attention.layer_norm_rms_epsilon", 1e-05, "rms_norm_eps"),
+        ("qwen3.context_length", 256, "max_position_embeddings"),
+        ("qwen3.expert_used_count", 8, "num_experts_per_tok"),
+    ],
+)
+def test_a_default_in_place_of_the_models_own_value_shows(key: str, value: float, name: str) -> None:
+    assert list(difference(OWN, {**SAME, key: value}).wrong) == [name]
+
+
+def test_a_model_without_positions_may_be_given_any_length() -> None:
+    assert not difference(OWN, {**SAME, "qwen3.context_length": 1 << 20}).wrong
