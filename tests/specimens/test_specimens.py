@@ -132,7 +132,9 @@ def test_a_changed_answer_is_a_note_and_no_verdict(product: Product) -> None:
     hold(product, answer, SUBJECT, Expected("works"))
     note = answer.runs(SUBJECT)[-1]["note"]
     assert re.fullmatch(rf"log-probabilities differ by \S+ from \S+ \({yesterday}\): changed, not broken", note), note
-    days = product.query("SELECT day, note FROM history WHERE subject = 'Qwen/Qwen3-8B' ORDER BY day")
+    days = product.query(
+        "SELECT day, note FROM history WHERE subject = 'Qwen/Qwen3-8B' AND runtime = 'transformers' ORDER BY day"
+    )
     assert [(row["day"] == yesterday, row["note"]) for row in days[-2:]] == [(True, ""), (False, note)]
 
 
