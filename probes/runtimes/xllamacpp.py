@@ -44,6 +44,9 @@ class Xllamacpp(LlamaCpp):
         if self.shrunk:
             self.tried(lambda: _started(file_of("f32")))
         self._model = self._opened("f32")
+        if self.shrunk:
+            tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
+            self._model.unsaid = [[index, False] for index, token in enumerate(tokens) if not _readable(token)]
         return self._model
 
     def quantised(self, subject: Subject, kind: str) -> XllamacppModel:
@@ -89,6 +92,7 @@ class XllamacppModel:
         self._shake = shake
         self._width = min(len(tokens) or _WIDEST, _WIDEST)
         self._letter = next((index for index, token in enumerate(tokens) if len(token) == 1 and token.isalpha()), None)
+        self.unsaid: list[list[Any]] = []  # tokens that are not to be drawn
         self._http: Server | None = None
 
     def listening(self) -> Server:
@@ -123,7 +127,8 @@ class XllamacppModel:
         row = list(rows[0])
         if plan.forced:
             return [self._along(row, plan.forced[0], plan)]
-        told = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length)
+        # random weights say bytes that are no text, for which some releases have no answer but an error
+        told = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length, logit_bias=self.unsaid)
         return [Generated(told.tokens, PlainTrace(told.rows), None)]
 
     def _along(self, row: list[int], forced: Sequence[int], plan: Plan) -> Generated:
@@ -133,7 +138,8 @@ class XllamacppModel:
             if plan.full_length:
                 answers.append(self._step([*row, *forced[:place]], cache=plan.cache))
                 continue
-            pushed = self._ask([*row, *forced[:place]], 2, cache=plan.cache, logit_bias=[[token, _PUSHED]])
+            # anew each time: what was pushed too far would have to be taken back, which ends an old release's hybrids
+            pushed = self._ask([*row, *forced[:place]], 2, cache=False, logit_bias=[[token, _PUSHED]])
             answers.append(pushed)
             if pushed.ended:
                 break
@@ -207,6 +213,10 @@ class XllamacppTokenizer(Specials):
     def render(self, messages: list[dict[str, Any]], **settings: Any) -> str:
         asked = {"messages": messages, "chat_template_kwargs": {**self.own_date(), **settings}}
         return self.with_beginning(str(self._server.post("/apply-template", asked)["prompt"]))
+
+
+def _readable(token: str) -> bool:
+    return token.lstrip("▁Ġ").isascii() and token.lstrip("▁Ġ").isprintable() and not token.startswith(("<", "[PAD"))
 
 
 def _started(file: Path) -> tuple[Any, float]:

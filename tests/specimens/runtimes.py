@@ -48,6 +48,8 @@ class PlainModel:
         return [source.gauss(0, 1) for _ in range(VOCABULARY)]
 
     def forward(self, row: Sequence[int]) -> PlainTrace:
+        if self.defect == "no numbers":
+            raise UnavailableError("this release tells no log-probabilities")
         return plain([self._logits(row[: place + 1]) for place in range(len(row))])
 
     def tremble(self, row: Sequence[int]) -> PlainTrace:

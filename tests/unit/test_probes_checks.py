@@ -177,6 +177,15 @@ def test_a_panic_of_the_runtime_is_its_failure(tmp_path: Path) -> None:
     assert faults(finished) == {"loads.model": "load-error"}
 
 
+def test_what_stands_on_a_check_that_does_not_apply_is_left_out_with_that_reason(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "no numbers")
+    assert list(finished) == list(RUNTIMES["transformers"].checks)  # so that nothing reads as not reached
+    assert faults(finished) == {}
+    assert finished["generates.forward"]["message"] == "this release tells no log-probabilities"
+    assert finished["generates.greedy"]["message"] == "generates.forward does not apply"
+    assert finished["speaks.template"]["outcome"] == "passed"
+
+
 def test_saving_what_does_not_fit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # 1500 parameters in float32 are 6000 bytes
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=11_999))
