@@ -84,6 +84,7 @@ class Home:
             catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=lambda: NOW,
         )
+        self.shop.for_runtime = lambda *_: self.shop
 
     def fail(self, slug: InstallFault) -> Callable[..., Place]:
         """Return an installation that fails in building, and is counted."""

@@ -20,7 +20,7 @@ OWNERS = {
     "docker": ["containers/"],
     "jinja2": ["monitor/miniatures/template.py"],
     "lifelines": ["monitor/stability/turnbull.py"],
-    "numpy": ["monitor/stability/"],
+    "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config.py"],
     "pydantic": ["monitor/config.py", "monitor/events.py"],
     "pypi_simple": ["monitor/sources/index.py"],
