@@ -9,7 +9,7 @@ from monitor.cycle import hold_cycle
 from monitor.errors import UsageError
 from monitor.installation import listed
 from monitor.judge.crossing import Corner, Crossed, crossed, release_before
-from monitor.words import Origin, Runtime
+from monitor.words import Origin, Outcome, Runtime
 from probes import wire
 
 if TYPE_CHECKING:
@@ -75,4 +75,4 @@ def _checks(shop: Workbench, runs: Sequence[str]) -> dict[str, Sequence[CheckRes
 
 
 def _fails(checks: Sequence[CheckResult]) -> bool:
-    return any(one.fault and wire.FAULTS.get(one.fault) != "bench" and str(one.outcome) == "failed" for one in checks)
+    return any(one.outcome is Outcome.FAILED for one in checks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
@@ -9,13 +10,13 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from probes.faults import SaidError
+from probes.supervise import oom_kills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MAX_BYTES = 64 << 20
 _MAX_SAID = 600
-_PATIENCE_S = 60.0
 _ASK_EVERY_S = 0.05
 # a proxy of the environment must never see what is asked of this machine
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -36,55 +37,58 @@ class Server:
         self.url = url.rstrip("/")
         self.model = model
         self.biases = biases
+        self._kills = oom_kills()
 
     def get(self, path: str) -> Any:
-        return _parsed(self._answer(path, None, _PATIENCE_S), path)
+        return _parsed(self._answer(path, None), path)
 
-    def post(self, path: str, body: dict[str, Any], *, seconds: float = _PATIENCE_S) -> Any:
-        return _parsed(self._answer(path, body, seconds), path)
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return _parsed(self._answer(path, body), path)
 
-    def stream(self, path: str, body: dict[str, Any], *, seconds: float = _PATIENCE_S) -> Iterator[Any]:
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[Any]:
         """Yield the events of a streamed answer, without the ``[DONE]`` that must end them."""
-        text = self._answer(path, {**body, "stream": True}, seconds).decode("utf-8", "replace")
+        text = self._answer(path, {**body, "stream": True}).decode("utf-8", "replace")
         events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
         if not events or events[-1] != "[DONE]":
             raise ServerError(f"the stream of {path} does not end with [DONE]: {text[-_MAX_SAID:]!r}")
         for event in events[:-1]:
             yield _parsed(event.encode(), path)
 
-    def _answer(self, path: str, body: dict[str, Any] | None, seconds: float) -> bytes:
+    def broken(self, said: str) -> Exception:
+        """Return why there is no answer: a server that our memory limit ended is not to blame for it."""
+        if oom_kills() > self._kills:
+            return MemoryError(f"our memory limit ended a process of the server: {said}")
+        return ServerError(said)
+
+    def _answer(self, path: str, body: dict[str, Any] | None) -> bytes:
         request = urllib.request.Request(  # noqa: S310 -- an address of our own making
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
         try:
-            with _OPENER.open(request, timeout=seconds) as answer:
+            # without a time limit of its own: the subject's is watched from outside, where a hang is told from a delay
+            with _OPENER.open(request) as answer:
                 content = bytes(answer.read(_MAX_BYTES + 1))
         except urllib.error.HTTPError as error:
             said = error.read(_MAX_SAID).decode("utf-8", "replace")
             raise ServerError(f"{path} answers {error.code}: {said}", error.code) from None
         except (OSError, ValueError) as error:  # ValueError: what came is not HTTP
-            raise ServerError(f"{path} does not answer: {getattr(error, 'reason', error)}") from None
+            raise self.broken(f"{path} does not answer: {getattr(error, 'reason', error)}") from None
         if len(content) > _MAX_BYTES:
             raise ServerError(f"{path} answers with more than {_MAX_BYTES >> 20} MiB")
         return content
 
 
-def wait_until_ready(server: Server, alive: Callable[[], bool], *, seconds: float) -> float:
-    """Return how long it took until the server listed its models; raises ServerError when it ended or never did."""
+def wait_until_ready(server: Server, alive: Callable[[], bool]) -> float:
+    """Return how long it took until the server listed its models; raises ServerError when it ended instead."""
     began = time.monotonic()
     while True:
-        try:
+        with contextlib.suppress(ServerError):
             server.get("/v1/models")
-        except ServerError as error:
-            said = error
-        else:
             return time.monotonic() - began
         if not alive():
-            raise ServerError("the server ended before it was ready")
-        if time.monotonic() - began > seconds:
-            raise ServerError(f"not ready after {seconds:.0f} s: {said}")
+            raise server.broken("the server ended before it was ready")
         time.sleep(_ASK_EVERY_S)
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
+from probes.rounding import allowed as allowed_for
+from probes.rounding import tolerance
 from probes.runtimes import Plan, UnavailableError
 
 if TYPE_CHECKING:
     from probes.runtimes import Model, Trace
     from probes.subject import Subject
 
-_TREMBLES = 3
-_AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
 _CEILING = 0.05  # nat: what is allowed to differ by more could be a bug as well
 _TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
 _FLAT = 1e-3
@@ -76,8 +76,8 @@ def cache(subject: Subject) -> Answer:
         cached = answer.trace
         whole = subject.model.forward(row + forced)[start - 1 : start - 1 + steps]
         distance = evidence[f"after_{start}"] = cached.distance(whole)
-        evidence["allowed"] = max(evidence.get("allowed", 0.0), _tolerance(subject, whole))
-        if distance <= _tolerance(subject, whole):
+        evidence["allowed"] = max(evidence.get("allowed", 0.0), tolerance(subject, whole))
+        if distance <= tolerance(subject, whole):
             continue
         # one pass over the whole is the cheap way; what is promised is that generating without a cache is the same
         without = subject.model.generate([row], steps, Plan(cache=False, forced=(tuple(forced),)))[0]
@@ -85,9 +85,9 @@ def cache(subject: Subject) -> Answer:
             return skipped("asked to use no cache, the runtime uses one", **evidence)
         plain = without.trace
         distance = evidence[f"generated_without_after_{start}"] = cached.distance(plain)
-        if distance <= _tolerance(subject, plain):
+        if distance <= tolerance(subject, plain):
             continue
-        allowed = evidence["allowed"] = _allowed(subject, row + forced, plain)
+        allowed = evidence["allowed"] = allowed_for(subject, row + forced, plain)
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, **evidence)
         if not distance <= allowed:
@@ -105,10 +105,10 @@ def batch(subject: Subject) -> Answer:
     for row, tokens, answer in zip(rows, forced, together):
         distance, alone = _from_alone(subject, answer.trace, row, tokens)
         distances[str(len(row))] = distance
-        allowed = max(allowed, _tolerance(subject, alone))
-        if distance <= _tolerance(subject, alone):
+        allowed = max(allowed, tolerance(subject, alone))
+        if distance <= tolerance(subject, alone):
             continue
-        allowed = _allowed(subject, [*row, *tokens], alone)
+        allowed = allowed_for(subject, [*row, *tokens], alone)
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
         if not distance <= allowed:
@@ -121,7 +121,7 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
     """Return how far a row of a batch is from the row alone, in one pass where that will do."""
     whole = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
     distance = together.distance(whole)
-    if distance <= _tolerance(subject, whole):
+    if distance <= tolerance(subject, whole):
         return distance, whole
     alone = subject.model.generate([row], len(tokens), Plan(forced=(tokens,)))[0].trace
     return together.distance(alone), alone
@@ -134,7 +134,7 @@ def attention(subject: Subject) -> Answer:
         return skipped(reason)
     row = subject.row(subject.seam() + 2 * _SHORT, salt=7)
     base = subject.model.forward(row)
-    distances, allowed = {}, _tolerance(subject, base)
+    distances, allowed = {}, tolerance(subject, base)
     for name in others:
         try:
             other = subject.runtime.model(subject.folder, subject.config, subject.own, name)
@@ -144,9 +144,9 @@ def attention(subject: Subject) -> Answer:
         if reason:
             return skipped(reason)
         distance = distances[name] = base.distance(other.forward(row))
-        if distance <= _tolerance(subject, base):
+        if distance <= tolerance(subject, base):
             continue
-        allowed = _allowed(subject, row, base)
+        allowed = allowed_for(subject, row, base)
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
         if not distance <= allowed:
@@ -178,7 +178,9 @@ def stop(subject: Subject) -> Answer:
     try:
         tokens = subject.model.generate([row], steps, plan)[0].tokens
     except UnavailableError as error:
-        return passed("ends where it should", eos=ids, not_asked=str(error))
+        if not ids:
+            return skipped(f"the model's files name no end, and another cannot be asked for: {error}")
+        return passed("ends where the model's own files say", eos=ids, not_asked=str(error))
     if len(tokens) != first:
         told = f"{len(tokens)} tokens came though generation was asked to end at token {asked}, number {first}"
         return failed("does-not-stop", told, eos=[asked], tokens=tokens)
@@ -191,18 +193,3 @@ def _own_eos(subject: Subject) -> list[int]:
         if eos is not None:
             return [item for item in (eos if isinstance(eos, list) else [eos]) if type(item) is int]
     return []
-
-
-def _tolerance(subject: Subject, trace: Trace) -> float:
-    """Return what rounding may do: scaled by the spread of the logits, which scales it too."""
-    return subject.runtime.rounding * max(1.0, trace.spread)
-
-
-def _allowed(subject: Subject, row: list[int], trace: Trace) -> float:
-    """Return the tolerance, widened for a model that makes much of the last bit of what it is given."""
-    still = subject.model.forward(row)
-    try:
-        trembling = max(still.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
-    except UnavailableError:
-        return _tolerance(subject, trace)
-    return max(_tolerance(subject, trace), _AMPLIFIED * trembling)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from probes.events import Answer, failed, passed, skipped
+from probes.rounding import AMPLIFIED, trembles
 from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 _SHORT = 12
 _KEPT = 12  # positions at the end of each prompt
 _TOP = 10
-_TREMBLES = 3
-_AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
+_WHOLE = 1 << 30  # of a vocabulary, whatever its size
 
 
 def trace(subject: Subject) -> Answer:
@@ -29,8 +29,8 @@ def trace(subject: Subject) -> Answer:
     rows = _rows(subject)
     for row in rows:
         answer = subject.model.forward(row)
-        moved = max(answer.distance(subject.model.tremble(row)) for _ in range(_TREMBLES))
-        spread, trembling = max(spread, answer.spread), max(trembling, moved)
+        spread = max(spread, answer.spread)
+        trembling = max(trembling, trembles(subject.model, row, answer))
         kept = min(_KEPT, len(row))
         prompts.append({"ids": row, "from": len(row) - kept, "top": answer[-kept:].top(_TOP)})
     subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": trembling}
@@ -53,16 +53,15 @@ def logprobs(subject: Subject) -> Answer:
         tail = answer[start:]
         if not tail.finite:
             return failed("not-finite", f"the log-probabilities of prompt {number} hold NaN or infinity")
-        wanted = [names for names, _ in prompt["top"]]
-        told = tail.at(wanted)
+        told = tail.at([names for names, _ in prompt["top"]])
         heard.append(told)
-        for place, ((names, values), row, best) in enumerate(zip(prompt["top"], told, tail.top(1))):
+        for place, ((names, values), row, (said, known)) in enumerate(zip(prompt["top"], told, tail.top(_WHOLE))):
+            if not known:
+                raise UnavailableError("the runtime tells no log-probabilities")
             positions += 1
-            top_equal += best[0][0] == names[0]
+            top_equal += said[0] == names[0]
             untold += sum(value is None for value in row)
-            apart += [(abs(value - own), number, start + place) for value, own in zip(row, values) if value is not None]
-    if not apart:
-        return skipped("the runtime tells no log-probability of any token that the reference names")
+            apart += [(_apart(value, own, known[-1]), number, start + place) for value, own in zip(row, values)]
     return _judged(subject, pinned, apart, {"positions": positions, "untold": untold, "top_equal": top_equal}, heard)
 
 
@@ -71,7 +70,7 @@ def _judged(
 ) -> Answer:
     largest, number, place = max(apart)
     ranked = sorted(difference for difference, _, _ in apart)
-    allowed = max(subject.runtime.rounding * max(1.0, pinned["spread"]), _AMPLIFIED * pinned["trembling"])
+    allowed = max(subject.runtime.rounding * max(1.0, pinned["spread"]), AMPLIFIED * pinned["trembling"])
     evidence = {
         "maximum": largest,
         "p99": ranked[int(0.99 * (len(ranked) - 1))],
@@ -84,9 +83,15 @@ def _judged(
     }
     if largest <= allowed:
         return passed(f"within {largest:.2g} of the reference ({allowed:.2g} allowed)", **evidence)
-    subject.facts["heard"] = heard  # two that differ alike put the reference in doubt
+    if subject.model.independent:
+        subject.facts["heard"] = heard  # two that differ alike put the reference in doubt
     told = f"differs by {largest:.3g} from the reference, at token {place} of prompt {number} ({allowed:.2g} allowed)"
     return failed("differs-from-reference", told, **evidence)
+
+
+def _apart(value: float | None, own: float, floor: float) -> float:
+    """Return the difference, at least: a token that is not named lies below the least likely one that is."""
+    return max(0.0, own - floor) if value is None else abs(value - own)
 
 
 def _rows(subject: Subject) -> list[list[int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.events import Answer, failed, passed, skipped
+from probes.rounding import AMPLIFIED, trembles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +25,7 @@ _LEARNED = 0.5  # of what guessing costs
 _ADAPTED = 0.9  # of the same: an adapter alone moves a model with small logits slowly
 _MOVED = 1e-2  # nat: an adapter that moves the answer by less proves nothing when it is saved and merged
 _SAME = 1e-5  # per unit of the logits' spread
-_AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
 _LOST = 0.1  # of what the adapter moved: below that it may be rounding, in a model that makes much of it
-_TREMBLES = 3
 _SHOWN = 12
 _MERGED = "merged"
 
@@ -106,8 +105,7 @@ def reload(subject: Subject) -> Answer:
     moved = was.distance(subject.model.forward(row))
     if not moved >= _MOVED:
         return failed("adapter-lost", f"the trained adapter moves the answer by {moved:.3g} only", moved=moved)
-    trembling = max(was.distance(adapted.tremble(row)) for _ in range(_TREMBLES))
-    allowed = max(_SAME * max(1.0, was.spread), _AMPLIFIED * trembling)
+    allowed = max(_SAME * max(1.0, was.spread), AMPLIFIED * trembles(adapted, row, was))
     evidence = {"moved": moved, "allowed": allowed}
     for way, answer in _ways(subject, row):
         distance = evidence[way] = was.distance(answer)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
 
         attention: str  # the implementation that is really run, whatever was asked
+        independent: bool  # computes with code of its runtime's own, and not with that of transformers
 
         def forward(self, row: Sequence[int]) -> Trace:
             """Return the log-probabilities of one pass without a cache."""

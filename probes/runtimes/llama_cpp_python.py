@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _WIDEST = 1024  # of the vocabulary, what is kept of each position: all of a miniature's
 _KINDS = {"q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0", "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M"}
 _NAME = "probed"
-_READY_S = 60.0
 
 
 class LlamaCppPython(LlamaCpp):
@@ -82,11 +81,12 @@ class LlamaCppPython(LlamaCpp):
         words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
         process = subprocess.Popen([sys.executable, "-I", "-m", "llama_cpp.server", *words])
         server = Server(f"http://127.0.0.1:{port}", _NAME)
-        return server, wait_until_ready(server, lambda: process.poll() is None, seconds=_READY_S)
+        return server, wait_until_ready(server, lambda: process.poll() is None)
 
 
 class LlamaCppPythonModel:
     attention = ""
+    independent = True
 
     def __init__(self, llama: Any, shake: Callable[[], Any] | None = None) -> None:
         self.llama = llama

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ _TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "
 SAYINGS = (
     ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
     ("bench-recipe", ("the converter asks for transformers",)),
+    ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
     # what we made may not fit; and random weights say what no parser of answers expects, or no JSON can hold
     ("bench-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
     ("bad-checkpoint", ("incompleteerror:", "data is not within the file bounds", "invalid magic characters")),
@@ -120,8 +122,14 @@ class LlamaCpp:
                 os._exit(code)
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
-            told = f"loading ended by signal {os.WTERMSIG(status)}: {ears.tail()}"
-            raise UnfitError(told) if self.made_up else SaidError(told)
+            raise self.ended(os.WTERMSIG(status), ears.tail())
+
+    def ended(self, number: int, said: str) -> Exception:
+        """Return the exception for a loader that a signal ended, by whose doing that can be."""
+        told = f"loading ended by {signal.Signals(number).name}: {said}"
+        if number == signal.SIGKILL:
+            return MemoryError(f"from outside, most likely by our memory limit: {told}")
+        return UnfitError(told) if self.made_up and number != signal.SIGILL else SaidError(told)
 
     def shaken(self) -> Path:
         """Return a copy of the converted file with every embedding moved by float32's last bit, at random."""

@@ -160,6 +160,8 @@ class Transformers:
 
 
 class TransformersModel:
+    independent = False
+
     def __init__(self, module: Any, said: dict[str, Any], folder: Path) -> None:
         self.module = module
         self._said = said

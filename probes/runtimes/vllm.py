@@ -119,7 +119,8 @@ class Vllm:
                 max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
                 disable_log_stats=True, logits_processors=[_forcing()],
             )  # fmt: skip
-        self._model = VllmModel(engine, width)
+        # what is not in its own table runs with the code of transformers, and says the same as that for no other reason
+        self._model = VllmModel(engine, width, independent=bool(config["own"]))
         return self._model
 
     def tokenizer(self, folder: Path) -> VllmTokenizer:
@@ -136,7 +137,8 @@ class Vllm:
 class VllmModel:
     attention = ""
 
-    def __init__(self, engine: Any, width: int) -> None:
+    def __init__(self, engine: Any, width: int, *, independent: bool) -> None:
+        self.independent = independent
         self._engine = engine
         self._width = width
         self.answered = False

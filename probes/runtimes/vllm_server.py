@@ -13,7 +13,6 @@ from probes.faults import SaidError
 from probes.runtimes.vllm_said import said
 from probes.served import Server, ServerError, wait_until_ready
 
-_PATIENCE_S = 86400.0  # the subject's own limit ends it: a machine that is busy is no server's fault
 _KEPT_CHARS = 20000
 _MODEL = "subject"
 
@@ -34,7 +33,7 @@ def serve(folder: Path, *, names: Path, context: int) -> tuple[Server, float]:
         )  # fmt: skip
     there = Server(f"http://127.0.0.1:{port}", _MODEL)
     try:
-        seconds = wait_until_ready(there, lambda: server.poll() is None, seconds=_PATIENCE_S)
+        seconds = wait_until_ready(there, lambda: server.poll() is None)
     except ServerError as error:
         text = log.read_text(encoding="utf-8", errors="replace")
         sys.stderr.write(text[-_KEPT_CHARS:])

@@ -84,6 +84,7 @@ class Xllamacpp(LlamaCpp):
 
 class XllamacppModel:
     attention = ""
+    independent = True
 
     def __init__(
         self, started: tuple[Any, float], tokens: Sequence[str], shake: Callable[[], XllamacppModel] | None = None

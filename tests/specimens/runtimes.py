@@ -28,6 +28,8 @@ def plain(rows: list[list[float]]) -> PlainTrace:
 class PlainModel:
     """Attends to the last ``window`` tokens; a defect is a word that one of the methods listens to."""
 
+    independent = True
+
     def __init__(self, defect: str, attention: str, window: int = 16) -> None:
         self.defect = defect
         self.attention = "eager" if defect == "deaf to attention" else "" if defect == "silent" else attention

@@ -13,9 +13,11 @@ from monitor.judge.verdict import Circumstances, judge_run
 from monitor.words import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict, family_of
 from probes import subject as probing
 from probes.checks import matches
+from probes.runtimes.traces import PlainTrace
 from tests.specimens.runtimes import PlainRuntime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -55,6 +57,28 @@ def test_another_window_shows_only_beyond_the_seam(tmp_path: Path, trace: dict[s
     assert answer.evidence["prompt"] in {1, 2}
     assert answer.evidence["position"] >= 16
     assert heard_of(other.facts["heard"]) is not None
+
+
+def test_what_is_not_told_differs_at_least_by_what_is(tmp_path: Path, trace: dict[str, Any]) -> None:
+    """A runtime that tells its likeliest tokens alone, and has none of the reference's among them, is no better off."""
+    few = probed(tmp_path, trace, window=20)
+    whole = few.model.forward
+
+    def forward(row: Sequence[int]) -> PlainTrace:
+        ranked = [sorted(each.items(), key=lambda pair: pair[1])[-3:] for each in whole(row).rows]  # type: ignore[attr-defined]
+        return PlainTrace([dict(each) for each in ranked])
+
+    few.model.forward = forward  # type: ignore[method-assign]
+    answer = matches.logprobs(few)
+    assert (answer.outcome, answer.fault) == ("failed", "differs-from-reference")
+    assert answer.evidence["untold"] > 0
+
+
+def test_one_that_runs_the_references_own_code_is_no_witness_against_it(tmp_path: Path, trace: dict[str, Any]) -> None:
+    other = probed(tmp_path, trace, window=20)
+    other.model.independent = False
+    assert matches.logprobs(other).outcome == "failed"
+    assert "heard" not in other.facts
 
 
 def test_without_a_reference_nothing_is_compared_and_with_one_nothing_is_pinned(

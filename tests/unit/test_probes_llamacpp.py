@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -54,6 +55,23 @@ def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
 def test_a_tensor_that_a_users_files_may_not_hold_is_not_the_loaders_fault() -> None:
     refused = LlamaCpp().refused("error loading model: missing tensor 'blk.1.ffn_up.weight'")
     assert classify(refused, "loads.model", "xllamacpp", SAYINGS) == "bad-checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("number", "fault", "of_a_made_up_one"),
+    [
+        (signal.SIGKILL, "bench-memory", "bench-memory"),
+        (signal.SIGILL, "unsupported-on-platform", "unsupported-on-platform"),
+        (signal.SIGABRT, "load-error", "bench-miniature"),
+    ],
+)
+def test_a_loader_that_a_signal_ends_is_blamed_on_who_can_have_sent_it(
+    number: int, fault: str, of_a_made_up_one: str
+) -> None:
+    adapter = LlamaCpp()
+    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", SAYINGS) == fault
+    adapter.made_up = True
+    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", SAYINGS) == of_a_made_up_one
 
 
 def test_stderr_is_heard_and_still_goes_where_it_went(capfd: pytest.CaptureFixture[str]) -> None:

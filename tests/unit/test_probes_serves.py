@@ -23,7 +23,7 @@ def outcomes(folder: Path, address: str) -> dict[str, tuple[str, str | None]]:
     vocabulary = {letter: index for index, letter in enumerate(LETTERS)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}), encoding="utf-8")
     server = Server(address, "letters")
-    runtime = SimpleNamespace(serve=lambda _: (server, wait_until_ready(server, lambda: True, seconds=5)))
+    runtime = SimpleNamespace(serve=lambda _: (server, wait_until_ready(server, lambda: True)))
     subject: Any = SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, own={})
     assert serves.ready(subject).outcome == "passed"
     answers = {name: getattr(serves, name)(subject) for name in CHECKS}
@@ -61,5 +61,13 @@ def test_a_defect_fails_its_own_check(tmp_path: Path, defect: str) -> None:
 
 def test_a_server_that_is_not_there_is_the_runtimes_fault() -> None:
     with pytest.raises(ServerError, match="ended before it was ready") as caught:
-        wait_until_ready(Server("http://127.0.0.1:9", "m"), lambda: False, seconds=1)
+        wait_until_ready(Server("http://127.0.0.1:9", "m"), lambda: False)
     assert classify(caught.value, "serves.ready", "xllamacpp") == "server-error"
+
+
+def test_a_server_that_our_memory_limit_ended_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    kills = iter([0, 0, 1])  # when it began, at the first question, at its end
+    monkeypatch.setattr("probes.served.oom_kills", lambda: next(kills))
+    with pytest.raises(MemoryError) as caught:
+        wait_until_ready(Server("http://127.0.0.1:9", "m"), lambda: False)
+    assert classify(caught.value, "serves.ready", "xllamacpp") == "bench-memory"
