@@ -42,12 +42,12 @@ def suite_of(runtime: str) -> str:
     own = RUNTIMES[runtime]
     digest = hashlib.sha256(repr((WIRE, PARTS, own, [CHECKS[name] for name in own.checks])).encode())
     for name, source in sorted(_files().items()):
-        if _used(name, own):
+        if used(name, own):
             digest.update(f"{name}\n{len(source)}\n".encode() + source)
     return digest.hexdigest()
 
 
-def _used(name: str, own: Probing) -> bool:
+def used(name: str, own: Probing) -> bool:
     """Tell whether a file takes part: of adapters and checks those in use; the wire's own part is told apart."""
     folder, _, file = name.rpartition("/")
     module = file.removesuffix(".py")

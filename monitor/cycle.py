@@ -26,7 +26,6 @@ from monitor.words import Cell, Ending, Purpose, Rung, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date
 
     from monitor.judge.seen import Session
     from monitor.store import EnvironmentRecord
@@ -45,7 +44,6 @@ class Held:
     """What a cycle came to. ``probed`` counts runs; ``unchanged`` cells were settled before, with nothing new since."""
 
     runtime: Runtime
-    day: date
     place: Place
     settled: Mapping[str, Settled]
     runs: Sequence[str]
@@ -68,7 +66,6 @@ def hold_cycle(
     settled = {cell.id: cycle.decision(cell, place) for cell in cycle.cells}
     return Held(
         runtime=question.runtime,
-        day=question.day,
         place=place,
         settled={name: one for name, one in settled.items() if isinstance(one, Settled)},
         runs=tuple(cycle.runs),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monitor.cycle import Held
     from monitor.report.words import Section
     from monitor.store import EnvironmentRecord, Reader, RunDetail
+    from monitor.words import RunVerdict
 
 SIGNS = {
     Verdict.PASSED: ("✓", "green"),
@@ -195,23 +196,23 @@ def matrix_rows(store: Reader, **wanted: str) -> list[dict[str, Any]]:
 
 
 def settled_rows(store: Reader, held: Held) -> list[dict[str, Any]]:
-    """Return one row a cell that a cycle settled, with its verdict a rung; what was asked by hand is no day's."""
-    by_cell = {row["cell"]: row for row in matrix_rows(store, runtime=str(held.runtime))}
-    rows = []
-    for cell, one in held.settled.items():
-        told = one.verdict
-        row = by_cell.get(cell) or {"cell": cell, "subject": cell.rpartition("@")[0], "runtime": str(held.runtime)}
-        own = {
-            "version": held.place.version,
-            "verdict": str(told.verdict),
-            "rung": str(told.rung) if told.rung is not None else None,
-            "reason": told.reason,
-            "blame": str(told.blame) if told.blame else None,
-            "rungs": {rung.rung: rung.verdict for rung in told.rungs},
-        }
-        channel, platform = cell.rpartition("@")[2].split("/")[1:]
-        rows.append({"channel": channel, "platform": platform, "day": held.day.isoformat(), **row, **own})
-    return rows
+    """Return one row a cell that a cycle settled, with its verdict a rung, in the catalogue's order of families."""
+    return [
+        row | _verdict_columns(held.settled[row["cell"]].verdict)
+        for row in store.by_release(runtime=str(held.runtime), version=held.place.version)
+        if row["cell"] in held.settled
+    ]
+
+
+def _verdict_columns(told: RunVerdict) -> dict[str, Any]:
+    """Return what was settled just now: of a version that has days of its own, too, the view tells those."""
+    return {
+        "verdict": str(told.verdict),
+        "rung": str(told.rung) if told.rung is not None else None,
+        "reason": told.reason,
+        "blame": str(told.blame) if told.blame else None,
+        "rungs": {one.rung: one.verdict for one in told.rungs},
+    }
 
 
 def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:

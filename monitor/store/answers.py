@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.judge.confirm import Settled, unsettled
 from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances
-from monitor.store.goldens import doubts
+from monitor.store.goldens import doubt_about
 from monitor.store.history import control_on, runs_where, subject_of_cell
 from monitor.store.rows import rows
 from monitor.words import Origin
@@ -27,7 +27,7 @@ def rebuild_answer(db: Database, cell_id: str, version: str) -> None:
     runs = [run for one, run in found if one["day"] == row["day"] and run.fingerprint == last.fingerprint]
     subject, runtime = subject_of_cell(db, cell_id)
     control = control_on(db, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
-    doubt = doubts(db, {last.fingerprint.subject}).get(last.fingerprint.subject, "")
+    doubt = doubt_about(db, last.fingerprint.subject)
     circumstances = Circumstances(subject, runtime, version, control, doubt=doubt)
     decision, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
     told = decision.verdict if isinstance(decision, Settled) else unsettled(decision.leaning, "not confirmed yet")

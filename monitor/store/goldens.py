@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.judge.parity import Heard
-    from monitor.store.reader import RunDetail
+    from monitor.store.details import RunDetail
     from monitor.store.records import RunRecord
 
 
@@ -48,11 +48,12 @@ def golden_trace(db: Database, subject_digest: str, *, whole: bool) -> dict[str,
 
 def doubts(db: Database, subject_digests: set[str]) -> dict[str, str]:
     """Return, by the digest of a subject's files, which families agree with each other against the reference."""
-    found = {digest: _doubt(db, digest) for digest in subject_digests}
+    found = {digest: doubt_about(db, digest) for digest in subject_digests}
     return {digest: why for digest, why in found.items() if why}
 
 
-def _doubt(db: Database, subject_digest: str) -> str:
+def doubt_about(db: Database, subject_digest: str) -> str:
+    """Return which families agree with each other against the reference about these files, "" where no two do."""
     heard: dict[str, Heard] = {}
     allowed = 0.0
     for row in rows(

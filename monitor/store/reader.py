@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,8 @@ from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
-from monitor.store.goldens import doubts, golden_trace
+from monitor.store.details import CellDetail, RunDetail
+from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
@@ -27,40 +28,15 @@ if TYPE_CHECKING:
 
     from monitor.judge.confirm import Again, Settled
     from monitor.judge.control import Control
-    from monitor.judge.days import Day, Fingerprint
+    from monitor.judge.days import Fingerprint
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
-    from monitor.words import Cell, Channel, CheckResult, Platform, Release, Rung, Runtime, RunVerdict, Subject
+    from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
     {"model", "family", "architecture", "runtime", "version", "channel", "platform", "day", "verdict", "cell"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RunDetail:
-    """A run with everything that belongs to it; ``verdict`` is that of this run alone."""
-
-    id: str
-    row: Mapping[str, Any]
-    checks: tuple[CheckResult, ...]
-    verdict: RunVerdict
-    note: str  # that its values have changed, which is no verdict
-    facts: Mapping[str, Any]
-    resolution: Mapping[str, Any]
-    session: Mapping[str, Any] | None
-    ending: Mapping[str, Any] | None  # of the session; None while it goes on, and when it was interrupted
-
-
-@dataclass(frozen=True, slots=True)
-class CellDetail:
-    id: str
-    subject: Subject
-    row: Mapping[str, Any]
-    days: tuple[Day, ...]  # oldest first
-    runs: tuple[Mapping[str, Any], ...]  # oldest first, of every origin
-    flips: tuple[Mapping[str, Any], ...]
 
 
 def open_reader(home: Path) -> Reader:
@@ -104,7 +80,7 @@ class Reader:
             and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
         ]
         control = history.control_on(self._db, cell.id, control_key(day, origin, fingerprint))
-        doubt = doubts(self._db, {fingerprint.subject}).get(fingerprint.subject, "")
+        doubt = doubt_about(self._db, fingerprint.subject)
         circumstances = Circumstances(self.subject(cell.subject_id), cell.runtime, version, control, doubt=doubt)
         return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
 
@@ -202,6 +178,10 @@ class Reader:
         """Return the rows of the view ``history`` whose columns equal what is wanted."""
         return self._view("history", wanted, "family, model, runtime, channel, platform, day")
 
+    def by_release(self, **wanted: str) -> list[dict[str, Any]]:
+        """Return the rows of the view ``by_release`` whose columns equal what is wanted: one a cell and version."""
+        return self._view("by_release", wanted, "family, model, runtime, version, channel, platform")
+
     def matrix(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
         return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
@@ -218,7 +198,7 @@ class Reader:
         checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
         key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
         control = history.control_on(self._db, cell_id, key)
-        doubt = doubts(self._db, {row["subject_digest"]}).get(row["subject_digest"], "")
+        doubt = doubt_about(self._db, row["subject_digest"])
         verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control, doubt=doubt))
         facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
         return RunDetail(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.judge.days import Fingerprint
-    from monitor.store.reader import RunDetail
+    from monitor.store.details import RunDetail
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
     from monitor.words import Cell, Ending, Model, Release, Subject
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probes.checkpoint import BadFileError
+from probes.runtimes.converter import Converter
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_CONVERTER = "probes.runtimes.converter"  # llama.cpp's, for which Ollama is not to blame
 
 
 class NoConverterError(Exception):
@@ -26,16 +23,14 @@ class Maker:
     """Makes a GGUF of a checkpoint; what it needs for that is imported once, before the first fork."""
 
     def __init__(self) -> None:
-        self._converter: Any = None
-        self._why = "there is no converter"
+        self._converter: Converter | None = None
+        self._why = "no converter has been loaded"
 
     def load(self) -> dict[str, str]:
         """Import the converter where the environment has one; return the versions of what it stands on."""
-        if importlib.util.find_spec(_CONVERTER) is None:
-            return {}
-        converter = importlib.import_module(_CONVERTER).Converter()
+        converter = Converter()
         try:
-            versions: dict[str, str] = converter.load()
+            versions = converter.load()
         except (ImportError, RuntimeError) as error:
             self._why = f"{type(error).__name__}: {error}"
             return {}  # a GGUF may be brought all the same, and whoever brings none will be told

@@ -131,7 +131,7 @@ class Home:
 @pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("unresolvable", False)])
 def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
     failed: Any = SimpleNamespace(slug=slug)
-    held = cycle.Held(Runtime.TRANSFORMERS, NOW.date(), Place("r", "", "none-1", None, failed), {}, (), 0)
+    held = cycle.Held(Runtime.TRANSFORMERS, Place("r", "", "none-1", None, failed), {}, (), 0)
     if not ours:
         say_whether_nothing_was_installed([held])
         return

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import probes
-from monitor.bundle import build_bundle, suite_of
+from monitor.bundle import build_bundle, suite_of, used
 from monitor.events import parse_event
 from probes import wire
+from probes.checks import sequence
 from tests.specimens import checkpoints
 
 SOURCES = sorted(Path(probes.__file__).parent.rglob("*.py"))
@@ -48,6 +49,32 @@ def test_a_suite_is_of_what_probes_its_runtime_and_of_nothing_else(monkeypatch: 
     suite_of.cache_clear()
     assert suite_of("transformers") != before
     suite_of.cache_clear()
+
+
+def file_of(module: str) -> Path:
+    place = Path(probes.__file__).parent.joinpath(*module.split(".")[1:])
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+def imported_by(module: str) -> set[str]:
+    """Return the modules of ours that one imports, wherever in it it does."""
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    unused = {id(inner) for node in typing for inner in ast.walk(node)}
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in unused]
+    found = {node.module or "" for node in named}
+    found |= {f"{node.module}.{alias.name}" for node in named for alias in node.names}
+    return {name for name in found if name.startswith("probes.") and file_of(name).is_file()}
+
+
+@pytest.mark.parametrize("runtime", wire.RUNTIMES)
+def test_everything_that_a_runtime_is_probed_with_is_in_its_suite(runtime: str) -> None:
+    own = wire.RUNTIMES[runtime]
+    wanted = [own.adapter.partition(":")[0], *(check.ask.__module__ for check in sequence(runtime))]
+    for module in wanted:  # grows while it is walked
+        wanted += [name for name in imported_by(module) if name not in wanted and name != "probes.checks"]
+    files = [name.replace(".", "/") + ".py" for name in wanted if name not in {"probes.runtimes", "probes.wire"}]
+    assert [file for file in files if not used(file, own)] == []
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -110,7 +110,7 @@ class Failing:
         (None, "bench-recipe"),
     ],
 )
-def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: object, fault: str) -> None:
+def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: Any, fault: str) -> None:
     maker = Maker()
     maker._converter = converter
     with pytest.raises(Exception) as failed:  # noqa: PT011 - each way has its own
