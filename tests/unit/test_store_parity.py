@@ -1,0 +1,110 @@
+"""The reference through the database: pinned once, doubted by two families; and what is asked by hand, by release."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from monitor.store import RunDetail, Store, open_store
+from monitor.words import Cell, Origin, Runtime
+from probes import wire
+from tests.unit.test_store_days import FIRST, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TRACE = {"prompts": [{"ids": [1, 2], "from": 0, "top": [[[5, 6], [-1.0, -2.0]]] * 2}], "spread": 1.0, "trembling": 0.0}
+DIFFERS = {"outcome": "failed", "fault": "differs-from-reference", "evidence": {"allowed": 1e-3}, "message": "differs"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_store(tmp_path) as store:
+        yield World(store)
+
+
+def told(subject: str, runtime: Runtime, facts: dict[str, Any], *, wrong: str = "") -> bytes:
+    """Return the events of a session in which every check of the runtime passes but the one that is wrong."""
+    lines: list[dict[str, Any]] = [
+        {"event": "session", "wire": 1, "suite": "s", "runtime": str(runtime), "version": "1", "python": "3"}
+    ]
+    for name in ("installs.imports", *wire.RUNTIMES[runtime].checks):
+        of = None if name.startswith("installs.") else subject
+        ending = DIFFERS if name == wrong else {"outcome": "passed"}
+        lines.append({"event": "started", "subject": of, "check": name})
+        lines.append({"event": "finished", "subject": of, "check": name, "seconds": 0.1, **ending})
+    lines += [{"event": "fact", "subject": subject, "name": name, "value": value} for name, value in facts.items()]
+    return b"".join(json.dumps({"at": 1.0, **line}).encode() + b"\n" for line in [*lines, {"event": "done"}])
+
+
+def matches(store: Store, cell: Cell) -> tuple[str, str | None]:
+    """Return verdict and blame of rung 5 on the cell's latest day."""
+    day = store.cell_detail(cell.id).days[-1]
+    (rung,) = [one for one in day.verdict.rungs if str(one.rung) == "matches"]
+    return str(rung.verdict), str(rung.blame) if rung.blame else None
+
+
+def beside(world: World, runtime: Runtime, heard: list[float]) -> RunDetail:
+    """Record a runtime that differs from the reference and says ``heard``."""
+    cells = [replace(cell, runtime=runtime) for cell in (world.control, world.cell)]
+    facts = {"heard": [[heard]]}
+    for cell, wrong in zip(cells, ("", "matches.logprobs"), strict=True):
+        detail = world.run("W", FIRST, cell, events=told(cell.subject_id, runtime, facts if wrong else {}, wrong=wrong))
+    return detail
+
+
+def test_the_first_trace_of_a_day_that_works_is_pinned_and_stays(world: World) -> None:
+    digest = world.fingerprint.subject
+    replayed = told("acme/new", Runtime.TRANSFORMERS, {"trace": TRACE})
+    world.run("W", FIRST, events=replayed, origin=Origin.REPLAY)
+    world.run("W", FIRST, events=replayed, origin=Origin.ADHOC)
+    assert world.store.golden_trace(digest, whole=True) is None  # no release of the past, none asked for by hand
+    world.run("W", FIRST, events=told("acme/new", Runtime.TRANSFORMERS, {"trace": {"prompts": "no"}}))
+    assert world.store.golden_trace(digest, whole=True) is None
+    world.run("W", FIRST, events=replayed)
+    world.run("W", FIRST, events=told("acme/new", Runtime.TRANSFORMERS, {"trace": {**TRACE, "spread": 9.0}}))
+    pinned = world.store.golden_trace(digest, whole=True)
+    assert pinned is not None
+    assert (pinned["version"], pinned["day"], pinned["spread"]) == ("5.4.0", FIRST.isoformat(), 1.0)
+    assert world.store.golden_trace(digest, whole=False) == {key: pinned[key] for key in ("runtime", "version", "day")}
+
+
+def test_one_family_that_differs_is_to_blame_and_two_that_agree_are_not(world: World) -> None:
+    xllamacpp, vllm = (replace(world.cell, runtime=one) for one in (Runtime.XLLAMACPP, Runtime.VLLM))
+    beside(world, Runtime.XLLAMACPP, [-1.5, -2.5])
+    assert matches(world.store, xllamacpp) == ("failed", "runtime")
+    beside(world, Runtime.LLAMA_CPP_PYTHON, [-1.5, -2.5])  # of the same family: the same code says the same
+    assert matches(world.store, xllamacpp) == ("failed", "runtime")
+    detail = beside(world, Runtime.VLLM, [-1.5001, -2.5])
+    assert matches(world.store, xllamacpp) == matches(world.store, vllm) == ("unknown", "reference")
+    assert "llama.cpp and vllm agree" in next(one.reason for one in detail.verdict.rungs if str(one.rung) == "matches")
+    assert world.store.rejudge().changed_days == 0
+    assert matches(world.store, vllm) == ("unknown", "reference")
+
+
+def test_two_families_that_differ_otherwise_are_each_to_blame(world: World) -> None:
+    beside(world, Runtime.XLLAMACPP, [-1.5, -2.5])
+    beside(world, Runtime.VLLM, [-3.5, -0.5])
+    for runtime in (Runtime.XLLAMACPP, Runtime.VLLM):
+        assert matches(world.store, replace(world.cell, runtime=runtime)) == ("failed", "runtime")
+
+
+def test_what_is_asked_by_hand_is_kept_by_release_and_is_no_day(world: World) -> None:
+    def kept() -> list[tuple[str, str, int]]:
+        found = world.store.by_release(cell=world.cell.id)
+        return [(row["version"], row["verdict"], row["by_hand"]) for row in found]
+
+    for letter, version in (("B", "4.9.0"), ("W", "5.0.0")):
+        for solo in (False, True):
+            world.run(letter, FIRST, origin=Origin.ADHOC, version=version, solo=solo)
+    assert world.store.cell_detail(world.cell.id).days == ()
+    assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1)]
+    world.run("W", FIRST + timedelta(days=1))
+    assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1), ("5.4.0", "works", 0)]
+    world.store.rejudge()
+    assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1), ("5.4.0", "works", 0)]
