@@ -24,11 +24,12 @@ from containers.environment import (
 )
 from containers.failures import MESSAGE_CHARS, InstallFailure, InstallFault, Stage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, owned
+from containers.kept import Kept, measure
 from containers.lock import redacted
 from containers.newest import Newest
 from containers.resolving import Question, Resolution
 from containers.uv_command import companions
-from containers.wheels import WheelUsage, measure_wheels, remove_wheel, wheels_named
+from containers.wheels import remove_wheel, wheels_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,12 +67,13 @@ class EnvironmentUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes on disk, files with several names counted once; environments and wheels in the order of their last use."""
+    """Bytes on disk, files with several names counted once; all in the order of their last use."""
 
     total_bytes: int
     cache_bytes: int
     environments: tuple[EnvironmentUsage, ...]
-    wheels: tuple[WheelUsage, ...] = ()  # built from source
+    artefacts: tuple[Kept, ...] = ()  # unpacked
+    wheels: tuple[Kept, ...] = ()  # built from source
 
 
 class Environments:
@@ -164,6 +166,10 @@ class Environments:
             (self._root / "envs" / digest).rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
+    def remove_artefact(self, digest: str) -> None:
+        """Remove an unpacked archive; it is fetched again where a lock names it."""
+        shutil.rmtree(self._root / "artefacts" / digest, ignore_errors=True)
+
     def remove_wheel(self, digest: str) -> None:
         """Remove a wheel that was built from source; another build of it will be another wheel."""
         remove_wheel(self._root / "wheels", digest)
@@ -175,11 +181,13 @@ class Environments:
             EnvironmentUsage(found.digest, _bytes(found.path, alone=True), (found.path / MARKER).stat().st_mtime)
             for found in whole
         ]
+        locks = {found.digest: found.lock_text for found in whole}
         return Usage(
             total_bytes=_bytes(*(self._root / name for name in FOLDERS)),
             cache_bytes=_bytes(self._root / "cache"),
             environments=tuple(sorted(environments, key=lambda one: one.last_used)),
-            wheels=measure_wheels(self._root / "wheels", {found.digest: found.lock_text for found in whole}),
+            artefacts=measure(self._root / "artefacts", locks),
+            wheels=measure(self._root / "wheels", locks),
         )
 
     def sweep(self) -> list[str]:

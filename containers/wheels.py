@@ -6,21 +6,11 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class WheelUsage:
-    digest: str
-    name: str
-    bytes: int
-    last_used: float  # seconds since the epoch
-    needed_by: frozenset[str]  # digests of the environments whose lock names it
 
 
 def kept_wheel(note: Path) -> Path | None:
@@ -41,22 +31,6 @@ def wheels_named(wheels: Path, digests: Collection[str]) -> list[Path]:
     for folder in found:
         _touch(folder)
     return found
-
-
-def measure_wheels(wheels: Path, locks: Mapping[str, str]) -> tuple[WheelUsage, ...]:
-    """Return every wheel, longest unused first; ``locks`` is the text of each environment's lock by its digest."""
-    found = [
-        WheelUsage(
-            digest=folder.name,
-            name=next((file.name for file in folder.iterdir()), "an unfinished wheel"),
-            bytes=sum(file.stat().st_blocks * 512 for file in folder.iterdir()),
-            last_used=folder.stat().st_mtime,
-            needed_by=frozenset(digest for digest, text in locks.items() if f"sha256:{folder.name}" in text),
-        )
-        for folder in wheels.iterdir()
-        if folder.is_dir()
-    ]
-    return tuple(sorted(found, key=lambda one: one.last_used))
 
 
 def remove_wheel(wheels: Path, digest: str) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from containers.environments import Usage
-    from containers.wheels import WheelUsage
+    from containers.kept import Kept
     from monitor.workbench import Workbench
 
 _LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a little whatever happens
@@ -41,14 +41,14 @@ def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[Thing]:
     return chosen
 
 
-def wheels_to_remove(usage: Usage, *, excess_bytes: int, removed: Collection[str] = ()) -> list[WheelUsage]:
-    """Return the wheels built from source to give up, longest unused first; what a kept environment needs stays.
+def unneeded(kept: Sequence[Kept], *, excess_bytes: int, removed: Collection[str] = ()) -> list[Kept]:
+    """Return which of them to give up, longest unused first; what an environment needs that stays is kept.
 
     ``removed`` are the environments that are given up already.
     """
-    chosen: list[WheelUsage] = []
-    for one in usage.wheels:
-        if sum(wheel.bytes for wheel in chosen) >= excess_bytes:
+    chosen: list[Kept] = []
+    for one in kept:
+        if sum(other.bytes for other in chosen) >= excess_bytes:
             break
         if one.needed_by <= set(removed):
             chosen.append(one)
@@ -73,7 +73,7 @@ class _Clearing:
 
 
 def tidy(shop: Workbench, *, budget_bytes: int, dry_run: bool) -> Tidied:
-    """Remove until the budget holds: logs over their share, written miniatures, environments, the cache, then wheels.
+    """Remove until the budget holds: logs over their share, miniatures, environments, cache, archives, then wheels.
 
     Wheels that were built from source come last: nothing else here cannot be had again as it was.
     """
@@ -102,7 +102,10 @@ def _clear_installed(shop: Workbench, usage: Usage, clearing: _Clearing) -> None
     if clearing.left > 0 and usage.cache_bytes:
         clearing.give_up("the package cache", min(usage.cache_bytes, clearing.left), partial(_empty, cache))
     removed = [one.what for one in environments]
-    for wheel in wheels_to_remove(usage, excess_bytes=clearing.left, removed=removed):
+    for artefact in unneeded(usage.artefacts, excess_bytes=clearing.left, removed=removed):
+        remove = partial(shop.environments.remove_artefact, artefact.digest)
+        clearing.give_up(f"an unpacked archive, {artefact.digest[:12]}", artefact.bytes, remove)
+    for wheel in unneeded(usage.wheels, excess_bytes=clearing.left, removed=removed):
         remove = partial(shop.environments.remove_wheel, wheel.digest)
         clearing.give_up(f"{wheel.name}, built from source", wheel.bytes, remove)
 

@@ -151,8 +151,17 @@ def unpack(archive: Path, tree: Path, request: dict[str, Any]) -> None:
                 if size > MAX_TREE_BYTES:
                     raise Ended(REFUSED, f"the archive unpacks to more than {MAX_TREE_BYTES >> 30} GiB")
                 put(member, name, members, tree)
+        held_inside(tree)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise Ended(MISMATCH, f"the archive cannot be unpacked: {error}") from None
+
+
+def held_inside(tree: Path) -> None:
+    """Refuse a link that leads out by way of another: each by its name alone looked inner."""
+    for place, folders, files in os.walk(tree):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(tree.resolve()):
+                raise Ended(REFUSED, f"the archive links out of itself: {path.name[:200]!r}")
 
 
 def inner(name: str) -> str:

@@ -70,9 +70,9 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
     """Keep cache, environments, subjects and logs within the disk budget.
 
     In this order until it fits: logs beyond a tenth of the budget, written miniatures, environments longest unused
-    first (never the last one), the package cache, then wheels that were built from source and that no environment which
-    stays needs. Environments share their files with the cache, so alone they free little. All of it but the logs can be
-    made again, a wheel with another hash; the database and the raw events are never touched.
+    first (never the last one), the package cache, then unpacked archives and wheels built from source that no
+    environment which stays needs. Environments share their files with the cache, so alone they free little. All of it
+    but the logs can be made again, a wheel with another hash; the database and the raw events are never touched.
     """
     from monitor.cli.render import data_console, write_json
     from monitor.talk import Spoken

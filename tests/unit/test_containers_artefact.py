@@ -77,6 +77,7 @@ def test_what_is_wanted_is_unpacked_once_and_what_only_a_graphics_card_runs_is_n
         [entry("lib/ollama/out", tarfile.LNKTYPE, "../evil")],
         [entry("lib/ollama/out", tarfile.LNKTYPE, "not/there")],
         [entry("lib/ollama/sub", tarfile.SYMTYPE, "."), entry("lib/ollama/sub/evil")],
+        [entry("lib/ollama/up", tarfile.SYMTYPE, "../.."), entry("lib/ollama/out", tarfile.SYMTYPE, "up/../evil")],
         [entry("lib/ollama/pipe", tarfile.FIFOTYPE)],
         [entry("lib/ollama/device", tarfile.CHRTYPE)],
     ],

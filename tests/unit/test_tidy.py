@@ -58,6 +58,14 @@ class Shop:
         os.utime(folder / MARKER, (1e9 - age, 1e9 - age))
         return lock.digest
 
+    def artefact(self, name: str, *, age: int) -> str:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        program = self.root / "artefacts" / digest / "bin" / name
+        program.parent.mkdir(parents=True)
+        program.write_bytes(b"x" * MIB)
+        os.utime(self.root / "artefacts" / digest, (1e9 - age, 1e9 - age))
+        return digest
+
     def wheels(self) -> set[str]:
         return {folder.name for folder in (self.root / "wheels").iterdir() if folder.is_dir()}
 
@@ -108,4 +116,12 @@ def test_the_package_cache_goes_before_any_wheel(shop: Shop) -> None:
     wheel = shop.wheel("loose", age=10)
     (shop.root / "cache" / "package").write_bytes(b"x" * 2 * MIB)
     assert [thing.what for thing in shop.tidy(1.5).things] == ["the package cache"]
+    assert shop.wheels() == {wheel}
+
+
+def test_an_unpacked_archive_goes_with_the_last_environment_that_needs_it_and_before_any_wheel(shop: Shop) -> None:
+    needed, loose, wheel = shop.artefact("needed", age=30), shop.artefact("loose", age=20), shop.wheel("wheel", age=40)
+    shop.environment(needed, age=1)
+    assert [thing.what for thing in shop.tidy(3.5).things] == [f"an unpacked archive, {loose[:12]}"]
+    assert [one.name for one in (shop.root / "artefacts").iterdir()] == [needed]
     assert shop.wheels() == {wheel}
