@@ -122,6 +122,14 @@ class Disk(_Section):
     floor_gib: _Positive = Field(3, description="free space below which nothing is built")
 
 
+class Daemon(_Section):
+    """How `settle run` goes on by itself."""
+
+    tick_seconds: _Positive = Field(60, description="how often it looks whether something is due")
+    slice_minutes: _Positive = Field(20, description="probing at a time, before everything is weighed again")
+    hours_a_day: _Positive = Field(24, le=24, description="probing within a day, all runtimes together")
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -134,6 +142,7 @@ class Config(_Section):
     install: Install = Install()
     limits: Limits = Limits()
     disk: Disk = Disk()
+    daemon: Daemon = Daemon()
 
 
 def config_path(env: Mapping[str, str]) -> Path:

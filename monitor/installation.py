@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from containers.newest import Listed
 from containers.recipes import RECIPES, Built, distribution_of, meant_of, overrides_of, recipe_of
 from monitor.artefacts import artefact_wanted
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
-from monitor.judge.installs import Stage
+from monitor.judge.installs import Stage, failed_key
 from monitor.offered import newest_offered, offered
 from monitor.sources.index import fetch_releases, fetch_source
 from monitor.store import EnvironmentRecord, ResolutionRecord
@@ -229,9 +228,7 @@ def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: 
         log=failure.log,
     )
     shop.store.record_resolution(answer)
-    # equal questions that fail alike are one fingerprint, so that a second failure confirms the first
-    alike = f"{question.runtime}\n{answer.requested}\n{question.cutoff.date()}\n{failure.slug}"
-    key = "none-" + hashlib.sha256(alike.encode()).hexdigest()[:16]
+    key = failed_key(question.runtime, answer.requested, question.cutoff.date(), failure.slug)
     return Place(answer.id, answer.version, key, None, failure)
 
 

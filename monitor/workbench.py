@@ -27,7 +27,7 @@ from monitor.store import open_store
 from monitor.words import Isolation, Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from containers.base import Base
     from containers.engine import Engine
@@ -41,6 +41,10 @@ GIB = 1 << 30
 T = TypeVar("T")
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Workbench:
     config: Config
@@ -52,10 +56,7 @@ class Workbench:
     catalogue: Catalogue
     platform: Platform
     lanes: int = 1  # containers side by side
-
-    @staticmethod
-    def now() -> datetime:
-        return datetime.now(UTC)
+    now: Callable[[], datetime] = utc_now
 
     def for_runtime(self, runtime: Runtime, talk: Talk) -> Workbench:
         """Return the bench as one runtime needs it: on a base with its libraries, and builders with their tools.
@@ -86,8 +87,15 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
 
     Raises BenchError when no engine or base can be had, and DatabaseError when the database cannot.
     """
+    with open_store(config.home) as store, at_work(config, store, talk) as shop:
+        yield shop
+
+
+@contextmanager
+def at_work(config: Config, store: Store, talk: Talk, *, now: Callable[[], datetime] = utc_now) -> Iterator[Workbench]:
+    """Set up everything beside a store that is open already. Raises BenchError as above."""
     settings = install_settings(config)
-    with open_store(config.home) as store, _ours(), _engine(config) as engine:
+    with _ours(), _engine(config) as engine:
         talk.say(engine.describe())
         if config.engine == "auto" and not engine.isolated:
             talk.say("for containers, install and start Docker or Podman (`make engine` does it on Debian, as root)")
@@ -116,6 +124,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
                 isolation=Isolation.CONTAINER if engine.isolated else Isolation.PROCESS,
             ),
             lanes=lanes_for(config.limits.lanes, container_bytes=int(config.limits.memory_gib * GIB)),
+            now=now,
         )
 
 

@@ -39,6 +39,7 @@ FIRST_DAY = date(2025, 1, 1)
 
 @click.command(
     epilog=examples(
+        "settle run",
         "settle run --once",
         'settle run --once --only "Qwen 3" --only llama',
         "settle run --once --engine process",
@@ -46,7 +47,7 @@ FIRST_DAY = date(2025, 1, 1)
         "settle run --once --json | jq .settled",
     )
 )
-@click.option("--once", is_flag=True, help="One cycle of the whole catalogue, then end.")
+@click.option("--once", is_flag=True, help="One cycle, then end.")
 @click.option("--only", metavar="MODEL", multiple=True, help="Only this model, named as in `settle probe`; repeatable.")
 @click.option(
     "--runtime",
@@ -67,14 +68,15 @@ def run(
     engine: str | None,
     as_json: bool,
 ) -> None:
-    """Probe the whole catalogue in the newest stable release of every runtime.
+    """Watch all models in the newest stable release of every runtime, day by day, until it is stopped.
 
-    Installs what a user would get now, probes every model that is due, confirms every change, and prints the matrix.
-    A cycle in which nothing has changed since the last one ends within seconds. A pinned version is an answer by hand:
-    it is kept by release, and stays out of the daily history.
+    Finds out by itself what is due: new models and releases at once, young models daily, what has not changed less and
+    less often. Faults of engine, network and disk are said and waited for. Ends cleanly by SIGTERM or Ctrl-C.
+
+    With --once, one cycle: installs what a user would get now, probes every model that is due, confirms every change,
+    and prints the matrix. A cycle in which nothing has changed since the last one ends within seconds. A pinned version
+    is an answer by hand: it is kept by release, and stays out of the daily history.
     """
-    if not once:
-        raise UsageError("`settle run` needs --once", hint="the daemon that repeats it by itself is not there yet")
     from monitor.installation import Question
     from monitor.talk import Spoken
 
@@ -82,6 +84,9 @@ def run(
     talk = Spoken()
     config = with_engine(context.config, engine)
     subjects = chosen(only, talk)
+    if not once:
+        _watch(config, subjects, runtimes, talk, as_json=as_json)
+        return
     questions = [
         Question(
             runtime=runtime,
@@ -97,6 +102,23 @@ def run(
     held = _answer_all(config, questions, talk)
     print_cycle(config, held, as_json=as_json)
     say_whether_nothing_was_installed(held)
+
+
+def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], talk: Talk, *, as_json: bool) -> None:
+    from monitor.cli.stopping import Stopped
+    from monitor.daemon import watch
+
+    named = [runtime_named(one) for one in runtimes]
+    if as_json or any(version for _, version in named):
+        raise UsageError(
+            "the daemon prints no outcome and follows releases by itself",
+            hint="--json and runtime==version go with --once; `settle status` shows what it has recorded",
+        )
+    chosen_runtimes = tuple(name for name, _ in named) or config.runtimes
+    try:
+        watch(config.model_copy(update={"runtimes": chosen_runtimes}), talk, subjects=subjects)
+    except Stopped as stopped:  # a daemon has no other end
+        talk.say(f"{stopped}; what was recorded stays")
 
 
 @click.command(

@@ -93,7 +93,12 @@ def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Ci
 
 def can_be_mended(verdict: RunVerdict) -> bool:
     """Tell whether a day is unknown by a fault of the bench that may be gone when it is asked another time."""
-    return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.BENCH and verdict.fault not in _LASTING
+    return verdict.verdict is CellVerdict.UNKNOWN and passes_by(verdict.blame, verdict.fault)
+
+
+def passes_by(blame: Blame | None, fault: str) -> bool:
+    """Tell whether a fault is ours and may be gone another time."""
+    return blame is Blame.BENCH and fault not in _LASTING
 
 
 def _that_count(attempts: Sequence[Attempt], circumstances: Circumstances) -> list[Attempt]:
@@ -204,7 +209,7 @@ def _decide_by_unknowns(
         patient = latest.fault == "bench-time" and (
             attempts[-1].limit_factor >= HANG_FACTOR or _installer_ran_out_of_time(attempts[-1])
         )
-        if latest.blame is Blame.BENCH and latest.fault not in _LASTING and not patient:
+        if passes_by(latest.blame, latest.fault) and not patient:
             return replace(wanted, why=Why.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches
         if latest.fault == "unclassified" and may_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from monitor.words import CheckResult, Outcome, Rung
 from probes import wire
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from monitor.words import Runtime
 
 
@@ -48,3 +51,9 @@ def not_installed(runtime: Runtime) -> tuple[CheckResult, ...]:
         CheckResult(name, Rung(wire.CHECKS[name][0]), Outcome.NOT_REACHED, message="not reached: it does not install")
         for name in (*SESSION_CHECKS, *wire.RUNTIMES[runtime].checks)
     )
+
+
+def failed_key(runtime: Runtime, requested: str, day: date, fault: str) -> str:
+    """Name an environment that could not be made: equal questions that fail alike, so that a second one confirms."""
+    alike = f"{runtime}\n{requested}\n{day}\n{fault}"
+    return "none-" + hashlib.sha256(alike.encode()).hexdigest()[:16]

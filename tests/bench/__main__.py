@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, probing, replaying, stability
+from tests.bench import installing, planning, probing, replaying, stability
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
 PROBING = ("install", "cycle", "overhead", "replay")  # these need an engine and the index
-PARTS = (*PROBING, "stability")
+PARTS = (*PROBING, "plan", "stability")
 
 
 def main(parts: list[str]) -> None:
@@ -35,6 +35,8 @@ def main(parts: list[str]) -> None:
     parts = parts or list(PARTS)
     if "stability" in parts:
         stability.measure()
+    if "plan" in parts:
+        planning.measure()
     if set(parts) & set(PROBING):
         _probe(parts)
 

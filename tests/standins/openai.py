@@ -97,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(defect: str = "") -> Iterator[str]:
     """Lend the address of a running server."""
     server = Server(defect)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
