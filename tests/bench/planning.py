@@ -117,7 +117,7 @@ def _measure_tick(store: Store, subjects: list[Subject]) -> None:
         connected.append("an engine")
         yield
 
-    tick.at_work = at_work  # type: ignore[assignment] # a tick with nothing due must never come here
+    tick.at_work = at_work  # type: ignore[attr-defined, assignment] # a tick with nothing due must never come here
     full = timed(lambda: tick.tick(life, STEPS))
     before = _resident()
     first = timed(lambda: [tick.tick(life, STEPS) for _ in range(TICKS)]) / TICKS
