@@ -13,7 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import ConfigError
-from monitor.words import Runtime
+from monitor.words import Channel, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +66,7 @@ def _archive(text: str) -> str:
 
 
 _Archive = Annotated[str, AfterValidator(_archive)]
+_Watched = Annotated[str, AfterValidator(lambda text: text and _address(text))]
 
 
 class Archive(_Section):
@@ -122,6 +123,30 @@ class Disk(_Section):
     floor_gib: _Positive = Field(3, description="free space below which nothing is built")
 
 
+class Repositories(_Section):
+    """Where tags and branches are listed from; "" is not asked. Only those of the measured runtimes are."""
+
+    transformers: _Watched = Field("https://github.com/huggingface/transformers", description='git; "" is not asked')
+    vllm: _Watched = Field("https://github.com/vllm-project/vllm", description='git; "" is not asked')
+    llama_cpp: _Watched = Field("https://github.com/ggml-org/llama.cpp", description='git; "" is not asked')
+    ollama: _Watched = Field("https://github.com/ollama/ollama", description='git; "" is not asked')
+
+
+class Releases(_Section):
+    """Where new releases are looked for, beside the package index."""
+
+    poll_minutes: _Positive = Field(60, description="how often each source is asked")
+    channels: tuple[Channel, ...] = Field(
+        (Channel.STABLE,), min_length=1, description="channels that are probed; the others are only recorded"
+    )
+    repositories: Repositories = Repositories()
+    nightlies: _Watched = Field("https://wheels.vllm.ai", description='vLLM\'s wheels by commit; "" is not asked')
+    registry: _Watched = Field("https://hub.docker.com", description='lists tags of the image; "" is not asked')
+    image: str = Field(
+        "ollama/ollama", pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$", description="whose tags are Ollama's releases"
+    )
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -134,6 +159,7 @@ class Config(_Section):
     install: Install = Install()
     limits: Limits = Limits()
     disk: Disk = Disk()
+    releases: Releases = Releases()
 
 
 def config_path(env: Mapping[str, str]) -> Path:
@@ -182,7 +208,9 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
         default = "the user's data directory" if name == "home" else field.default
-        shown = "from the environment" if default is None else str(list(default) if default == () else default)
+        shown = "from the environment" if default is None else str(default)
+        if isinstance(default, tuple):
+            shown = str([str(one) for one in default])
         rows.append((prefix + name, shown, field.description or ""))
     return rows
 

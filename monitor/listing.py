@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from monitor.words import Release
 
 GONE = ""  # what a removed tag points to
+TAGS = "refs/tags/"
 BRANCHES = "refs/heads/"  # they move all the time
 
 
@@ -77,4 +78,4 @@ def ref_events(
         if name not in known or name.startswith(BRANCHES):
             continue
         kind = EventKind.TAG_REMOVED if target == GONE else EventKind.TAG_MOVED
-        yield ReleaseEvent(project, name, kind, known[name], target, seen_at)
+        yield ReleaseEvent(project, name.removeprefix(TAGS), kind, known[name], target, seen_at)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from monitor.listing import Refs
     from monitor.words import Release, Runtime
 
-# SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL where
-# no source has listed files; `fit` is for the platform that asked last; `revision` is the commit of a nightly;
+# SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL
+# where no source has listed files; `fit` is for the platform that asked last; `revision` is the commit of a nightly;
 # `first_seen` is '' where it was not written down.
 TABLES = """
 ALTER TABLE releases ADD COLUMN requires_python TEXT NOT NULL DEFAULT '';
