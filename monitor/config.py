@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from monitor.errors import ConfigError
 from monitor.words import Channel, Runtime
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GIB = 1 << 30
+_LAST_PORT = 65535
+_SECRET = frozenset({"daemon.ping_url"})  # not even a wrong value is repeated
 
 
 def _requirement(line: str) -> str:
@@ -147,6 +149,33 @@ class Releases(_Section):
     )
 
 
+def _listening(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text and not (host and port.isdecimal() and int(port) <= _LAST_PORT):
+        raise ValueError('neither host:port nor "" for none')
+    return text
+
+
+def _pinged(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() and not url.get_secret_value().startswith(("https://", "http://")):
+        raise ValueError("no address: it begins with https:// or http://")
+    return url
+
+
+class Daemon(_Section):
+    """How `settle run` repeats itself, and how it can be watched."""
+
+    tick_seconds: _Positive = Field(300, description="between two looks at what is due")
+    listen: Annotated[str, AfterValidator(_listening)] = Field(
+        "127.0.0.1:9750", description='where /healthz and /metrics are served; "" for nowhere'
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_pinged)] = Field(
+        SecretStr(""), description="asked for after each tick that went well: a dead man's switch"
+    )
+    logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
+    stop_seconds: _Positive = Field(60, description="what is begun may take so long to end after SIGTERM")
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -160,6 +189,7 @@ class Config(_Section):
     limits: Limits = Limits()
     disk: Disk = Disk()
     releases: Releases = Releases()
+    daemon: Daemon = Daemon()
 
 
 def config_path(env: Mapping[str, str]) -> Path:
@@ -229,7 +259,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _problem(found: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":
-        return f"{where}: {found['msg'].removeprefix('Value error, ')} (found {found['input']!r})"
+        shown = "" if where in _SECRET else f" (found {found['input']!r})"
+        return f"{where}: {found['msg'].removeprefix('Value error, ')}{shown}"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)

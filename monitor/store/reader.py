@@ -12,6 +12,7 @@ from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
+from monitor.store.census import census
 from monitor.store.details import CellDetail, RunDetail
 from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.listings import Listings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from monitor.judge.confirm import Again, Settled
     from monitor.judge.control import Control
     from monitor.judge.days import Fingerprint
+    from monitor.store.census import Census
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
     from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
@@ -280,6 +282,10 @@ class Reader:
         sql = "SELECT count(*) AS days FROM days JOIN cells ON cells.id = cell_id"
         sql += " WHERE runtime = ? AND carried_from IS NULL"
         return int(rows(self._db, sql, (str(runtime),))[0]["days"])
+
+    def census(self) -> Census:
+        """Return how many there are of everything now."""
+        return census(self._db)
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""

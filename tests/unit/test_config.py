@@ -85,5 +85,5 @@ def test_only_stable_releases_are_probed_unless_another_channel_is_named(tmp_pat
     assert load_config(write(tmp_path, ""), HOME).releases.channels == ("stable",)
     named = write(tmp_path, '[releases]\nchannels = ["stable", "nightly"]\nrepositories.vllm = ""\n')
     assert load_config(named, HOME).releases.channels == ("stable", "nightly")
-    with pytest.raises(ConfigError, match="releases.channels.0: Input should be 'stable'"):
+    with pytest.raises(ConfigError, match=r"releases\.channels\.0: Input should be 'stable'"):
         load_config(write(tmp_path, '[releases]\nchannels = ["weekly"]\n'), HOME)

@@ -24,6 +24,7 @@ OWNERS = {
     "lifelines": ["monitor/stability/turnbull.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config.py"],
+    "prometheus_client": ["monitor/watch/metrics.py"],
     "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/"],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
