@@ -212,7 +212,7 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     """
     env = os.environ if env is None else env
     file = path or config_path(env)
-    named = path is not None or "SETTLE_CONFIG" in env
+    named = path is not None or bool(env.get("SETTLE_CONFIG"))
     raw = _read(file) if named or file.exists() else {}
     try:
         config = Config.model_validate(raw)

@@ -25,7 +25,7 @@ OWNERS = {
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config.py"],
     "prometheus_client": ["monitor/watch/metrics.py"],
-    "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/"],
+    "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/", "monitor/store/backup.py"],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
     "rich": ["monitor/cli/render.py"],
