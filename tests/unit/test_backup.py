@@ -60,9 +60,9 @@ def test_a_history_comes_back_as_it_was(tmp_path: Path) -> None:
     assert made.logs > 0
     assert made.events + made.logs == len(files(home))
     assert restore(file, again) == made
+    assert sorted(path.name for path in again.iterdir()) == ["events", "logs", "settle.db", "settle.lock"]
     assert lines(again) == lines(home)
     assert files(again) == files(home)
-    assert sorted(path.name for path in again.iterdir()) == ["events", "logs", "settle.db", "settle.lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "backup.tar", "home"]
     with open_store(again) as store:
         assert (store.rejudge().runs, store.rejudge().without_events) == (1, 0)
