@@ -6,6 +6,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from monitor.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from containers.settings import InstallSettings
 
@@ -65,7 +67,8 @@ def fetch(
 
 
 def _client(settings: InstallSettings, seconds: float) -> httpx.Client:
-    trusted = ssl.create_default_context(cafile=settings.ca_bundle) if settings.ca_bundle else True
+    bundle = settings.ca_bundle
+    trusted = _trusting(bundle, bundle.stat().st_mtime_ns if bundle else 0)
     return httpx.Client(
         verify=trusted,
         timeout=seconds,
@@ -77,6 +80,12 @@ def _client(settings: InstallSettings, seconds: float) -> httpx.Client:
         },
         headers={"User-Agent": f"settle/{version('settle')}"},
     )
+
+
+@cache
+def _trusting(bundle: Path | None, _changed_at: int) -> ssl.SSLContext:
+    """Read the authorities once, and again when their file has changed: reading takes longer than most answers."""
+    return ssl.create_default_context(cafile=bundle) if bundle else httpx.create_ssl_context(trust_env=False)
 
 
 def _proxies(settings: InstallSettings) -> Mapping[str, str]:
