@@ -70,12 +70,15 @@ def find_releases(store: Store, config: Config, now: datetime, talk: Talk) -> Fo
     learnt: list[Learnt] = []
     faults: dict[str, str] = {}
     for source in due:
+        before = polls[source.name].fault if source.name in polls else ""
         try:
             learnt.append(source.learn(store, now))
         except SettleError as error:
             faults[source.name] = str(error)
-            talk.say(f"releases: {source.name}: {error}")
-        store.record_poll(source.name, now, faults.get(source.name, ""))
+        fault = faults.get(source.name, "")
+        if fault != before:  # what goes on as it was is in the database, and need not fill the log
+            talk.say(f"releases: {source.name}: {fault or 'answers again'}")
+        store.record_poll(source.name, now, fault)
     found = FoundReleases(
         asked=tuple(source.name for source in due),
         releases=tuple(release for one in learnt for release in one.releases),

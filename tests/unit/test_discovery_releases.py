@@ -319,7 +319,9 @@ def test_a_source_that_fails_is_said_and_recorded_and_keeps_no_other(desk: Desk)
     assert [one.version for one in found.releases] == ["0.32.0"]
     assert list(found.faults) == ["index of transformers"]
     assert any("index of transformers" in sentence for sentence in desk.talk.said)
+    desk.talk.said.clear()
     desk.look(*both, hour=0.2)
+    assert desk.talk.said == []  # it has been said, and goes on
     poll = desk.store.listings.polls()["index of transformers"]
     assert (poll.failing_since, poll.answered_at) == (NOON, None)
     assert "500" in poll.fault
@@ -327,6 +329,7 @@ def test_a_source_that_fails_is_said_and_recorded_and_keeps_no_other(desk: Desk)
     again = desk.look(*both, hour=0.5)
     assert again.asked == ("index of transformers",)
     assert [one.version for one in again.releases] == ["5.0.0"]
+    assert desk.talk.said == ["releases: index of transformers: answers again"]
     poll = desk.store.listings.polls()["index of transformers"]
     assert (poll.fault, poll.failing_since, poll.answered_at) == ("", None, NOON + timedelta(minutes=30))
 
@@ -368,6 +371,17 @@ def test_an_answer_that_is_too_long_or_too_slow_is_left() -> None:
             fetch(f"{long.url}/x", DIRECT, clock=lambda: next(ticks))
     with pytest.raises(BenchError, match=r"127\.0\.0\.1 does not answer: ConnectError"):
         fetch("http://127.0.0.1:1/", DIRECT)
+
+
+def test_the_web_is_reached_through_the_proxy_but_where_none_is_wanted() -> None:
+    with Publishers(answers={"http://": (200, b"through"), "/": (200, b"direct")}) as both:
+        proxied = InstallSettings(http_proxy=both.url, no_proxy="127.0.0.1, .inner.example")
+        through = fetch("http://elsewhere.invalid/x", proxied)
+        direct = fetch(f"{both.url}/x", proxied)
+        assert (through and through.body, direct and direct.body) == (b"through", b"direct")
+        assert both.asked == ["http://elsewhere.invalid/x", "/x"]
+        with pytest.raises(BenchError, match="ConnectError"):
+            fetch("http://index.inner.example/x", proxied)
 
 
 class Silent:
