@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from monitor.errors import ConfigError
-from monitor.words import Runtime
+from monitor.words import Channel, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GIB = 1 << 30
+_LAST_PORT = 65535
+_SECRET = frozenset({"daemon.ping_url"})  # not even a wrong value is repeated
 
 
 def _requirement(line: str) -> str:
@@ -66,6 +68,7 @@ def _archive(text: str) -> str:
 
 
 _Archive = Annotated[str, AfterValidator(_archive)]
+_Watched = Annotated[str, AfterValidator(lambda text: text and _address(text))]
 
 
 class Archive(_Section):
@@ -122,12 +125,56 @@ class Disk(_Section):
     floor_gib: _Positive = Field(3, description="free space below which nothing is built")
 
 
-class Daemon(_Section):
-    """How `settle run` goes on by itself."""
+class Repositories(_Section):
+    """Where tags and branches are listed from; "" is not asked. Only those of the measured runtimes are."""
 
-    tick_seconds: _Positive = Field(60, description="how often it looks whether something is due")
+    transformers: _Watched = Field("https://github.com/huggingface/transformers", description='git; "" is not asked')
+    vllm: _Watched = Field("https://github.com/vllm-project/vllm", description='git; "" is not asked')
+    llama_cpp: _Watched = Field("https://github.com/ggml-org/llama.cpp", description='git; "" is not asked')
+    ollama: _Watched = Field("https://github.com/ollama/ollama", description='git; "" is not asked')
+
+
+class Releases(_Section):
+    """Where new releases are looked for, beside the package index."""
+
+    poll_minutes: _Positive = Field(60, description="how often each source is asked")
+    channels: tuple[Channel, ...] = Field(
+        (Channel.STABLE,), min_length=1, description="channels that are probed; the others are only recorded"
+    )
+    repositories: Repositories = Repositories()
+    nightlies: _Watched = Field("https://wheels.vllm.ai", description='vLLM\'s wheels by commit; "" is not asked')
+    registry: _Watched = Field("https://hub.docker.com", description='lists tags of the image; "" is not asked')
+    image: str = Field(
+        "ollama/ollama", pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$", description="whose tags are Ollama's releases"
+    )
+
+
+def _listening(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text and not (host and port.isdecimal() and int(port) <= _LAST_PORT):
+        raise ValueError('neither host:port nor "" for none')
+    return text
+
+
+def _pinged(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() and not url.get_secret_value().startswith(("https://", "http://")):
+        raise ValueError("no address: it begins with https:// or http://")
+    return url
+
+
+class Daemon(_Section):
+    """How `settle run` repeats itself, and how it can be watched."""
+
+    tick_seconds: _Positive = Field(60, description="between two looks at what is due")
     slice_minutes: _Positive = Field(20, description="probing at a time, before everything is weighed again")
     hours_a_day: _Positive = Field(24, le=24, description="probing within a day, all runtimes together")
+    listen: Annotated[str, AfterValidator(_listening)] = Field(
+        "127.0.0.1:9750", description='where /healthz and /metrics are served; "" for nowhere'
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_pinged)] = Field(
+        SecretStr(""), description="asked for after each tick that went well: a dead man's switch"
+    )
+    logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
 
 
 class Config(_Section):
@@ -142,6 +189,7 @@ class Config(_Section):
     install: Install = Install()
     limits: Limits = Limits()
     disk: Disk = Disk()
+    releases: Releases = Releases()
     daemon: Daemon = Daemon()
 
 
@@ -165,7 +213,7 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     """
     env = os.environ if env is None else env
     file = path or config_path(env)
-    named = path is not None or "SETTLE_CONFIG" in env
+    named = path is not None or bool(env.get("SETTLE_CONFIG"))
     raw = _read(file) if named or file.exists() else {}
     try:
         config = Config.model_validate(raw)
@@ -191,7 +239,9 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
         default = "the user's data directory" if name == "home" else field.default
-        shown = "from the environment" if default is None else str(list(default) if default == () else default)
+        shown = "from the environment" if default is None else str(default)
+        if isinstance(default, tuple):
+            shown = str([str(one) for one in default])
         rows.append((prefix + name, shown, field.description or ""))
     return rows
 
@@ -210,7 +260,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _problem(found: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":
-        return f"{where}: {found['msg'].removeprefix('Value error, ')} (found {found['input']!r})"
+        shown = "" if where in _SECRET else f" (found {found['input']!r})"
+        return f"{where}: {found['msg'].removeprefix('Value error, ')}{shown}"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)

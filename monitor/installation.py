@@ -14,7 +14,7 @@ from containers.recipes import RECIPES, Built, distribution_of, meant_of, overri
 from monitor.artefacts import artefact_wanted
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage, failed_key
-from monitor.offered import newest_offered, offered
+from monitor.offered import newest_offered, offered, releases_offered
 from monitor.sources.index import fetch_releases, fetch_source
 from monitor.store import EnvironmentRecord, ResolutionRecord
 from monitor.words import Origin
@@ -206,11 +206,11 @@ def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
     if RECIPES[runtime].ARCHIVE is not None:
         return  # on the index a client may go by its name, and that one's releases are not its own
     try:
-        answer = listed(shop, runtime)
+        releases = releases_offered(install_settings(shop.config), runtime, shop.platform.accelerator)
     except SettleError as error:
         talk.say(f"releases of {runtime} are not listed: {error}")
         return
-    shop.store.record_releases(answer.releases)
+    shop.store.record_releases(releases, shop.now())
 
 
 def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:

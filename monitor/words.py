@@ -36,6 +36,15 @@ class Channel(StrEnum):
     NIGHTLY = "nightly"
 
 
+class Fit(StrEnum):
+    """What there is of a release for the platform that asks."""
+
+    WHEEL = "wheel"
+    SOURCES = "sources"  # to be built first
+    NOTHING = "nothing"  # it wants another Python, or has wheels for other machines only
+    UNKNOWN = "unknown"  # its source lists no files
+
+
 class Origin(StrEnum):
     """Why a run exists; only live and replay enter the daily history."""
 
@@ -202,6 +211,11 @@ class Release:
     channel: Channel
     published_at: datetime
     yanked: str = ""  # the reason, or "yes" without one; "" when not yanked
+    requires_python: str = ""
+    wheels: tuple[str, ...] | None = None  # file names; None where the source lists no files
+    has_sources: bool = False
+    fit: Fit = Fit.UNKNOWN
+    revision: str = ""  # the commit of a nightly
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ COMMANDS = {
     "doctor": "monitor.cli.tend",
     "reproduce": "monitor.cli.make",
     "gc": "monitor.cli.tend",
+    "backup": "monitor.cli.keep",
+    "restore": "monitor.cli.keep",
     "check-config": "monitor.cli.tend",
 }
 

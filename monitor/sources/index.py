@@ -15,7 +15,8 @@ from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 from containers.archives import Wanted, source_shape
 from containers.lock import SOURCES
 from monitor.errors import BenchError, UnknownName
-from monitor.words import Channel, Release, Runtime
+from monitor.fitting import channel_of
+from monitor.words import Release, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -157,7 +158,10 @@ def _release(runtime: Runtime, version: Version, group: list[DistributionPackage
     return Release(
         runtime=runtime,
         version=str(version),
-        channel=Channel.PRERELEASE if version.is_prerelease else Channel.STABLE,
+        channel=channel_of(version),
         published_at=min(times),
         yanked=(group[0].yanked_reason or "yes") if yanked else "",
+        requires_python=next((package.requires_python for package in group if package.requires_python), ""),
+        wheels=tuple(sorted(package.filename for package in group if package.package_type == "wheel")),
+        has_sources=any(package.package_type == "sdist" for package in group),
     )

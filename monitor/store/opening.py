@@ -40,8 +40,8 @@ def open_writing(path: Path) -> Database:
     return db
 
 
-def open_reading(path: Path) -> Database:
-    """Return the database on a connection that cannot write. It must exist and be up to date."""
+def open_reading(path: Path, *, older: bool = False) -> Database:
+    """Return the database on a connection that cannot write. It must exist, and be up to date or may be older."""
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         raise DatabaseError(
             f"there is no database at {path}", hint="`settle run --once` makes one; `settle demo` opens a shipped one"
@@ -52,7 +52,8 @@ def open_reading(path: Path) -> Database:
             db = Database(connection)
             _recognise(db, path, may_be_empty=False)
             db.execute("PRAGMA query_only = ON")
-            _check_up_to_date(db, path)
+            if not older:
+                _check_up_to_date(db, path)
         except BaseException:
             connection.close()
             raise

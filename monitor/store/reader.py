@@ -12,8 +12,10 @@ from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
+from monitor.store.census import census
 from monitor.store.details import CellDetail, RunDetail
 from monitor.store.goldens import doubt_about, golden_trace
+from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from monitor.judge.confirm import Again, Settled
     from monitor.judge.control import Control
     from monitor.judge.days import Fingerprint
+    from monitor.store.census import Census
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
     from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
@@ -52,6 +55,7 @@ class Reader:
         self._events = Archive(home / "events")  # facts: kept for ever
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
         self.standings = Standings(db)
+        self.listings = Listings(db)
 
     def __enter__(self) -> Self:
         return self
@@ -280,6 +284,10 @@ class Reader:
         sql = "SELECT count(*) AS days FROM days JOIN cells ON cells.id = cell_id"
         sql += " WHERE runtime = ? AND carried_from IS NULL"
         return int(rows(self._db, sql, (str(runtime),))[0]["days"])
+
+    def census(self) -> Census:
+        """Return how many there are of everything now."""
+        return census(self._db)
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from monitor.judge.seen import Fact
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
-    from monitor.words import Cell, CheckResult, Ending, Model, Origin, Release, Subject
+    from monitor.words import Cell, CheckResult, Ending, Model, Origin, Subject
 
 
 def write_models(db: Database, models: Iterable[Model]) -> None:
@@ -63,14 +63,6 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
             )
             for subject in subjects
         ],
-    )
-
-
-def write_releases(db: Database, releases: Iterable[Release]) -> None:
-    db.conn.executemany(
-        "INSERT INTO releases VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (runtime, version) DO UPDATE SET channel = excluded.channel, yanked = excluded.yanked",
-        [(str(one.runtime), one.version, str(one.channel), stamp(one.published_at), one.yanked) for one in releases],
     )
 
 

@@ -17,6 +17,7 @@ from monitor.words import (
     Channel,
     CheckResult,
     Ending,
+    Fit,
     Origin,
     Outcome,
     Platform,
@@ -70,6 +71,11 @@ def release_of(row: Row) -> Release:
         channel=Channel(row["channel"]),
         published_at=datetime.fromisoformat(row["published_at"]),
         yanked=row["yanked"],
+        requires_python=row["requires_python"],
+        wheels=None if row["wheels"] is None else tuple(json.loads(row["wheels"])),
+        has_sources=bool(row["has_sources"]),
+        fit=Fit(row["fit"]),
+        revision=row["revision"],
     )
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.judge.days import Fingerprint
+    from monitor.listing import Refs
     from monitor.store.details import RunDetail
+    from monitor.store.listings import Learnt
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
     from monitor.words import Cell, Ending, Model, Release, Subject
 
@@ -65,9 +67,18 @@ class Store(Reader):
             recording.write_models(self._db, models)
             recording.write_subjects(self._db, subjects)
 
-    def record_releases(self, releases: Iterable[Release]) -> None:
+    def record_releases(self, listed: Sequence[Release], seen_at: datetime) -> Learnt:
+        """Record what a source lists now, and what happened to releases since they were listed before."""
         with self._db.atomic():
-            recording.write_releases(self._db, releases)
+            return self.listings.record_releases(listed, seen_at)
+
+    def record_refs(self, project: str, repository: str, listed: Refs, seen_at: datetime) -> Learnt:
+        with self._db.atomic():
+            return self.listings.record_refs(project, repository, listed, seen_at)
+
+    def record_poll(self, source: str, at: datetime, fault: str = "") -> None:
+        with self._db.atomic():
+            self.listings.record_poll(source, at, fault)
 
     def record_resolution(self, one: ResolutionRecord, environment: EnvironmentRecord | None = None) -> None:
         """Record what the installer answered, together with the environment where there is one."""

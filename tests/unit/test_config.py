@@ -79,3 +79,11 @@ def test_lines_and_links_as_people_write_them_are_taken(tmp_path: Path) -> None:
         "find_links = ['https://wheels.example/cpu']\nextra_index_urls = ['https://me:secret@index.example/simple']\n"
     )
     assert load_config(write(tmp_path, text), HOME).install.extra == ("peft>=0.17", "a @ https://x.example/a.whl")
+
+
+def test_only_stable_releases_are_probed_unless_another_channel_is_named(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, ""), HOME).releases.channels == ("stable",)
+    named = write(tmp_path, '[releases]\nchannels = ["stable", "nightly"]\nrepositories.vllm = ""\n')
+    assert load_config(named, HOME).releases.channels == ("stable", "nightly")
+    with pytest.raises(ConfigError, match=r"releases\.channels\.0: Input should be 'stable'"):
+        load_config(write(tmp_path, '[releases]\nchannels = ["weekly"]\n'), HOME)

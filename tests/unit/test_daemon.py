@@ -182,7 +182,7 @@ def test_a_release_that_the_index_lists_at_noon_is_not_left_for_tomorrow(days: D
     while days.clock.at < noon:
         pause(days.clock, min(noon, tick.tick(days.life, STEPS)))
     days.releases[days.clock.at.date()] = "5.1.0"
-    days.store.record_releases([Release(Runtime.TRANSFORMERS, "5.1.0", Channel.STABLE, noon)])
+    days.store.record_releases([Release(Runtime.TRANSFORMERS, "5.1.0", Channel.STABLE, noon)], seen_at=noon)
     tick.tick(days.life, STEPS)
     assert {row["version"] for row in days.store.current()} == {"5.1.0"}
 

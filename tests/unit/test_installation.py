@@ -62,7 +62,9 @@ class Shop:
         self.recorded: list[ResolutionRecord] = []
         self.known: list[Release] = []
         self.store = SimpleNamespace(
-            record_resolution=self.recorded.append, record_releases=self.known.extend, releases=lambda _: self.known
+            record_resolution=self.recorded.append,
+            record_releases=lambda releases, _: self.known.extend(releases),
+            releases=lambda _: self.known,
         )
         self.platform = Platform("3.11", "cpu", Isolation.CONTAINER)
 

@@ -18,11 +18,14 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
+    "git": ["monitor/sources/tags.py"],
+    "httpx": ["monitor/sources/web.py"],
     "jinja2": ["monitor/miniatures/template.py"],
     "lifelines": ["monitor/stability/turnbull.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config.py"],
-    "pydantic": ["monitor/config.py", "monitor/events.py"],
+    "prometheus_client": ["monitor/watch/metrics.py"],
+    "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/", "monitor/store/backup.py"],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
     "rich": ["monitor/cli/render.py"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import sqlite3
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,7 +50,8 @@ def test_every_table_of_ours_is_strict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stop_before", ["m001_catalogue", "m002_facts", "m003_derived", "m004_views", "m005_replay", "m006_notes"]
+    "stop_before",
+    ["m001_catalogue", "m002_facts", "m003_derived", "m004_views", "m005_replay", "m006_notes", "m010_listings"],
 )
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path, stop_before: str) -> None:
     old = Database(tmp_path / DATABASE)
@@ -107,7 +109,7 @@ def test_foreign_and_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_noticed(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.record_releases([])
+        store.record_releases([], datetime(2026, 4, 1, tzinfo=UTC))
     path = tmp_path / DATABASE
     data = bytearray(path.read_bytes())
     data[4096 * 3 : 4096 * 6] = b"\xff" * 4096 * 3

@@ -1,0 +1,111 @@
+"""Fetches one small document from the web, bounded in bytes and in time, the way packages are fetched."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import httpx
+
+from containers.lock import redacted
+from monitor.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from containers.settings import InstallSettings
+
+LIMIT_BYTES = 8 << 20
+SECONDS = 30.0
+_NOT_FOUND = 404
+_ERRORS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    body: bytes
+    changed_at: datetime | None  # what the server says of it
+
+
+def fetch(
+    url: str,
+    settings: InstallSettings,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Document | None:
+    """Return what an address holds, None where there is nothing (404).
+
+    Raises BenchError for a server that does not answer, answers with an error, too much, or too slowly.
+    """
+    host = httpx.URL(url).host
+    deadline = clock() + seconds
+    body = bytearray()
+    try:
+        with _client(settings, seconds) as client, client.stream("GET", url) as answer:
+            if answer.status_code == _NOT_FOUND:
+                return None
+            if answer.status_code >= _ERRORS:
+                raise _silent(host, f"it answers {answer.status_code} {answer.reason_phrase}".strip())
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > limit_bytes:
+                    raise _silent(host, f"its answer is longer than {limit_bytes} bytes")
+                if clock() > deadline:
+                    raise _silent(host, f"its answer takes longer than {seconds:g} s")
+            return Document(bytes(body), _moment(answer.headers.get("Last-Modified", "")))
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise _silent(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
+
+
+def _client(settings: InstallSettings, seconds: float) -> httpx.Client:
+    bundle = settings.ca_bundle
+    trusted = _trusting(bundle, bundle.stat().st_mtime_ns if bundle else 0)
+    return httpx.Client(
+        verify=trusted,
+        timeout=seconds,
+        follow_redirects=True,
+        trust_env=False,  # the settings have read the environment, and what the configuration says comes first
+        mounts={
+            pattern: httpx.HTTPTransport(verify=trusted, proxy=proxy) if proxy else None
+            for pattern, proxy in _proxies(settings).items()
+        },
+        headers={"User-Agent": f"settle/{version('settle')}"},
+    )
+
+
+@cache
+def _trusting(bundle: Path | None, _changed_at: int) -> ssl.SSLContext:
+    """Read the authorities once, and again when their file has changed: reading takes longer than most answers."""
+    return ssl.create_default_context(cafile=bundle) if bundle else httpx.create_ssl_context(trust_env=False)
+
+
+def _proxies(settings: InstallSettings) -> Mapping[str, str]:
+    """Return what goes through which proxy, and "" for what goes through none, in httpx's patterns."""
+    direct = [host.strip() for host in settings.no_proxy.split(",") if host.strip()]
+    if "*" in direct:
+        return {}
+    through = {"http://": settings.http_proxy, "https://": settings.https_proxy}
+    found = {pattern: proxy for pattern, proxy in through.items() if proxy}
+    return found | {f"all://{'*' if host.startswith('.') else ''}{host}": "" for host in direct}
+
+
+def _silent(host: str, why: str) -> BenchError:
+    return BenchError(f"{host} does not answer: {why}", hint="is it up, and do proxy and certificate authority fit?")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # "-0000" is UTC, too

@@ -1,0 +1,194 @@
+"""Remembers what the sources of releases list, what happened to it since, and when each of them was asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from monitor.listing import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
+from monitor.store.recording import stamp
+from monitor.store.rows import release_of, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlite_utils import Database
+
+    from monitor.listing import Refs
+    from monitor.words import Release, Runtime
+
+# SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL
+# where no source has listed files; `fit` is for the platform that asked last; `revision` is the commit of a nightly;
+# `first_seen` is '' where it was not written down.
+TABLES = """
+ALTER TABLE releases ADD COLUMN requires_python TEXT NOT NULL DEFAULT '';
+ALTER TABLE releases ADD COLUMN wheels TEXT;
+ALTER TABLE releases ADD COLUMN has_sources INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE releases ADD COLUMN fit TEXT NOT NULL DEFAULT 'unknown';
+ALTER TABLE releases ADD COLUMN revision TEXT NOT NULL DEFAULT '';
+ALTER TABLE releases ADD COLUMN first_seen TEXT NOT NULL DEFAULT '';
+CREATE TABLE release_events (
+    project TEXT NOT NULL, -- a runtime, or what runtimes are made of, such as llama.cpp
+    version TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    seen_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE refs ( -- what a tag or branch pointed to, from when on that was seen; '' is gone
+    repository TEXT NOT NULL,
+    name TEXT NOT NULL,
+    target TEXT NOT NULL,
+    seen_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX refs_by_name ON refs (repository, name);
+CREATE TABLE polls ( -- state and no fact: when a source was asked last, and why it did not answer
+    source TEXT PRIMARY KEY,
+    asked_at TEXT NOT NULL,
+    answered_at TEXT,
+    fault TEXT NOT NULL,
+    failing_since TEXT
+) STRICT, WITHOUT ROWID
+"""
+FACTS = ("release_events", "refs")
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """When a source was asked last, and since when it has not answered."""
+
+    source: str
+    asked_at: datetime
+    answered_at: datetime | None
+    fault: str  # "" when it answered
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one listing brought: releases that nobody had seen, and what happened to those that were known."""
+
+    releases: tuple[Release, ...] = ()
+    events: tuple[ReleaseEvent, ...] = ()
+
+
+class Listings:
+    """The questions and records about releases, on the database of their store; the store holds the transaction."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def record_releases(self, listed: Sequence[Release], seen_at: datetime) -> Learnt:
+        """Record a listing. The day of a release is the earliest that any source told: a copy may come later."""
+        known = {runtime: self._known(runtime) for runtime in {one.runtime for one in listed}}
+        events = tuple(
+            event
+            for runtime, before in known.items()
+            for event in release_events(before, (one for one in listed if one.runtime is runtime), seen_at=seen_at)
+        )
+        self._db.conn.executemany(
+            "INSERT INTO releases (runtime, version, channel, published_at, yanked, requires_python, wheels,"
+            " has_sources, fit, revision, first_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (runtime, version) DO UPDATE SET channel = excluded.channel, yanked = excluded.yanked,"
+            " published_at = min(published_at, excluded.published_at), requires_python = excluded.requires_python,"
+            " wheels = coalesce(excluded.wheels, wheels), has_sources = excluded.has_sources, fit = excluded.fit,"
+            " revision = excluded.revision",
+            [_row(one, seen_at) for one in listed],
+        )
+        self._write(events)
+        return Learnt(tuple(one for one in listed if one.version not in known[one.runtime]), events)
+
+    def record_refs(self, project: str, repository: str, listed: Refs, seen_at: datetime) -> Learnt:
+        """Record where tags and branches point now, where that is not known yet."""
+        known = self.refs(repository)
+        moved = moved_refs(known, listed)
+        events = tuple(ref_events(project, known, moved, seen_at=seen_at))
+        self._db.conn.executemany(
+            "INSERT INTO refs VALUES (?, ?, ?, ?)",
+            [(repository, name, target, stamp(seen_at)) for name, target in moved.items()],
+        )
+        self._write(events)
+        return Learnt(events=events)
+
+    def record_poll(self, source: str, at: datetime, fault: str = "") -> None:
+        """Record that a source was asked, and that it answered unless there is a fault."""
+        now = stamp(at)
+        self._db.execute(
+            "INSERT INTO polls VALUES (?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET asked_at = excluded.asked_at,"
+            " answered_at = coalesce(excluded.answered_at, answered_at), fault = excluded.fault,"
+            " failing_since = CASE WHEN excluded.fault = '' THEN NULL"
+            " ELSE coalesce(failing_since, excluded.failing_since) END",
+            (source, now, None if fault else now, fault, now if fault else None),
+        )
+
+    def polls(self) -> dict[str, Poll]:
+        """Return, by source, when each was asked last."""
+        return {row["source"]: _poll_of(row) for row in rows(self._db, "SELECT * FROM polls")}
+
+    def refs(self, repository: str) -> dict[str, str]:
+        """Return where every tag and branch that was ever seen points now."""
+        # the row written last, whatever the clock said since: one that is set back must not make old news new again
+        sql = "SELECT name, target, max(rowid) FROM refs WHERE repository = ? GROUP BY name"
+        return {row["name"]: row["target"] for row in rows(self._db, sql, (repository,))}
+
+    def first_seen(self, repository: str, name: str) -> datetime | None:
+        """Return when a tag or branch was seen first: the best there is, for a listing of refs has no days."""
+        sql = "SELECT min(seen_at) AS first FROM refs WHERE repository = ? AND name = ?"
+        found = rows(self._db, sql, (repository, name))[0]["first"]
+        return datetime.fromisoformat(found) if found else None
+
+    def events(self, project: str) -> list[ReleaseEvent]:
+        """Return what happened to a project's releases and tags, in the order in which it was seen."""
+        found = rows(self._db, "SELECT * FROM release_events WHERE project = ? ORDER BY seen_at, rowid", (project,))
+        return [
+            ReleaseEvent(
+                project=row["project"],
+                version=row["version"],
+                kind=EventKind(row["kind"]),
+                before=row["before"],
+                after=row["after"],
+                seen_at=datetime.fromisoformat(row["seen_at"]),
+            )
+            for row in found
+        ]
+
+    def _known(self, runtime: Runtime) -> dict[str, Release]:
+        found = rows(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
+        return {row["version"]: release_of(row) for row in found}
+
+    def _write(self, events: Iterable[ReleaseEvent]) -> None:
+        self._db.conn.executemany(
+            "INSERT INTO release_events VALUES (?, ?, ?, ?, ?, ?)",
+            [(one.project, one.version, str(one.kind), one.before, one.after, stamp(one.seen_at)) for one in events],
+        )
+
+
+def _row(one: Release, seen_at: datetime) -> tuple[Any, ...]:
+    return (
+        str(one.runtime),
+        one.version,
+        str(one.channel),
+        stamp(one.published_at),
+        one.yanked,
+        one.requires_python,
+        None if one.wheels is None else json.dumps(one.wheels),
+        int(one.has_sources),
+        str(one.fit),
+        one.revision,
+        stamp(seen_at),
+    )
+
+
+def _poll_of(row: dict[str, Any]) -> Poll:
+    def moment(name: str) -> datetime | None:
+        return datetime.fromisoformat(row[name]) if row[name] else None
+
+    return Poll(
+        source=row["source"],
+        asked_at=datetime.fromisoformat(row["asked_at"]),
+        answered_at=moment("answered_at"),
+        fault=row["fault"],
+        failing_since=moment("failing_since"),
+    )
