@@ -1,8 +1,10 @@
-"""The loop: ticks until it is stopped, with the clock, the signals and the one lock on the database."""
+"""The loop: ticks until it is stopped, with the clock, the one lock on the database, and all that watch it."""
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,18 +12,25 @@ from typing import TYPE_CHECKING
 from monitor.bundle import suite_of
 from monitor.catalogue import load_catalogue
 from monitor.daily import Watched
+from monitor.discovery.releases import find_releases
 from monitor.store import open_store
 from monitor.tick import Life, Step, probe_what_is_due, tick
+from monitor.watch.health import serve_health
+from monitor.watch.heartbeat import Heartbeat, Pulse, patience_s
+from monitor.watch.metrics import metrics_of
+from monitor.watch.notify import Supervisor
+from monitor.watch.ping import ping
+from monitor.watch.signs import Signs
+from monitor.workbench import install_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from monitor.config import Config
     from monitor.talk import Talk
     from monitor.tick import Clock
     from monitor.words import Subject
 
-STEPS = (Step("probing", probe_what_is_due),)
 _NAP_S = 60.0
 
 
@@ -35,6 +44,16 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def _find_releases(life: Life) -> None:
+    find_releases(life.store, life.config, life.clock.now(), life.talk)
+
+
+STEPS = (
+    Step("releases", _find_releases),
+    Step("probing", probe_what_is_due),
+)
+
+
 def watch(
     config: Config,
     talk: Talk,
@@ -46,11 +65,13 @@ def watch(
     """Tick for ever. Ends by what a signal raises; whatever was begun is ended on the way out."""
     clock = clock or SystemClock()
     watched = Watched(subjects, {model.id: model.released for model in load_catalogue().models})
-    with open_store(config.home) as store:
-        life = Life(config, store, talk, clock, lambda: watched, cache(suite_of))
+    with open_store(config.home) as store, _seen_by_others(config, clock, talk) as seen:
+        life = Life(config, store, seen.talk, clock, lambda: watched, cache(suite_of))
         talk.say(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:
-            pause(clock, tick(life, steps))
+            again_at = tick(life, steps)
+            seen.ticked(life)
+            pause(clock, again_at)
 
 
 def pause(clock: Clock, until: datetime) -> None:
@@ -59,3 +80,47 @@ def pause(clock: Clock, until: datetime) -> None:
     while left > 0 and clock.now() < until:
         clock.sleep(min(left, _NAP_S))
         left -= _NAP_S
+
+
+class _Seen:
+    """What others see of the loop: health, figures, systemd, and a dead man's switch."""
+
+    def __init__(self, config: Config, clock: Clock, talk: Talk) -> None:
+        self._config, self._clock = config, clock
+        self.pulse, self.supervisor = Pulse(patience_s(config)), Supervisor.of(os.environ)
+        self.talk: Talk = Signs(talk, self._beat)
+        self._ticks, self._last = 0, Heartbeat(clock.now(), 0)
+        self._beaten = self._pinged = 0.0
+
+    def ticked(self, life: Life) -> None:
+        self._ticks += 1
+        self._last = Heartbeat(
+            at=self._clock.now(),
+            tick=self._ticks,
+            waiting_for="; ".join(f"{name}: {wait.why}" for name, wait in life.waits.items()),
+            jobs_done={str(reason): count for reason, count in life.done.items()},
+            last_fault=life.last_fault,
+        )
+        self._beat(now=True)
+        if not life.waits and time.monotonic() - self._pinged >= self._config.daemon.tick_seconds:
+            ping(self._config.daemon.ping_url.get_secret_value(), install_settings(self._config), self.talk)
+            self._pinged = time.monotonic()
+
+    def _beat(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._beaten >= 1:
+            self._beaten = time.monotonic()
+            self.pulse.beat(self._last)
+            self.supervisor.beat(self._last)
+
+
+@contextmanager
+def _seen_by_others(config: Config, clock: Clock, talk: Talk) -> Iterator[_Seen]:
+    seen = _Seen(config, clock, talk)
+    with serve_health(config.daemon.listen, seen.pulse, metrics_of(config.home, seen.pulse)) as address:
+        if address:
+            talk.say(f"{address}/healthz tells how it goes, {address}/metrics in figures")
+        seen.supervisor.ready()
+        try:
+            yield seen
+        finally:
+            seen.supervisor.stopping("stopping")

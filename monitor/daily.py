@@ -66,7 +66,6 @@ class Measured:
     """What a slice came to. ``failed`` are lines whose cycle ended by a fault of ours, and why."""
 
     plan: Plan
-    runs: int
     carried: int
     failed: Mapping[Line, str]
 
@@ -119,16 +118,16 @@ def measure(
     carried = sum(
         _carry(shop, line, [subjects[one] for one in names], found, now()) for line, names in decided.carried.items()
     )
-    runs, failed = 0, {}
+    failed = {}
     for job in decided.jobs:
         talk.say(_told(job))
         question = _question(job.line, [subjects[name] for name, _ in job.wanted], now())
         try:
-            runs += len(hold_cycle(shop, question, talk, sleep=sleep).runs)
+            hold_cycle(shop, question, talk, sleep=sleep)
         except SettleError as error:
             failed[job.line] = str(error)
             talk.say(f"{job.line.runtime}: {error}")
-    return Measured(decided, runs, carried, failed)
+    return Measured(decided, carried, failed)
 
 
 def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> Question:

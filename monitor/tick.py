@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from monitor.config import Config
     from monitor.daily import Survey
-    from monitor.plan import Line
+    from monitor.plan import Line, Reason
     from monitor.store import Store
     from monitor.talk import Talk
     from monitor.words import Runtime
@@ -66,7 +67,8 @@ class Life:
     waits: dict[str, Wait] = field(default_factory=dict)
     line_waits: dict[Line, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
-    runs: int = 0
+    done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why
+    last_fault: str = ""
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -100,6 +102,7 @@ def _wait(life: Life, name: str, error: SettleError, before: Wait | None) -> Wai
     seconds = min(_LONGEST_WAIT_S, life.config.daemon.tick_seconds * 2 ** min(failures - 1, 10))
     wait = Wait(str(error), error.hint, failures, life.clock.now() + timedelta(seconds=seconds))
     life.waits[name] = wait
+    life.last_fault = f"{name}: {error}"
     life.talk.say(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
     life.talk.say(f"{name}: waiting until {wait.until:%H:%M:%S} UTC, then once more")
     return wait
@@ -128,7 +131,7 @@ def probe_what_is_due(life: Life) -> datetime | None:
         if unresolved:
             found = _survey(life, watched)
         done = measure(shop, found, watched, life.clock.now, life.talk, sleep=life.clock.sleep)
-    life.runs += done.runs
+    life.done.update(reason for job in done.plan.jobs if job.line not in done.failed for _, reason in job.wanted)
     for line, why in done.failed.items():
         _line_waits(life, line, why)
     return now  # there may be more: weigh again at once
@@ -171,6 +174,7 @@ def _line_waits(life: Life, line: Line, why: str) -> None:
     before = life.line_waits.get(line)
     failures = before.failures + 1 if before else 1
     life.line_waits[line] = Wait(why, "", failures, life.clock.now() + backoff(failures))
+    life.last_fault = f"{line.runtime}: {why}"
 
 
 def _same_platform(store: Store, platform: Platform) -> Platform:

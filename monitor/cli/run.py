@@ -85,7 +85,7 @@ def run(
     config = with_engine(context.config, engine)
     subjects = chosen(only, talk)
     if not once:
-        _watch(config, subjects, runtimes, talk, as_json=as_json)
+        _watch(config, subjects, runtimes, as_json=as_json)
         return
     questions = [
         Question(
@@ -104,9 +104,10 @@ def run(
     say_whether_nothing_was_installed(held)
 
 
-def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], talk: Talk, *, as_json: bool) -> None:
+def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], *, as_json: bool) -> None:
     from monitor.cli.stopping import Stopped
     from monitor.daemon import watch
+    from monitor.watch.logs import talk_in
 
     named = [runtime_named(one) for one in runtimes]
     if as_json or any(version for _, version in named):
@@ -115,6 +116,7 @@ def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str],
             hint="--json and runtime==version go with --once; `settle status` shows what it has recorded",
         )
     chosen_runtimes = tuple(name for name, _ in named) or config.runtimes
+    talk = talk_in(config.daemon.logs)
     try:
         watch(config.model_copy(update={"runtimes": chosen_runtimes}), talk, subjects=subjects)
     except Stopped as stopped:  # a daemon has no other end

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from monitor import tick
 from monitor.config import Config
-from monitor.daemon import STEPS
 from monitor.daily import Scope, Watched, survey
 from monitor.judge.days import Fingerprint
 from monitor.plan import plan
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store, open_store
-from monitor.tick import Life
+from monitor.tick import Life, Step, probe_what_is_due
 from monitor.words import (
     Cell,
     Ending,
@@ -117,10 +116,11 @@ def _measure_tick(store: Store, subjects: list[Subject]) -> None:
         connected.append("an engine")
         yield
 
+    steps = (Step("probing", probe_what_is_due),)
     tick.at_work = at_work  # type: ignore[attr-defined, assignment] # a tick with nothing due must never come here
-    full = timed(lambda: tick.tick(life, STEPS))
+    full = timed(lambda: tick.tick(life, steps))
     before = _resident()
-    first = timed(lambda: [tick.tick(life, STEPS) for _ in range(TICKS)]) / TICKS
+    first = timed(lambda: [tick.tick(life, steps) for _ in range(TICKS)]) / TICKS
     gc.collect()
     grown = _resident() - before
     assert not connected, "a container was about to be made"

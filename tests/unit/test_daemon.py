@@ -15,7 +15,7 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor import cycle, daily, sessions, tick
 from monitor.bench import Seat
 from monitor.config import Config
-from monitor.daemon import STEPS, pause
+from monitor.daemon import pause
 from monitor.daily import Watched
 from monitor.errors import BenchError
 from monitor.installation import Place
@@ -30,6 +30,7 @@ from tests.unit.test_store_days import FIRST, PLATFORM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STEPS = (Step("probing", tick.probe_what_is_due),)
 CONTROL, YOUNG, OLD = "acme/control", "acme/young", "acme/old"
 ONE_DAY = timedelta(days=1)
 MORNING = time(6, tzinfo=UTC)
