@@ -108,8 +108,7 @@ def flapping_item(history: History, spell: Spell, flips: Sequence[FlipSeen]) -> 
     )
 
 
-def calm_item(history: History, spell: Spell) -> Item:
-    last = history.flips[-1]
+def calm_item(history: History, spell: Spell, last: FlipSeen) -> Item:
     return _item(
         history,
         Kind.CALM,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def spells(flips: Sequence[date], *, seen: date, days: int) -> tuple[Spell, ...]
     """
     found: list[Spell] = []
     recent: list[date] = []
-    for day, following in zip(flips, [*flips[1:], None], strict=True):
+    for day, following in zip_longest(flips, flips[1:]):
         recent = [*(one for one in recent if (day - one).days <= days), day]
         if not found or found[-1].calm is not None:
             if len(recent) < FLIPS:

@@ -54,16 +54,16 @@ def _of_flips(history: History, answer: Stabilization, facts: Facts, rules: Rule
     flapping = spells(
         [one.confirmed for one in history.flips], seen=history.track.observations[-1].day, days=rules.flap_days
     )
-    for one in fresh:
-        if not any(_within(one, spell) for spell in flapping):
-            yield flip_item(history, one, kind_of(history, one, answer))
     for spell in flapping:
         own = [one for one in fresh if _within(one, spell)]
         told = flapping_item(history, spell, own)
         if own:
             yield changed_item(history, own) if told.key in facts.announced else told
         if spell.calm and (own or told.key in facts.announced):
-            yield calm_item(history, spell)
+            yield calm_item(history, spell, [one for one in history.flips if _within(one, spell)][-1])
+    for one in fresh:
+        if not any(_within(one, spell) for spell in flapping):
+            yield flip_item(history, one, kind_of(history, one, answer))
 
 
 def kind_of(history: History, flip: FlipSeen, answer: Stabilization) -> Kind:

@@ -33,6 +33,8 @@ _NEVER_REACHED = re.compile(
     r"Connection refused|NameResolutionError|Name or service not known|No address associated|Temporary failure in name"
     r"|No route to host|Network is unreachable|ConnectTimeoutError|CERTIFICATE_VERIFY_FAILED|SMTPAuthenticationError"
 )
+PROBLEM_CHARS = 400
+_SOCKET = "Socket Exception: "
 _SECRET_CHARS = 4  # shorter parts of an address are words like "to"
 _TYPES = {
     Severity.INFO: NotifyType.INFO,
@@ -131,8 +133,10 @@ def _told(result: AppriseResult, server: NotifyBase, address: str) -> Sent:
     if attempts and attempts[-1].status is AppriseResultStatus.SUCCESS:
         return Sent(Arrival.ARRIVED)
     said = [entry.message for one in result.results for entry in one.logs() if _telling(entry.level, entry.message)]
+    # what the socket said is the reason; the warning beside it only says that there was one
+    said = [one.removeprefix(_SOCKET) for one in said if one.startswith(_SOCKET)] or said
     text = " ".join("; ".join(said).split())
-    problem = redacted(text, address)[:300] or f"not sent ({result.status.name.lower()})"
+    problem = redacted(text, address)[:PROBLEM_CHARS] or f"not sent ({result.status.name.lower()})"
     # of several addressees some may have got it
     certain = len(server) <= 1 and _is_refusal(text)
     return Sent(Arrival.REFUSED if certain else Arrival.UNCERTAIN, problem)
@@ -160,4 +164,4 @@ def _only_for_us() -> Iterator[None]:
 
 
 def _telling(level: str, message: str) -> bool:
-    return level in {"WARNING", "ERROR", "CRITICAL"} or message.startswith("Socket Exception")
+    return level in {"WARNING", "ERROR", "CRITICAL"} or message.startswith(_SOCKET)

@@ -91,8 +91,8 @@ class Outbox:
     def announced_of(self, cells: Iterable[str]) -> frozenset[str]:
         """Return every key that names one of the cells, as ``kind:cell`` or ``kind:cell:more``."""
         sql = (
-            "SELECT key FROM announcements JOIN json_each(?) AS prefix"
-            " ON key >= prefix.value AND key < prefix.value || char(1114111)"
+            "SELECT told.key FROM json_each(?) AS prefix JOIN announcements AS told"
+            " ON told.key >= prefix.value AND told.key < prefix.value || char(1114111)"
         )
         prefixes = [f"{kind}:{cell}" for cell in cells for kind in ("flip", "works", "stable", "flapping", "calm")]
         return frozenset(row["key"] for row in rows(self._db, sql, [json.dumps(prefixes)]))
