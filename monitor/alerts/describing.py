@@ -91,7 +91,6 @@ def stable_item(history: History, answer: Stabilization) -> Item:
         key=f"stable:{history.track.cell}",
         says=f"is stable in {_where(history, '')} since {span.by}",
         day=answer.stable.proven,
-        version=last.version,
         facts=facts,
     )
 

@@ -48,10 +48,12 @@ def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Seq
 
 
 def _histories(store: Reader, cells: Sequence[str]) -> list[History]:
+    if not cells:
+        return []
     flips: dict[str, list[dict[str, Any]]] = {}
     for row in store.outbox.flips_of(cells):
         flips.setdefault(row["cell_id"], []).append(row)
-    new = store.outbox.models_told_as_new() if cells else frozenset()
+    new = store.outbox.models_told_as_new()
     evidence = Evidence(store)
     return [
         History(

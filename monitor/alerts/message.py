@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from monitor.alerts.words import Alert, Kind, severity_of
+from monitor.alerts.words import Alert, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from monitor.alerts.words import Item
 
@@ -34,22 +34,33 @@ class Message:
 
 def message(alert: Alert, *, base: str = "") -> Message:
     """Write an alert; ``base`` is the address of the published site, "" where there is none."""
-    title = plain(f"{severity_of(alert.kind)}: {_title(alert)}", TITLE_CHARS)
     shown, more = alert.items[:MOST_ITEMS], len(alert.items) - MOST_ITEMS
-    text, page = [], []
-    for cause, items in groupby(shown, key=lambda one: one.signature if alert.kind is Kind.BREAKS_MANY else ""):
-        if cause:
-            told = plain(cause.partition(" ")[2] or cause)
-            text.append(f"cause: {told}\n")
-            page.append(f"<p>cause: <b>{html.escape(told)}</b></p>")
-        for item in items:
-            lines = [(plain(name), plain(value)) for name, value in (*item.facts, *_page_of(item, base))]
-            text.append(_as_text(plain(item.line), lines))
-            page.append(_as_html(plain(item.line), lines))
-    if more > 0:
-        text.append(f"and {more} more\n")
-        page.append(f"<p>and {more} more</p>")
-    return Message(title, "\n".join(text), "\n".join(page))
+    parts = [part for _, items in groupby(shown, key=lambda one: one.signature) for part in _parts(list(items), base)]
+    parts += [_Part(f"and {more} more")] if more > 0 else []
+    return Message(
+        plain(_title(alert), TITLE_CHARS),
+        "\n".join(_as_text(part) for part in parts),
+        "\n".join(_as_html(part) for part in parts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    line: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def _parts(items: Sequence[Item], base: str) -> Iterator[_Part]:
+    """Yield the items of one cause; what is the same for all of them is said once, before them."""
+    alike: tuple[tuple[str, str], ...] = ()
+    if len(items) > 1:
+        alike = tuple(fact for fact in items[0].facts if all(fact in item.facts for item in items))
+        signature = items[0].signature
+        heading = f"cause: {signature.partition(' ')[2] or signature}" if signature else "the same for all:"
+        if alike or signature:
+            yield _Part(heading, alike)
+    for item in items:
+        yield _Part(item.line, (*(fact for fact in item.facts if fact not in alike), *_page_of(item, base)))
 
 
 def repeated(one: Message) -> Message:
@@ -72,6 +83,8 @@ def _title(alert: Alert) -> str:
             return f"the watcher is in trouble: {first.line}"
         case _ if len(alert.items) > 1:
             return f"{alert.kind}: {shown} model{'s' if shown != 1 else ''}" + (f" with {release}" if release else "")
+        case _ if first.runtime and first.model:
+            return f"{alert.kind}: {first.subject} in {release}"
         case _:
             return f"{alert.kind}: {first.line}"
 
@@ -86,13 +99,20 @@ def slug_of(model: str) -> str:
     return quote(re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-") or "model", safe="")
 
 
-def _as_text(line: str, facts: Iterable[tuple[str, str]]) -> str:
-    return "\n".join([line, *(f"  {name + ':':14} {value}" if name else f"  - {value}" for name, value in facts), ""])
+def _as_text(part: _Part) -> str:
+    lines = [plain(part.line)]
+    for name, value in part.facts:
+        label = f"{plain(name)}:"
+        lines.append(f"  {label:14} {plain(value)}" if name else f"  - {plain(value)}")
+    return "\n".join([*lines, ""])
 
 
-def _as_html(line: str, facts: Iterable[tuple[str, str]]) -> str:
-    rows = "".join(f"<li>{html.escape(name)}{': ' if name else ''}{_value(name, value)}</li>" for name, value in facts)
-    return f"<p><b>{html.escape(line)}</b></p>" + (f"<ul>{rows}</ul>" if rows else "")
+def _as_html(part: _Part) -> str:
+    rows = "".join(
+        f"<li>{html.escape(plain(name)) + ': ' if name else ''}{_value(name, plain(value))}</li>"
+        for name, value in part.facts
+    )
+    return f"<p><b>{html.escape(plain(part.line))}</b></p>" + (f"<ul>{rows}</ul>" if rows else "")
 
 
 def _value(name: str, value: str) -> str:

@@ -123,7 +123,7 @@ def _group_of(item: Item) -> tuple[str, ...]:
         return "broken", item.runtime, item.version
     if item.kind is Kind.NEW_MODEL:
         return item.kind, item.organisation
-    return (item.kind, item.runtime, item.version) if item.version else (item.kind, item.key)
+    return (item.kind, item.runtime, item.version) if item.runtime and item.model else (item.kind, item.key)
 
 
 def _models(items: Iterable[Item]) -> int:

@@ -126,14 +126,17 @@ class Outbox:
 
     def cells_to_look_at(self, since: date) -> list[str]:
         """Return the cells with a flip that nobody was told of, or with a day since then that nobody has looked at."""
-        sql = (
-            "SELECT DISTINCT cell_id FROM flips WHERE announced_at IS NULL AND NOT withdrawn AND confirmed >= :since"
-            " UNION SELECT days.cell_id FROM days LEFT JOIN alert_looks ON alert_looks.cell_id = days.cell_id"
-            " WHERE days.day >= max(:since, coalesce((SELECT max(day) FROM alert_looks), ''))"
-            " AND (alert_looks.day IS NULL OR (alert_looks.day, alert_looks.run_id) != (days.day, days.run_id)"
-            " AND alert_looks.day <= days.day) ORDER BY 1"
+        flips = "SELECT cell_id FROM flips WHERE announced_at IS NULL AND NOT withdrawn AND confirmed >= ?"
+        days = (
+            "SELECT days.cell_id FROM days LEFT JOIN alert_looks ON alert_looks.cell_id = days.cell_id"
+            " WHERE days.day >= ? AND (alert_looks.day IS NULL OR alert_looks.day <= days.day"
+            " AND (alert_looks.day, alert_looks.run_id) != (days.day, days.run_id))"
         )
-        return [row["cell_id"] for row in self._db.query(sql, {"since": since.isoformat()})]
+        # two questions, and the last look as a value: else the index on days is passed over
+        last = rows(self._db, "SELECT max(day) AS day FROM alert_looks")[0]["day"] or ""
+        first = since.isoformat()
+        found = [*rows(self._db, flips, (first,)), *rows(self._db, days, (max(first, last),))]
+        return sorted({row["cell_id"] for row in found})
 
     def flips_of(self, cells: Iterable[str]) -> list[dict[str, Any]]:
         sql = "SELECT * FROM flips WHERE NOT withdrawn AND cell_id IN (SELECT value FROM json_each(?))"
