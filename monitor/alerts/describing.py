@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from monitor.alerts.flapping import Spell
-    from monitor.alerts.words import FlipSeen, History, NewModel, Trouble
+    from monitor.alerts.words import FlipSeen, History, NewModel, TakenBack, Trouble
     from monitor.report.evidence import Told
     from monitor.stability.words import Stabilization
 
@@ -139,6 +139,20 @@ def model_item(model: NewModel) -> Item:
         model=model.id,
         organisation=model.organisation,
         facts=facts,
+    )
+
+
+def withdrawn_item(flip: TakenBack) -> Item:
+    return Item(
+        key=f"withdrawn:{flip.cell}:{flip.day}:{flip.after}",
+        kind=Kind.WITHDRAWN,
+        line=f"{flip.subject} was told to be {flip.after} in {flip.runtime} since {flip.day}; judged again, it is not",
+        day=flip.day,
+        model=flip.model,
+        subject=flip.subject,
+        organisation=flip.organisation,
+        runtime=flip.runtime,
+        facts=(("show", f"settle show {shlex.quote(flip.subject)}"),),
     )
 
 

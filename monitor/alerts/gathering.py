@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from monitor.alerts.describing import TARGET
-from monitor.alerts.words import Facts, FlipSeen, History, NewModel, Trouble
+from monitor.alerts.words import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
 from monitor.report.evidence import Evidence
 from monitor.stability.words import Span
 from monitor.store.recording import stamp
@@ -32,13 +32,26 @@ def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Seq
     fine = set(_fine(store, now))
     if own_troubles is not None:
         fine |= {slug for slug in outbox.open_troubles() if slug.startswith(DAEMON)}
+    new_models = [
+        NewModel(row["id"], row["organisation"], row["architecture"], row["released"] or "")
+        for row in outbox.models_not_told()
+    ]
     return Facts(
         began=date.fromisoformat((began or stamp(now))[:10]),
         announced=outbox.announced_of(cells),
-        histories=_histories(store, cells),
-        new_models=[
-            NewModel(row["id"], row["organisation"], row["architecture"], row["released"] or "")
-            for row in outbox.models_not_told()
+        histories=_histories(store, cells, {one.id for one in new_models}),
+        new_models=new_models,
+        taken_back=[
+            TakenBack(
+                cell=row["cell_id"],
+                subject=row["subject_id"],
+                model=row["model_id"],
+                organisation=row["organisation"],
+                runtime=row["runtime"],
+                day=row["day"],
+                after=row["after"],
+            )
+            for row in outbox.flips_taken_back()
         ],
         troubles=troubles,
         fine=frozenset(fine),
@@ -47,13 +60,13 @@ def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Seq
     )
 
 
-def _histories(store: Reader, cells: Sequence[str]) -> list[History]:
+def _histories(store: Reader, cells: Sequence[str], new_models: set[str]) -> list[History]:
     if not cells:
         return []
     flips: dict[str, list[dict[str, Any]]] = {}
     for row in store.outbox.flips_of(cells):
         flips.setdefault(row["cell_id"], []).append(row)
-    new = store.outbox.models_told_as_new()
+    new = new_models | store.outbox.models_told_as_new()
     evidence = Evidence(store)
     return [
         History(

@@ -13,6 +13,7 @@ from monitor.alerts.describing import (
     over_item,
     stable_item,
     trouble_item,
+    withdrawn_item,
     works_item,
 )
 from monitor.alerts.flapping import spells
@@ -45,6 +46,7 @@ def _items(facts: Facts, rules: Rules) -> Iterator[Item]:
         yield from _of_flips(history, answer, facts, rules)
         yield from _of_milestones(history, answer, facts)
     yield from map(model_item, facts.new_models)
+    yield from map(withdrawn_item, facts.taken_back)
     yield from _of_troubles(facts)
 
 

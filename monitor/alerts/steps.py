@@ -100,7 +100,7 @@ def send_alerts(
     know whether it arrived: it is sent again and says so. The same holds for a failure that proves nothing.
     """
     outbox = store.outbox
-    if taken := outbox.take_back():
+    if taken := outbox.take_back(most_attempts=MOST_ATTEMPTS):
         talk.say(f"{taken} messages were being sent when the process before ended: once more, marked as such")
     urls = {one.name: one.url.get_secret_value() for one in settings.targets}
     arrived = 0

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     CALM = "calm again"
     CHANGED = "changed"  # told by the digest alone
+    WITHDRAWN = "withdrawn"  # it was told, and judging again has taken it back
     NEW_MODEL = "new model"
     TROUBLE = "trouble"
     TROUBLE_OVER = "trouble over"
@@ -85,6 +86,19 @@ class NewModel:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A flip that people were told of, and that does not hold any more."""
+
+    cell: str
+    subject: str
+    model: str
+    organisation: str
+    runtime: str
+    day: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that keeps the watcher from watching; the slug names it as long as it lasts."""
 
@@ -135,6 +149,7 @@ class Facts:
     announced: frozenset[str]
     histories: Sequence[History] = ()
     new_models: Sequence[NewModel] = ()
+    taken_back: Sequence[TakenBack] = ()
     troubles: Sequence[Trouble] = ()
     fine: frozenset[str] = frozenset()  # slugs of which it is known that they are no trouble
     open_troubles: Mapping[str, str] = field(default_factory=dict)

@@ -142,6 +142,16 @@ class Outbox:
         sql = "SELECT * FROM flips WHERE NOT withdrawn AND cell_id IN (SELECT value FROM json_each(?))"
         return rows(self._db, f"{sql} ORDER BY confirmed, day, id", [json.dumps(list(cells))])
 
+    def flips_taken_back(self) -> list[dict[str, Any]]:
+        """Return the flips that people were told of, and that do not hold any more."""
+        sql = (
+            "SELECT flips.*, runtime, subject_id, model_id, organisation FROM flips JOIN cells ON cells.id = cell_id"
+            " JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
+            " WHERE withdrawn AND announced_at IS NOT NULL"
+            " AND 'withdrawn:' || cell_id || ':' || day || ':' || after NOT IN (SELECT key FROM announcements)"
+        )
+        return rows(self._db, f"{sql} ORDER BY day, cell_id")
+
     def models_not_told(self) -> list[dict[str, Any]]:
         sql = "SELECT * FROM models WHERE NOT control AND 'model:' || id NOT IN (SELECT key FROM announcements)"
         return rows(self._db, f"{sql} ORDER BY organisation, id")
@@ -216,14 +226,18 @@ class OutboxWriter(Outbox):
             values,
         )
 
-    def take_back(self) -> int:
+    def take_back(self, *, most_attempts: int) -> int:
         """Let what a dead process had claimed be sent again; nobody can know whether it had arrived.
 
-        The caller is the only one who sends: it holds the database's writer lock.
+        The caller is the only one who sends: it holds the database's writer lock. What was claimed as often as that is
+        given up: it may be the very thing that the process dies of.
         """
-        sql = "UPDATE outbox SET state = 'pending', may_have_arrived = 1 WHERE state = 'claimed'"
+        sql = (
+            "UPDATE outbox SET state = CASE WHEN attempts < ? THEN 'pending' ELSE 'given-up' END,"
+            " problem = 'the process ended while it was being sent', may_have_arrived = 1 WHERE state = 'claimed'"
+        )
         with self._db.atomic():
-            return int(self._db.execute(sql).rowcount)
+            return int(self._db.execute(sql, (most_attempts,)).rowcount)
 
     def claim(self, letter: Letter, at: datetime, by: str) -> bool:
         sql = (

@@ -14,8 +14,10 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from monitor.alerts.message import REPETITION
+from monitor.alerts.message import REPETITION, message
+from monitor.alerts.sending import Arrival, send
 from monitor.alerts.steps import MOST_ATTEMPTS, send_alerts, write_alerts
+from monitor.alerts.words import Alert, Item, Kind, Severity
 from monitor.config import Config, load_config
 from monitor.store import open_store
 from monitor.talk import Spoken
@@ -228,6 +230,38 @@ def test_a_mail_has_text_and_html_and_no_header_of_a_strangers(mail: Received, t
     for told in ("last good", "first bad", "settle show ", "https://settle.example/model/acme--new.html", "lm_head"):
         assert told in text.get_content(), text.get_content()
         assert told in page.get_content()
+
+
+def test_what_one_of_two_addressees_refuses_has_reached_the_other_and_is_marked(mail: Received, tmp_path: Path) -> None:
+    target = post(mail)
+    target["url"] = f"{target['url']},refusing@d.example"
+    config = write_config(tmp_path / "c.toml", target)
+    home = tmp_path / "home"
+    break_something(home, config)
+    asked: list[str] = []
+
+    def refuse_the_second(point: str) -> int | None:
+        asked.append(point)
+        return 550 if point == "RCPT" and asked.count("RCPT") == 2 else None
+
+    mail.hook = refuse_the_second
+    with open_store(home) as store:
+        assert tell(store, config, NOW) == 0
+        assert tell(store, config, NOW + HOUR) == 1
+    assert [REPETITION in title for title in mail.titles] == [False, True, True]
+
+
+def test_a_strangers_line_break_is_no_header(mail: Received) -> None:
+    evil = "acme/new\r\nBcc: everybody@example.org\r\n\r\n<script>alert(1)</script>\u202e"
+    said = message(Alert(Kind.TEST, (Item(key="", kind=Kind.TEST, line=evil),)))
+    assert send(str(post(mail)["url"]), said, Severity.INFO, {}).arrival is Arrival.ARRIVED
+    [received] = mail.mails
+    assert received["bcc"] is None
+    assert received["subject"] == "acme/new Bcc: everybody@example.org <script>alert(1)</script>"
+    page = received.get_body(("html",))
+    assert page is not None
+    assert "<script" not in page.get_content()
+    assert "&lt;script&gt;" in page.get_content()
 
 
 def test_the_digest_comes_once_a_day_and_routes_by_runtime(hook: Received, mail: Received, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from sqlite3 import IntegrityError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from monitor.config import Alerts, Target
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
 from monitor.talk import Spoken
-from monitor.words import Model, ModelKind
+from monitor.words import Model, ModelKind, Subject, SubjectForm
 from tests.unit.test_store_days import FIRST, World
 
 if TYPE_CHECKING:
@@ -50,6 +51,51 @@ def test_a_flip_is_announced_with_its_message_and_never_again(world: World) -> N
     assert titles(world) == ["setback: acme/new in transformers 5.4.0"]
 
 
+def test_a_flip_that_was_told_and_no_longer_holds_is_taken_back_once(world: World) -> None:
+    world.live("WWB")
+    write_alerts(world.store, SETTINGS, after(2))
+    world.store._db.execute("UPDATE flips SET withdrawn = 1")
+    assert write_alerts(world.store, SETTINGS, after(2)) == 1
+    assert write_alerts(world.store, SETTINGS, after(2)) == 0
+    assert titles(world)[1] == "withdrawn: acme/new in transformers"
+
+
+def test_a_process_that_dies_of_a_message_gives_it_up_in_the_end(world: World) -> None:
+    world.live("WWB")
+    write_alerts(world.store, SETTINGS, after(2))
+    outbox = world.store.outbox
+    for _ in range(MOST_ATTEMPTS):
+        [letter] = outbox.due(after(2))
+        assert outbox.claim(letter, after(2), "somebody")
+        assert not outbox.claim(letter, after(2), "somebody else")
+        assert outbox.due(after(2)) == []
+        assert not outbox.sent(letter, after(2), "somebody else")
+        assert outbox.take_back(most_attempts=MOST_ATTEMPTS) == 1
+    assert outbox.due(after(2)) == []
+    assert outbox.letters(most=1)[0]["state"] == "given-up"
+
+
+def test_what_is_written_stays_as_it_was_written(world: World) -> None:
+    world.live("WWB")
+    write_alerts(world.store, SETTINGS, after(2))
+    for change in ("DELETE FROM outbox", "UPDATE outbox SET text = ''", "DELETE FROM announcements"):
+        with pytest.raises(IntegrityError):
+            world.store._db.execute(change)
+
+
+def test_a_model_that_works_when_it_is_found_is_told_as_both(world: World) -> None:
+    model = Model("acme/newer", "newer", "newarch", ModelKind.DENSE, "acme", FIRST, "hub")
+    subject = Subject("acme/newer", "acme/newer", SubjectForm.MINIATURE, "newarch", "files", True)
+    world.store.record_catalogue([model], [subject])
+    world.run("W", FIRST, world.cell_of("acme/newer"))
+    assert write_alerts(world.store, SETTINGS, after(0)) == 2
+    assert write_alerts(world.store, SETTINGS, after(0)) == 0
+    assert sorted(titles(world)) == [
+        "new model: acme/newer is new and watched from now on",
+        "newly works: acme/newer in transformers 5.4.0",
+    ]
+
+
 def test_a_transaction_that_is_lost_has_told_nothing(world: World) -> None:
     world.live("WWB")
 
@@ -72,7 +118,7 @@ def test_without_targets_nothing_is_kept_for_later(tmp_path: Path) -> None:
         assert store.outbox.began() is None
 
 
-def test_a_model_found_later_is_told_and_so_is_its_first_success_elsewhere(world: World) -> None:
+def test_a_model_found_later_is_told_once(world: World) -> None:
     model = Model("acme/newer", "newer", "newarch", ModelKind.DENSE, "acme", FIRST, "hub")
     world.store.record_catalogue([model], [])
     assert write_alerts(world.store, SETTINGS, after(0)) == 1
