@@ -11,6 +11,7 @@ from monitor.bundle import suite_of
 from monitor.catalogue import load_catalogue
 from monitor.daily import Watched
 from monitor.store import open_store
+from monitor.telling import send_news, write_news
 from monitor.tick import Life, Step, probe_what_is_due, tick
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from monitor.tick import Clock
     from monitor.words import Subject
 
-STEPS = (Step("probing", probe_what_is_due),)
+STEPS = (Step("probing", probe_what_is_due), Step("news", write_news), Step("sending", send_news))
 _NAP_S = 60.0
 
 

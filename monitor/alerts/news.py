@@ -124,7 +124,7 @@ def _group_of(item: Item) -> tuple[str, ...]:
     if item.kind in _BROKEN:
         return "broken", item.runtime, item.version
     if item.kind is Kind.NEW_MODEL:
-        return item.kind, item.organisation
+        return (item.kind,)
     return (item.kind, item.runtime, item.version) if item.runtime and item.model else (item.kind, item.key)
 
 

@@ -33,15 +33,16 @@ def write_alerts(store: Store, settings: Alerts, now: datetime, troubles: Sequen
     """Write a message for each target and piece of news, in the transaction that marks the news as told.
 
     To be called after a cycle, so that what one release did to many is together; calling it twice tells nothing twice.
-    The first call only notes what is known already. ``troubles`` are the daemon's own, those of before being over; None
-    says nothing of them. Returns how many messages were written; without targets nothing is.
+    The first call notes which models are known already, and nothing from before its day is news. ``troubles`` are the
+    daemon's own, those told before and not among them being over; None says nothing of them. Returns how many messages
+    were written; without targets nothing is.
     """
     if not settings.targets:
         return 0
     outbox = store.outbox
     with store.atomic():
-        if outbox.began() is None:
-            _begin(store, settings, now)
+        if outbox.began() is None and not _begin(store, settings, now):
+            return 0
         since = date.fromisoformat((outbox.began() or "")[:10])
         cells = sorted({*outbox.cells_to_look_at(since), *outbox.flapping()})
         written = 0
@@ -57,14 +58,18 @@ def write_alerts(store: Store, settings: Alerts, now: datetime, troubles: Sequen
     return written
 
 
-def _begin(store: Store, settings: Alerts, now: datetime) -> None:
-    """Note what was known before there were alerts: it is no news."""
+def _begin(store: Store, settings: Alerts, now: datetime) -> bool:
+    """Note what was known before there were alerts: it is no news. False where nothing is known yet at all."""
     outbox = store.outbox
+    known = outbox.models_not_told()
+    if not known:
+        return False
     outbox.announce(BEGAN, BEGAN, "", now)
-    for row in outbox.models_not_told():
+    for row in known:
         outbox.announce(f"model:{row['id']}", Kind.NEW_MODEL, "", now)
     if now.astimezone(UTC).hour >= settings.digest_hour:
         outbox.announce(digest.key(now), Kind.DIGEST, "", now)
+    return True
 
 
 def _tell(store: Store, settings: Alerts, alert: Alert, now: datetime) -> int:

@@ -171,22 +171,25 @@ def test_a_trouble_is_told_when_it_begins_and_when_it_is_known_to_be_over() -> N
     assert (over.kind, over.items[0].line) == (Kind.TROUBLE_OVER, "over: the engine does not answer")
 
 
-def test_new_models_of_one_organisation_come_together() -> None:
-    models = [
-        NewModel("acme/a", "acme", "x", ""),
-        NewModel("acme/b", "acme", "x", ""),
-        NewModel("bcme/c", "bcme", "x", ""),
-    ]
-    found = news(Facts(FIRST, frozenset(), new_models=models), Rules())
-    assert [[item.model for item in one.items] for one in found] == [["acme/a", "acme/b"], ["bcme/c"]]
-
-
 @dataclass(frozen=True)
 class Wants:
     name: str = "ops"
     runtimes: tuple[str, ...] = ()
     organisations: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ()
+
+
+def test_new_models_come_together() -> None:
+    models = [
+        NewModel("acme/a", "acme", "x", ""),
+        NewModel("acme/b", "acme", "x", ""),
+        NewModel("bcme/c", "bcme", "x", ""),
+    ]
+    found = news(Facts(FIRST, frozenset(), new_models=models), Rules())
+    assert [[item.model for item in one.items] for one in found] == [["acme/a", "acme/b", "bcme/c"]]
+    own = routed(found[0], Wants(organisations=("bcme",)))
+    assert own is not None
+    assert [item.model for item in own.items] == ["bcme/c"]
 
 
 def test_a_target_gets_the_items_that_its_filters_let_through() -> None:

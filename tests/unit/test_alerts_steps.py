@@ -111,6 +111,15 @@ def test_a_transaction_that_is_lost_has_told_nothing(world: World) -> None:
     assert write_alerts(world.store, SETTINGS, after(2)) == 1
 
 
+def test_a_catalogue_that_comes_later_is_no_news(tmp_path: Path) -> None:
+    """The daemon's first tick may look for news before anything is known."""
+    with open_store(tmp_path) as store:
+        assert write_alerts(store, SETTINGS, BEGAN) == 0
+        World(store)
+        assert write_alerts(store, SETTINGS, after(0)) == 0
+        assert store.outbox.began() is not None
+
+
 def test_without_targets_nothing_is_kept_for_later(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         World(store).live("WWB")
