@@ -6,12 +6,13 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import platformdirs
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from monitor.alerts.words import Severity  # noqa: TC001 - read by pydantic
 from monitor.errors import ConfigError
 from monitor.words import Channel, Runtime
 
@@ -43,6 +44,12 @@ def _folder_or_page(text: str) -> str:
     return text
 
 
+def _page(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError("no address: it begins with https:// or http://")
+    return text
+
+
 def _file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError("there is no such file")
@@ -55,6 +62,7 @@ _Line = Annotated[str, AfterValidator(_requirement)]
 _Address = Annotated[str, AfterValidator(_address)]
 _Link = Annotated[str, AfterValidator(_folder_or_page)]
 _File = Annotated[Path, AfterValidator(_file)]
+_Page = Annotated[str, AfterValidator(_page)]
 
 
 class _Section(BaseModel):
@@ -177,6 +185,33 @@ class Daemon(_Section):
     logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
 
 
+class Target(_Section):
+    """Somebody who is told. ``${NAME}`` in the address is taken from the environment; empty filters let all through."""
+
+    name: str = Field(pattern="^[A-Za-z0-9_-]{1,40}$", description="what it is called in lists and filters")
+    url: SecretStr = Field(description="address as apprise knows it: mailto://, slack://, json://, ...")
+    runtimes: tuple[Runtime, ...] = Field((), description="only news of these runtimes")
+    organisations: tuple[str, ...] = Field((), description="only news of models of these organisations")
+    severities: tuple[Severity, ...] = Field((), description="only these: info, warning, failure")
+    digest: bool = Field(True, description="whether the daily digest goes there, whatever its severity")
+
+
+class Alerts(_Section):
+    """Who is told of what, and how often. Without a target nobody is, and nothing is kept for later."""
+
+    targets: tuple[Target, ...] = Field((), description="whom to tell: a table `[[alerts.targets]]` each")
+    digest_hour: int = Field(7, ge=0, le=23, description="UTC hour of the daily digest")
+    flap_days: int = Field(7, ge=1, le=90, description="a third flip within so many days is flapping, told once")
+    link_base: _Page = Field("", description="address of the published site, for links to its pages")
+
+    @model_validator(mode="after")
+    def _names_are_names(self) -> Alerts:
+        names = [one.name for one in self.targets]
+        if len(set(names)) < len(names):
+            raise ValueError("two targets have the same name")
+        return self
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -191,6 +226,7 @@ class Config(_Section):
     disk: Disk = Disk()
     releases: Releases = Releases()
     daemon: Daemon = Daemon()
+    alerts: Alerts = Alerts()
 
 
 def config_path(env: Mapping[str, str]) -> Path:
@@ -242,7 +278,10 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
         shown = "from the environment" if default is None else str(default)
         if isinstance(default, tuple):
             shown = str([str(one) for one in default])
-        rows.append((prefix + name, shown, field.description or ""))
+        rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
+        of = get_args(field.annotation)[:1]
+        if of and isinstance(of[0], type) and issubclass(of[0], _Section):
+            rows += _fields(of[0], f"{prefix}{name}[].")
     return rows
 
 
@@ -260,7 +299,9 @@ def _read(file: Path) -> dict[str, Any]:
 def _problem(found: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":
-        shown = "" if where in _SECRET else f" (found {found['input']!r})"
+        # a whole table may hold an address with a password in it, and so may an address that is none
+        secret = where in _SECRET or where.endswith(".url") or isinstance(found["input"], dict)
+        shown = "" if secret else f" (found {found['input']!r})"
         return f"{where}: {found['msg'].removeprefix('Value error, ')}{shown}"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})

@@ -14,6 +14,7 @@ from monitor.catalogue import load_catalogue
 from monitor.daily import Watched
 from monitor.discovery.releases import find_releases
 from monitor.store import open_store
+from monitor.telling import send_news, write_news
 from monitor.tick import Life, Step, probe_what_is_due, tick
 from monitor.watch.health import serve_health
 from monitor.watch.heartbeat import Heartbeat, Pulse, patience_s
@@ -51,6 +52,8 @@ def _find_releases(life: Life) -> None:
 STEPS = (
     Step("releases", _find_releases),
     Step("probing", probe_what_is_due),
+    Step("news", write_news),
+    Step("sending", send_news),
 )
 
 

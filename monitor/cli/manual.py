@@ -42,6 +42,9 @@ def _commands() -> str:
         command = settle.get_command(root, name)
         assert command is not None  # noqa: S101 - the names are the group's own list
         parts.append(f"## settle {name}\n\n{_help(command, name, root)}")
+        if isinstance(command, click.Group):
+            own = click.Context(command, info_name=name, parent=root)
+            parts += [f"### settle {name} {sub}\n\n{_help(one, sub, own)}" for sub, one in command.commands.items()]
     return "\n".join(parts)
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "miniature": "monitor.cli.make",
     "doctor": "monitor.cli.tend",
     "reproduce": "monitor.cli.make",
+    "alert": "monitor.cli.alert",
     "gc": "monitor.cli.tend",
     "backup": "monitor.cli.keep",
     "restore": "monitor.cli.keep",

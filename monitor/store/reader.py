@@ -17,14 +17,15 @@ from monitor.store.details import CellDetail, RunDetail
 from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
+from monitor.store.outbox import Outbox
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.standings import Standings
-from monitor.store.tracks import read_tracks
+from monitor.store.tracks import read_tracks, tracks_of
 from monitor.words import CellVerdict, Origin, Purpose, bar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from sqlite_utils import Database
@@ -239,6 +240,14 @@ class Reader:
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
         return read_tracks(self._db, rung=rung, **wanted)
+
+    def tracks_of(self, cells: Collection[str]) -> list[Track]:
+        """Return whole histories, at the bar, of the cells with these ids."""
+        return tracks_of(self._db, cells)
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self._db)
 
     def days_of(self, cell_id: str) -> list[dict[str, Any]]:
         """Return the rows of a cell's days, oldest first, with the environment that each stood on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.store import listings
+from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.sqlite import Migrations
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
@@ -16,7 +17,7 @@ MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
 _FIRST_FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
-FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens", *listings.FACTS)
+FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens", *listings.FACTS, "announcements")
 
 _CATALOGUE = """
 CREATE TABLE models (
@@ -314,6 +315,13 @@ def m010_listings(db: Database) -> None:
     _run(db, listings.TABLES)
     for table in listings.FACTS:
         _append_only(db, table)
+
+
+@MIGRATIONS()
+def m011_alerts(db: Database) -> None:
+    """Keep what was told, what is still to be sent, and up to where was looked for news."""
+    _run(db, OUTBOX)
+    _append_only(db, "announcements")
 
 
 def _append_only(db: Database, table: str) -> None:

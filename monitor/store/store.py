@@ -11,6 +11,7 @@ from monitor.store.answers import rebuild_answer
 from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
+from monitor.store.outbox import OutboxWriter
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
@@ -18,6 +19,7 @@ from monitor.words import REFERENCE, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import date, datetime
     from pathlib import Path
 
@@ -166,6 +168,14 @@ class Store(Reader):
                     history.rebuild_cell(self._db, cell.id, since=days[0])
                 new += written
         return new
+
+    @property
+    def outbox(self) -> OutboxWriter:
+        return OutboxWriter(self._db)
+
+    def atomic(self) -> AbstractContextManager[object]:
+        """Return a transaction around whatever is written within it."""
+        return self._db.atomic()
 
     def record_departures(self, resolution_id: str, departures: Iterable[Departure]) -> None:
         with self._db.atomic():

@@ -15,10 +15,11 @@ from monitor.store.rows import rows, subject_of
 from monitor.words import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlite_utils import Database
 
+    from monitor.store.rows import Row
     from monitor.words import Subject
 
 _KEYS = ("runtime", "channel", "platform")
@@ -51,7 +52,16 @@ def read_tracks(db: Database, *, rung: Rung | None = None, **wanted: str) -> lis
     columns = {"cell": "cells.id", "model": "models.id", **{name: name for name in _KEYS}}
     where = " AND ".join(["1", *(f"{columns[name]} = ?" for name in wanted)])
     sql = f"{_CELLS} WHERE {where} ORDER BY released IS NULL, family, model_id, subjects.id, {', '.join(_KEYS)}"
-    cells = rows(db, sql, wanted.values())
+    return _tracks(db, rung, rows(db, sql, wanted.values()))
+
+
+def tracks_of(db: Database, cells: Collection[str]) -> list[Track]:
+    """Return the tracks at the bar of the cells with these ids."""
+    chosen = f"{_CELLS} WHERE cells.id IN (SELECT value FROM json_each(?)) ORDER BY cells.id"  # noqa: S608 - as above
+    return _tracks(db, None, rows(db, chosen, [json.dumps(list(cells))]))
+
+
+def _tracks(db: Database, rung: Rung | None, cells: Sequence[Row]) -> list[Track]:
     days = _days(db, rung, [cell["cell"] for cell in cells])
     return [_track(cell, rung, days[cell["cell"]]) for cell in cells if days[cell["cell"]]]
 

@@ -87,3 +87,24 @@ def test_only_stable_releases_are_probed_unless_another_channel_is_named(tmp_pat
     assert load_config(named, HOME).releases.channels == ("stable", "nightly")
     with pytest.raises(ConfigError, match=r"releases\.channels\.0: Input should be 'stable'"):
         load_config(write(tmp_path, '[releases]\nchannels = ["weekly"]\n'), HOME)
+
+
+def test_no_address_of_a_target_is_ever_printed_with_what_is_wrong(tmp_path: Path) -> None:
+    text = (
+        "[alerts]\ndigest_hour = 25\n[[alerts.targets]]\nurl = 'json://me:t0ps3cret@host'\n"
+        "[[alerts.targets]]\nname = 'a'\nurl = ['json://t0ps3cret']\nlink = 1\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text), HOME)
+    said = str(caught.value)
+    assert "alerts.digest_hour: Input should be less than or equal to 23 (found 25)" in said
+    assert "alerts.targets.0.name: Field required" in said
+    assert "alerts.targets.1.url: Input should be a valid string" in said
+    assert "alerts.targets.1.link: there is no such key" in said
+    assert "t0ps3cret" not in said
+
+
+def test_two_targets_of_one_name_are_refused(tmp_path: Path) -> None:
+    target = "[[alerts.targets]]\nname = 'a'\nurl = 'json://host'\n"
+    with pytest.raises(ConfigError, match="two targets have the same name"):
+        load_config(write(tmp_path, target * 2), HOME)

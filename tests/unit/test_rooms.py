@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 OWNERS = {
+    "apprise": ["monitor/alerts/sending.py"],
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
     "git": ["monitor/sources/tags.py"],

@@ -1,0 +1,284 @@
+"""Keeps what was told and what is still to be sent, so that a crash anywhere neither loses nor doubles a message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from monitor.store.recording import stamp
+from monitor.store.rows import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date, datetime
+
+    from sqlite_utils import Database
+
+BEGAN = "began"
+TABLES = """
+CREATE TABLE announcements ( -- what was told, each thing once; an empty line was known when alerts began
+    key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    line TEXT NOT NULL,
+    runtime TEXT NOT NULL,
+    organisation TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX announcements_by_time ON announcements (at);
+CREATE INDEX announcements_by_kind ON announcements (kind);
+CREATE TABLE outbox ( -- one row a message and target
+    id INTEGER PRIMARY KEY,
+    target TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    html TEXT NOT NULL,
+    written_at TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending', -- then claimed, then sent, failed (to be tried again) or given-up
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_at TEXT NOT NULL,
+    claimed_at TEXT,
+    claimed_by TEXT,
+    sent_at TEXT,
+    may_have_arrived INTEGER NOT NULL DEFAULT 0, -- an earlier attempt; the message then says so
+    problem TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX unsent_messages ON outbox (due_at) WHERE state IN ('pending', 'claimed', 'failed');
+CREATE TRIGGER outbox_never_delete BEFORE DELETE ON outbox
+    BEGIN SELECT RAISE(ABORT, 'messages are only added'); END;
+CREATE TRIGGER outbox_never_update BEFORE UPDATE OF target, kind, severity, title, text, html, written_at ON outbox
+    BEGIN SELECT RAISE(ABORT, 'messages stay as they were written: only what became of them changes'); END;
+CREATE TABLE alert_looks ( -- up to which day a cell was looked at for news
+    cell_id TEXT PRIMARY KEY REFERENCES cells (id),
+    day TEXT NOT NULL,
+    run_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message on its way to one target."""
+
+    id: int
+    target: str
+    severity: str
+    title: str
+    text: str
+    html: str
+    attempts: int
+    may_have_arrived: bool
+
+
+class Outbox:
+    """The questions; ``OutboxWriter`` adds what changes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def began(self) -> str | None:
+        """Return the moment at which alerts began, None where they have not."""
+        found = rows(self._db, "SELECT at FROM announcements WHERE key = ?", (BEGAN,))
+        return found[0]["at"] if found else None
+
+    def announced(self, keys: Iterable[str]) -> frozenset[str]:
+        """Return which of the keys were announced."""
+        wanted = "SELECT key FROM announcements WHERE key IN (SELECT value FROM json_each(?))"
+        return frozenset(row["key"] for row in rows(self._db, wanted, [json.dumps(list(keys))]))
+
+    def announced_of(self, cells: Iterable[str]) -> frozenset[str]:
+        """Return every key that names one of the cells, as ``kind:cell`` or ``kind:cell:more``."""
+        sql = (
+            "SELECT told.key FROM json_each(?) AS prefix JOIN announcements AS told"
+            " ON told.key >= prefix.value AND told.key < prefix.value || char(1114111)"
+        )
+        prefixes = [f"{kind}:{cell}" for cell in cells for kind in ("flip", "works", "stable", "flapping", "calm")]
+        return frozenset(row["key"] for row in rows(self._db, sql, [json.dumps(prefixes)]))
+
+    def told_since(self, moment: str) -> list[dict[str, Any]]:
+        """Return what was announced after the moment, oldest first."""
+        sql = "SELECT * FROM announcements WHERE at > ? AND line != '' ORDER BY at, key"
+        return rows(self._db, sql, (moment,))
+
+    def last_digest(self) -> str | None:
+        found = rows(self._db, "SELECT at FROM announcements WHERE kind = 'digest' ORDER BY at DESC LIMIT 1")
+        return str(found[0]["at"]) if found else None
+
+    def open_troubles(self) -> dict[str, str]:
+        """Return, by slug, the troubles that were announced and are not over."""
+        found: dict[str, str] = {}
+        sql = "SELECT key, kind, line FROM announcements WHERE kind IN ('trouble', 'trouble over') ORDER BY at, kind"
+        for row in rows(self._db, sql):
+            slug = row["key"].partition(":")[2].rpartition("@")[0]
+            if row["kind"] == "trouble":
+                found[slug] = row["line"]
+            else:
+                found.pop(slug, None)
+        return found
+
+    def flapping(self) -> list[str]:
+        """Return the cells that were announced as flapping and not as calm again."""
+        sql = "SELECT key, kind FROM announcements WHERE kind IN ('flapping', 'calm again')"
+        told = {row["key"].partition(":")[2]: row["kind"] for row in rows(self._db, f"{sql} ORDER BY kind DESC")}
+        return [spell.rpartition(":")[0] for spell, kind in told.items() if kind == "flapping"]
+
+    def cells_to_look_at(self, since: date) -> list[str]:
+        """Return the cells with a flip that nobody was told of, or with a day since then that nobody has looked at."""
+        flips = "SELECT cell_id FROM flips WHERE announced_at IS NULL AND NOT withdrawn AND confirmed >= ?"
+        days = (
+            "SELECT days.cell_id FROM days LEFT JOIN alert_looks ON alert_looks.cell_id = days.cell_id"
+            " WHERE days.day >= ? AND (alert_looks.day IS NULL OR alert_looks.day <= days.day"
+            " AND (alert_looks.day, alert_looks.run_id) != (days.day, days.run_id))"
+        )
+        # two questions, and the last look as a value: else the index on days is passed over
+        last = rows(self._db, "SELECT max(day) AS day FROM alert_looks")[0]["day"] or ""
+        first = since.isoformat()
+        found = [*rows(self._db, flips, (first,)), *rows(self._db, days, (max(first, last),))]
+        return sorted({row["cell_id"] for row in found})
+
+    def flips_of(self, cells: Iterable[str]) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM flips WHERE NOT withdrawn AND cell_id IN (SELECT value FROM json_each(?))"
+        return rows(self._db, f"{sql} ORDER BY confirmed, day, id", [json.dumps(list(cells))])
+
+    def flips_taken_back(self) -> list[dict[str, Any]]:
+        """Return the flips that people were told of, and that do not hold any more."""
+        sql = (
+            "SELECT flips.*, runtime, subject_id, model_id, organisation FROM flips JOIN cells ON cells.id = cell_id"
+            " JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
+            " WHERE withdrawn AND announced_at IS NOT NULL"
+            " AND 'withdrawn:' || cell_id || ':' || day || ':' || after NOT IN (SELECT key FROM announcements)"
+        )
+        return rows(self._db, f"{sql} ORDER BY day, cell_id")
+
+    def models_not_told(self) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM models WHERE NOT control AND 'model:' || id NOT IN (SELECT key FROM announcements)"
+        return rows(self._db, f"{sql} ORDER BY organisation, id")
+
+    def models_told_as_new(self) -> frozenset[str]:
+        sql = "SELECT key FROM announcements WHERE kind = 'new model' AND line != ''"
+        return frozenset(row["key"].partition(":")[2] for row in rows(self._db, sql))
+
+    def latest_day(self) -> list[dict[str, Any]]:
+        """Return, a row a runtime and platform, how the latest day of all stands: cells, those that are our fault."""
+        return rows(
+            self._db,
+            "SELECT runtime, platform, day, count(*) AS cells, sum(verdict = 'unknown' AND blame = 'bench') AS ours,"
+            " max(reason) AS reason FROM days JOIN cells ON cells.id = cell_id"
+            " WHERE day = (SELECT max(day) FROM days) GROUP BY runtime, platform",
+        )
+
+    def standing(self) -> list[dict[str, Any]]:
+        """Return how many cells of each runtime have which verdict on their latest day."""
+        return rows(
+            self._db, "SELECT runtime, verdict, count(*) AS cells FROM current GROUP BY runtime, verdict ORDER BY 1, 2"
+        )
+
+    def given_up(self) -> dict[str, str]:
+        """Return, by target, the problem of those whose last finished message was given up."""
+        sql = (
+            "SELECT target, state, problem, max(id) FROM outbox WHERE state IN ('sent', 'given-up')"
+            " GROUP BY target"  # beside max() stand the columns of the row that has it
+        )
+        return {row["target"]: row["problem"] for row in rows(self._db, sql) if row["state"] == "given-up"}
+
+    def letters(self, *, most: int) -> list[dict[str, Any]]:
+        """Return the newest messages with what became of them, newest first."""
+        sql = (
+            "SELECT id, written_at, target, kind, severity, title, state, attempts, due_at, sent_at,"
+            " may_have_arrived, problem FROM outbox ORDER BY id DESC LIMIT ?"
+        )
+        return rows(self._db, sql, (most,))
+
+    def due(self, now: datetime) -> list[Letter]:
+        """Return what is to be sent by now, in the order in which it was written."""
+        sql = "SELECT * FROM outbox WHERE state IN ('pending', 'failed') AND due_at <= ? ORDER BY id"
+        return [_letter(row) for row in rows(self._db, sql, (stamp(now),))]
+
+
+class OutboxWriter(Outbox):
+    """Each change is one transaction, or part of the caller's."""
+
+    def announce(
+        self, key: str, kind: str, line: str, at: datetime, *, runtime: str = "", organisation: str = ""
+    ) -> bool:
+        """Write down that something is told; False where it had been."""
+        values = (key, kind, line, runtime, organisation, stamp(at))
+        return self._changed("INSERT OR IGNORE INTO announcements VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def mark_flips(self, ids: Iterable[int], at: datetime) -> None:
+        for one in ids:
+            self._changed("UPDATE flips SET announced_at = ? WHERE id = ? AND announced_at IS NULL", (stamp(at), one))
+
+    def mark_looks(self, cells: Iterable[str]) -> None:
+        self._changed(
+            "INSERT OR REPLACE INTO alert_looks SELECT cell_id, max(day), run_id FROM days"
+            " WHERE cell_id IN (SELECT value FROM json_each(?)) GROUP BY cell_id",
+            (json.dumps(list(cells)),),
+        )
+
+    def put(self, letter: Mapping[str, str], at: datetime) -> None:
+        """Write a message for one target: target, kind, severity, title, text, html."""
+        values = (*(letter[name] for name in _WRITTEN), stamp(at), stamp(at))
+        self._changed(
+            f"INSERT INTO outbox ({', '.join(_WRITTEN)}, written_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - the names below
+            values,
+        )
+
+    def take_back(self, *, most_attempts: int) -> int:
+        """Let what a dead process had claimed be sent again; nobody can know whether it had arrived.
+
+        The caller is the only one who sends: it holds the database's writer lock. What was claimed as often as that is
+        given up: it may be the very thing that the process dies of.
+        """
+        sql = (
+            "UPDATE outbox SET state = CASE WHEN attempts < ? THEN 'pending' ELSE 'given-up' END,"
+            " problem = 'the process ended while it was being sent', may_have_arrived = 1 WHERE state = 'claimed'"
+        )
+        with self._db.atomic():
+            return int(self._db.execute(sql, (most_attempts,)).rowcount)
+
+    def claim(self, letter: Letter, at: datetime, by: str) -> bool:
+        sql = (
+            "UPDATE outbox SET state = 'claimed', claimed_at = ?, claimed_by = ?, attempts = attempts + 1"
+            " WHERE id = ? AND state IN ('pending', 'failed')"
+        )
+        return self._changed(sql, (stamp(at), by, letter.id))
+
+    def sent(self, letter: Letter, at: datetime, by: str) -> bool:
+        sql = (
+            "UPDATE outbox SET state = 'sent', sent_at = ?, problem = ''"
+            " WHERE id = ? AND state = 'claimed' AND claimed_by = ?"
+        )
+        return self._changed(sql, (stamp(at), letter.id, by))
+
+    def failed(self, letter: Letter, by: str, problem: str, *, again: datetime | None, may_have_arrived: bool) -> bool:
+        """Write that an attempt failed, to be tried again at a moment, or never."""
+        sql = (
+            "UPDATE outbox SET state = ?, due_at = coalesce(?, due_at), problem = ?,"
+            " may_have_arrived = may_have_arrived OR ? WHERE id = ? AND state = 'claimed' AND claimed_by = ?"
+        )
+        due = stamp(again) if again else None
+        state = "failed" if again else "given-up"
+        return self._changed(sql, (state, due, problem, int(may_have_arrived), letter.id, by))
+
+    def _changed(self, sql: str, values: Iterable[Any]) -> bool:
+        with self._db.atomic():
+            return bool(self._db.execute(sql, tuple(values)).rowcount)
+
+
+_WRITTEN = ("target", "kind", "severity", "title", "text", "html")
+
+
+def _letter(row: Mapping[str, Any]) -> Letter:
+    return Letter(
+        id=row["id"],
+        target=row["target"],
+        severity=row["severity"],
+        title=row["title"],
+        text=row["text"],
+        html=row["html"],
+        attempts=row["attempts"],
+        may_have_arrived=bool(row["may_have_arrived"]),
+    )

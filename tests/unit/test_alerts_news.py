@@ -1,0 +1,209 @@
+"""What is news of a history told as a row of days, looked at day by day: W, B, F, ? and . for nothing seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import pytest
+
+from monitor.alerts.news import news
+from monitor.alerts.routing import routed
+from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Severity, Trouble
+from monitor.report.evidence import Told
+from monitor.stability.words import Observation
+from monitor.store import Track
+from monitor.words import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Subject, SubjectForm
+
+FIRST = date(2026, 4, 1)
+WORD = {"W": CellVerdict.WORKS, "B": CellVerdict.BROKEN, "F": CellVerdict.FLAKY, "?": CellVerdict.UNKNOWN}
+SHORT = {
+    Kind.NEWLY_WORKS: "works",
+    Kind.NEWLY_STABLE: "stable",
+    Kind.REGRESSION: "regression",
+    Kind.SETBACK: "setback",
+    Kind.RESTORED: "restored",
+    Kind.FLAPPING: "flapping",
+    Kind.CALM: "calm",
+    Kind.CHANGED: "changed",
+}
+
+
+@dataclass
+class Life:
+    """One cell, day by day; a release comes with every change, and on every fifth day."""
+
+    story: str
+    new_model: bool = False
+    model: str = "acme/new"
+    signature: str = "s1 KeyError"
+    organisation: str = "acme"
+    announced: set[str] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
+
+    def history(self, days: int) -> History:
+        seen, flips, last, changes = [], [], "", 0
+        for offset, letter in enumerate(self.story[:days]):
+            day = FIRST + timedelta(days=offset)
+            if letter == ".":
+                continue
+            if letter != "?" and last and letter != last:
+                changes += 1
+                version = f"{changes}.{offset // 5}"
+                told = Told(day, version, str(WORD[letter]), "KeyError", "abc123", "env", "runtime", self.signature)
+                flips.append(FlipSeen(offset, day, WORD[last], WORD[letter], day, offset in self.told, told, told))
+            last = last if letter == "?" else letter
+            seen.append(Observation(day, WORD[letter], f"{changes}.{offset // 5}"))
+        subject = Subject(self.model, self.model, SubjectForm.MINIATURE, "arch", "files")
+        track = Track(
+            cell=f"{self.model}@transformers", subject=subject, family="new", organisation=self.organisation,
+            kind=ModelKind.DENSE, released=FIRST, released_source="", runtime=Runtime.TRANSFORMERS,
+            channel=Channel.STABLE, platform=Platform("3.11", "cpu", Isolation.CONTAINER), rung=None,
+            observations=tuple(seen),
+        )  # fmt: skip
+        return History(track, tuple(flips), new_model=self.new_model)
+
+    def look(self, days: int, *, began: date = FIRST) -> list[Alert]:
+        history = self.history(days)
+        if not history.track.observations:
+            return []
+        found = news(Facts(began, frozenset(self.announced), [history]), Rules(flap_days=5))
+        for alert in found:
+            for item in alert.items:
+                self.announced.add(item.key)
+                self.told |= set(item.flips)
+        return found
+
+    def live(self, *, began: int = 0) -> str:
+        """Return what is told, as ``day:kind``, days counted from 1."""
+        told = []
+        for days in range(1, len(self.story) + 1):
+            told += [f"{days}:{SHORT[one.kind]}" for one in self.look(days, began=FIRST + timedelta(days=began))]
+            assert self.look(days, began=FIRST + timedelta(days=began)) == []  # looking twice tells nothing twice
+        return " ".join(told)
+
+
+LONG = "W" * 16
+
+
+@pytest.mark.parametrize(
+    ("story", "told"),
+    [
+        ("W", ""),  # what worked when it was first seen is no news
+        ("?W", ""),
+        ("B", ""),
+        ("BBW", "3:works"),
+        ("BBW?.WW", "3:works"),
+        ("WWB", "3:setback"),
+        ("WW?B", "4:setback"),
+        ("WWBBBBBBW", "3:setback 9:restored"),
+        ("WF", "2:changed"),
+        ("BF", "2:changed"),
+        (LONG + "W", "14:stable"),
+        (LONG + "B", "14:stable 17:regression"),
+        (LONG + "BBBBBBBB" + "W", "14:stable 17:regression 25:restored"),
+        # a third flip within the days: told once, then silence until as many quiet days have passed
+        ("WBW" + "BWBW" + "WWWWWW", "2:setback 3:restored 4:flapping 5:changed 6:changed 7:changed 13:calm"),
+        ("WBWB" + "BBBBBB" + "BBW", "2:setback 3:restored 4:flapping 10:calm 13:restored"),
+        ("WBWB" + "BBBBB" + "W" + "WWWWWW", "2:setback 3:restored 4:flapping 10:calm 10:restored"),
+        ("WBWB" + "BBBB" + "W" + "WWWWWW", "2:setback 3:restored 4:flapping 9:changed 15:calm"),
+        # nobody looked, so nobody knows that it is calm
+        ("WBWB" + "........" + "B", "2:setback 3:restored 4:flapping 13:calm"),
+        ("WBBBBBBWWWWWWB", "2:setback 8:restored 14:setback"),  # slow enough to be told each time
+    ],
+)
+def test_news_of_a_history(story: str, told: str) -> None:
+    assert Life(story).live() == told
+
+
+def test_the_first_success_of_a_model_found_since_is_news_and_only_once() -> None:
+    assert Life("?W" + "W", new_model=True).live() == "2:works"
+    assert Life("BW" + "W", new_model=True).live() == "2:works"
+
+
+def test_what_came_before_alerts_began_is_not_told() -> None:
+    assert Life("BW" + "WWW").live(began=2) == ""
+    assert Life("BWWB").live(began=2) == "4:setback"
+    assert Life(LONG + "WW").live(began=15) == ""
+
+
+def test_a_crash_before_the_commit_has_told_nothing_and_everything_is_told_next_time() -> None:
+    calm, crashed = Life("WWB"), Life("WWB")
+    lost = news(Facts(FIRST, frozenset(), [crashed.history(3)]), Rules())
+    assert lost == crashed.look(3) == calm.look(3) != []
+
+
+def broken(*models: tuple[str, str]) -> list[Alert]:
+    lives = [Life("WWB", model=model, signature=signature) for model, signature in models]
+    return news(Facts(FIRST, frozenset(), [one.history(3) for one in lives]), Rules())
+
+
+def test_a_release_that_breaks_many_is_one_message_grouped_by_cause() -> None:
+    found = broken(("a/1", "s2 x"), ("a/2", "s1 y"), ("a/3", "s2 x"), ("a/4", "s1 y"))
+    assert [one.kind for one in found] == [Kind.BREAKS_MANY]
+    assert [(item.signature, item.model) for item in found[0].items] == [
+        ("s1 y", "a/2"), ("s1 y", "a/4"), ("s2 x", "a/1"), ("s2 x", "a/3"),
+    ]  # fmt: skip
+    assert sorted(found[0].items[0].flips) == [2]
+
+
+def test_a_release_that_breaks_two_is_one_message_of_its_kind() -> None:
+    found = broken(("a/1", "s1"), ("a/2", "s2"))
+    assert [(one.kind, one.models) for one in found] == [(Kind.SETBACK, 2)]
+
+
+def test_two_subjects_of_one_model_are_no_crowd() -> None:
+    lives = [Life("WWB"), Life("WWB"), Life("WWB")]
+    assert [one.kind for one in news(Facts(FIRST, frozenset(), [life.history(3) for life in lives]), Rules())] == [
+        Kind.SETBACK
+    ]
+
+
+def test_a_trouble_is_told_when_it_begins_and_when_it_is_known_to_be_over() -> None:
+    engine = Trouble("daemon engine", "the engine does not answer")
+    [begins] = news(Facts(FIRST, frozenset(), troubles=[engine], stamp="t1"), Rules())
+    assert (begins.kind, begins.items[0].line) == (Kind.TROUBLE, "the engine does not answer")
+    standing = {"daemon engine": "the engine does not answer"}
+    assert news(Facts(FIRST, frozenset(), troubles=[engine], open_troubles=standing), Rules()) == []
+    assert news(Facts(FIRST, frozenset(), open_troubles=standing), Rules()) == []  # nobody knows
+    fine = frozenset({"daemon engine"})
+    [over] = news(Facts(FIRST, frozenset(), open_troubles=standing, fine=fine, stamp="t2"), Rules())
+    assert (over.kind, over.items[0].line) == (Kind.TROUBLE_OVER, "over: the engine does not answer")
+
+
+@dataclass(frozen=True)
+class Wants:
+    name: str = "ops"
+    runtimes: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    severities: tuple[Severity, ...] = ()
+
+
+def test_new_models_come_together() -> None:
+    models = [
+        NewModel("acme/a", "acme", "x", ""),
+        NewModel("acme/b", "acme", "x", ""),
+        NewModel("bcme/c", "bcme", "x", ""),
+    ]
+    found = news(Facts(FIRST, frozenset(), new_models=models), Rules())
+    assert [[item.model for item in one.items] for one in found] == [["acme/a", "acme/b", "bcme/c"]]
+    own = routed(found[0], Wants(organisations=("bcme",)))
+    assert own is not None
+    assert [item.model for item in own.items] == ["bcme/c"]
+
+
+def test_a_target_gets_the_items_that_its_filters_let_through() -> None:
+    [alert] = broken(("a/1", "s"), ("a/2", "s"), ("a/3", "s"))
+    assert routed(alert, Wants()) == alert
+    assert routed(alert, Wants(runtimes=("vllm",))) is None
+    assert routed(alert, Wants(severities=(Severity.INFO,))) is None
+    assert routed(alert, Wants(runtimes=("transformers",), organisations=("ACME",))) == alert
+    assert routed(alert, Wants(organisations=("other",))) is None
+    [changed] = Life("WF").look(2)
+    assert routed(changed, Wants()) is None  # the digest alone tells it
+
+
+def test_a_target_in_trouble_is_not_told_so_itself() -> None:
+    [alert] = news(Facts(FIRST, frozenset(), troubles=[Trouble("target ops", "given up")]), Rules())
+    assert routed(alert, Wants()) is None
+    assert routed(alert, Wants(name="others")) == alert
