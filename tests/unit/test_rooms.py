@@ -18,11 +18,12 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
+    "httpx": ["monitor/sources/hub_wire.py"],
     "jinja2": ["monitor/miniatures/template.py"],
     "lifelines": ["monitor/stability/turnbull.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config.py"],
-    "pydantic": ["monitor/config.py", "monitor/events.py"],
+    "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/published.py", "monitor/sources/hub.py"],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
     "rich": ["monitor/cli/render.py"],
