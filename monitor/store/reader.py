@@ -15,6 +15,7 @@ from monitor.store.archive import Archive
 from monitor.store.details import CellDetail, RunDetail
 from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.opening import open_reading
+from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.tracks import read_tracks
@@ -50,6 +51,7 @@ class Reader:
         self._db = db
         self._events = Archive(home / "events")  # facts: kept for ever
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
+        self.published = PublishedModels(db, Archive(home / "published"))
 
     def __enter__(self) -> Self:
         return self

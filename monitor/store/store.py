@@ -52,6 +52,7 @@ class Store(Reader):
         self._lock = lock
         self._events.sweep()
         self.logs.sweep()
+        self.published.archive.sweep()
 
     def __enter__(self) -> Self:
         return self
