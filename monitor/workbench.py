@@ -20,7 +20,7 @@ from containers.recipes import Built, recipe_of
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from monitor.bench import Bench
 from monitor.bundle import build_bundle
-from monitor.catalogue import load_catalogue
+from monitor.catalogue import catalogue_of
 from monitor.errors import BenchError
 from monitor.lanes import lanes_for
 from monitor.sources.index import DEFAULT_INDEX, IndexAccess
@@ -111,7 +111,7 @@ def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
             base=base,
             environments=environments,
             bench=Bench(engine, base.image, bundle, workshop, config.limits),
-            catalogue=load_catalogue(),
+            catalogue=catalogue_of(config.home),
             platform=Platform(
                 python=config.install.python,
                 accelerator="cpu",

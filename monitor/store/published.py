@@ -235,6 +235,14 @@ class PublishedModels:
                 (model_id, revision, stamp(now), release, subject.digest if subject else "", reason),
             )
 
+    def qualify(self, subject_id: str, digest: str) -> None:
+        """Mark a discovered subject as one that has passed with these files; the caller holds the transaction."""
+        self.db.execute(
+            "UPDATE subjects SET qualified = 1 WHERE id = ? AND digest = ? AND NOT qualified"
+            " AND EXISTS (SELECT 1 FROM derivations WHERE subject_digest = digest)",
+            (subject_id, digest),
+        )
+
     def record_poll(self, what: str, now: datetime, *, due: datetime, trouble: str = "") -> None:
         with self.db.atomic():
             self.db.execute("INSERT OR REPLACE INTO polls VALUES (?, ?, ?, ?)", (what, stamp(now), stamp(due), trouble))

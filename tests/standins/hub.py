@@ -68,6 +68,7 @@ class Hub:
         self.faults: list[Fault] = []
         self.asked: list[str] = []  # method and path with its query, in their order
         self.shown: set[str] = set()  # tokens that were shown to us
+        self.ranges: list[str] = []  # of files, as they were asked for
         handler = type("Handler", (_Protocol,), {"hub": self})
         self._server = http.server.ThreadingHTTPServer((host, 0), handler)
         self.port = self._server.server_address[1]
@@ -270,6 +271,7 @@ class _Protocol(http.server.BaseHTTPRequestHandler):
         if not asked:
             self.answer(200, data, **headers)
             return
+        self.hub.ranges.append(f"bytes={asked}")
         first, _, last = asked.partition("-")
         start, end = int(first), int(last) if last else len(data) - 1
         if start >= len(data):

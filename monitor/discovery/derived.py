@@ -1,0 +1,121 @@
+"""Makes discovered models subjects: a miniature of each, from its own configuration, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from monitor.catalogue import SHELF, load_catalogue
+from monitor.deriving import DATA, NotInstantiated, derive_inside, recipe_for
+from monitor.discovery.described import as_config
+from monitor.discovery.fitted import fitted, template_of
+from monitor.errors import SettleError
+from monitor.miniatures.derive import NotDerived, read_recipes
+from monitor.miniatures.manifest import HUB
+from monitor.miniatures.registry import FirstKnown, read_first_known
+from monitor.miniatures.shelf import misfit, shelve
+from monitor.offered import offered
+from monitor.words import REFERENCE, Channel, Subject, SubjectForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from monitor.miniatures.manifest import Miniature
+    from monitor.store import Reader
+    from monitor.talk import Talk
+    from monitor.words import Release
+    from monitor.workbench import Workbench
+
+_WHY_CHARS = 300
+
+
+def underived(store: Reader) -> list[str]:
+    """Return the discovered models for which ``derive_discovered`` has something to do."""
+    ours = {model.id for model in load_catalogue().models}
+    release = newest_stable(store.releases(REFERENCE))
+    return [model_id for model_id in store.published.to_derive(release) if model_id not in ours]
+
+
+def newest_stable(releases: Iterable[Release]) -> str:
+    """Return the version that a user gets, "" where no release is known."""
+    versions = [Version(one.version) for one in releases if one.channel is Channel.STABLE and not one.yanked]
+    return str(max(versions)) if versions else ""
+
+
+def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | NotDerived:
+    """Derive a miniature from the newest configuration that was read, and record what came of it.
+
+    The first release that knows the architecture instantiates it; where none is known to, the newest is tried, so that
+    trying again on every release finds the first. Raises BenchError where the bench is at fault: that is not recorded.
+    """
+    revision, files, problems = shop.store.published.files(model_id)
+    release = newest_stable(shop.store.releases(REFERENCE)) or _learn(shop)
+    made = _made(shop, revision, files, problems, release=release, talk=talk)
+    record = shop.store.published.record_derivation
+    if isinstance(made, NotDerived):
+        talk.say(f"{model_id}: no miniature: {made.reason}")
+        record(model_id, revision, shop.now(), release=release, reason=made.reason)
+        return made
+    digest = shelve(made, shop.config.home / SHELF)
+    subject = Subject(
+        id=model_id,
+        model_id=model_id,
+        form=SubjectForm.MINIATURE,
+        architecture=made.architecture,
+        digest=digest,
+        first_known=made.first_known,
+    )
+    record(model_id, revision, shop.now(), release=release, subject=subject)
+    talk.say(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
+    return subject
+
+
+def _made(
+    shop: Workbench,
+    revision: str,
+    files: Mapping[str, bytes],
+    problems: Mapping[str, str],
+    *,
+    release: str,
+    talk: Talk,
+) -> Miniature | NotDerived:
+    config = as_config(files.get("config.json"))
+    architecture = config.get("model_type")
+    if not isinstance(architecture, str) or not architecture:
+        return NotDerived(revision, problems.get("config.json") or "its config.json names no model_type")
+    known = read_first_known(DATA / "first_known.csv")
+    strange = architecture not in known
+    if strange:
+        known[architecture] = FirstKnown(architecture, release, None)
+    plain = replace(recipe_for(config, "discovered"), origin=f"{HUB}{revision}")
+    try:
+        recipe = fitted(plain, read_recipes(DATA), files)
+        (made,) = derive_inside(shop, [recipe], known, talk)
+    except NotInstantiated as error:
+        return NotDerived(revision, str(error)[:_WHY_CHARS])
+    except SettleError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's configuration: whatever it makes of our shrinking
+        return NotDerived(revision, f"our shrinking does not fit it: {type(error).__name__}: {error}"[:_WHY_CHARS])
+    if isinstance(made, NotDerived):
+        return NotDerived(revision, _why(config, architecture, release, made.reason, strange=strange))
+    made = replace(made, template=template_of(files))
+    return NotDerived(revision, why) if (why := misfit(made)) else made
+
+
+def _why(config: Mapping[str, object], architecture: str, release: str, said: str, *, strange: bool) -> str:
+    """Say in a sentence why a release could not instantiate it; the last line of what it said has the cause."""
+    if strange and config.get("auto_map"):
+        return f"needs remote code: transformers {release} does not know {architecture}, and the model's own is not run"
+    if strange and ("model type" in said or "model_type" in said or "KeyError" in said):
+        return f"unknown architecture: transformers {release} does not know {architecture}"
+    return said.strip().splitlines()[-1][:_WHY_CHARS] if said.strip() else "it was not instantiated"
+
+
+def _learn(shop: Workbench) -> str:
+    """Ask the index where nobody has yet."""
+    answer = offered(shop, REFERENCE)
+    shop.store.record_releases(answer.releases)
+    return newest_stable(answer.releases)
