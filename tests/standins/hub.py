@@ -73,6 +73,7 @@ class Hub:
         self._server = http.server.ThreadingHTTPServer((host, 0), handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.elsewhere = f"http://localhost:{self.port}"  # where large files are kept: another host, as there
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -186,7 +187,10 @@ class _Protocol(http.server.BaseHTTPRequestHandler):
             self.tree(commit, "/".join(rest[2:]))
         elif rest[:1] == ["commits"]:
             upto = repository.commits[: repository.commits.index(commit) + 1]
-            told = [{"id": one.id, "title": one.title, "date": _stamp(one.at), "authors": []} for one in upto[::-1]]
+            told = [
+                {"id": one.id, "title": one.title, "message": "", "date": _stamp(one.at), "authors": []}
+                for one in upto[::-1]
+            ]
             self.json(told)
         else:
             self.json(self.told(repository, query.get("expand", []), commit))
@@ -222,7 +226,7 @@ class _Protocol(http.server.BaseHTTPRequestHandler):
         elif file.endswith(LARGE):
             digest = hashlib.sha256(data).hexdigest()
             told |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data))}
-            self.answer(302, b"", Location=f"{self.hub.url}/cdn/{digest}", **told)
+            self.answer(302, b"", Location=f"{self.hub.elsewhere}/cdn/{digest}", **told)
         else:
             self.piece(data, ETag=f'"{_blob_id(data)}"', **told)
 
