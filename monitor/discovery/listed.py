@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from monitor.catalogue import load_catalogue
+from monitor.store import open_reader
+from monitor.store.reader import DATABASE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from monitor.config import Hub as Settings
     from monitor.store import Reader
+    from monitor.words import Subject
 
 CATALOGUE = "catalogue"
 
@@ -30,6 +35,14 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
         if name not in known and source not in known
     ]
     return rows
+
+
+def discovered_subjects(home: Path, name: str) -> list[Subject]:
+    """Return what can be probed of a discovered model, by its id or that of one subject; nothing without a database."""
+    if not (home / DATABASE).exists():
+        return []
+    with open_reader(home) as store:
+        return store.published.subjects(name)
 
 
 _EMPTY: dict[str, Any] = {
