@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from monitor.catalogue import SHELF, load_catalogue
 from monitor.deriving import DATA, NotInstantiated, derive_inside, recipe_for
-from monitor.discovery.described import as_config
+from monitor.discovery.described import architecture_of, as_config
 from monitor.discovery.fitted import fitted, template_of
 from monitor.errors import SettleError
 from monitor.miniatures.derive import NotDerived, read_recipes
@@ -17,6 +17,7 @@ from monitor.miniatures.manifest import HUB
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.shelf import misfit, shelve
 from monitor.offered import offered
+from monitor.sources.published import plain
 from monitor.words import REFERENCE, Channel, Subject, SubjectForm
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from monitor.miniatures.manifest import Miniature
     from monitor.store import Reader
+    from monitor.store.published import KeptFiles
     from monitor.talk import Talk
     from monitor.words import Release
     from monitor.workbench import Workbench
@@ -50,13 +52,14 @@ def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | N
     The first release that knows the architecture instantiates it; where none is known to, the newest is tried, so that
     trying again on every release finds the first. Raises BenchError where the bench is at fault: that is not recorded.
     """
-    revision, files, problems = shop.store.published.files(model_id)
+    kept = shop.store.published.files(model_id)
     release = newest_stable(shop.store.releases(REFERENCE)) or _learn(shop)
-    made = _made(shop, revision, files, problems, release=release, talk=talk)
+    made = _made(shop, kept, release=release, talk=talk)
     record = shop.store.published.record_derivation
     if isinstance(made, NotDerived):
+        made = NotDerived(model_id, plain(made.reason)[:_WHY_CHARS])  # in a stranger's words, often
         talk.say(f"{model_id}: no miniature: {made.reason}")
-        record(model_id, revision, shop.now(), release=release, reason=made.reason)
+        record(model_id, kept, shop.now(), release=release, reason=made.reason)
         return made
     digest = shelve(made, shop.config.home / SHELF)
     subject = Subject(
@@ -67,24 +70,17 @@ def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | N
         digest=digest,
         first_known=made.first_known,
     )
-    record(model_id, revision, shop.now(), release=release, subject=subject)
+    record(model_id, kept, shop.now(), release=release, subject=subject)
     talk.say(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
     return subject
 
 
-def _made(
-    shop: Workbench,
-    revision: str,
-    files: Mapping[str, bytes],
-    problems: Mapping[str, str],
-    *,
-    release: str,
-    talk: Talk,
-) -> Miniature | NotDerived:
+def _made(shop: Workbench, kept: KeptFiles, *, release: str, talk: Talk) -> Miniature | NotDerived:
+    revision, files = kept.revision, kept.files
     config = as_config(files.get("config.json"))
-    architecture = config.get("model_type")
-    if not isinstance(architecture, str) or not architecture:
-        return NotDerived(revision, problems.get("config.json") or "its config.json names no model_type")
+    architecture = architecture_of(config)
+    if not architecture:
+        return NotDerived(revision, kept.problems.get("config.json") or "its config.json names no model_type")
     known = read_first_known(DATA / "first_known.csv")
     strange = architecture not in known
     if strange:
@@ -94,11 +90,11 @@ def _made(
         recipe = fitted(plain, read_recipes(DATA), files)
         (made,) = derive_inside(shop, [recipe], known, talk)
     except NotInstantiated as error:
-        return NotDerived(revision, str(error)[:_WHY_CHARS])
+        return NotDerived(revision, str(error))
     except SettleError:
         raise
     except Exception as error:  # noqa: BLE001 - a stranger's configuration: whatever it makes of our shrinking
-        return NotDerived(revision, f"our shrinking does not fit it: {type(error).__name__}: {error}"[:_WHY_CHARS])
+        return NotDerived(revision, f"our shrinking does not fit it: {type(error).__name__}: {error}")
     if isinstance(made, NotDerived):
         return NotDerived(revision, _why(config, architecture, release, made.reason, strange=strange))
     made = replace(made, template=template_of(files))
@@ -111,7 +107,7 @@ def _why(config: Mapping[str, object], architecture: str, release: str, said: st
         return f"needs remote code: transformers {release} does not know {architecture}, and the model's own is not run"
     if strange and ("model type" in said or "model_type" in said or "KeyError" in said):
         return f"unknown architecture: transformers {release} does not know {architecture}"
-    return said.strip().splitlines()[-1][:_WHY_CHARS] if said.strip() else "it was not instantiated"
+    return said.strip().splitlines()[-1] if said.strip() else "it was not instantiated"
 
 
 def _learn(shop: Workbench) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +51,17 @@ def model_of(model_id: str, seen: Published, *, families: Mapping[str, str]) -> 
 
 def with_config(model: Model, config: Mapping[str, Any], *, families: Mapping[str, str]) -> Model:
     """Complete a model by its own configuration."""
-    found = config.get("model_type")
-    if not isinstance(found, str) or not found:
+    found = architecture_of(config)
+    if not found:
         return model
     family = families.get(found, model.id.rpartition("/")[2])
-    return replace(model, architecture=found[:200], family=family, kind=kind_of(config))
+    return replace(model, architecture=found, family=family, kind=kind_of(config))
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """Return a configuration's ``model_type``, "" where it has none that could be one."""
+    found = config.get("model_type")
+    return found if isinstance(found, str) and re.fullmatch(r"[\w.-]{1,100}", found) else ""
 
 
 def dated(model: Model, read: Sequence[Revision]) -> Model:

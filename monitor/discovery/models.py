@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from monitor.catalogue import load_catalogue
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from monitor.store import Store
     from monitor.store.published import Revision
     from monitor.talk import Talk
+    from monitor.words import Model
 
 _SOON = timedelta(minutes=5)  # until what failed is asked again
 _IN_VAIN = 3  # questions without an answer after which a step leaves the hub alone
@@ -73,10 +75,14 @@ class _Search:
     in_vain: int = 0
 
     def __post_init__(self) -> None:
-        self.watched = self.store.published.watched()
         catalogue = load_catalogue()
         self.ours = {model.id: model for model in catalogue.models}
         self.families = {model.architecture: model.family for model in catalogue.models}
+
+    @cached_property
+    def watched(self) -> dict[str, Watched]:
+        """Every model that was discovered; read only where something is due."""
+        return self.store.published.watched()
 
     @property
     def given_up(self) -> bool:
@@ -92,10 +98,9 @@ class _Search:
         named = [f"model:{name}" for name in self.settings.models]
         organisations = [f"organisation:{name}" for name in self.settings.organisations]
         moved = [
-            f"model:{one.standing.name}"
-            for one in self.watched.values()
-            if one.source in organisations
-            and f"organisation:{one.standing.name.rpartition('/')[0]}" not in organisations
+            f"model:{name}"
+            for source, name in self.store.published.renamed()
+            if source in organisations and f"organisation:{name.rpartition('/')[0]}" not in organisations
         ]
         folders = [f"folder:{folder}" for folder in self.settings.folders]
         popularity = [_POPULARITY] if self.settings.popularity and (named or organisations) else []
@@ -167,7 +172,8 @@ class _Search:
 
     def _known(self, name: str) -> Watched | None:
         """Return the model that is called so now, whatever it is called here."""
-        return next((one for one in self.watched.values() if one.standing.name == name), None)
+        every = self.watched.values()  # one without a name was left by a kill before its first state
+        return next((one for one in every if (one.standing.name or one.model_id) == name), None)
 
     def _look(self, name: str, source: str) -> None:
         """Ask about one model by its name; its own page also tells how many models were made from it."""
@@ -232,18 +238,19 @@ class _Search:
             return
         last_tree = published.tree(model_id, known[0]) if known else {}
         read = unseen_revisions(self.hub, seen, known=known, last_tree=last_tree)
-        published.record_revisions(model_id, read, self.now)
+        config = read[-1].files.get("config.json") if read else None
+        published.record_revisions(
+            model_id, read, self.now, model=self._described(model_id, seen.license, config, read)
+        )
         if known and read:
             self.revised.append(model_id)
             self.talk.say(f"{model_id} has a new revision: {', '.join(read[-1].changed) or 'nothing'} changed")
-        files = read[-1].files if read else {}
-        self._describe(model_id, seen, config=files.get("config.json"), read=read)
 
     def _read_again(self, model_id: str, name: str) -> None:
         """Read what a gate or a token stood before: it may be open now."""
-        revision, _, problems = self.store.published.files(model_id)
-        tree = self.store.published.tree(model_id, revision)
-        if "config.json" not in problems or "config.json" not in tree:
+        kept = self.store.published.files(model_id)
+        revision, tree = kept.revision, self.store.published.tree(model_id, kept.revision)
+        if "config.json" not in kept.problems or "config.json" not in tree:
             return
         files = {
             path: found
@@ -251,19 +258,18 @@ class _Search:
             if isinstance(found, bytes)
         }
         if files:
-            self.store.published.record_files(model_id, revision, files, self.now)
-            self._describe(model_id, None, config=files.get("config.json"))
+            model = self._described(model_id, "", files.get("config.json"))
+            self.store.published.record_files(model_id, revision, files, self.now, model=model)
 
-    def _describe(
-        self, model_id: str, seen: Published | None, *, config: bytes | str | None, read: Sequence[Revision] = ()
-    ) -> None:
+    def _described(
+        self, model_id: str, license_name: str, config: bytes | str | None, read: Sequence[Revision] = ()
+    ) -> Model | None:
+        """Return a model as it is known now; None where the catalogue's own words stand."""
         before = self.store.published.model(model_id)
-        if before is None or model_id in self.ours:  # the catalogue's own words stand
-            return
-        model = replace(before, license=(seen.license if seen else "") or before.license)
-        model = dated(with_config(model, as_config(config), families=self.families), read)
-        if model != before:
-            self.store.published.record_model(model)
+        if before is None or model_id in self.ours:
+            return None
+        model = replace(before, license=license_name or before.license)
+        return dated(with_config(model, as_config(config), families=self.families), read)
 
     def _folder(self, folder: Path, source: str) -> None:
         model, subject = folder_subject(folder)

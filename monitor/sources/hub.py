@@ -173,9 +173,10 @@ def _says_gone(answer: Answer) -> bool:
 
     To a stranger it answers 401 for what is private and for what does not exist, the same for both.
     """
-    if answer.headers.get("x-error-message", "") == _NO_SUCH_TOKEN:
+    said = answer.headers.get("x-error-message", "")
+    if said == _NO_SUCH_TOKEN:
         return False
-    return answer.headers.get("x-error-code", "") == "RepoNotFound" or answer.status == _UNAUTHORISED
+    return answer.headers.get("x-error-code", "") == "RepoNotFound" or (answer.status == _UNAUTHORISED and bool(said))
 
 
 def _why(stream: Stream, path: str) -> str:

@@ -22,6 +22,11 @@ def _inner_path(path: str) -> str:
     return path
 
 
+def plain(text: str) -> str:
+    """Return a stranger's text without what would move a terminal's cursor or colour it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def _utc(when: datetime) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
@@ -32,7 +37,7 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, StringConstraints(max_length=_PATH_CHARS), AfterValidator(_inner_path)]
 _Count = Annotated[int, Field(ge=0, le=_COUNT_MAX)]
 _Moment = Annotated[datetime, AfterValidator(_utc)]
-_Word = Annotated[str, StringConstraints(max_length=200)]
+_Word = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain)]
 
 
 class _Answer(BaseModel):
@@ -134,4 +139,4 @@ def parse_one(body: bytes, kind: type[Item]) -> Item:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where}: {first['msg']}"[:300] if where else str(first["msg"])[:300]) from None
+        raise ValueError(plain(f"{where}: {first['msg']}" if where else first["msg"])[:300]) from None

@@ -30,14 +30,15 @@ CREATE TABLE revisions (
     UNIQUE (model_id, revision)
 ) STRICT;
 CREATE TABLE published_files ( -- small files that are kept whole
+    id INTEGER PRIMARY KEY,
     model_id TEXT NOT NULL REFERENCES models (id),
     revision TEXT NOT NULL,
     path TEXT NOT NULL,
     digest TEXT NOT NULL, -- "" for one that may not be read
     problem TEXT NOT NULL,
     at TEXT NOT NULL,
-    PRIMARY KEY (model_id, revision, path, digest)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (model_id, revision, path, digest)
+) STRICT;
 CREATE TABLE model_states (
     id INTEGER PRIMARY KEY,
     model_id TEXT NOT NULL REFERENCES models (id),
@@ -58,6 +59,7 @@ CREATE TABLE derivations (
     id INTEGER PRIMARY KEY,
     model_id TEXT NOT NULL REFERENCES models (id),
     revision TEXT NOT NULL,
+    files_id INTEGER NOT NULL, -- the newest of published_files that it was made from
     at TEXT NOT NULL,
     release TEXT NOT NULL, -- the newest of the reference's releases then
     subject_digest TEXT NOT NULL, -- "" where no miniature could be made

@@ -11,6 +11,7 @@ from monitor.store.answers import rebuild_answer
 from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
+from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
@@ -47,11 +48,14 @@ def open_store(home: Path) -> Store:
 
 
 class Store(Reader):
+    published: Publishing
+
     def __init__(self, home: Path, db: Database, lock: WriterLock) -> None:
         super().__init__(home, db)
         self._lock = lock
         self._events.sweep()
         self.logs.sweep()
+        self.published = Publishing(db, self.published.archive)
         self.published.archive.sweep()
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -62,6 +63,23 @@ class World:
         return [(row[0], row[1], row[2]) for row in self.store.query(sql).rows]
 
 
+class Dying(Spoken):
+    """Ends the process, in effect, the so-manieth time that it says something or looks at the clock."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__(out=io.StringIO())
+        self.left = left
+
+    def clock(self) -> datetime:
+        self.say("")
+        return FIRST
+
+    def say(self, sentence: str) -> None:  # noqa: ARG002 - the protocol's
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with standin.Hub() as served, open_store(tmp_path / "home") as store:
@@ -97,6 +115,23 @@ def test_nothing_is_found_twice_and_nothing_is_asked_before_it_is_due(world: Wor
     assert len(world.served.asked) == asked + 1
 
 
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_kill_anywhere_costs_only_what_was_under_way(world: World, at: int) -> None:
+    world.publish("acme/new", WHOLE)
+    dying = Dying(at)
+    hub = Hub(HubAccess(endpoint=world.served.url), now=dying.clock)
+    with contextlib.suppress(KeyboardInterrupt):
+        find_models(world.store, hub, world.settings, world.now, dying)
+    hub.close()
+    assert dying.left <= 0
+    assert world.find(timedelta(hours=1)).troubles == ()
+    assert world.states("acme/new") == [("listed", "acme/new")]
+    assert [changed for _, changed, _ in world.revised("acme/new")] == ["weights config card"]
+    model = world.store.published.model("acme/new")
+    assert model is not None
+    assert (model.released, model.architecture) == (FIRST.date(), "qwen3")
+
+
 def test_every_revision_tells_what_changed_and_what_is_probed_begins_an_epoch(world: World) -> None:
     world.publish("acme/new", WHOLE)
     world.find()
@@ -111,9 +146,9 @@ def test_every_revision_tells_what_changed_and_what_is_probed_begins_an_epoch(wo
     assert world.find(DAY).revised == ("acme/new",)
     told = [(changed, epoch) for _, changed, epoch in world.revised("acme/new")]
     assert told == [("weights config card", 1), ("license card", 1), ("template", 2), ("weights tokenizer", 3)]
-    revision, files, _ = world.store.published.files("acme/new")
-    assert revision == world.revised("acme/new")[-1][0]
-    assert set(files) == {"config.json", "chat_template.jinja"}
+    kept = world.store.published.files("acme/new")
+    assert kept.revision == world.revised("acme/new")[-1][0]
+    assert set(kept.files) == {"config.json", "chat_template.jinja"}
 
 
 def test_a_history_that_was_rewritten_counts_as_its_end(world: World) -> None:
@@ -130,15 +165,17 @@ def test_gated_opened_renamed_vanished_and_back_are_states_of_one_model(world: W
     world.publish("acme/new", WHOLE)
     world.served.gate("acme/new")
     assert world.find().new == ("acme/new",)
-    assert world.store.published.files("acme/new")[2] == {
+    assert world.store.published.files("acme/new").problems == {
         "config.json": "gated: its files cannot be read with this token"
     }
     assert world.store.published.to_derive("5.0.0") == ["acme/new"]
-    world.store.published.record_derivation("acme/new", "r", world.now, release="5.0.0", reason="gated")
+    world.store.published.record_derivation(
+        "acme/new", world.store.published.files("acme/new"), world.now, release="5.0.0", reason="gated"
+    )
     assert world.store.published.to_derive("5.0.0") == []
     world.served.gate("acme/new", "")
     world.find(DAY)
-    assert set(world.store.published.files("acme/new")[1]) == {"config.json"}
+    assert set(world.store.published.files("acme/new").files) == {"config.json"}
     assert world.store.published.to_derive("5.0.0") == ["acme/new"]
     world.served.rename("acme/new", "acme/newer")
     assert world.find(DAY).new == ()

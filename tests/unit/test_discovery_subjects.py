@@ -17,7 +17,7 @@ from monitor.deriving import DATA, recipe_for
 from monitor.discovery.changes import Part
 from monitor.discovery.derived import derive_discovered, newest_stable, underived
 from monitor.discovery.fitted import fitted, template_of, tokens_of
-from monitor.discovery.listed import watched_rows
+from monitor.discovery.listed import discovered_subjects, watched_rows
 from monitor.errors import UnknownName
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.golden import golden
@@ -96,6 +96,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         (b"{}", "its config.json names no model_type"),
         (b"[1, 2]", "its config.json names no model_type"),
         (b"\xff\xfe", "its config.json names no model_type"),
+        (b'{"model_type": "\\u001b[31m"}', "its config.json names no model_type"),
         (b"[" * 100_000, "its config.json names no model_type"),
         (
             b'{"model_type": "qwen3", "num_hidden_layers": {"a": "b"}, "layer_types": 3}',
@@ -188,16 +189,20 @@ def test_a_miniature_that_is_none_is_never_written() -> None:
     assert [slug for slug in miniature_slugs() if misfit(load_miniature(slug))] == []
 
 
-def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop) -> None:
+def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_path: Path) -> None:
     shop.discover("acme/new", {"config.json": json.dumps(CONFIG).encode()})
     subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "qwen3", "d1", first_known="4.51.0")
-    shop.store.published.record_derivation("acme/new", "a" * 40, shop.now(), release="5.10.0", subject=subject)
+    shop.store.published.record_derivation(
+        "acme/new", shop.store.published.files("acme/new"), shop.now(), release="5.10.0", subject=subject
+    )
     assert shop.store.subject("acme/new") == subject
+    assert discovered_subjects(tmp_path, "Acme/New") == shop.store.published.subjects() == [subject]
+    assert discovered_subjects(tmp_path, "acme") == discovered_subjects(tmp_path / "nowhere", "acme/new") == []
     shop.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)])
     assert underived(shop.store) == []
     second = Revision("c" * 40, NOW, (Part.CONFIG,), {}, {"config.json": b"{}"})
     shop.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
-    assert shop.store.published.files("acme/new") == ("c" * 40, {"config.json": b"{}"}, {})
+    assert shop.store.published.files("acme/new").files == {"config.json": b"{}"}
     assert underived(shop.store) == ["acme/new"]
     shop.store.published.qualify("acme/new", "d2")
     assert not shop.store.subject("acme/new").qualified

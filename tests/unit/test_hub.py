@@ -79,9 +79,20 @@ def test_a_model_is_found_moved_or_gone(asking: Asking) -> None:
 
 
 def test_a_server_that_only_fails_to_find_a_model_does_not_make_it_vanish(asking: Asking) -> None:
-    asking.served.fail("/api/models/acme/m4", 404)
-    with pytest.raises(BenchError, match="answers 404"):
-        asking.hub.model("acme/m4")
+    for status in (404, 401, 403):  # a proxy's, a mirror's that wants a password
+        asking.served.fail("/api/models/acme/m4", status)
+        with pytest.raises(BenchError, match=f"answers {status}"):
+            asking.hub.model("acme/m4")
+
+
+def test_what_a_stranger_writes_moves_no_terminals_cursor(asking: Asking) -> None:
+    asking.served.publish("acme/odd", {"a": b""}, NOW, tags=["license:\x1b[31mfree"], pipeline_tag="\ntext")
+    asking.served.publish("acme/evil", {"a": b""}, NOW, safetensors={"total": "\x1b[2J"}, downloads={"\x1b": "\x1b"})
+    found, wrong = asking.hub.models_of("acme")
+    (odd,) = [one for one in found if one.id == "acme/odd"]
+    assert (odd.license, odd.pipeline_tag) == ("?[31mfree", "?text")
+    assert wrong
+    assert all(line.isprintable() for line in wrong)
 
 
 def test_a_token_that_the_hub_does_not_know_makes_no_model_vanish(asking: Asking) -> None:
