@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import UnknownName
-from monitor.miniatures.manifest import Miniature, load_miniature
+from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
 from monitor.miniatures.writer import digest_of
 from monitor.words import Model, ModelKind, Subject, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from monitor.miniatures.manifest import Miniature
+
+SHELF = "miniatures"  # folder of the home
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
+    """``shelf`` is where miniatures lie that were derived since."""
+
     entries: tuple[Entry, ...]
+    shelf: Path | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -65,14 +74,23 @@ class Catalogue:
     def subjects(self) -> tuple[Subject, ...]:
         return tuple(subject for entry in self.entries for subject in entry.subjects())
 
-    def miniature_of(self, subject_id: str) -> Miniature:
-        """Return the miniature behind a subject's id; UnknownName when no subject has it."""
+    def folder_of(self, subject_id: str, digest: str) -> Traversable:
+        """Return where the miniature behind a subject is described; UnknownName when there is none.
+
+        What was derived since is found by its digest alone: it lies on the home's shelf.
+        """
         slugs = {
             name: slug for entry in self.entries for name, slug in zip(entry.subject_ids, entry.miniatures, strict=True)
         }
-        if subject_id not in slugs:
-            raise UnknownName("subject", subject_id, slugs)
-        return load_miniature(slugs[subject_id])
+        if subject_id in slugs:
+            return data_folder() / "miniatures" / slugs[subject_id]
+        if self.shelf is not None and digest and (self.shelf / digest).is_dir():
+            return self.shelf / digest
+        raise UnknownName("subject", subject_id, slugs)
+
+    def miniature_of(self, subject_id: str, digest: str = "") -> Miniature:
+        folder = self.folder_of(subject_id, digest)
+        return load_miniature(folder.name) if folder.name in miniature_slugs() else read_miniature(folder)
 
     def find(self, name: str) -> Found:
         """Find by hub id (or its last part), then by family, then by architecture, in any case; else UnknownName."""
@@ -83,6 +101,11 @@ class Catalogue:
                 return Found(fitting[0], _choice(name, fitting))
         known = {own for entry in self.entries for names in (_ids, _families, _architectures) for own in names(entry)}
         raise UnknownName("model", name, sorted(known), hint="`settle models` lists them")
+
+
+def catalogue_of(home: Path) -> Catalogue:
+    """Return the project's catalogue together with what was derived in this home."""
+    return replace(load_catalogue(), shelf=home / SHELF)
 
 
 @cache

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -212,6 +215,35 @@ class Alerts(_Section):
         return self
 
 
+def _hub_name(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*", text):
+        raise ValueError("no name on a hub")
+    return text
+
+
+_HubName = Annotated[str, AfterValidator(_hub_name)]
+
+
+class Hub(_Section):
+    """Which published models are watched. None: what the environment says (HF_*), else the default."""
+
+    endpoint: _Address | None = Field(None, description="hub that speaks the Hugging Face protocol (HF_ENDPOINT)")
+    token: SecretStr | None = Field(None, description="token to read with (HF_TOKEN, or the file HF_TOKEN_PATH names)")
+    organisations: tuple[_HubName, ...] = Field(
+        (), description="whose new models are watched, if they pass the filters"
+    )
+    models: tuple[_HubName, ...] = Field((), description="models that are watched whatever the filters say")
+    folders: tuple[Path, ...] = Field((), description="checkpoint folders to watch: launches rehearsed before they are")
+    pipeline_tags: tuple[str, ...] = Field(
+        ("text-generation", "image-text-to-text"), description="filter: only models for one of these; [] takes all"
+    )
+    minimum_billions: float = Field(0, ge=0, description="filter: parameters; a model that does not tell them passes")
+    maximum_billions: float = Field(1_000_000, gt=0, description="filter: parameters")
+    since: date = Field(date(2025, 1, 1), description="filter: created on the hub on this day or later")
+    poll_minutes: _Positive = Field(60, description="how often organisations, models and folders are asked")
+    popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -227,6 +259,7 @@ class Config(_Section):
     releases: Releases = Releases()
     daemon: Daemon = Daemon()
     alerts: Alerts = Alerts()
+    hub: Hub = Hub()
 
 
 def config_path(env: Mapping[str, str]) -> Path:
@@ -275,14 +308,19 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
         default = "the user's data directory" if name == "home" else field.default
-        shown = "from the environment" if default is None else str(default)
-        if isinstance(default, tuple):
-            shown = str([str(one) for one in default])
+        shown = "from the environment" if default is None else _spelt(default)
         rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
         of = get_args(field.annotation)[:1]
         if of and isinstance(of[0], type) and issubclass(of[0], _Section):
             rows += _fields(of[0], f"{prefix}{name}[].")
     return rows
+
+
+def _spelt(default: Any) -> str:
+    """Spell a default as TOML does."""
+    if isinstance(default, tuple):
+        return json.dumps([str(one) for one in default])
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _read(file: Path) -> dict[str, Any]:

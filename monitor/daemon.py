@@ -10,12 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from monitor.bundle import suite_of
-from monitor.catalogue import load_catalogue
-from monitor.daily import Watched
-from monitor.discovery.releases import find_releases
+from monitor.steps import STEPS, everything
 from monitor.store import open_store
-from monitor.telling import send_news, write_news
-from monitor.tick import Life, Step, probe_what_is_due, tick
+from monitor.tick import Life, tick
 from monitor.watch.health import serve_health
 from monitor.watch.heartbeat import Heartbeat, Pulse, patience_s
 from monitor.watch.metrics import metrics_of
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 
     from monitor.config import Config
     from monitor.talk import Talk
-    from monitor.tick import Clock
+    from monitor.tick import Clock, Step
     from monitor.words import Subject
 
 _NAP_S = 60.0
@@ -45,18 +42,6 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def _find_releases(life: Life) -> None:
-    find_releases(life.store, life.config, life.clock.now(), life.talk)
-
-
-STEPS = (
-    Step("releases", _find_releases),
-    Step("probing", probe_what_is_due),
-    Step("news", write_news),
-    Step("sending", send_news),
-)
-
-
 def watch(
     config: Config,
     talk: Talk,
@@ -67,9 +52,8 @@ def watch(
 ) -> None:
     """Tick for ever. Ends by what a signal raises; whatever was begun is ended on the way out."""
     clock = clock or SystemClock()
-    watched = Watched(subjects, {model.id: model.released for model in load_catalogue().models})
     with open_store(config.home) as store, _seen_by_others(config, clock, talk) as seen:
-        life = Life(config, store, seen.talk, clock, lambda: watched, cache(suite_of))
+        life = Life(config, store, seen.talk, clock, everything(store, subjects), cache(suite_of))
         talk.say(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:
             again_at = tick(life, steps)

@@ -31,6 +31,10 @@ DATA = Path(str(files("monitor") / "data"))
 _TOKENS = Tokens(bos="<s>", eos=("<|im_end|>",), pad="<pad>", extra=("<|im_start|>",))
 
 
+class NotInstantiated(BenchError):
+    """The release ended, or was ended at a limit, without an answer: the engine is not to blame."""
+
+
 def read_config(file: Path) -> dict[str, Any]:
     """Read a user's config.json. Raises NotACheckpoint when it is none."""
     file = file / "config.json" if file.is_dir() else file
@@ -133,8 +137,10 @@ def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: 
         ),
     )
     execution = shop.engine.run(command)
+    if execution.engine_fault:
+        raise BenchError(f"instantiating with transformers {version} failed: {execution.engine_fault[:300]}")
     answer = out / "answer.json"
     if not execution.ok or not answer.is_file() or answer.is_symlink() or answer.stat().st_size > 64 << 20:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise BenchError(f"instantiating with transformers {version} failed: {last[0][:300]}")
+        raise NotInstantiated(f"instantiating with transformers {version} failed: {last[0][:300]}")
     return dict(json.loads(answer.read_text(encoding="utf-8")))

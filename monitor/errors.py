@@ -11,6 +11,8 @@
     ├── DatabaseError         4   unreadable, foreign, newer or busy database
     └── BenchError            5   engine, disk, network, memory: ours, never a runtime's
         ├── NotMeasured           what was asked got no verdict, because of such a fault; it is recorded as unknown
+        ├── NoAnswer              a server cannot be reached, or fails
+        ├── AskAgain              a server wants to be asked less often, and says from when on
         └── DiskFull
 """
 
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 class SettleError(Exception):
@@ -65,6 +68,18 @@ class BenchError(SettleError):
 
 class NotMeasured(BenchError):
     pass
+
+
+class NoAnswer(BenchError):
+    pass
+
+
+class AskAgain(BenchError):
+    """``at`` is when it may be asked again."""
+
+    def __init__(self, message: str, *, at: datetime, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.at = at
 
 
 class DiskFull(BenchError):

@@ -32,7 +32,7 @@ def folder_subject(folder: Path) -> tuple[Model, Subject]:
         id=name,
         family=folder.name,
         architecture=str(config.get("model_type", "")),
-        kind=ModelKind.MIXTURE if _has_experts(config) else ModelKind.DENSE,
+        kind=ModelKind.MIXTURE if has_experts(config) else ModelKind.DENSE,
         organisation="",
         released=None,
         released_source="",
@@ -68,7 +68,7 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _has_experts(config: dict[str, Any]) -> bool:
+def has_experts(config: dict[str, Any]) -> bool:
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     return any(
         "expert" in key and isinstance(value, int) and value > 1 for part in parts for key, value in part.items()

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from containers.lock import parse_lock
 from monitor.bundle import build_bundle, suite_of
-from monitor.catalogue import load_catalogue
+from monitor.catalogue import catalogue_of
 from monitor.errors import UsageError
+from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def script(store: Reader, detail: RunDetail) -> str:
         if suite_of(request["runtime"]) == detail.row["suite"]
         else "# The probes have changed since that run; these are today's.\n"
     )
-    if not own_files and digest_of(load_catalogue().miniature_of(subject_id)) != detail.row["subject_digest"]:
+    digest = str(detail.row["subject_digest"])
+    described = None if own_files else catalogue_of(store.path.parent).folder_of(subject_id, digest)
+    if described is not None and digest_of(read_miniature(described)) != digest:
         changed += "# The miniature has changed since that run; this is today's.\n"
     return _SCRIPT.format(
         run=detail.id,
@@ -81,7 +84,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         sources="".join(f"{_BUILD} --no-binary {name} {name}=={version}\n" for name, version in sources),
         request=json.dumps(question, ensure_ascii=True),
         bundle=_lines(bundle),
-        subject=f"SUBJECT={shlex.quote(folder)}" if own_files else _written(subject_id),
+        subject=f"SUBJECT={shlex.quote(folder)}" if described is None else _written(described),
         show=_SHOW.strip("\n"),
         variables=_variables(request["runtime"]),
     )
@@ -94,8 +97,8 @@ def _apart(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tupl
     return "\n".join(str(pin) for pin in pins if pin not in ours), [(pin.name, pin.version) for pin in ours]
 
 
-def _written(subject_id: str) -> str:
-    return _SUBJECT.format(writer=_lines(_writer(subject_id)))
+def _written(described: Traversable) -> str:
+    return _SUBJECT.format(writer=_lines(_writer(described)))
 
 
 def _bundle() -> bytes:
@@ -105,14 +108,14 @@ def _bundle() -> bytes:
         return target.read_bytes()
 
 
-def _writer(subject_id: str) -> bytes:
-    slug = load_catalogue().miniature_of(subject_id).slug
+def _writer(described: Traversable) -> bytes:
+    slug = described.name
     own = files("monitor")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in _WRITER:
             bundle.writestr(f"monitor/{name}", (own / name).read_bytes())
-        for name, data in _tree(own / "data" / "miniatures" / slug, f"monitor/data/miniatures/{slug}"):
+        for name, data in _tree(described, f"monitor/data/miniatures/{slug}"):
             bundle.writestr(name, data)
         for name, data in _tree(own / "data" / "templates", "monitor/data/templates"):
             bundle.writestr(name, data)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.bench import Seat
 from monitor.miniatures.golden import golden, golden_of_folder
 from monitor.miniatures.writer import write_miniature
+from monitor.weights import checkpoint_folder
 from monitor.words import REFERENCE, Origin, SubjectForm
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def take_seat(shop: Workbench, subject: Subject, question: Question) -> Seat:
     if subject.form is SubjectForm.FOLDER:
         folder = Path(subject.id.removeprefix("folder:"))
         return Seat(subject, folder, golden_of_folder(folder) | told)
-    miniature = shop.catalogue.miniature_of(subject.id)
+    if subject.form is SubjectForm.FULL:
+        folder = checkpoint_folder(shop.config.home, subject.digest)
+        return Seat(subject, folder, golden_of_folder(folder) | told)
+    miniature = shop.catalogue.miniature_of(subject.id, subject.digest)
     written = write_miniature(miniature, shop.config.home / "subjects")
     return Seat(subject, written.path, golden(miniature) | told)

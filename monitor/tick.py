@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from monitor.config import Config
     from monitor.daily import Survey
     from monitor.plan import Line, Reason
+    from monitor.sources.hub import Hub
     from monitor.store import Store
     from monitor.talk import Talk
     from monitor.words import Runtime
@@ -67,6 +68,7 @@ class Life:
     waits: dict[str, Wait] = field(default_factory=dict)
     line_waits: dict[Line, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
+    hub: Hub | None = None  # one conversation, once there is something to ask
     done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why
     last_fault: str = ""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from monitor.weights import WeightStore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
@@ -73,24 +75,31 @@ class _Clearing:
 
 
 def tidy(shop: Workbench, *, budget_bytes: int, dry_run: bool) -> Tidied:
-    """Remove until the budget holds: logs over their share, miniatures, environments, cache, archives, then wheels.
+    """Remove until the budget holds: logs over their share, miniatures, weights, environments, cache, archives, wheels.
 
     Wheels that were built from source come last: nothing else here cannot be had again as it was.
     """
     home = shop.config.home
     usage = shop.environments.usage()
     subjects, logs = _size(home / "subjects"), shop.store.logs.size_bytes()
-    before = usage.total_bytes + subjects + logs
+    weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0)
+    before = usage.total_bytes + subjects + logs + weights.used_bytes()
     clearing = _Clearing(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)
     if clearing.left > 0 and logs > share:
         clearing.give_up("old logs", logs - share, lambda: shop.store.logs.collect(share))
     if clearing.left > 0 and subjects:
         clearing.give_up("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
+    if clearing.left > 0 and (loose := weights.loose_bytes()):
+        clearing.give_up("weights that broke off", loose, weights.remove_loose)
+    for one in weights.checkpoints():
+        if clearing.left > 0:
+            clearing.give_up(f"weights {one.digest[:12]}", one.own_bytes, partial(weights.remove, one.digest))
     _clear_installed(shop, usage, clearing)
     after = before - sum(thing.bytes for thing in clearing.things)
     if not dry_run:
         after = shop.environments.usage().total_bytes + _size(home / "subjects") + shop.store.logs.size_bytes()
+        after += weights.used_bytes()
     return Tidied(clearing.things, before, after)
 
 

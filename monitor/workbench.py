@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from containers.base import ensure_base
@@ -19,7 +20,7 @@ from containers.recipes import Built, recipe_of
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from monitor.bench import Bench
 from monitor.bundle import build_bundle
-from monitor.catalogue import load_catalogue
+from monitor.catalogue import catalogue_of
 from monitor.errors import BenchError
 from monitor.lanes import lanes_for
 from monitor.sources.index import DEFAULT_INDEX, IndexAccess
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from containers.engine import Engine
     from monitor.catalogue import Catalogue
     from monitor.config import Config
+    from monitor.sources.hub_wire import HubAccess
     from monitor.store import Store
     from monitor.talk import Talk
     from monitor.words import Runtime
@@ -117,7 +119,7 @@ def at_work(config: Config, store: Store, talk: Talk, *, now: Callable[[], datet
             base=base,
             environments=environments,
             bench=Bench(engine, base.image, bundle, workshop, config.limits),
-            catalogue=load_catalogue(),
+            catalogue=catalogue_of(config.home),
             platform=Platform(
                 python=config.install.python,
                 accelerator="cpu",
@@ -165,6 +167,32 @@ def index_access(settings: InstallSettings) -> IndexAccess:
         ca_bundle=settings.ca_bundle,
         proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
     )
+
+
+def hub_access(config: Config, env: Mapping[str, str] | None = None) -> HubAccess:
+    """Return how the hub is asked: the configuration first, then what its own tools read; the network as the index."""
+    from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess
+
+    env = os.environ if env is None else env
+    settings = install_settings(config, env)
+    own = config.hub
+    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
+    return HubAccess(
+        endpoint=own.endpoint or env.get("HF_ENDPOINT") or DEFAULT_HUB,
+        token=own.token.get_secret_value() if own.token else env.get("HF_TOKEN", "").strip() or _kept_token(env),
+        ca_bundle=settings.ca_bundle,
+        proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
+        no_proxy=tuple(host.strip() for host in settings.no_proxy.split(",") if host.strip()),
+    )
+
+
+def _kept_token(env: Mapping[str, str]) -> str:
+    """Read the token where `hf auth login` keeps it."""
+    home = env.get("HF_HOME") or str(Path(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    try:
+        return Path(env.get("HF_TOKEN_PATH") or f"{home}/token").expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        return ""
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def replay(
     begin, end = _past_days(first, last, today)
     talk = Spoken()
     control = load_catalogue().control.subjects()[0]
-    subjects = list(dict.fromkeys([control, *chosen(models, talk)]))
+    subjects = list(dict.fromkeys([control, *chosen(models, talk, context.config.home)]))
     order = Order(runtime=name, first=begin, last=end, every=Every(every), subjects=subjects, seed=seed)
     config = with_engine(context.config, engine)
     with set_up(config, talk) as shop:

@@ -117,32 +117,27 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
 
 @click.command(epilog=examples("settle models", "settle models --json | jq '.[].id'"))
 @JSON
-def models(*, as_json: bool) -> None:
-    """List the models that are watched, with the day of their release and its source."""
-    from monitor.catalogue import load_catalogue
-    from monitor.cli.render import write_json, write_table
+@click.pass_obj
+def models(context: Context, *, as_json: bool) -> None:
+    """List the models that are watched: where each comes from, the day of its release and its source.
 
-    catalogue = load_catalogue()
-    rows = [
-        {
-            "id": entry.model.id,
-            "family": entry.model.family,
-            "architecture": entry.model.architecture,
-            "kind": str(entry.model.kind),
-            "organisation": entry.model.organisation,
-            "released": entry.model.released,
-            "released_source": entry.model.released_source,
-            "first_known": subject.first_known,
-            "qualified": subject.qualified,
-            "subjects": list(entry.subject_ids),
-        }
-        for entry in catalogue
-        for subject in entry.subjects()[:1]
-    ]
+    Beside the built-in catalogue these are what the configuration names in [hub] and what was found there.
+    """
+    from monitor.cli.render import write_json, write_table
+    from monitor.discovery.listed import watched_rows
+    from monitor.store import open_reader
+    from monitor.store.reader import DATABASE
+
+    config = context.config
+    if (config.home / DATABASE).exists():
+        with open_reader(config.home) as store:
+            rows = watched_rows(config.hub, store)
+    else:
+        rows = watched_rows(config.hub, None)
     if as_json:
         write_json(rows)
         return
-    columns = ("id", "family", "architecture", "kind", "organisation", "released", "first_known")
+    columns = ("id", "family", "architecture", "kind", "released", "first_known", "source", "state", "problem")
     write_table(columns, [[row[column] for column in columns] for row in rows])
 
 

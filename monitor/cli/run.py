@@ -83,7 +83,7 @@ def run(
     now = datetime.now(UTC)
     talk = Spoken()
     config = with_engine(context.config, engine)
-    subjects = chosen(only, talk)
+    subjects = chosen(only, talk, config.home)
     if not once:
         _watch(config, subjects, runtimes, as_json=as_json)
         return
@@ -176,7 +176,7 @@ def probe(
         foundation_of(name)
     talk = Spoken(checks=True)
     config = with_engine(context.config, engine)
-    subjects, models = _subjects(model, talk)
+    subjects, models = _subjects(model, talk, config.home)
     question = Question(
         runtime=name,
         channel=Channel.STABLE,
@@ -229,18 +229,24 @@ def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]
     shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
 
 
-def chosen(only: Sequence[str], talk: Talk) -> Sequence[Subject]:
+def chosen(only: Sequence[str], talk: Talk, home: Path) -> Sequence[Subject]:
     from monitor.catalogue import load_catalogue
 
     if not only:
         return load_catalogue().subjects()
-    return list(dict.fromkeys(subject for name in only for subject in _watched(name, talk)))
+    return list(dict.fromkeys(subject for name in only for subject in _watched(name, talk, home)))
 
 
-def _watched(model: str, talk: Talk) -> Sequence[Subject]:
+def _watched(model: str, talk: Talk, home: Path) -> Sequence[Subject]:
     from monitor.catalogue import load_catalogue
+    from monitor.discovery.listed import discovered_subjects
 
-    found = load_catalogue().find(model)
+    try:
+        found = load_catalogue().find(model)
+    except UnknownName:
+        if discovered := discovered_subjects(home, model):
+            return discovered
+        raise
     if found.note:
         talk.say(found.note)
     subjects = found.entry.subjects()
@@ -248,13 +254,13 @@ def _watched(model: str, talk: Talk) -> Sequence[Subject]:
     return exact or subjects
 
 
-def _subjects(model: str, talk: Talk) -> tuple[Sequence[Subject], Sequence[object]]:
+def _subjects(model: str, talk: Talk, home: Path) -> tuple[Sequence[Subject], Sequence[object]]:
     from monitor.folders import folder_subject
 
     if model.startswith((".", "/", "~")) or (model and Path(model).is_dir()):
         own, subject = folder_subject(Path(model).expanduser())
         return [subject], [own]
-    return _watched(model, talk), []
+    return _watched(model, talk, home), []
 
 
 def runtime_named(text: str) -> tuple[Runtime, str]:

@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monitor.miniatures.manifest import Miniature, Tensor, format_tensors, load_template, tokens_from
+from monitor.miniatures.manifest import Miniature, Tensor, load_template, tokens_from, write_folder
 from monitor.miniatures.scale import scaled
 from monitor.miniatures.shrink import shrink
-from monitor.miniatures.tokenizer import Style
 from probes.wire import part_of
 
 if TYPE_CHECKING:
@@ -74,14 +73,7 @@ def derive(
 
 def write_down(miniature: Miniature, *, recipe: Recipe, data: Path) -> None:
     """Write one miniature's folder of the project."""
-    folder = data / "miniatures" / miniature.slug
-    folder.mkdir(parents=True, exist_ok=True)
-    load_template(recipe.template)
-    (folder / "config.json").write_text(_json(miniature.config), encoding="utf-8")
-    if miniature.generation_config is not None:
-        (folder / "generation_config.json").write_text(_json(miniature.generation_config), encoding="utf-8")
-    (folder / "tensors.csv").write_text(format_tensors(miniature.tensors), encoding="utf-8")
-    (folder / "miniature.toml").write_text(_about(miniature, recipe.template), encoding="utf-8")
+    write_folder(miniature, data / "miniatures" / miniature.slug, template=recipe.template)
 
 
 def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
@@ -210,30 +202,6 @@ def _fused(tensors: Iterable[Tensor]) -> list[Tensor]:
         count = max(int(match["number"]) + 1, fused[name].shape[0] if name in fused else 0)
         fused[name] = replace(tensor, name=name, shape=(count, out if down else 2 * out, width))
     return list(fused.values())
-
-
-def _about(miniature: Miniature, template: str) -> str:
-    """Write the provenance as TOML; JSON's strings, numbers and lists of strings are TOML's."""
-    tokens = miniature.tokens
-    lines = [
-        f"architecture = {json.dumps(miniature.architecture)}",
-        f"origin = {json.dumps(miniature.origin)}",
-        f"derived_with = {json.dumps(miniature.derived_with)}",
-        f"first_known = {json.dumps(miniature.first_known)}",
-        f"qualified = {json.dumps(miniature.qualified)}",
-        f"template = {json.dumps(template)}",
-        "",
-        "[tokens]",
-        *([f"bos = {json.dumps(tokens.bos, ensure_ascii=False)}"] if tokens.bos is not None else []),
-        f"eos = {json.dumps(tokens.eos, ensure_ascii=False)}",
-        *([f"style = {json.dumps(tokens.style)}"] if tokens.style is not Style.METASPACE else []),
-        f"pad = {json.dumps(tokens.pad, ensure_ascii=False)}",
-        f"extra = {json.dumps(tokens.extra, ensure_ascii=False)}",
-        "",
-        "[parts]",
-        *(f"{part} = {count}" for part, count in miniature.parts.items()),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _json(value: dict[str, Any]) -> str:

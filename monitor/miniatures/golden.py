@@ -30,12 +30,13 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 def golden(miniature: Miniature) -> dict[str, Any]:
     """Return the ``golden`` of a probe request for a miniature of ours."""
     tokens, ids = miniature.tokens, miniature.tokens.ids()
-    specials = _specials(tokenizer_config(tokens))
+    rendered, why = _rendered(miniature, _specials(tokenizer_config(tokens)))
     return {
         "texts": list(TEXTS),
-        "template": _rendering(render(miniature.template, _messages(), specials)) if miniature.template else None,
+        "template": None if rendered is None else _rendering(rendered),
+        "no_template": _no_template(why),
         "parts": dict(miniature.parts) or None,
-        "published": miniature.origin.partition(" ")[0] in whole_origins(),
+        "published": miniature.strange or miniature.origin.partition(" ")[0] in whole_origins(),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],
@@ -59,10 +60,22 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
     return {
         "texts": [],
         "template": None if rendered is None else _rendering(rendered),
-        "no_template": f"the model's own template gives no golden rendering: {why}" if why else None,
+        "no_template": _no_template(why),
         "parts": None,
         "specials": None,
     }
+
+
+def _rendered(miniature: Miniature, specials: Mapping[str, Any]) -> tuple[str | None, str]:
+    if miniature.template is None:
+        return None, ""
+    if miniature.strange:
+        return render_apart(miniature.template, _messages(), specials)
+    return render(miniature.template, _messages(), specials), ""
+
+
+def _no_template(why: str) -> str | None:
+    return f"the model's own template gives no golden rendering: {why}" if why else None
 
 
 def _messages() -> list[dict[str, str]]:

@@ -18,6 +18,10 @@ from monitor.miniatures.tokenizer import Style, Tokens
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+TEMPLATE = "chat_template.jinja"
+HUB = "hub: "  # how the origin of a miniature begins that was derived from what a hub published
 
 _INDEX = re.compile(r"(?<=\.)\d+(?=\.|$)")
 _RANGES = re.compile(r"\{([\d,-]+)\}")
@@ -49,6 +53,11 @@ class Miniature:
     first_known: str = ""  # first release that registers the architecture, "<=4.49.0" for the oldest
     qualified: str = ""  # release in which every check passed, "" when none did yet
 
+    @property
+    def strange(self) -> bool:
+        """Whether its template is a stranger's program, and its configuration a whole published one."""
+        return self.origin.startswith(HUB)
+
 
 def data_folder() -> Traversable:
     return files("monitor") / "data"
@@ -64,16 +73,20 @@ def load_miniature(slug: str) -> Miniature:
     """Read one miniature of the project; KeyError when there is none of that slug."""
     if slug not in miniature_slugs():
         raise KeyError(slug)
-    folder = data_folder() / "miniatures" / slug
+    return read_miniature(data_folder() / "miniatures" / slug)
+
+
+def read_miniature(folder: Traversable) -> Miniature:
+    """Read a miniature's folder: the project's, or one that was derived since."""
     about = tomllib.loads((folder / "miniature.toml").read_text(encoding="utf-8"))
-    generation = folder / "generation_config.json"
+    generation, own = folder / "generation_config.json", folder / TEMPLATE
     return Miniature(
-        slug=slug,
+        slug=folder.name,
         architecture=about["architecture"],
         config=json.loads((folder / "config.json").read_text(encoding="utf-8")),
         tokens=tokens_from(about["tokens"]),
         tensors=tuple(parse_tensors((folder / "tensors.csv").read_text(encoding="utf-8"))),
-        template=load_template(about["template"]),
+        template=own.read_text(encoding="utf-8") if own.is_file() else load_template(about["template"]),
         generation_config=json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else None,
         parts=about["parts"],
         origin=about["origin"],
@@ -90,7 +103,22 @@ def whole_origins() -> frozenset[str]:
     return frozenset(row["file"] for row in rows if row["extent"].startswith("whole"))
 
 
-def load_template(name: str) -> str:
+def write_folder(miniature: Miniature, folder: Path, *, template: str) -> None:
+    """Write what ``read_miniature`` reads; ``template`` names one of the project's, "" a miniature's own or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(_json(miniature.config), encoding="utf-8")
+    if miniature.generation_config is not None:
+        (folder / "generation_config.json").write_text(_json(miniature.generation_config), encoding="utf-8")
+    if not template and miniature.template is not None:
+        (folder / TEMPLATE).write_text(miniature.template, encoding="utf-8")
+    (folder / "tensors.csv").write_text(format_tensors(miniature.tensors), encoding="utf-8")
+    (folder / "miniature.toml").write_text(_about(miniature, template), encoding="utf-8")
+
+
+def load_template(name: str) -> str | None:
+    """Return one of the project's templates; None for "", a model that has none."""
+    if not name:
+        return None
     return (data_folder() / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
@@ -171,3 +199,31 @@ def _products(indices: set[tuple[int, ...]]) -> list[list[list[int]]]:
     for first in sorted(rests):
         merged.setdefault(frozenset(rests[first]), []).append(first)
     return [[firsts, *product] for alike, firsts in merged.items() for product in _products(set(alike))]
+
+
+def _about(miniature: Miniature, template: str) -> str:
+    """Write the provenance as TOML; JSON's strings, numbers and lists of strings are TOML's."""
+    tokens = miniature.tokens
+    lines = [
+        f"architecture = {json.dumps(miniature.architecture)}",
+        f"origin = {json.dumps(miniature.origin)}",
+        f"derived_with = {json.dumps(miniature.derived_with)}",
+        f"first_known = {json.dumps(miniature.first_known)}",
+        f"qualified = {json.dumps(miniature.qualified)}",
+        f"template = {json.dumps(template)}",
+        "",
+        "[tokens]",
+        *([f"bos = {json.dumps(tokens.bos, ensure_ascii=False)}"] if tokens.bos is not None else []),
+        f"eos = {json.dumps(tokens.eos, ensure_ascii=False)}",
+        *([f"style = {json.dumps(tokens.style)}"] if tokens.style is not Style.METASPACE else []),
+        f"pad = {json.dumps(tokens.pad, ensure_ascii=False)}",
+        f"extra = {json.dumps(tokens.extra, ensure_ascii=False)}",
+        "",
+        "[parts]",
+        *(f"{part} = {count}" for part, count in miniature.parts.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

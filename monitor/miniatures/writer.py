@@ -153,7 +153,7 @@ _HALF: Final = (
     189589,
 )
 _NORMAL: Final = (*(-value for value in reversed(_HALF)), *_HALF)
-_ITEM_BYTES: Final = {"F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "BOOL": 1}
+ITEM_BYTES: Final = {"F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "BOOL": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def _header(tensors: tuple[Tensor, ...]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for tensor in tensors:
-        size = _count(tensor) * _ITEM_BYTES[tensor.dtype]
+        size = _count(tensor) * ITEM_BYTES[tensor.dtype]
         entries[tensor.name] = {
             "dtype": tensor.dtype,
             "shape": list(tensor.shape),
@@ -245,7 +245,7 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     if tensor.dtype == "BOOL":
         return bytes(count)
     if tensor.dtype.startswith("I"):
-        return _cycled(count, int(tensor.std) + 1, _ITEM_BYTES[tensor.dtype])
+        return _cycled(count, int(tensor.std) + 1, ITEM_BYTES[tensor.dtype])
     draws = hashlib.shake_128(tensor.name.encode()).digest(count)
     planes = [draws.translate(plane) for plane in _planes(tensor.mean, tensor.std, tensor.dtype)]
     values = bytearray(count * len(planes))

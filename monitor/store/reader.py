@@ -18,6 +18,7 @@ from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
+from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.standings import Standings
@@ -57,6 +58,7 @@ class Reader:
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
         self.standings = Standings(db)
         self.listings = Listings(db)
+        self.published = PublishedModels(db, Archive(home / "published"))
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from monitor.store import listings
 from monitor.store.outbox import TABLES as OUTBOX
+from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
@@ -17,7 +18,7 @@ MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
 _FIRST_FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
-FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens", *listings.FACTS, "announcements")
+FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens", *PUBLISHED_FACTS, *listings.FACTS, "announcements")
 
 _CATALOGUE = """
 CREATE TABLE models (
@@ -307,6 +308,15 @@ def m008_goldens(db: Database) -> None:
     """Keep what the reference says of a subject's files, pinned and dated."""
     _run(db, _GOLDENS)
     _append_only(db, "goldens")
+
+
+@MIGRATIONS()
+def m009_published(db: Database) -> None:
+    """Keep what is found of published models: when, which revisions, what became of them."""
+    _run(db, PUBLISHED)
+    for table in PUBLISHED_FACTS:
+        _append_only(db, table)
+    db.execute(REVISED)
 
 
 @MIGRATIONS()

@@ -12,10 +12,11 @@ from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
 from monitor.store.outbox import OutboxWriter
+from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
-from monitor.words import REFERENCE, Origin
+from monitor.words import REFERENCE, CellVerdict, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,11 +52,15 @@ def open_store(home: Path) -> Store:
 
 
 class Store(Reader):
+    published: Publishing
+
     def __init__(self, home: Path, db: Database, lock: WriterLock) -> None:
         super().__init__(home, db)
         self._lock = lock
         self._events.sweep()
         self.logs.sweep()
+        self.published = Publishing(db, self.published.archive)
+        self.published.archive.sweep()
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +125,10 @@ class Store(Reader):
                 recording.replace_checks(self._db, run_id, judge_stored(row, self._events) or ())
                 recording.write_facts(self._db, run_id, (*session.own.facts, *said.facts))
                 self._rebuild_after(one)
-                pin_golden(self._db, one, self.run_detail(run_id))
+                detail = self.run_detail(run_id)
+                pin_golden(self._db, one, detail)
+                if detail.verdict.verdict is CellVerdict.WORKS:
+                    self.published.qualify(one.cell.subject_id, one.fingerprint.subject)
         return self.run_detail(run_id)
 
     def carry(

@@ -20,7 +20,7 @@ OWNERS = {
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
     "git": ["monitor/sources/tags.py"],
-    "httpx": ["monitor/sources/web.py"],
+    "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
     "jinja2": ["monitor/miniatures/template.py"],
     "lifelines": ["monitor/stability/turnbull.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment

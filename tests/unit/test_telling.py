@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor import tick
 from monitor.config import Config
-from monitor.daemon import STEPS, pause
+from monitor.steps import STEPS, pause
 from tests.unit.test_daemon import OLD, YOUNG, days
 from tests.unit.test_store_days import FIRST
 

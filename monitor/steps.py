@@ -1,0 +1,70 @@
+"""The daemon's steps in their order: what is published, what is released, what is due, what is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.catalogue import load_catalogue
+from monitor.daily import Watched
+from monitor.discovery.derived import derive_discovered, underived
+from monitor.discovery.models import find_models
+from monitor.discovery.releases import find_releases
+from monitor.sources.hub import Hub
+from monitor.telling import send_news, write_news
+from monitor.tick import Step, probe_what_is_due
+from monitor.workbench import at_work, hub_access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from monitor.store import Store
+    from monitor.tick import Life
+    from monitor.words import Subject
+
+_DERIVED_AT_A_TIME = 10  # before probing has its turn
+
+
+def everything(store: Store, subjects: Sequence[Subject]) -> Callable[[], Watched]:
+    """Return what tells whom to measure: the catalogue's subjects, and whatever was discovered by then."""
+    released = {model.id: model.released for model in load_catalogue().models}
+
+    def watched() -> Watched:
+        found = store.published.subjects()
+        return Watched([*subjects, *found], {**store.published.births(), **released})
+
+    return watched
+
+
+def look_for_models(life: Life) -> datetime | None:
+    hub = life.config.hub
+    if not (hub.organisations or hub.models or hub.folders):
+        return None
+    if life.hub is None:
+        life.hub = Hub(hub_access(life.config), now=life.clock.now, sleep=life.clock.sleep)
+    return find_models(life.store, life.hub, hub, life.clock.now(), life.talk).again_at
+
+
+def look_for_releases(life: Life) -> None:
+    find_releases(life.store, life.config, life.clock.now(), life.talk)
+
+
+def make_subjects(life: Life) -> datetime | None:
+    """Derive miniatures of discovered models, some at a time."""
+    waiting = underived(life.store)
+    if not waiting:
+        return None
+    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
+        for model_id in waiting[:_DERIVED_AT_A_TIME]:
+            derive_discovered(shop, model_id, life.talk)
+    return life.clock.now()
+
+
+STEPS = (
+    Step("models", look_for_models),
+    Step("releases", look_for_releases),
+    Step("miniatures", make_subjects),
+    Step("probing", probe_what_is_due),
+    Step("news", write_news),
+    Step("sending", send_news),
+)

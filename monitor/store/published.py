@@ -1,0 +1,197 @@
+"""What is known of published models: the questions, and the values that are recorded of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from monitor.discovery.changes import ModelState, Standing
+from monitor.store.recording import stamp
+from monitor.store.rows import rows, subject_of
+from monitor.words import Model, ModelKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlite_utils import Database
+
+    from monitor.discovery.changes import Part
+    from monitor.store.archive import Archive
+    from monitor.words import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit of a model with its tree, path to blob id, and what differs from the one before."""
+
+    revision: str
+    committed_at: datetime
+    changed: Sequence[Part]
+    tree: Mapping[str, str]
+    files: Mapping[str, bytes | str] = field(default_factory=dict)  # small ones, or why they may not be read
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """Small files of the newest revision of which any are kept, and why others may not be read."""
+
+    revision: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    newest_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    name: str
+    parameters: int | None
+    pipeline_tag: str
+    parent: str
+    gated: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A model under watch, with what its states come to."""
+
+    model_id: str
+    source: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModels:
+    """The questions about published models that any number of readers may ask."""
+
+    db: Database
+    archive: Archive
+
+    def watched(self) -> dict[str, Watched]:
+        """Return every model that was ever discovered on a hub, by its id here."""
+        standing: dict[str, Standing] = {}
+        for row in rows(self.db, "SELECT model_id, state, detail FROM model_states ORDER BY id"):
+            before = standing.get(row["model_id"], Standing())
+            standing[row["model_id"]] = before.after(ModelState(row["state"]), row["detail"])
+        found = rows(self.db, "SELECT model_id, source FROM discoveries WHERE source NOT LIKE 'folder:%'")
+        return {
+            row["model_id"]: Watched(row["model_id"], row["source"], standing.get(row["model_id"], Standing()))
+            for row in found
+        }
+
+    def subjects(self, name: str = "") -> list[Subject]:
+        """Return every discovered subject, or those of a model or subject of this name in any case."""
+        found = rows(
+            self.db,
+            "SELECT subjects.* FROM subjects JOIN discoveries USING (model_id)"
+            " WHERE ?1 = '' OR lower(?1) IN (lower(subjects.id), lower(model_id)) ORDER BY subjects.id",
+            (name,),
+        )
+        return [subject_of(row) for row in found]
+
+    def births(self) -> dict[str, date]:
+        """Return, by model, the day of its first public weights, or else when it was first seen."""
+        found = rows(
+            self.db,
+            "SELECT model_id, coalesce(models.released, substr(first_seen, 1, 10)) AS born FROM discoveries"
+            " JOIN models ON models.id = model_id",
+        )
+        return {row["model_id"]: date.fromisoformat(row["born"]) for row in found}
+
+    def renamed(self) -> list[tuple[str, str]]:
+        """Return, for every model that was ever renamed, its source and its present name."""
+        found = rows(
+            self.db,
+            "SELECT source, detail, max(model_states.id) FROM model_states JOIN discoveries USING (model_id)"
+            " WHERE state = 'renamed' GROUP BY model_id",
+        )
+        return [(row["source"], row["detail"]) for row in found]
+
+    def model(self, model_id: str) -> Model | None:
+        found = rows(self.db, "SELECT * FROM models WHERE id = ?", (model_id,))
+        return _model(found[0]) if found else None
+
+    def revisions(self, model_id: str) -> list[str]:
+        """Return the commits that were seen, newest first."""
+        found = rows(self.db, "SELECT revision FROM revisions WHERE model_id = ? ORDER BY id DESC", (model_id,))
+        return [row["revision"] for row in found]
+
+    def tree(self, model_id: str, revision: str) -> dict[str, str]:
+        sql = "SELECT tree_digest FROM revisions WHERE model_id = ? AND revision = ?"
+        found = rows(self.db, sql, (model_id, revision))
+        kept = self.archive.read(found[0]["tree_digest"]) if found and found[0]["tree_digest"] else None
+        return dict(json.loads(kept)) if kept else {}
+
+    def files(self, model_id: str) -> KeptFiles:
+        found = rows(
+            self.db,
+            "SELECT * FROM published_files WHERE model_id = ?1 AND revision = (SELECT revision FROM revisions"
+            " WHERE model_id = ?1 AND revision IN (SELECT revision FROM published_files WHERE model_id = ?1)"
+            " ORDER BY id DESC LIMIT 1) ORDER BY id",
+            (model_id,),
+        )
+        kept = {row["path"]: self.archive.read(row["digest"]) or b"" for row in found if not row["problem"]}
+        problems = {row["path"]: row["problem"] for row in found if row["problem"] and row["path"] not in kept}
+        return KeptFiles(found[0]["revision"], kept, problems, found[-1]["id"]) if found else KeptFiles()
+
+    def without_popularity(self, day: date) -> list[str]:
+        """Return models, longest without first, that nobody has asked about on this day."""
+        found = rows(
+            self.db,
+            "SELECT discoveries.model_id FROM discoveries LEFT JOIN popularity USING (model_id)"
+            " WHERE source NOT LIKE 'folder:%' GROUP BY discoveries.model_id"
+            " HAVING coalesce(max(day), '') < ? ORDER BY coalesce(max(day), ''), discoveries.model_id",
+            (day.isoformat(),),
+        )
+        return [row["model_id"] for row in found]
+
+    def to_derive(self, release: str) -> list[str]:
+        """Return the models whose files wait for a miniature: never tried, revised since, or not with this release."""
+        found = rows(
+            self.db,
+            "SELECT discoveries.model_id FROM discoveries"
+            " JOIN (SELECT model_id, max(id) AS id FROM published_files GROUP BY model_id) AS kept USING (model_id)"
+            " LEFT JOIN derivations AS tried ON tried.id ="
+            " (SELECT max(id) FROM derivations WHERE model_id = discoveries.model_id)"
+            " WHERE tried.id IS NULL OR kept.id > tried.files_id OR (tried.reason != '' AND tried.release != ?)"
+            " ORDER BY discoveries.first_seen, discoveries.model_id",
+            (release,),
+        )
+        return [row["model_id"] for row in found]
+
+    def due(self, what: Iterable[str], now: datetime) -> list[str]:
+        """Return what is to be asked now, of the things that can be asked."""
+        waiting = {row["what"] for row in rows(self.db, "SELECT what FROM hub_polls WHERE due_at > ?", (stamp(now),))}
+        return [one for one in what if one not in waiting]
+
+    def rows_of_watched(self) -> list[dict[str, Any]]:
+        """Return, a row a model, what was discovered, where, and how it stands."""
+        return rows(
+            self.db,
+            "SELECT models.*, discoveries.source, discoveries.first_seen, listings.name, listings.parameters,"
+            " listings.parent, subjects.id AS subject, subjects.first_known, subjects.qualified,"
+            " (SELECT reason FROM derivations WHERE model_id = models.id ORDER BY derivations.id DESC LIMIT 1)"
+            " AS underived,"
+            " (SELECT state FROM model_states WHERE model_id = models.id ORDER BY model_states.id DESC LIMIT 1)"
+            " AS state"
+            " FROM discoveries JOIN models ON models.id = discoveries.model_id"
+            " LEFT JOIN listings ON listings.model_id = models.id"
+            " LEFT JOIN subjects ON subjects.model_id = models.id AND subjects.id = models.id"
+            " ORDER BY discoveries.first_seen, models.id",
+        )
+
+
+def _model(row: Mapping[str, Any]) -> Model:
+    return Model(
+        id=row["id"],
+        family=row["family"],
+        architecture=row["architecture"],
+        kind=ModelKind(row["kind"]),
+        organisation=row["organisation"],
+        released=date.fromisoformat(row["released"]) if row["released"] else None,
+        released_source=row["released_source"],
+        license=row["license"],
+        note=row["note"],
+        control=bool(row["control"]),
+    )

@@ -1,0 +1,137 @@
+"""Records what is found of published models, as it was seen; each method is one transaction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.store.published import PublishedModels
+from monitor.store.recording import stamp, write_models, write_subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date, datetime
+
+    from monitor.discovery.changes import ModelState
+    from monitor.store.published import KeptFiles, Listing, Revision
+    from monitor.words import Model, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing(PublishedModels):
+    """The same tables in the hands of the one writer."""
+
+    def record_discovery(self, model: Model, source: str, now: datetime, *, created_at: datetime) -> bool:
+        """Record a model that is seen for the first time; return False where it has been seen before."""
+        with self.db.atomic():
+            write_models(self.db, [model])
+            cursor = self.db.execute(
+                "INSERT OR IGNORE INTO discoveries VALUES (?, ?, ?, ?)",
+                (model.id, source, stamp(now), stamp(created_at)),
+            )
+        return cursor.rowcount == 1
+
+    def record_states(self, model_id: str, states: Iterable[tuple[ModelState, str]], now: datetime) -> None:
+        with self.db.atomic():
+            for state, detail in states:
+                self.db.execute(
+                    "INSERT INTO model_states (model_id, at, state, detail) VALUES (?, ?, ?, ?)",
+                    (model_id, stamp(now), str(state), detail),
+                )
+
+    def record_listing(self, model_id: str, one: Listing) -> None:
+        with self.db.atomic():
+            self.db.execute(
+                "INSERT OR REPLACE INTO listings VALUES (?, ?, ?, ?, ?, ?)",
+                (model_id, one.name, one.parameters, one.pipeline_tag, one.parent, one.gated),
+            )
+
+    def record_revisions(
+        self, model_id: str, revisions: Sequence[Revision], now: datetime, *, model: Model | None = None
+    ) -> None:
+        """Record revisions, oldest first, and what they make known of the model.
+
+        Their files reach the disk before the database names them.
+        """
+        kept = [(one, self.archive.keep(json.dumps(dict(one.tree)).encode())) for one in revisions]
+        with self.db.atomic():
+            write_models(self.db, [model] if model else [])
+            for one, tree_digest in kept:
+                self.db.execute(
+                    "INSERT OR IGNORE INTO revisions"
+                    " (model_id, revision, committed_at, first_seen, changed, tree_digest) VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        model_id,
+                        one.revision,
+                        stamp(one.committed_at),
+                        stamp(now),
+                        json.dumps([str(part) for part in one.changed]),
+                        tree_digest,
+                    ),
+                )
+                self.record_files(model_id, one.revision, one.files, now)
+
+    def record_files(
+        self,
+        model_id: str,
+        revision: str,
+        files: Mapping[str, bytes | str],
+        now: datetime,
+        *,
+        model: Model | None = None,
+    ) -> None:
+        """Keep small files of a revision, or why they may not be read, and what they make known of the model."""
+        kept = [
+            (path, self.archive.keep(found), "") if isinstance(found, bytes) else (path, "", found)
+            for path, found in files.items()
+        ]
+        with self.db.atomic():
+            write_models(self.db, [model] if model else [])
+            self.db.conn.executemany(
+                "INSERT OR IGNORE INTO published_files (model_id, revision, path, digest, problem, at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(model_id, revision, path, digest, problem, stamp(now)) for path, digest, problem in kept],
+            )
+
+    def record_popularity(self, model_id: str, day: date, *, downloads: int, likes: int, derived: int | None) -> None:
+        with self.db.atomic():
+            self.db.execute(
+                "INSERT OR IGNORE INTO popularity VALUES (?, ?, ?, ?, ?)",
+                (model_id, day.isoformat(), downloads, likes, derived),
+            )
+
+    def record_derivation(
+        self,
+        model_id: str,
+        made_from: KeptFiles,
+        now: datetime,
+        *,
+        release: str,
+        reason: str = "",
+        subject: Subject | None = None,
+    ) -> None:
+        """Record that a miniature was made, with the subject it is, or why none could be made."""
+        digest = subject.digest if subject else ""
+        with self.db.atomic():
+            if subject is not None:
+                write_subjects(self.db, [subject])
+            self.db.execute(
+                "INSERT INTO derivations (model_id, revision, files_id, at, release, subject_digest, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (model_id, made_from.revision, made_from.newest_id, stamp(now), release, digest, reason),
+            )
+
+    def qualify(self, subject_id: str, digest: str) -> None:
+        """Mark a discovered subject as one that has passed with these files; the caller holds the transaction."""
+        self.db.execute(
+            "UPDATE subjects SET qualified = 1 WHERE id = ? AND digest = ? AND NOT qualified"
+            " AND EXISTS (SELECT 1 FROM derivations WHERE subject_digest = digest)",
+            (subject_id, digest),
+        )
+
+    def record_poll(self, what: str, now: datetime, *, due: datetime, trouble: str = "") -> None:
+        with self.db.atomic():
+            self.db.execute(
+                "INSERT OR REPLACE INTO hub_polls VALUES (?, ?, ?, ?)", (what, stamp(now), stamp(due), trouble)
+            )

@@ -1,0 +1,226 @@
+"""A discovered model becomes a subject by its own files, which are a stranger's, or says why it is none."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from monitor.catalogue import SHELF, catalogue_of
+from monitor.config import Config
+from monitor.config import Hub as Settings
+from monitor.deriving import DATA, recipe_for
+from monitor.discovery.changes import Part
+from monitor.discovery.derived import derive_discovered, newest_stable, underived
+from monitor.discovery.fitted import fitted, template_of, tokens_of
+from monitor.discovery.listed import discovered_subjects, watched_rows
+from monitor.errors import UnknownName
+from monitor.miniatures.derive import NotDerived, read_recipes
+from monitor.miniatures.golden import golden
+from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_slugs
+from monitor.miniatures.shelf import misfit, shelve
+from monitor.miniatures.tokenizer import Style, vocabulary
+from monitor.miniatures.writer import digest_of
+from monitor.store import open_store
+from monitor.store.published import Revision
+from monitor.talk import Spoken
+from monitor.words import Channel, Model, ModelKind, Release, Runtime, Subject, SubjectForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from monitor.store import Store
+
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+CONFIG = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "eos_token_id": 2}
+SETTINGS = {
+    "bos_token": None,
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|im_end|>",
+    "chat_template": "{{ messages }}<|im_start|><|im_end|>",
+    "added_tokens_decoder": {
+        "1": {"content": "<|im_start|>", "special": True},
+        "2": {"content": "<|im_end|>", "special": True},
+        "3": {"content": "<|endoftext|>", "special": True},
+        "4": {"content": "<|unheard|>", "special": True},
+        "5": {"content": "plain", "special": False},
+    },
+}
+
+
+class Shop:
+    """A home whose store knows two releases; no engine is asked before a configuration is one that can be tried."""
+
+    def __init__(self, home: Path, store: Store) -> None:
+        self.config = Config.model_validate({"home": str(home)})
+        self.store = store
+        store.record_releases(
+            [
+                Release(Runtime.TRANSFORMERS, version, channel, NOW)
+                for version, channel in (
+                    ("5.9.0", Channel.STABLE),
+                    ("5.10.0", Channel.STABLE),
+                    ("6.0rc1", Channel.PRERELEASE),
+                )
+            ],
+            NOW,
+        )
+
+    @staticmethod
+    def now() -> datetime:
+        return NOW + timedelta(hours=1)
+
+    def discover(self, name: str, files: dict[str, bytes | str]) -> None:
+        model = Model(name, "New", "", ModelKind.DENSE, "acme", None, "")
+        self.store.published.record_discovery(model, "organisation:acme", NOW, created_at=NOW)
+        first = Revision("a" * 40, NOW, (Part.CONFIG,), dict.fromkeys(files, "b" * 40), files)
+        self.store.published.record_revisions(name, [first], NOW)
+
+    def derive(self, name: str) -> Any:
+        shop: Any = self
+        return derive_discovered(shop, name, Spoken(out=io.StringIO()))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with open_store(tmp_path) as store:
+        yield Shop(tmp_path, store)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("gated: its files cannot be read with this token", "gated: its files cannot be read with this token"),
+        (b"{}", "its config.json names no model_type"),
+        (b"[1, 2]", "its config.json names no model_type"),
+        (b"\xff\xfe", "its config.json names no model_type"),
+        (b'{"model_type": "\\u001b[31m"}', "its config.json names no model_type"),
+        (b"[" * 100_000, "its config.json names no model_type"),
+        (
+            b'{"model_type": "qwen3", "num_hidden_layers": {"a": "b"}, "layer_types": 3}',
+            "our shrinking does not fit it",
+        ),
+    ],
+)
+def test_what_cannot_be_derived_says_why_and_waits_for_the_next_release(
+    shop: Shop, file: bytes | str, says: str
+) -> None:
+    shop.discover("acme/new", {"config.json": file})
+    store = shop.store
+    assert underived(store) == ["acme/new"]
+    made = shop.derive("acme/new")
+    assert isinstance(made, NotDerived)
+    assert says in made.reason
+    assert underived(store) == []
+    (row,) = [row for row in watched_rows(Settings(), store) if row["id"] == "acme/new"]
+    assert row["problem"] == made.reason
+    store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], NOW)
+    assert underived(store) == ["acme/new"]
+
+
+def test_the_newest_release_is_by_version_and_no_candidate(shop: Shop) -> None:
+    assert newest_stable(shop.store.releases(Runtime.TRANSFORMERS)) == "5.10.0"
+    assert newest_stable([]) == ""
+
+
+def test_special_tokens_are_the_models_own_and_as_many_as_fit() -> None:
+    usual = recipe_for(CONFIG, "x").tokens
+    template = str(SETTINGS["chat_template"])
+    found = tokens_of(SETTINGS, {"eos_token_id": [2, 3, 99]}, usual, template)
+    assert (found.bos, found.eos, found.pad) == (None, ("<|im_end|>", "<|endoftext|>"), "<pad>")
+    assert found.extra == ("<|im_start|>",)
+    assert tokens_of({}, {}, usual, "") == usual
+    many = {str(number): {"content": f"<{number}>", "special": True} for number in range(500)}
+    crowded = tokens_of(
+        {"added_tokens_decoder": many, "eos_token": "x" * 1000}, {}, usual, "".join(f"<{n}>" for n in range(500))
+    )
+    assert crowded.eos == usual.eos
+    assert len(vocabulary(crowded)) == 512
+
+
+def test_the_habits_of_an_architecture_come_with_the_configuration_of_the_model() -> None:
+    files = {"tokenizer_config.json": json.dumps(SETTINGS).encode(), "generation_config.json": b'{"eos_token_id": 3}'}
+    recipe = fitted(recipe_for({**CONFIG, "hidden_size": 77}, "x"), read_recipes(DATA), files)
+    assert recipe.config is not None
+    assert recipe.config["hidden_size"] == 77
+    assert recipe.tokens.style is Style.QWEN2  # which its releases build whatever tokenizer.json says
+    assert recipe.tokens.eos == ("<|im_end|>", "<|endoftext|>")
+    assert recipe.generation_config == {"eos_token_id": 3}
+
+
+def test_a_template_is_the_file_or_what_the_tokenizer_says() -> None:
+    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
+    told = {"tokenizer_config.json": json.dumps({"chat_template": named}).encode()}
+    assert template_of(told) == "d"
+    assert template_of({**told, "chat_template.jinja": b"own"}) == "own"
+    assert template_of({"tokenizer_config.json": b'{"chat_template": 3}'}) is None
+
+
+def test_a_shelved_miniature_is_read_as_it_was_and_found_by_its_digest(tmp_path: Path) -> None:
+    made = replace(load_miniature("llama"), origin=f"{HUB}abc", template="{{ messages[0].content }}!")
+    digest = shelve(made, tmp_path / SHELF)
+    assert shelve(made, tmp_path / SHELF) == digest
+    assert [path.name for path in (tmp_path / SHELF).iterdir()] == [digest]
+    catalogue = catalogue_of(tmp_path)
+    found = catalogue.miniature_of("acme/new", digest)
+    assert digest_of(found) == digest
+    assert (found.template, found.tensors, found.origin) == (made.template, made.tensors, made.origin)
+    with pytest.raises(UnknownName):
+        catalogue.miniature_of("acme/new", "0" * 64)
+    assert catalogue.miniature_of("meta-llama/Llama-3.1-8B-Instruct").slug in miniature_slugs()
+
+
+def test_a_strangers_template_is_rendered_apart_and_may_fail() -> None:
+    made = replace(load_miniature("llama"), origin=f"{HUB}abc", template="{{ messages[0].content }}!")
+    assert golden(made)["template"]["rendered"] == "What is 2 + 2?!"
+    assert golden(made)["published"]
+    refusing = golden(replace(made, template="{{ raise_exception('tools only') }}"))
+    assert refusing["template"] is None
+    assert "tools only" in refusing["no_template"]
+
+
+def test_a_miniature_that_is_none_is_never_written() -> None:
+    llama = load_miniature("llama")
+    huge = replace(llama, tensors=(Tensor("w", (1 << 20, 1 << 20), "F32", 0, 1),))
+    assert "MiB: our shrinking does not fit" in misfit(huge)
+    assert "F8_E4M3" in misfit(replace(llama, tensors=(Tensor("w", (2,), "F8_E4M3", 0, 1),)))
+    assert [slug for slug in miniature_slugs() if misfit(load_miniature(slug))] == []
+
+
+def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_path: Path) -> None:
+    shop.discover("acme/new", {"config.json": json.dumps(CONFIG).encode()})
+    subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "qwen3", "d1", first_known="4.51.0")
+    shop.store.published.record_derivation(
+        "acme/new", shop.store.published.files("acme/new"), shop.now(), release="5.10.0", subject=subject
+    )
+    assert shop.store.subject("acme/new") == subject
+    assert discovered_subjects(tmp_path, "Acme/New") == shop.store.published.subjects() == [subject]
+    assert discovered_subjects(tmp_path, "acme") == discovered_subjects(tmp_path / "nowhere", "acme/new") == []
+    shop.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], NOW)
+    assert underived(shop.store) == []
+    second = Revision("c" * 40, NOW, (Part.CONFIG,), {}, {"config.json": b"{}"})
+    shop.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
+    assert shop.store.published.files("acme/new").files == {"config.json": b"{}"}
+    assert underived(shop.store) == ["acme/new"]
+    shop.store.published.qualify("acme/new", "d2")
+    assert not shop.store.subject("acme/new").qualified
+    shop.store.published.qualify("acme/new", "d1")
+    assert shop.store.subject("acme/new").qualified
+
+
+def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop, tmp_path: Path) -> None:
+    shop.discover("acme/new", {"config.json": b"{}"})
+    ours = next(iter(catalogue_of(tmp_path))).model
+    shop.store.published.record_discovery(ours, f"model:{ours.id}", NOW, created_at=NOW)
+    settings = Settings(models=(ours.id, "acme/next"), folders=(tmp_path,))
+    rows = {row["id"]: row for row in watched_rows(settings, shop.store)}
+    assert len(rows) == len(watched_rows(settings, shop.store))
+    assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"
+    assert rows["acme/new"]["source"] == "organisation:acme"
+    assert rows["acme/next"]["problem"] == rows[f"folder:{tmp_path}"]["problem"] == "not found yet"
+    assert {row["source"] for row in watched_rows(Settings(), None)} == {"catalogue"}

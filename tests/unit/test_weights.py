@@ -1,0 +1,160 @@
+"""Weights are fetched once, checked, resumed where they broke off, and never over the budget."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
+from monitor.sources.hub import Hub
+from monitor.sources.hub_wire import HubAccess
+from monitor.talk import Spoken
+from monitor.weights import WeightStore
+from tests.standins import hub as standin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+BIG = bytes(range(256)) * 8192  # 2 MiB
+FILES: Mapping[str, bytes] = {
+    "README.md": b"# a model",
+    "config.json": b"{}",
+    "modeling_acme.py": b"import os",
+    "tokenizer.json": b"[]",
+    "model-00001-of-00002.safetensors": BIG,
+    "model-00002-of-00002.safetensors": BIG[::-1],
+    "model.safetensors.index.json": b'{"weight_map": {}}',
+    "pytorch_model.bin": BIG + b"pickled",
+    "original/consolidated.safetensors": BIG + b"other",
+}
+CHOSEN = {
+    "config.json",
+    "tokenizer.json",
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
+    "model.safetensors.index.json",
+}
+
+
+class Fetching:
+    def __init__(self, served: standin.Hub, home: Path) -> None:
+        self.served, self.home = served, home
+        self.hub = Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
+        self.talk = Spoken(out=io.StringIO())
+        self.revision = served.publish("acme/new", FILES, NOW)
+        self.store = self.with_budget(1 << 40)
+
+    def with_budget(self, budget_bytes: int) -> WeightStore:
+        return WeightStore(self.home, budget_bytes=budget_bytes, floor_bytes=0)
+
+    def fetch(self, name: str = "acme/new", revision: str = "") -> str:
+        return self.store.fetch(self.hub, name, revision or self.revision, self.talk)
+
+    def downloads(self) -> list[str]:
+        return [line for line in self.served.asked if "/cdn/" in line]
+
+
+@pytest.fixture
+def fetching(tmp_path: Path) -> Iterator[Fetching]:
+    with standin.Hub() as served:
+        found = Fetching(served, tmp_path)
+        yield found
+        found.hub.close()
+
+
+def test_what_loading_needs_is_fetched_once_and_nothing_that_runs_or_unpickles(fetching: Fetching) -> None:
+    folder = fetching.store.folder(fetching.fetch())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: FILES[name] for name in CHOSEN}
+    assert len(fetching.downloads()) == 2
+    fetching.fetch()
+    later = fetching.served.publish("acme/new", {"README.md": b"# better"}, NOW)
+    assert fetching.store.folder(fetching.fetch(revision=later)) == folder
+    assert len(fetching.downloads()) == 2
+
+
+def test_a_new_revision_shares_what_it_has_not_changed(fetching: Fetching) -> None:
+    fetching.fetch()
+    used = fetching.store.used_bytes()
+    later = fetching.served.publish("acme/new", {"config.json": b'{"a": 1}'}, NOW)
+    fetching.fetch(revision=later)
+    assert fetching.store.used_bytes() == used + 8
+    assert len(fetching.downloads()) == 2
+    assert [one.own_bytes for one in fetching.store.checkpoints()] == [2, 8]
+
+
+def test_what_broke_off_goes_on_where_it_broke(fetching: Fetching) -> None:
+    blob = next(name for name in FILES if name.startswith("model-00001"))
+    fetching.served.fail("/cdn/", 200, body=BIG[:1_000_000], times=1)
+    folder = fetching.store.folder(fetching.fetch())
+    assert (folder / blob).read_bytes() == BIG
+    first, second, *_ = fetching.downloads()
+    assert first == second
+    assert fetching.served.ranges == ["bytes=1000000-"]
+
+
+def test_a_kill_in_between_costs_only_what_was_under_way(fetching: Fetching) -> None:
+    fetching.served.fail("/cdn/", 503, times=1000)
+    with pytest.raises(NoAnswer):
+        fetching.fetch()
+    assert not list(fetching.store.root.glob("checkpoints/*"))
+    (part,) = list((fetching.store.root / "blobs").iterdir())[:1]
+    assert part.read_bytes() in FILES.values()  # a small file came before
+    fetching.served.faults.clear()
+    assert {path.name for path in fetching.store.folder(fetching.fetch()).iterdir()} == CHOSEN
+
+
+def test_a_file_that_is_not_what_the_hub_says_is_not_kept(fetching: Fetching) -> None:
+    fetching.served.fail("/cdn/", 200, body=bytes(len(BIG)), times=1)
+    with pytest.raises(BenchError, match="came otherwise than the hub says"):
+        fetching.fetch()
+    assert not list(fetching.store.root.glob("checkpoints/*"))
+    assert not list(fetching.store.root.glob("blobs/*.part"))
+    fetching.fetch()
+
+
+def test_nothing_is_fetched_that_would_not_fit(fetching: Fetching) -> None:
+    fetching.store = fetching.with_budget(len(BIG))
+    with pytest.raises(DiskFull, match="too many"):
+        fetching.fetch()
+    fetching.store = WeightStore(fetching.home, budget_bytes=1 << 40, floor_bytes=1 << 60)
+    with pytest.raises(DiskFull):
+        fetching.fetch()
+    assert fetching.downloads() == []
+
+
+def test_what_was_longest_unused_makes_room_and_shared_files_stay(fetching: Fetching) -> None:
+    fetching.store = fetching.with_budget(3 * len(BIG))
+    old = fetching.fetch()
+    shared = fetching.served.publish("acme/new", {"model-00002-of-00002.safetensors": b"small"}, NOW)
+    fetching.fetch(revision=shared)
+    assert fetching.store.folder(old).is_dir()
+    other = fetching.served.publish("acme/other", {"config.json": b"{}", "a.safetensors": BIG[:-1]}, NOW)
+    fetching.fetch("acme/other", other)
+    fetching.fetch("acme/other", fetching.served.publish("acme/other", {"b.safetensors": BIG[1:]}, NOW))
+    assert not fetching.store.folder(old).exists()
+    assert fetching.store.used_bytes() <= 3 * len(BIG)
+
+
+def test_a_gated_or_pickled_model_is_refused_in_a_sentence(fetching: Fetching) -> None:
+    pickled = fetching.served.publish("acme/old", {"config.json": b"{}", "pytorch_model.bin": BIG}, NOW)
+    with pytest.raises(NotACheckpoint, match="no weights as safetensors"):
+        fetching.fetch("acme/old", pickled)
+    fetching.served.gate("acme/new")
+    with pytest.raises(BenchError, match="gated"):
+        fetching.fetch()
+
+
+def test_what_broke_off_long_ago_makes_room_first(fetching: Fetching) -> None:
+    kept = fetching.fetch()
+    (fetching.store.root / "blobs" / f"{'0' * 64}.part").write_bytes(BIG)
+    assert fetching.store.loose_bytes() == len(BIG)
+    fetching.store = fetching.with_budget(int(2.9 * len(BIG)))
+    other = fetching.served.publish("acme/other", {"config.json": b"{}", "a.safetensors": b"small"}, NOW)
+    fetching.fetch("acme/other", other)
+    assert fetching.store.loose_bytes() == 0
+    assert fetching.store.folder(kept).is_dir()
