@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from monitor import tick
 from monitor.config import Config
-from monitor.steps import STEPS, pause
+from monitor.daemon import pause
+from monitor.steps import STEPS
 from tests.unit.test_daemon import OLD, YOUNG, days
 from tests.unit.test_store_days import FIRST
 
