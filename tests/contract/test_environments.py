@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -91,6 +91,37 @@ def test_an_environment_is_built_once_and_a_probe_only_reads_it(
     assert list((first.path / f"lib/python{base.python}/site-packages/spec_a/__pycache__").glob("*.pyc"))
     assert {path.name for path in (home / "store" / "envs").iterdir()} == {lock.digest}
     assert list((home / "store" / "work").iterdir()) == []
+
+
+class Watched:
+    """The engine, and what of our disk it is shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.shown: list[Path] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, command: Command, **more: Any) -> Execution:
+        self.shown += [mount.source for mount in command.mounts]
+        return self._engine.run(command, **more)
+
+
+def test_an_engine_elsewhere_is_shown_only_what_lies_in_the_home(
+    engine: Engine, base: Base, index: Index, home: Path, settings: InstallSettings
+) -> None:
+    """A daemon in a container has the home in common with the host's engine, and its own files in its own image."""
+    if not engine.isolated:
+        pytest.skip("a plain process sees the daemon's own disk")
+    watched: Any = Watched(engine)
+    environments = Environments(watched, base, home / "store", settings)
+    index.add("spec-a")
+    built(environments.ensure(locked(environments, "spec-a")))
+    assert {path.relative_to(home / "store").parts[:1] for path in watched.shown} == {(), ("tools",)}
+    writes = "import os, sys; print(os.access(sys.argv[1], os.W_OK))"
+    asked = environments._installer.run("python3", "-c", writes, str(home / "store" / "tools"))
+    assert asked.log == b"False\n"  # what they run is not theirs to change
 
 
 def test_the_same_packages_share_their_files(environments: Environments, index: Index, engine: Engine) -> None:

@@ -1,0 +1,28 @@
+"""Lays our own files where an engine finds them that has not our view of the disk: that of the host, say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkstemp
+
+FOLDER = "tools"
+
+
+def shelved(file: Path, root: Path) -> Path:
+    """Return a copy of a file of ours under the root, which lies under one path for us and for the engine.
+
+    A daemon in a container has its uv and its scripts in its own image, where the host's engine sees nothing of them.
+    """
+    facts = file.stat()
+    shelf = root / FOLDER
+    copy = shelf / f"{file.name}-{facts.st_size}-{facts.st_mtime_ns}"
+    if not copy.exists():
+        shelf.mkdir(parents=True, exist_ok=True)
+        descriptor, aside = mkstemp(dir=shelf)
+        os.close(descriptor)
+        shutil.copy(file, aside)
+        Path(aside).chmod(0o755)  # a container's user is another one
+        Path(aside).rename(copy)
+    return copy
