@@ -20,7 +20,9 @@ def shelved(file: Path, root: Path) -> Path:
     copy = shelf / f"{file.name}-{facts.st_size}-{facts.st_mtime_ns}"
     if not copy.exists():
         shelf.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = mkstemp(dir=shelf)
+        for older in shelf.glob(f"{file.name}-*"):
+            older.unlink(missing_ok=True)
+        descriptor, aside = mkstemp(prefix=f"{file.name}-", dir=shelf)
         os.close(descriptor)
         shutil.copy(file, aside)
         Path(aside).chmod(0o755)  # a container's user is another one
