@@ -7,13 +7,16 @@ import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from uv import find_uv_bin
 
 from containers.engine import Command, Limits, Role
 from containers.environment import Environment
 from containers.environments import Environments
+from containers.errors import NoRoom
 from containers.failures import InstallFailure, InstallFault, Stage
 from containers.newest import Listed
 from containers.resolving import Resolution
@@ -23,7 +26,6 @@ from tests.specimens.packages import write_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from containers.base import Base
     from containers.engine import Engine, Execution
@@ -303,12 +305,13 @@ def test_too_little_room_is_said_before_anything_is_fetched(
 
 
 @pytest.fixture
-def small_disk(home: Path) -> Iterator[Path]:
+def small_disk(home: Path, engine: Engine) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     disk = home / "disk"
     disk.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    room = (Path(find_uv_bin()).stat().st_size if engine.isolated else 0) + (3 << 20)  # a copy of uv lies in each home
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=True)
     yield disk
     subprocess.run(["/bin/umount", str(disk)], check=True)
 
@@ -325,6 +328,17 @@ def test_a_full_disk_is_ours(
     assert failure.slug is InstallFault.DISK
     assert "No space left on device" in failure.message
     assert list((small_disk / "envs").iterdir()) == []
+
+
+def test_a_disk_that_does_not_even_hold_our_tools_is_said(
+    engine: Engine, base: Base, small_disk: Path, settings: InstallSettings
+) -> None:
+    if not engine.isolated:
+        pytest.skip("a plain process uses the daemon's own")
+    (small_disk / "others").write_bytes(bytes(4 << 20))
+    with pytest.raises(NoRoom, match=r"uv cannot be laid into .*: No space left on device"):
+        Environments(engine, base, small_disk, settings)
+    assert list((small_disk / "tools").iterdir()) == []
 
 
 @pytest.mark.index
