@@ -15,3 +15,7 @@ class EngineUnavailable(ContainersError):
 
 class BaseUnavailable(ContainersError):
     """There is no base image, and none can be pulled or built here."""
+
+
+class NoRoom(ContainersError):
+    """The disk does not even hold what an installer needs of ours."""

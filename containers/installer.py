@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from containers.engine import Command, Engine, Execution, Limits, Mount, Role
 from containers.owner import owner_lives, owner_token
-from containers.uv_command import uv_environment, uv_mount, uv_mounts
+from containers.tools import FOLDER, shelved
+from containers.uv_command import reading_mounts, uv_environment, uv_mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,14 +37,16 @@ class Installer:
     settings: InstallSettings
     toolchain: Callable[[], Base] | None = None  # what a builder stands on, made when one is wanted; None: the base
     uv: str = field(init=False)
+    program: Mount = field(init=False)
     script: Mount = field(init=False)
     unpacker: Mount = field(init=False)
 
     def __post_init__(self) -> None:
         isolated = self.engine.isolated
-        object.__setattr__(self, "uv", uv_mount(isolated=isolated).target)
-        object.__setattr__(self, "script", _shown("bytecode.py", isolated=isolated))
-        object.__setattr__(self, "unpacker", _shown("artefact.py", isolated=isolated))
+        object.__setattr__(self, "program", uv_mount(self.root, isolated=isolated))
+        object.__setattr__(self, "uv", self.program.target)
+        object.__setattr__(self, "script", self._shown("bytecode.py"))
+        object.__setattr__(self, "unpacker", self._shown("artefact.py"))
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -59,6 +62,7 @@ class Installer:
                     *(self.script, self.unpacker),
                     *(Mount(file, str(file)) for file in files if file.is_file()),
                     Mount(self.root, str(self.root), writable=True),
+                    *self._kept_tools(),
                 ),
                 env=uv_environment(self.settings, cache=self.root / "cache", wheels=wheels),
                 limits=Limits(
@@ -72,8 +76,19 @@ class Installer:
 
     def reading_mounts(self) -> tuple[Mount, ...]:
         """Show uv, certificates, wheels, and the interpreter where no image holds it."""
-        mounts = uv_mounts(self.settings, isolated=self.engine.isolated)
+        mounts = (self.program, *reading_mounts(self.settings))
         return mounts if self.engine.isolated else (*mounts, Mount(self.base.prefix, str(self.base.prefix)))
+
+    def _shown(self, name: str) -> Mount:
+        script = INSIDE / name
+        if not self.engine.isolated:
+            return Mount(script, str(script))
+        return Mount(shelved(script, self.root), f"/opt/settle/{name}")
+
+    def _kept_tools(self) -> tuple[Mount, ...]:
+        """Show our tools read-only in the folder that may be written: they run beside sources, too."""
+        shelf = self.root / FOLDER
+        return (Mount(shelf, str(shelf)),) if self.engine.isolated else ()
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -93,11 +108,6 @@ class Installer:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder.name)
         return removed
-
-
-def _shown(name: str, *, isolated: bool) -> Mount:
-    script = INSIDE / name
-    return Mount(script, f"/opt/settle/{name}" if isolated else str(script))
 
 
 def owned(path: Path) -> Path:

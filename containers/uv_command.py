@@ -13,6 +13,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from containers.engine import Mount
+from containers.tools import shelved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from containers.settings import InstallSettings
 
 
-def uv_mount(*, isolated: bool) -> Mount:
+def uv_mount(root: Path, *, isolated: bool) -> Mount:
     """Show our own uv to an installer; in a container under a path that any user may enter."""
     binary = Path(uv.find_uv_bin())
-    return Mount(binary, "/opt/settle/uv" if isolated else str(binary))
+    return Mount(shelved(binary, root), "/opt/settle/uv") if isolated else Mount(binary, str(binary))
 
 
-def uv_mounts(settings: InstallSettings, *, isolated: bool) -> tuple[Mount, ...]:
-    """Show uv, the certificates and the folders of wheels."""
+def reading_mounts(settings: InstallSettings) -> tuple[Mount, ...]:
+    """Show the certificates and the folders of wheels."""
     folders = [Path(link) for link in settings.find_links if "://" not in link]
-    mounts = [uv_mount(isolated=isolated), *(Mount(folder, str(folder)) for folder in folders if folder.is_dir())]
+    mounts = [Mount(folder, str(folder)) for folder in folders if folder.is_dir()]
     if settings.ca_bundle is not None:
         mounts.append(Mount(settings.ca_bundle, str(settings.ca_bundle)))
     return tuple(mounts)

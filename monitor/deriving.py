@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from containers.engine import Command, Limits, Mount, Role
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
+from containers.tools import shelved
 from monitor.errors import BenchError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import NotDerived, Recipe, derive
 from monitor.miniatures.registry import FirstKnown, read_first_known
@@ -108,6 +109,8 @@ def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: 
     out.chmod(0o777)
     isolated = shop.engine.isolated
     script = DATA.parent.parent / "probes" / "derive.py"
+    if isolated:
+        script = shelved(script, shop.config.home / "install")
 
     def shown(path: Path, name: str) -> str:
         return f"/settle/{name}" if isolated else str(path)

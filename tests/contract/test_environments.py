@@ -7,13 +7,16 @@ import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from uv import find_uv_bin
 
 from containers.engine import Command, Limits, Role
 from containers.environment import Environment
 from containers.environments import Environments
+from containers.errors import NoRoom
 from containers.failures import InstallFailure, InstallFault, Stage
 from containers.newest import Listed
 from containers.resolving import Resolution
@@ -23,7 +26,6 @@ from tests.specimens.packages import write_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from containers.base import Base
     from containers.engine import Engine, Execution
@@ -91,6 +93,37 @@ def test_an_environment_is_built_once_and_a_probe_only_reads_it(
     assert list((first.path / f"lib/python{base.python}/site-packages/spec_a/__pycache__").glob("*.pyc"))
     assert {path.name for path in (home / "store" / "envs").iterdir()} == {lock.digest}
     assert list((home / "store" / "work").iterdir()) == []
+
+
+class Watched:
+    """The engine, and what of our disk it is shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.shown: list[Path] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, command: Command, **more: Any) -> Execution:
+        self.shown += [mount.source for mount in command.mounts]
+        return self._engine.run(command, **more)
+
+
+def test_an_engine_elsewhere_is_shown_only_what_lies_in_the_home(
+    engine: Engine, base: Base, index: Index, home: Path, settings: InstallSettings
+) -> None:
+    """A daemon in a container has the home in common with the host's engine, and its own files in its own image."""
+    if not engine.isolated:
+        pytest.skip("a plain process sees the daemon's own disk")
+    watched: Any = Watched(engine)
+    environments = Environments(watched, base, home / "store", settings)
+    index.add("spec-a")
+    built(environments.ensure(locked(environments, "spec-a")))
+    assert {path.relative_to(home / "store").parts[:1] for path in watched.shown} == {(), ("tools",)}
+    writes = "import os, sys; print(os.access(sys.argv[1], os.W_OK))"
+    asked = environments._installer.run("python3", "-c", writes, str(home / "store" / "tools"))
+    assert asked.log == b"False\n"  # what they run is not theirs to change
 
 
 def test_the_same_packages_share_their_files(environments: Environments, index: Index, engine: Engine) -> None:
@@ -272,12 +305,13 @@ def test_too_little_room_is_said_before_anything_is_fetched(
 
 
 @pytest.fixture
-def small_disk(home: Path) -> Iterator[Path]:
+def small_disk(home: Path, engine: Engine) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     disk = home / "disk"
     disk.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    room = (Path(find_uv_bin()).stat().st_size if engine.isolated else 0) + (3 << 20)  # a copy of uv lies in each home
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=True)
     yield disk
     subprocess.run(["/bin/umount", str(disk)], check=True)
 
@@ -294,6 +328,17 @@ def test_a_full_disk_is_ours(
     assert failure.slug is InstallFault.DISK
     assert "No space left on device" in failure.message
     assert list((small_disk / "envs").iterdir()) == []
+
+
+def test_a_disk_that_does_not_even_hold_our_tools_is_said(
+    engine: Engine, base: Base, small_disk: Path, settings: InstallSettings
+) -> None:
+    if not engine.isolated:
+        pytest.skip("a plain process uses the daemon's own")
+    (small_disk / "others").write_bytes(bytes(4 << 20))
+    with pytest.raises(NoRoom, match=r"uv cannot be laid into .*: No space left on device"):
+        Environments(engine, base, small_disk, settings)
+    assert list((small_disk / "tools").iterdir()) == []
 
 
 @pytest.mark.index

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,7 +14,8 @@ from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from containers.resolving import Question, Resolution, _without_surprise, stripped
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
-from containers.uv_command import cpu_torches, cutoff_arguments, uv_environment, uv_mounts
+from containers.tools import shelved
+from containers.uv_command import cpu_torches, cutoff_arguments, reading_mounts, uv_environment, uv_mount
 
 
 def test_the_environment_is_read_as_uv_and_pip_read_it() -> None:
@@ -50,9 +52,27 @@ def test_uv_gets_nothing_that_was_not_set() -> None:
 
 def test_folders_of_wheels_and_certificates_are_shown_read_only(tmp_path: Path) -> None:
     settings = InstallSettings(find_links=(str(tmp_path), "https://page", "/not/here"), ca_bundle=tmp_path / "ca.pem")
-    mounts = uv_mounts(settings, isolated=True)
-    assert [mount.target for mount in mounts] == ["/opt/settle/uv", str(tmp_path), str(tmp_path / "ca.pem")]
+    mounts = reading_mounts(settings)
+    assert [mount.target for mount in mounts] == [str(tmp_path), str(tmp_path / "ca.pem")]
     assert not any(mount.writable for mount in mounts)
+
+
+def test_what_an_engine_is_shown_of_ours_lies_under_the_root(tmp_path: Path) -> None:
+    """A daemon in a container and the host's engine have but the home in common."""
+    shown = uv_mount(tmp_path, isolated=True)
+    assert shown.source.is_relative_to(tmp_path)
+    assert shown.target == "/opt/settle/uv"
+    assert os.access(shown.source, os.X_OK)
+    assert uv_mount(tmp_path, isolated=True) == shown
+    assert len(list((tmp_path / "tools").iterdir())) == 1
+    alone = uv_mount(tmp_path, isolated=False)
+    assert str(alone.source) == alone.target
+    newer = tmp_path / "bytecode.py"
+    newer.write_text("1")
+    first = shelved(newer, tmp_path)
+    newer.write_text("1 + 1")
+    assert shelved(newer, tmp_path).read_text() == "1 + 1"
+    assert not first.exists()
 
 
 def test_a_cutoff_is_a_moment_in_utc() -> None:
