@@ -242,6 +242,14 @@ class Hub(_Section):
     since: date = Field(date(2025, 1, 1), description="filter: created on the hub on this day or later")
     poll_minutes: _Positive = Field(60, description="how often organisations, models and folders are asked")
     popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
+class Site(_Section):
+    """Where the pages of `settle site` go beside their folder."""
+
+    url: str = Field(
+        "", pattern="^(https?://.*)?$", description="where the pages will be found; the feed's links need it"
+    )
+    remote: str = Field("", description="git remote that the pages are pushed to; git's own settings say who may")
+    branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch for the pages, and for nothing else")
 
 
 class Config(_Section):
@@ -260,6 +268,7 @@ class Config(_Section):
     daemon: Daemon = Daemon()
     alerts: Alerts = Alerts()
     hub: Hub = Hub()
+    site: Site = Site()
 
 
 def config_path(env: Mapping[str, str]) -> Path:

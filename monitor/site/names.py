@@ -1,4 +1,4 @@
-"""Names the site's files after ids that may be hostile: nothing leaves the folder, and no two ids share a file; pure."""
+"""Names the site's files after ids that may be hostile: none leaves the folder, and no two share a file; pure."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from monitor.site.grid import calendar
 from monitor.site.looking import look_at, reproducing, worth_a_script
 from monitor.site.overview import overview_pages
 from monitor.site.prose import html
-from monitor.site.render import render, style, trusted
+from monitor.site.render import render, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,16 +114,16 @@ def _failures(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
 
 
 def _times(store: Reader, atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    drawn: list[tuple[History, Any]] = []
+    drawn: list[tuple[History, str]] = []
     for history in atlas.histories:
         groups = history.summary.groups
         title = f"{history.title}: share of models that work, and that are stable, by days since their release"
         svg = curves(groups[0], title, salt=history.name) if history.summary.lines else ""
-        drawn.append((history, trusted(svg) if svg else None))
+        drawn.append((history, svg))
         path = names.runtime_page(history.name)
         links = {entry.subject: entry.page for entry in history.entries}
         sections = list(answer_sections(store, history.summary))
-        yield _page("runtime.html", path, atlas, history=history, svg=drawn[-1][1], sections=sections, links=links)
+        yield _page("runtime.html", path, atlas, history=history, svg=svg, sections=sections, links=links)
     table = side_by_side([history.summary for history in atlas.histories])
     yield _page("times.html", "times.html", atlas, drawn=drawn, table=table)
 
@@ -182,7 +182,7 @@ def _cell(
 
 def _prose(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
     for name, title in PROSE.items():
-        yield _page("prose.html", f"{name}.html", atlas, title=title, body=trusted(html(_documentation(f"{name}.md"))))
+        yield _page("prose.html", f"{name}.html", atlas, title=title, body=html(_documentation(f"{name}.md")))
 
 
 def _documentation(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_BAR = re.compile(r"(?<!\\)\|")
 _SPANS = (
     (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
     (re.compile(r"(?<![\w*])\*(?!\s)(.+?)(?<!\s)\*(?![\w*])"), r"<em>\1</em>"),
@@ -57,12 +58,11 @@ def _kind(line: str) -> str:
 
 
 def _table(lines: Sequence[str]) -> str:
-    rows = [
-        [_inline(cell.strip().replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
-    ]
+    rows = [[_inline(cell.strip().replace("\\|", "|")) for cell in _BAR.split(line)[1:-1]] for line in lines]
     head = "".join(f'<th scope="col">{cell}</th>' for cell in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:])
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="table">{table}</div>'
 
 
 def _inline(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Answers what pages ask of all cells at once: how each stands now, where it last worked, what failed and what flipped."""
+"""Answers what pages ask of all cells at once: how each stands, where it last worked, what failed, what flipped."""
 
 from __future__ import annotations
 
