@@ -102,6 +102,10 @@ def _cleaned(drawn: bytes, title: str) -> str:
         _dressed(parent)
     for name in ("width", "height"):
         svg.attrib.pop(name, None)
+    used = set(re.findall(r"#([\w.-]+)", " ".join(value for one in svg.iter() for value in one.attrib.values())))
+    for element in svg.iter():
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)  # two drawings of a page have the same
     svg.set("role", "img")
     svg.set("class", "curves")
     svg.set("aria-label", title)

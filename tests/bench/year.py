@@ -51,7 +51,7 @@ HOSTILE = (
     "status",
     "long/" + "n" * 180,
     "right-to-left/\N{RIGHT-TO-LEFT OVERRIDE}exe.gnp\N{POP DIRECTIONAL FORMATTING}",
-    "control/\x1b[31mred\x07\x00",
+    "control/\x1b[31mred\x07\x9b",
     'quote"/ onmouseover="alert(1)',
     "{{7*7}}/${7*7}",
     "C:\\windows/..\\..\\x",
