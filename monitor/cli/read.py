@@ -185,7 +185,7 @@ def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: boo
     from monitor.cli.render import data_console, run_as_json, write_json, write_run
     from monitor.report.log import log_of
 
-    log = log_of(store, detail)
+    log = log_of(store, str((detail.ending or detail.resolution)["log_digest"] or ""), str(detail.row["cell_id"]))
     if as_json:
         write_json(run_as_json(detail) | {"facts": detail.facts, "log": log})
         return

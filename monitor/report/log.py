@@ -6,16 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from monitor.store import Reader, RunDetail
+    from monitor.store import Reader
 
 
-def log_of(store: Reader, detail: RunDetail) -> str:
-    """Return what a run's container printed: of a shared session, the lines of this subject alone."""
-    digest = str((detail.ending or detail.resolution)["log_digest"] or "")
+def log_of(store: Reader, digest: str, cell: str) -> str:
+    """Return what the container of a run of ``cell`` printed: of a shared session, the lines of this subject alone."""
     raw = store.log(digest) if digest else None
     text = _printable((raw or b"").decode("utf-8", errors="replace"))
-    subject = str(detail.row["cell_id"]).rpartition("@")[0]
-    before, marker, own = text.partition(f"=== subject {subject} ===\n")
+    before, marker, own = text.partition(f"=== subject {cell.rpartition('@')[0]} ===\n")
     return own.partition("=== subject ")[0] if marker else before
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from monitor.report.evidence import Change, Evidence, Told
     from monitor.site.atlas import Entry
     from monitor.stability.words import Setback
-    from monitor.store import Reader, RunDetail
+    from monitor.store import Reader
+    from monitor.words import CheckResult
 
 LOG_LINES, LINE_CHARS = 40, 400
 EVIDENCE_CHARS, MESSAGE_CHARS = 4_000, 600
@@ -64,21 +65,21 @@ class Look:
 
 def look_at(store: Reader, evidence: Evidence, entry: Entry) -> Look:
     track = entry.line.track
-    detail = store.run_detail(entry.latest.run)
-    log, before = tail(_log(store, detail), lines=LOG_LINES, chars=LINE_CHARS)
+    run = store.sightings.run(entry.latest.run)
+    log, before = tail(_log(store, run.log, track.cell), lines=LOG_LINES, chars=LINE_CHARS)
     good = entry.good
     away = evidence.between(track, Span(good.day, entry.latest.day))[1] if good and not entry.works else ()
     changes = evidence.changes(track.cell)[::-1]
     return Look(
         entry=entry,
-        checks=tuple(_seen(detail)),
+        checks=tuple(_seen(run.checks)),
         log=log,
         log_before=before,
         away=away,
         falls=tuple(Fall(one, *evidence.of_setback(track, one)) for one in entry.line.answer.setbacks[::-1]),
         changes=tuple(changes[:MOST_CHANGES]),
         earlier=max(0, len(changes) - MOST_CHANGES),
-        solo=bool(detail.row["solo"]),
+        solo=run.solo,
     )
 
 
@@ -96,14 +97,14 @@ def worth_a_script(entries: Sequence[Entry], *, most: int) -> list[Entry]:
     return sorted(failing, key=lambda one: (one.latest.measured, one.page), reverse=True)[:most]
 
 
-def _log(store: Reader, detail: RunDetail) -> str:
+def _log(store: Reader, digest: str, cell: str) -> str:
     try:
-        return log_of(store, detail)
+        return log_of(store, digest, cell)
     except SettleError as error:  # one damaged log file must not cost the whole site
         return str(error)
 
 
-def _seen(detail: RunDetail) -> list[Seen]:
+def _seen(checks: Sequence[CheckResult]) -> list[Seen]:
     return [
         Seen(
             name=check.name,
@@ -116,5 +117,5 @@ def _seen(detail: RunDetail) -> list[Seen]:
             if check.evidence and check.outcome is not Outcome.PASSED
             else "",
         )
-        for check in detail.checks
+        for check in checks
     ]

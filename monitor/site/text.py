@@ -16,6 +16,8 @@ _UNSHOWN = re.compile(
 
 
 def shown(text: str) -> str:
+    if text.isascii() and text.isprintable() and len(text) <= MOST_CHARS:
+        return text  # nearly all, and there are very many
     return _UNSHOWN.sub(MARK, clipped(text, MOST_CHARS))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from monitor.store.history import checks_of
 from monitor.store.rows import rows
 from monitor.words import Rung, Verdict
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlite_utils import Database
+
+    from monitor.words import CheckResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ class Good:
     day: date
     version: str
     environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run as it went, without what it is judged by."""
+
+    checks: tuple[CheckResult, ...]
+    solo: bool
+    log: str  # digest of what its container printed, or of what the installer did
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,16 @@ class Sightings:
         ):
             found.setdefault(row["cell_id"], {})[Rung(row["step"])] = (Verdict(row["verdict"]), row["reason"])
         return found
+
+    def run(self, run_id: str) -> Ran:
+        found = rows(
+            self._db,
+            "SELECT solo, coalesce(endings.log_digest, resolutions.log_digest) AS log FROM runs"
+            " JOIN resolutions ON resolutions.id = resolution_id LEFT JOIN endings USING (session_id)"
+            " WHERE runs.id = ?",
+            (run_id,),
+        )[0]
+        return Ran(tuple(checks_of(self._db, [run_id]).get(run_id, ())), bool(found["solo"]), found["log"] or "")
 
     def last_good(self) -> Mapping[str, Good]:
         # beside max() stand the columns of the row that has it
