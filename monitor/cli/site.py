@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -26,6 +27,8 @@ def site(context: Context, *, folder: Path, no_push: bool) -> None:
     from monitor.site.publish import publish
     from monitor.store import open_reader
 
+    # the estimates multiply many small matrices: threads that wait for one another took half of all the time
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     own = context.config.site
     with open_reader(context.config.home) as store:
         done = publish(make_site(store, url=own.url), folder)

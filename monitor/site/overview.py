@@ -30,7 +30,7 @@ class Part:
     subjects: tuple[Subject, ...]
 
 
-def overview_pages(atlas: Atlas, today: Changed, new: Sequence[Cause]) -> Iterator[tuple[str, bytes]]:
+def overview_pages(atlas: Atlas, days: Sequence[Changed], new: Sequence[Cause]) -> Iterator[tuple[str, bytes]]:
     parts = _parts(atlas)
     for part in (Part("", "", "index.html", atlas.subjects), *parts):
         size = max(10, MOST_SQUARES // (len(atlas.histories) + 1))
@@ -41,7 +41,7 @@ def overview_pages(atlas: Atlas, today: Changed, new: Sequence[Cause]) -> Iterat
                 path,
                 render(
                     "overview.html", path, atlas=atlas, part=part, parts=parts, chunk=chunk, paths=paths,
-                    number=number, today=today, new=new,
+                    number=number, days=days, new=new,
                 ),
             )  # fmt: skip
 

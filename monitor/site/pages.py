@@ -67,7 +67,7 @@ def _all(
     yield ".nojekyll", b""
     yield "style.css", style()
     new = [cause for cause in found if _is_new(cause, atlas)]
-    yield from overview_pages(atlas, days[0], new)
+    yield from overview_pages(atlas, days, new)
     yield _page("changes.html", "changes.html", atlas, days=days)
     pages = {entry.latest.cell: entry.page for entry in atlas.entries.values()}
     yield _page(
