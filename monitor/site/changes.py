@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor.words import CellVerdict
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
@@ -18,13 +20,13 @@ MOST_DAYS = 60
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """Cells of one history that changed alike, with one release and on one day; ``first`` is when it was first seen."""
+    """Cells of one history that changed alike, for one reason and on one day; ``first`` is when it was first seen."""
 
     history: str
     version: str
     before: str
     after: str
-    reason: str  # of the first of them, "" where they work
+    reason: str  # "" where they work
     first: date
     entries: tuple[Entry, ...]
 
@@ -75,11 +77,12 @@ def changed_days(atlas: Atlas) -> list[Changed]:
 def _turned(atlas: Atlas, turns: list[Turn]) -> Iterator[Turned]:
     entries = atlas.entries
     titles = {entry.latest.cell: history.title for history in atlas.histories for entry in history.entries}
-    groups: dict[tuple[str, str, str, str], list[Turn]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[Turn]] = {}
     for turn in turns:
-        groups.setdefault((titles[turn.cell], turn.version, turn.before, turn.after), []).append(turn)
-    for (history, version, before, after), own in sorted(groups.items()):
-        reason = "" if after == "works" else own[0].reason
+        why = "" if turn.after == CellVerdict.WORKS else turn.signature
+        groups.setdefault((titles[turn.cell], turn.version, turn.before, turn.after, why), []).append(turn)
+    for (history, version, before, after, _), own in sorted(groups.items()):
+        reason = "" if after == CellVerdict.WORKS else own[0].reason
         first = min(turn.day for turn in own)
         yield Turned(history, version, before, after, reason, first, tuple(entries[turn.cell] for turn in own))
 

@@ -81,7 +81,7 @@ class Turn:
     after: str
     version: str
     reason: str
-    run: str
+    signature: str
 
 
 class Sightings:
@@ -155,7 +155,7 @@ class Sightings:
         """Return the newest flips that still stand, by the day on which they were confirmed."""
         found = rows(
             self._db,
-            "SELECT flips.*, days.version, days.reason, days.run_id FROM flips"
+            "SELECT flips.*, days.version, days.reason, days.signature FROM flips"
             " JOIN days ON days.cell_id = flips.cell_id AND days.day = flips.confirmed"
             " WHERE NOT withdrawn ORDER BY confirmed DESC, flips.day DESC, flips.cell_id LIMIT ?",
             (most,),
@@ -169,7 +169,7 @@ class Sightings:
                 row["after"],
                 row["version"],
                 row["reason"],
-                row["run_id"],
+                row["signature"],
             )
             for row in found
         ]

@@ -43,6 +43,8 @@ FLAKY, OURS = 0.01, 0.015
 PACKAGES = 60  # in a lock
 MOST_RUNS = 6  # of a cell on one day
 
+REAL = "Qwen/Qwen3-8B"  # one of the catalogue's, whose files there are
+
 # ids and words as a stranger might publish them; each has broken some page somewhere
 HOSTILE = (
     "<script>alert('id')</script>/<img src=x onerror=alert(1)>",
@@ -125,7 +127,7 @@ class Year:
             name = f"{organisation.split()[0].lower()}/{organisation.split()[0]}-{1 + at // 40}.{at % 40}-{3 + at % 7}B"
             released = BEGUN + timedelta(days=int(self._rng.random() * self.days * 0.9))
             yield Model(
-                HOSTILE[at] if at < len(HOSTILE) else name,
+                (*HOSTILE, REAL)[at] if at <= len(HOSTILE) else name,
                 f"{organisation} {1 + at // 40}",
                 f"arch{at % 60}",
                 self._rng.choice(list(ModelKind)),

@@ -11,10 +11,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from monitor.site.atlas import survey
+from monitor.site.looking import reproducing
 from monitor.site.pages import make_site
 from monitor.store import open_reader, open_store
 from monitor.words import Runtime
-from tests.bench.year import CONTROL, HOSTILE, Year
+from tests.bench.year import CONTROL, HOSTILE, REAL, Year
 from tests.worlds.pages import Page
 
 if TYPE_CHECKING:
@@ -122,6 +124,16 @@ def test_programs_read_every_model_by_its_own_id(site: dict[str, bytes]) -> None
                 assert b"--hash=sha256:" in site[cell["known_good"]["lock"]]
 
 
+def test_a_run_of_a_model_that_we_have_can_be_repeated_by_hand(home: Path) -> None:
+    with open_reader(home) as store:
+        entries = [entry for entry in survey(store).entries.values() if entry.subject == REAL]
+        scripts = [reproducing(store, entry) for entry in entries]
+        unknown = [reproducing(store, entry) for entry in survey(store).entries.values() if entry.subject == HOSTILE[0]]
+    assert len(scripts) == 2
+    assert all(script and script.startswith("#!/bin/sh") and "END_OF_PROBES" in script for script in scripts)
+    assert unknown == [None, None]  # nothing to write its files from
+
+
 def test_the_same_history_gives_the_same_site(home: Path, site: dict[str, bytes]) -> None:
     with open_reader(home) as store:
         again = {one.path: one.content for one in make_site(store, url="https://support.example.com/settle/")}
@@ -134,3 +146,4 @@ def test_what_the_store_knows_is_what_the_overview_says(home: Path, site: dict[s
     page = site["index.html"].decode()
     squares = Counter(re.findall(r'<td class="(works|broken|flaky|unknown)"><a', page))
     assert squares == Counter(row["verdict"] for row in rows)
+    assert set(squares) >= {"works", "broken", "unknown"}
