@@ -55,21 +55,16 @@ def _numbered(path: str, number: int) -> str:
 
 def _parts(atlas: Atlas) -> list[Part]:
     young = atlas.through - timedelta(days=YOUNG_DAYS)
-    chosen: list[Part] = []
-
-    def choose(by: str, name: str, fits: Callable[[Subject], bool]) -> None:
-        own = tuple(subject for subject in atlas.subjects if fits(subject))
-        if own:
-            chosen.append(Part(by, name, names.part_page(by, name), own))
-
-    choose("those", "not working somewhere", lambda one: one.broken)
-    choose(
-        "those",
-        f"of the last {YOUNG_DAYS} days",
-        lambda one: one.track.released is not None and one.track.released > young,
+    subjects = atlas.subjects
+    chosen = [
+        ("only", "failing", [one for one in subjects if one.broken]),
+        ("only", "new", [one for one in subjects if one.track.released and one.track.released > young]),
+    ]
+    by_name: tuple[tuple[str, Callable[[Subject], str]], ...] = (
+        ("kind", lambda one: str(one.track.kind)),
+        ("organisation", lambda one: one.track.organisation),
     )
-    for kind in sorted({str(one.track.kind) for one in atlas.subjects}):
-        choose("kind", kind, lambda one, kind=kind: str(one.track.kind) == kind)  # type: ignore[misc]
-    for organisation in sorted({one.track.organisation for one in atlas.subjects} - {""}, key=str.lower):
-        choose("organisation", organisation, lambda one, name=organisation: one.track.organisation == name)  # type: ignore[misc]
-    return chosen
+    for by, name_of in by_name:
+        found = sorted({name_of(one) for one in subjects} - {""}, key=str.lower)
+        chosen += [(by, name, [one for one in subjects if name_of(one) == name]) for name in found]
+    return [Part(by, name, names.part_page(by, name), tuple(own)) for by, name, own in chosen if own]

@@ -60,7 +60,7 @@ def _write(made: Iterable[Made], aside: Path, place: Path) -> Published:
         path.parent.mkdir(parents=True, exist_ok=True)
         old = place / one.path
         if _same(old, one.content):
-            os.link(old, path)
+            _keep(old, path)
         else:
             path.write_bytes(one.content)
             changed += 1
@@ -70,6 +70,13 @@ def _write(made: Iterable[Made], aside: Path, place: Path) -> Published:
             largest = max(largest, len(one.content))
     before = {str(Path(root, name).relative_to(place)) for root, _, names in os.walk(place) for name in names}
     return Published(files, changed, len(before - paths), largest)
+
+
+def _keep(old: Path, path: Path) -> None:
+    try:
+        os.link(old, path)
+    except OSError:  # not every file system has hard links
+        shutil.copy2(old, path)
 
 
 def _same(file: Path, content: bytes) -> bool:
