@@ -53,7 +53,8 @@ class Fall:
 @dataclass(frozen=True, slots=True)
 class Look:
     entry: Entry
-    checks: tuple[Seen, ...]
+    checks: tuple[Seen, ...]  # those that were reached
+    not_reached: int
     log: str
     log_before: int  # lines that are left out
     away: Sequence[Moved]  # what differs from the lock in which it worked last
@@ -66,13 +67,15 @@ class Look:
 def look_at(store: Reader, evidence: Evidence, entry: Entry) -> Look:
     track = entry.line.track
     run = store.sightings.run(entry.latest.run)
+    reached = [check for check in run.checks if check.outcome is not Outcome.NOT_REACHED]
     log, before = tail(_log(store, run.log, track.cell), lines=LOG_LINES, chars=LINE_CHARS)
     good = entry.good
     away = evidence.between(track, Span(good.day, entry.latest.day))[1] if good and not entry.works else ()
     changes = evidence.changes(track.cell)[::-1]
     return Look(
         entry=entry,
-        checks=tuple(_seen(run.checks)),
+        checks=tuple(_seen(reached)),
+        not_reached=len(run.checks) - len(reached),
         log=log,
         log_before=before,
         away=away,
