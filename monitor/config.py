@@ -205,7 +205,7 @@ class Alerts(_Section):
     targets: tuple[Target, ...] = Field((), description="whom to tell: a table `[[alerts.targets]]` each")
     digest_hour: int = Field(7, ge=0, le=23, description="UTC hour of the daily digest")
     flap_days: int = Field(7, ge=1, le=90, description="a third flip within so many days is flapping, told once")
-    link_base: _Page = Field("", description="address of the published site, for links to its pages")
+    link_base: _Page = Field("", description="address of the published site, for links to its pages, and its feed's")
 
     @model_validator(mode="after")
     def _names_are_names(self) -> Alerts:
@@ -245,9 +245,6 @@ class Hub(_Section):
 class Site(_Section):
     """Where the pages of `settle site` go beside their folder."""
 
-    url: str = Field(
-        "", pattern="^(https?://.*)?$", description="where the pages will be found; the feed's links need it"
-    )
     remote: str = Field("", description="git remote that the pages are pushed to; git's own settings say who may")
     branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch for the pages, and for nothing else")
 

@@ -31,7 +31,7 @@ def site(context: Context, *, folder: Path, no_push: bool) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     own = context.config.site
     with open_reader(context.config.home) as store:
-        done = publish(make_site(store, url=own.url), folder)
+        done = publish(make_site(store, url=context.config.alerts.link_base), folder)
     console = talk_console()
     console.print(
         f"{folder / 'index.html'}: {done.files} files, {done.changed} changed, {done.removed} removed",
