@@ -242,6 +242,8 @@ class Hub(_Section):
     since: date = Field(date(2025, 1, 1), description="filter: created on the hub on this day or later")
     poll_minutes: _Positive = Field(60, description="how often organisations, models and folders are asked")
     popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
+
+
 class Site(_Section):
     """Where the pages of `settle site` go beside their folder."""
 

@@ -70,9 +70,9 @@ def test_a_regression_reads_well() -> None:
         "  blame:         runtime\n"
         "  reason:        missing tensors: KeyError: 'lm_head.weight'\n"
         "  show:          settle show 3f9c2a1b77de\n"
-        "  page:          https://settle.example/models/acme--new.html\n"
+        "  page:          https://settle.example/models/acme/new.html\n"
     )
-    assert '<a href="https://settle.example/models/acme--new.html">' in said.html
+    assert '<a href="https://settle.example/models/acme/new.html">' in said.html
     assert "page" not in message(Alert(Kind.REGRESSION, (ITEM,))).text
 
 

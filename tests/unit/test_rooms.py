@@ -19,11 +19,8 @@ OWNERS = {
     "apprise": ["monitor/alerts/sending.py"],
     "click": ["monitor/cli/"],
     "docker": ["containers/"],
-    "git": ["monitor/sources/tags.py"],
-    "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
-    "jinja2": ["monitor/miniatures/template.py"],
     "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
-    "httpx": ["monitor/sources/web.py"],
+    "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
     "jinja2": ["monitor/miniatures/template.py", "monitor/site/render.py"],
     "lifelines": ["monitor/stability/turnbull.py"],
     "matplotlib": ["monitor/site/curves.py"],
