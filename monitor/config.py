@@ -205,7 +205,7 @@ class Alerts(_Section):
     targets: tuple[Target, ...] = Field((), description="whom to tell: a table `[[alerts.targets]]` each")
     digest_hour: int = Field(7, ge=0, le=23, description="UTC hour of the daily digest")
     flap_days: int = Field(7, ge=1, le=90, description="a third flip within so many days is flapping, told once")
-    link_base: _Page = Field("", description="address of the published site, for links to its pages")
+    link_base: _Page = Field("", description="address of the published site, for links to its pages, and its feed's")
 
     @model_validator(mode="after")
     def _names_are_names(self) -> Alerts:
@@ -244,6 +244,13 @@ class Hub(_Section):
     popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
 
 
+class Site(_Section):
+    """Where the pages of `settle site` go beside their folder."""
+
+    remote: str = Field("", description="git remote that the pages are pushed to; git's own settings say who may")
+    branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch for the pages, and for nothing else")
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -260,6 +267,7 @@ class Config(_Section):
     daemon: Daemon = Daemon()
     alerts: Alerts = Alerts()
     hub: Hub = Hub()
+    site: Site = Site()
 
 
 def config_path(env: Mapping[str, str]) -> Path:

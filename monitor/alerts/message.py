@@ -8,9 +8,9 @@ import unicodedata
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from monitor.alerts.words import Alert, Kind
+from monitor.site.names import model_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,12 +91,7 @@ def _title(alert: Alert) -> str:
 
 def _page_of(item: Item, base: str) -> Iterator[tuple[str, str]]:
     if base and item.model:
-        yield "page", f"{base.rstrip('/')}/model/{slug_of(item.model)}.html"
-
-
-def slug_of(model: str) -> str:
-    """Return the name of a model's page: its id, one word, safe as a file name and in an address."""
-    return quote(re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-") or "model", safe="")
+        yield "page", f"{base.rstrip('/')}/{model_page(item.model)}"
 
 
 def _as_text(part: _Part) -> str:

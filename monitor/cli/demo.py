@@ -11,7 +11,7 @@ from monitor.cli.root import Context, examples, settle
 from monitor.config import cache_folder
 from monitor.errors import UsageError
 
-READING = ("report", "show", "release", "status", "query")
+READING = ("report", "show", "release", "status", "query", "site")
 SHIPPED = "history.db.xz"
 
 
@@ -29,8 +29,8 @@ SHIPPED = "history.db.xz"
 def demo(context: Context, *, arguments: tuple[str, ...]) -> None:
     """Open the history that comes with settle: models with a sourced release day in every transformers since 2025.
 
-    COMMAND is one of report (the default), show, release, status and query, with its own arguments. Nothing is measured
-    and your own history is not touched.
+    COMMAND is one of report (the default), show, release, status, query and site, with its own arguments. Nothing is
+    measured and your own history is not touched.
     """
     from monitor.cli.render import talk_console
     from monitor.store.shipped import unpack

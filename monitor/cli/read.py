@@ -183,8 +183,9 @@ def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: b
 
 def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: bool) -> None:
     from monitor.cli.render import data_console, run_as_json, write_json, write_run
+    from monitor.report.log import log_of
 
-    log = _log(store, detail)
+    log = log_of(store, str((detail.ending or detail.resolution)["log_digest"] or ""), str(detail.row["cell_id"]))
     if as_json:
         write_json(run_as_json(detail) | {"facts": detail.facts, "log": log})
         return
@@ -202,21 +203,6 @@ def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: boo
         left = f" (last {_LOG_LINES} of {len(lines)} lines; --log prints all)" if len(lines) > _LOG_LINES else ""
         console.print(f"\nlog{left}:", markup=False)
         console.print("\n".join(lines[-_LOG_LINES:]), markup=False, soft_wrap=True)
-
-
-def _log(store: Reader, detail: RunDetail) -> str:
-    """Return what a run's container printed: of a shared session, the lines of this subject alone."""
-    digest = str((detail.ending or detail.resolution)["log_digest"] or "")
-    raw = store.log(digest) if digest else None
-    text = _printable((raw or b"").decode("utf-8", errors="replace"))
-    subject = str(detail.row["cell_id"]).rpartition("@")[0]
-    before, marker, own = text.partition(f"=== subject {subject} ===\n")
-    return own.partition("=== subject ")[0] if marker else before
-
-
-def _printable(text: str) -> str:
-    """Drop what would move a terminal's cursor or colour it: a container's output is untrusted."""
-    return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
 
 
 def _day_as_json(day: Any) -> dict[str, Any]:

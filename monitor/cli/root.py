@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "monitor.cli.read",
     "report": "monitor.cli.report",
     "release": "monitor.cli.report",
+    "site": "monitor.cli.site",
     "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
     "models": "monitor.cli.read",

@@ -44,6 +44,12 @@ _DISTRIBUTION_COLUMNS = (
 
 def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
     """Yield the whole report of one history: limits first, distributions, then every track and every setback."""
+    yield from answer_sections(store, summary)
+    yield setbacks(Evidence(store), summary.lines)
+
+
+def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
+    """Yield the report without the setbacks, which are told elsewhere where they are many."""
     evidence = Evidence(store)
     opening = (
         f"From {summary.first} to {summary.through}, {len(summary.lines)} subjects; days are UTC days, counted from the"
@@ -65,7 +71,6 @@ def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
     if summary.coming:
         names = ", ".join(line.track.subject.id for line in summary.coming)
         yield Section("Not released by then", (f"{len(summary.coming)}: {names}.",))
-    yield setbacks(evidence, summary.lines)
 
 
 def side_by_side(summaries: Sequence[Summary]) -> Section:

@@ -21,6 +21,7 @@ from monitor.store.outbox import Outbox
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
+from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
 from monitor.store.tracks import read_tracks, tracks_of
 from monitor.words import CellVerdict, Origin, Purpose, bar_of
@@ -59,6 +60,7 @@ class Reader:
         self.standings = Standings(db)
         self.listings = Listings(db)
         self.published = PublishedModels(db, Archive(home / "published"))
+        self.sightings = Sightings(db)
 
     def __enter__(self) -> Self:
         return self

@@ -227,7 +227,7 @@ def test_a_mail_has_text_and_html_and_no_header_of_a_strangers(mail: Received, t
     text, page = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None
     assert page is not None
-    for told in ("last good", "first bad", "settle show ", "https://settle.example/model/acme--new.html", "lm_head"):
+    for told in ("last good", "first bad", "settle show ", "https://settle.example/models/acme/new.html", "lm_head"):
         assert told in text.get_content(), text.get_content()
         assert told in page.get_content()
 

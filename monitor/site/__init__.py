@@ -1,0 +1,1 @@
+"""Writes the history as a folder of pages that need neither network nor JavaScript."""
