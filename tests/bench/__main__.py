@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, planning, probing, replaying, stability
+from tests.bench import installing, planning, probing, replaying, scale, stability
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
 PROBING = ("install", "cycle", "overhead", "replay")  # these need an engine and the index
-PARTS = (*PROBING, "plan", "stability")
+PARTS = (*PROBING, "plan", "stability", "scale")
 
 
 def main(parts: list[str]) -> None:
@@ -37,6 +37,8 @@ def main(parts: list[str]) -> None:
         stability.measure()
     if "plan" in parts:
         planning.measure()
+    if "scale" in parts:
+        scale.measure(HOME / "scale")
     if set(parts) & set(PROBING):
         _probe(parts)
 
