@@ -12,7 +12,7 @@ from monitor.words import Origin
 
 if TYPE_CHECKING:
     from containers.archives import Wanted
-    from monitor.config import Config
+    from monitor.settings import Config
     from monitor.words import Runtime
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from containers.engine import Engine
     from containers.environment import Environment
-    from monitor.config import Limits as Allowed
     from monitor.judge.seen import Finished, Session
+    from monitor.settings import Limits as Allowed
     from monitor.words import Runtime, Subject
 
 _LOOK_EVERY_S = 0.05

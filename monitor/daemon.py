@@ -24,7 +24,7 @@ from monitor.workbench import install_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from monitor.config import Config
+    from monitor.settings import Config
     from monitor.talk import Talk
     from monitor.tick import Clock, Step
     from monitor.words import Subject

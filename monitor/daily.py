@@ -19,7 +19,7 @@ from monitor.words import Blame, Cell, CellVerdict, Channel, Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from monitor.config import Daemon
+    from monitor.settings import Daemon
     from monitor.store import Store
     from monitor.store.standings import LatestDay, Resolved
     from monitor.talk import Talk

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from containers.settings import InstallSettings
-    from monitor.config import Config
+    from monitor.settings import Config
     from monitor.sources.index import IndexAccess
 
 GIB = 1 << 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.catalogue import load_catalogue
@@ -9,6 +10,7 @@ from monitor.daily import Watched
 from monitor.discovery.derived import derive_discovered, underived
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
+from monitor.publishing import publish_pages
 from monitor.sources.hub import Hub
 from monitor.telling import send_news, write_news
 from monitor.tick import Step, probe_what_is_due
@@ -60,6 +62,20 @@ def make_subjects(life: Life) -> datetime | None:
     return life.clock.now()
 
 
+def write_the_site(life: Life) -> None:
+    """Write the pages anew where something is new since they were written last, and push them where that is wanted."""
+    own, now = life.config.site, life.clock.now()
+    if own.folder is None or not own.every_hours:
+        return
+    mark = life.store.standings.mark()
+    if life.published is not None:
+        due = life.published[1] + timedelta(hours=own.every_hours)
+        if mark == life.published[0] or now < due:
+            return
+    publish_pages(life.config, life.store, life.talk)
+    life.published = mark, now
+
+
 STEPS = (
     Step("models", look_for_models),
     Step("releases", look_for_releases),
@@ -67,4 +83,5 @@ STEPS = (
     Step("probing", probe_what_is_due),
     Step("news", write_news),
     Step("sending", send_news),
+    Step("site", write_the_site),
 )

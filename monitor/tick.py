@@ -16,9 +16,9 @@ from monitor.workbench import at_work
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from monitor.config import Config
     from monitor.daily import Survey
     from monitor.plan import Line, Reason
+    from monitor.settings import Config
     from monitor.sources.hub import Hub
     from monitor.store import Store
     from monitor.talk import Talk
@@ -69,6 +69,7 @@ class Life:
     line_waits: dict[Line, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
     hub: Hub | None = None  # one conversation, once there is something to ask
+    published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the site that was written last
     done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why
     last_fault: str = ""
 
@@ -94,7 +95,8 @@ def tick(life: Life, steps: Sequence[Step]) -> datetime:
         except SettleError as error:
             moments.append(_wait(life, step.name, error, wait).until)
         else:
-            life.waits.pop(step.name, None)
+            if life.waits.pop(step.name, None):
+                life.talk.say(f"{step.name}: goes on")
             moments.extend([wanted] if wanted else [])
     return min(moments)
 
@@ -105,8 +107,9 @@ def _wait(life: Life, name: str, error: SettleError, before: Wait | None) -> Wai
     wait = Wait(str(error), error.hint, failures, life.clock.now() + timedelta(seconds=seconds))
     life.waits[name] = wait
     life.last_fault = f"{name}: {error}"
-    life.talk.say(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
-    life.talk.say(f"{name}: waiting until {wait.until:%H:%M:%S} UTC, then once more")
+    if before is None or before.why != wait.why:  # what goes on as it was need not fill the log
+        life.talk.say(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
+        life.talk.say(f"{name}: waiting until {wait.until:%H:%M:%S} UTC, then once more, longer each time")
     return wait
 
 

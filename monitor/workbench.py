@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from containers.base import Base
     from containers.engine import Engine
     from monitor.catalogue import Catalogue
-    from monitor.config import Config
+    from monitor.settings import Config
     from monitor.sources.hub_wire import HubAccess
     from monitor.store import Store
     from monitor.talk import Talk

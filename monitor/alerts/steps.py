@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from monitor.alerts.words import Alert, Trouble
-    from monitor.config import Alerts, Target
+    from monitor.settings import Alerts, Target
     from monitor.store import Store
     from monitor.store.outbox import Letter, OutboxWriter
     from monitor.talk import Talk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -9,6 +10,10 @@ from typing import NoReturn
 from monitor.cli.root import settle
 from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.errors import SettleError, disk_full
+from monitor.printable import printable
+
+# objects between two collections: what a command imports and reads is kept to its end anyway
+_SPARING = 50_000
 
 __all__ = ["main", "settle"]
 
@@ -16,6 +21,7 @@ __all__ = ["main", "settle"]
 def main() -> None:
     """Run the command; our own failures become a sentence, a hint and an exit code, never a traceback."""
     stop_on_signals()
+    gc.set_threshold(_SPARING)
     try:
         settle(prog_name="settle")
     except SettleError as error:
@@ -38,7 +44,7 @@ def main() -> None:
 
 
 def _tell_and_exit(error: SettleError) -> NoReturn:
-    sys.stderr.write(f"settle: {error}\n")
+    sys.stderr.write(f"settle: {printable(str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"  hint: {error.hint}\n")
+        sys.stderr.write(f"  hint: {printable(error.hint)}\n")
     sys.exit(error.exit_code)

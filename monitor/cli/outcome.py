@@ -12,9 +12,9 @@ from probes import wire
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.config import Config
     from monitor.cycle import Held
     from monitor.judge.crossing import Crossed
+    from monitor.settings import Config
     from monitor.words import RunVerdict
 
 

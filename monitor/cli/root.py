@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from monitor.config import Config, load_config
+from monitor.places import config_path, home_in_force, usual_home
+
+if TYPE_CHECKING:
+    from monitor.settings import Config
+
 
 # command -> module that defines it, so that `settle query` does not import the engine
 COMMANDS = {
@@ -24,6 +29,9 @@ COMMANDS = {
     "site": "monitor.cli.site",
     "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
+    "serve": "monitor.cli.serve",
+    "export": "monitor.cli.take",
+    "copy": "monitor.cli.take",
     "models": "monitor.cli.read",
     "rejudge": "monitor.cli.tend",
     "miniature": "monitor.cli.make",
@@ -45,7 +53,15 @@ class Context:
 
     @cached_property
     def config(self) -> Config:
+        from monitor.config import load_config
+
         return load_config(self.config_file)
+
+    @cached_property
+    def home(self) -> Path:
+        """Return where the history lies; who only reads does not wait for a configuration that nobody has written."""
+        nobody = self.config_file is None and "SETTLE_CONFIG" not in os.environ and not config_path(os.environ).exists()
+        return home_in_force(os.environ, usual_home()) if nobody else self.config.home
 
 
 class _Lazy(click.Group):
@@ -80,7 +96,7 @@ def examples(*lines: str) -> str:
     epilog=examples("settle run --once", 'settle probe "Gemma 4" --as-of 2026-04-03', "settle status", "settle doctor"),
 )
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file (TOML).")
-@click.version_option(version("settle"), prog_name="settle")
+@click.version_option(package_name="settle", prog_name="settle")
 @click.pass_context
 def settle(ctx: click.Context, config_file: Path | None) -> None:
     """Measure how long a newly released open model takes until it really works, and keeps working.

@@ -21,10 +21,10 @@ from monitor.words import Channel, Origin, Runtime
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.config import Config
     from monitor.cycle import Held
     from monitor.installation import Question
     from monitor.judge.crossing import Crossed
+    from monitor.settings import Config
     from monitor.talk import Talk
     from monitor.words import Subject
     from monitor.workbench import Workbench

@@ -15,7 +15,7 @@ from monitor.words import Model, ModelKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.config import Hub
+    from monitor.settings import Hub
     from monitor.sources.published import Published
     from monitor.store.published import Revision
 

@@ -11,7 +11,7 @@ from monitor.store.reader import DATABASE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitor.config import Hub as Settings
+    from monitor.settings import Hub as Settings
     from monitor.store import Reader
     from monitor.words import Subject
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from monitor.config import Hub as Settings
+    from monitor.settings import Hub as Settings
     from monitor.sources.hub import Hub
     from monitor.sources.published import Published
     from monitor.store import Store

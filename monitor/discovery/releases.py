@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from containers.settings import InstallSettings
-    from monitor.config import Config
     from monitor.listing import ReleaseEvent
+    from monitor.settings import Config
     from monitor.store import Store
     from monitor.store.listings import Poll
     from monitor.talk import Talk

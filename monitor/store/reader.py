@@ -23,11 +23,14 @@ from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
+from monitor.store.told import VALUE, teach_events
 from monitor.store.tracks import read_tracks, tracks_of
-from monitor.words import CellVerdict, Origin, Purpose, bar_of
+from monitor.store.whole import at_one_moment, view
+from monitor.words import CellVerdict, Origin, Purpose, Rung, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlite_utils import Database
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
     from monitor.store.census import Census
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
-    from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
+    from monitor.store.whole import View
+    from monitor.words import Cell, Channel, Platform, Release, Runtime, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
@@ -61,6 +65,7 @@ class Reader:
         self.listings = Listings(db)
         self.published = PublishedModels(db, Archive(home / "published"))
         self.sightings = Sightings(db)
+        teach_events(db, self._events)
 
     def __enter__(self) -> Self:
         return self
@@ -156,6 +161,11 @@ class Reader:
         found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
         return environment_of(found[0]) if found else None
 
+    def packages(self, digest: str) -> dict[str, str]:
+        """Return what an environment holds, name to version, without its lock of many kilobytes."""
+        found = self._one("SELECT packages FROM environments WHERE digest = ?", digest)
+        return dict(json.loads(found["packages"])) if found else {}
+
     def resolved(
         self, runtime: Runtime, channel: Channel, platform: Platform, *, day: date, origin: Origin
     ) -> tuple[str, EnvironmentRecord] | None:
@@ -197,9 +207,18 @@ class Reader:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
         return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
 
+    def rungs_now(self) -> dict[str, dict[Rung, Verdict]]:
+        """Return, by cell, what its latest day says of each rung."""
+        steps, verdicts = {int(rung): rung for rung in Rung}, {str(verdict): verdict for verdict in Verdict}
+        told: dict[str, dict[Rung, Verdict]] = {}
+        for cell, step, verdict in self._db.conn.execute("SELECT cell, step, verdict FROM matrix"):
+            told.setdefault(cell, {})[steps[step]] = verdicts[verdict]
+        return told
+
     def run_detail(self, name: str) -> RunDetail:
         """Return the run whose id begins with ``name``, if just one does."""
-        found = rows(self._db, "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", (len(name), name)) if name else []
+        begins = "SELECT * FROM runs WHERE id >= ? AND id < ?"
+        found = rows(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
         if len(found) != 1:
             hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
             raise UnknownName("run", name, self._names("SELECT id FROM runs"), hint=hint)
@@ -211,14 +230,19 @@ class Reader:
         control = history.control_on(self._db, cell_id, key)
         doubt = doubt_about(self._db, row["subject_digest"])
         verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control, doubt=doubt))
-        facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
+        facts = rows(
+            self._db,
+            f"SELECT name, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant
+            " JOIN cells ON cells.id = runs.cell_id WHERE facts.run_id = ?",
+            (row["id"],),
+        )
         return RunDetail(
             id=row["id"],
             row=row,
             checks=checks,
             verdict=verdict,
             note=history.note_on_run(self._db, row) if verdict.verdict is CellVerdict.WORKS else "",
-            facts={fact["name"]: json.loads(fact["value"]) for fact in facts},
+            facts={fact["name"]: json.loads(fact["value"]) for fact in facts if fact["value"]},
             resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
             session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),
             ending=self._one("SELECT * FROM endings WHERE session_id = ?", session_id),
@@ -230,16 +254,20 @@ class Reader:
             raise UnknownName(
                 "cell", cell_id, self._names("SELECT id FROM cells"), hint="`settle status` lists the cells"
             )
-        days = rows(self._db, "SELECT day FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
-        stored = (history.stored_day(self._db, cell_id, date.fromisoformat(one["day"])) for one in days)
         return CellDetail(
             id=cell_id,
             subject=history.subject_of_cell(self._db, cell_id)[0],
             row=row,
-            days=tuple(day for day in stored if day is not None),
+            days=tuple(history.stored_days(self._db, cell_id)),
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
+
+    def last_run_of(self, cell_id: str) -> str | None:
+        """Return the id of the cell's latest run, of whatever origin."""
+        latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        found = self._one(latest, cell_id)
+        return found["id"] if found else None
 
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
@@ -313,6 +341,18 @@ class Reader:
 
     def query(self, sql: str) -> Answer:
         return query(self.path, sql)
+
+    def view(self, name: str) -> View:
+        return view(self._db, name)
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        return at_one_moment(self._db)
+
+    def last_recorded(self) -> dict[str, Any]:
+        """Return the latest run with its day, and the latest day that has a verdict; None where there is none yet."""
+        run = rows(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
+        day = rows(self._db, "SELECT max(day) AS day FROM judged_days")[0]["day"]
+        return {"last_run": run[0] if run else None, "last_day": day}
 
     def _view(self, view: str, wanted: Mapping[str, str], order: str) -> list[dict[str, Any]]:
         unknown = set(wanted) - _FILTERS

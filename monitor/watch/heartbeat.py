@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from monitor.config import Config
+    from monitor.settings import Config
 
 _TICKS = 3  # one may be late, and the one after it
 

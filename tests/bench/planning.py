@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from monitor import tick
-from monitor.config import Config
 from monitor.daily import Scope, Watched, survey
 from monitor.judge.days import Fingerprint
 from monitor.plan import plan
+from monitor.settings import Config
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store, open_store
 from monitor.tick import Life, Step, probe_what_is_due
 from monitor.words import (

@@ -18,7 +18,7 @@ from monitor.alerts.message import REPETITION, message
 from monitor.alerts.sending import Arrival, send
 from monitor.alerts.steps import MOST_ATTEMPTS, send_alerts, write_alerts
 from monitor.alerts.words import Alert, Item, Kind, Severity
-from monitor.config import Config, load_config
+from monitor.config import load_config
 from monitor.store import open_store
 from monitor.talk import Spoken
 from tests.contract.receivers import Received, mail_server, webhook
@@ -28,6 +28,7 @@ from tests.unit.test_store_days import FIRST, World
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from monitor.settings import Config
     from monitor.store import Store
 
 ROOT = Path(__file__).parents[2]

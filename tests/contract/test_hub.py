@@ -20,8 +20,6 @@ from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from containers.settings import settings_from_environment
 from monitor.catalogue import load_catalogue
-from monitor.config import Config
-from monitor.config import Hub as Settings
 from monitor.cycle import hold_cycle
 from monitor.deriving import DATA
 from monitor.discovery.derived import derive_discovered, underived
@@ -34,6 +32,8 @@ from monitor.miniatures.derive import NotDerived
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
 from monitor.reproduce import script
+from monitor.settings import Config
+from monitor.settings import Hub as Settings
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.talk import Spoken

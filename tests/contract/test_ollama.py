@@ -22,13 +22,13 @@ from containers.recipes import ollama as recipe
 from containers.settings import settings_from_environment
 from monitor.bench import Bench, Seat, Sitting
 from monitor.bundle import build_bundle
-from monitor.config import Limits
 from monitor.judge.checks import judge_subject
 from monitor.judge.control import Control
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
+from monitor.settings import Limits
 from monitor.words import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from tests.contract.conftest import base_of, make_engine
 from tests.standins.ollama import make_release, write_gguf

@@ -10,8 +10,8 @@ import pytest
 
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
 from monitor.alerts.words import Trouble
-from monitor.config import Alerts, Target
 from monitor.errors import DatabaseError
+from monitor.settings import Alerts, Target
 from monitor.store import open_reader, open_store
 from monitor.talk import Spoken
 from monitor.words import Model, ModelKind, Subject, SubjectForm

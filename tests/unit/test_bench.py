@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from containers.engine import Command, Execution
 from containers.environment import Environment
 from monitor.bench import Bench, Seat, Sitting
-from monitor.config import Limits
+from monitor.settings import Limits
 from monitor.words import Runtime, Subject, SubjectForm
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import pytest
 from containers.failures import InstallFailure, InstallFault, Stage
 from monitor import cycle, daily, sessions, tick
 from monitor.bench import Seat
-from monitor.config import Config
 from monitor.daemon import pause
 from monitor.daily import Watched
 from monitor.errors import BenchError
 from monitor.installation import Place
 from monitor.judge.installs import Stage as JudgedStage
 from monitor.judge.installs import failed_key
+from monitor.settings import Config
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.tick import Life, Step
 from monitor.words import Channel, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
@@ -243,7 +243,8 @@ def test_one_step_that_fails_for_ever_keeps_no_other_from_its_turn(days: Days) -
     while days.clock.at < end:
         pause(days.clock, min(end, tick.tick(days.life, (Step("mail", fail), *STEPS))))
     assert days.history(OLD) == "WW"
-    assert 4 < days.said.count("mail: the mail server is gone") < 60
+    assert days.said.count("mail: the mail server is gone") == 1
+    assert days.life.waits["mail"].failures > 20
 
 
 def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days: Days) -> None:
@@ -252,7 +253,7 @@ def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days:
     days.clock.at -= 10 * ONE_DAY
     tick.tick(days.life, STEPS)
     assert days.store.standings.mark() == before
-    assert "the clock says" in days.said[-2]
+    assert any("the clock says" in one for one in days.said)
     days.clock.at += 10 * ONE_DAY
     days.live(1)
     assert days.history(OLD) == "WWWW"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.root import COMMANDS
-from monitor.config import Config, reference
+from monitor.config import reference
+from monitor.settings import Config
 from monitor.watch.heartbeat import patience_s
 
 ROOT = Path(__file__).parents[2]

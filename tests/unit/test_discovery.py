@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.catalogue import load_catalogue
-from monitor.config import Hub as Settings
 from monitor.discovery.changes import ModelState, Part, Standing, has_weights, news, part_of, what_changed
 from monitor.discovery.described import kind_of
 from monitor.discovery.models import FoundModels, find_models
 from monitor.miniatures.manifest import load_miniature
+from monitor.settings import Hub as Settings
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.store import open_store

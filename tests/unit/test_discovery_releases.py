@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from containers.settings import InstallSettings
-from monitor.config import Config
 from monitor.discovery.releases import find_releases
 from monitor.errors import BenchError
 from monitor.listing import EventKind
+from monitor.settings import Config
 from monitor.sources.tags import fetch_refs
 from monitor.sources.web import fetch
 from monitor.store import open_store

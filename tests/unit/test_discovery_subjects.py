@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.catalogue import SHELF, catalogue_of
-from monitor.config import Config
-from monitor.config import Hub as Settings
 from monitor.deriving import DATA, recipe_for
 from monitor.discovery.changes import Part
 from monitor.discovery.derived import derive_discovered, newest_stable, underived
@@ -25,6 +23,8 @@ from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_s
 from monitor.miniatures.shelf import misfit, shelve
 from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
+from monitor.settings import Config
+from monitor.settings import Hub as Settings
 from monitor.store import open_store
 from monitor.store.published import Revision
 from monitor.talk import Spoken

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
-from monitor.config import Config
 from monitor.errors import NotReleased, UnknownName
 from monitor.installation import Question, install
+from monitor.settings import Config
 from monitor.words import Channel, Isolation, Origin, Platform, Release, Runtime
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "apprise": ["monitor/alerts/sending.py"],
     "click": ["monitor/cli/"],
+    "datasette": ["monitor/serve/history.py"],
     "docker": ["containers/"],
     "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
     "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
@@ -25,15 +26,23 @@ OWNERS = {
     "lifelines": ["monitor/stability/turnbull.py"],
     "matplotlib": ["monitor/site/curves.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
-    "platformdirs": ["monitor/config.py"],
+    "platformdirs": ["monitor/places.py"],
     "prometheus_client": ["monitor/watch/metrics.py"],
-    "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/", "monitor/store/backup.py"],
+    "pydantic": [
+        "monitor/config.py",
+        "monitor/settings.py",
+        "monitor/events.py",
+        "monitor/sources/",
+        "monitor/store/backup.py",
+    ],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
     "rich": ["monitor/cli/render.py"],
     "sqlite3": ["monitor/store/"],
     "sqlite_utils": ["monitor/store/"],
+    "starlette": ["monitor/serve/"],
     "uv": ["containers/uv_command.py"],
+    "uvicorn": ["monitor/serve/server.py"],
 }
 
 

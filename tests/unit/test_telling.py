@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor import tick
-from monitor.config import Config
 from monitor.daemon import pause
+from monitor.settings import Config
 from monitor.steps import STEPS
 from tests.unit.test_daemon import OLD, YOUNG, days
 from tests.unit.test_store_days import FIRST

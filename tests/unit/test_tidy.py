@@ -13,7 +13,7 @@ from containers.environments import Environments
 from containers.lock import parse_lock
 from containers.settings import InstallSettings
 from containers.wheels import kept_wheel, note_wheel
-from monitor.config import Config
+from monitor.settings import Config
 from monitor.store import open_store
 from monitor.tidy import tidy
 

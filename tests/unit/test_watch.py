@@ -16,9 +16,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from containers.settings import InstallSettings
-from monitor.config import Config, load_config
+from monitor.config import load_config
 from monitor.errors import ConfigError
 from monitor.judge.seen import Finished
+from monitor.settings import Config
 from monitor.store import open_store
 from monitor.talk import Spoken
 from monitor.watch.health import serve_health

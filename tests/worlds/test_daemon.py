@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def a_life(days: range, seed: int) -> Iterator[Life]:
     with ExitStack() as stack:
         hub, index = stack.enter_context(Hub()), stack.enter_context(PassingIndex())
         stack.enter_context(disk.mounted())
-        engine = Proxy(home / "s")
+        engine = Proxy(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "s")
         stack.callback(engine.close)
         (home / "days").mkdir()
         world = World(home, home / "settle.toml", "docker")
