@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import platformdirs
-from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from monitor.alerts.words import Severity  # noqa: TC001 - read by pydantic
@@ -28,6 +27,8 @@ _SECRET = frozenset({"daemon.ping_url"})  # not even a wrong value is repeated
 
 
 def _requirement(line: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement  # most configurations have no such line
+
     try:
         Requirement(line)
     except InvalidRequirement as error:

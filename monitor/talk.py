@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from monitor.printable import printable
+
 if TYPE_CHECKING:
     from monitor.judge.seen import Finished
 
@@ -37,7 +39,7 @@ class Spoken:
     _all: int = 0
 
     def say(self, sentence: str) -> None:
-        self.out.write(f"{time.monotonic() - self._began:6.1f} s  {sentence}\n")
+        self.out.write(f"{time.monotonic() - self._began:6.1f} s  {printable(sentence)}\n")
         self.out.flush()
 
     def expect(self, subjects: int) -> None:

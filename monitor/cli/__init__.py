@@ -9,6 +9,7 @@ from typing import NoReturn
 from monitor.cli.root import settle
 from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.errors import SettleError, disk_full
+from monitor.printable import printable
 
 __all__ = ["main", "settle"]
 
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def _tell_and_exit(error: SettleError) -> NoReturn:
-    sys.stderr.write(f"settle: {error}\n")
+    sys.stderr.write(f"settle: {printable(str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"  hint: {error.hint}\n")
+        sys.stderr.write(f"  hint: {printable(error.hint)}\n")
     sys.exit(error.exit_code)

@@ -182,6 +182,7 @@ def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: b
 
 
 def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: bool) -> None:
+    from monitor.cli.render import as_json as told_as_json
     from monitor.cli.render import data_console, run_as_json, write_json, write_run
     from monitor.report.log import log_of
 
@@ -197,7 +198,7 @@ def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: boo
     for check in detail.checks:
         if check.evidence and check.outcome != "passed":
             console.print(f"\nevidence of {check.name}:", markup=False)
-            console.print_json(data=check.evidence)
+            console.print(told_as_json(check.evidence), markup=False, soft_wrap=True)
     lines = (log or "").splitlines()
     if lines:
         left = f" (last {_LOG_LINES} of {len(lines)} lines; --log prints all)" if len(lines) > _LOG_LINES else ""

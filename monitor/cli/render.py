@@ -9,18 +9,23 @@ import re
 import sys
 from datetime import date, datetime
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from containers.recipes import RECIPES
+from monitor.cli.columns import laid_out
+from monitor.printable import escaped, in_one_line, printable
 from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from monitor.cycle import Held
     from monitor.report.words import Section
@@ -48,34 +53,49 @@ VERDICT_STYLES = {
     CellVerdict.FLAKY: "yellow",
     CellVerdict.UNKNOWN: "yellow",
 }
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
+
+
+class _Harmless(Console):
+    """Prints our own colours, and of strings only what can be seen."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **how)
 
 
 def data_console() -> Console:
     """Return the console for stdout. Where nobody sees it, lines are not cut to a screen's width."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+    return _Harmless(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
 
 
 def talk_console() -> Console:
-    return Console(stderr=True, highlight=False)
+    return _Harmless(stderr=True, highlight=False)
+
+
+def as_json(value: Any) -> str:
+    return escaped(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2))
 
 
 def write_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(as_json(value) + "\n")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print CSV: as it is for a program, harmless on a screen."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    seen = sys.stdout.isatty()
+    writer.writerows([printable(one) if seen and isinstance(one, str) else one for one in row] for row in rows)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(plain("" if value is None else value) for value in row))
-    data_console().print(table)
+    """Print a table; where nobody sees it a row is a line, for whoever searches it."""
+    console = data_console()
+    told = [[plain("" if value is None else value).plain for value in row] for row in rows]
+    heading, *lines = laid_out([list(columns), *told], console.width, cell_len)
+    console.print(Text(heading, style="bold"), soft_wrap=True)
+    if lines:
+        console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -83,14 +103,14 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
     console = data_console()
     for title in dict.fromkeys(_title(row) for row in rows):
         own = [row for row in rows if _title(row) == title]
-        console.print(Text(title, style="bold"))
-        console.print(_matrix(own))
+        console.print(plain(title), style="bold")
+        console.print(*_matrix(own), sep="\n", soft_wrap=True)
         told = [row for row in own if row["verdict"] != CellVerdict.WORKS]
         for row in told:
             verdict = CellVerdict(row["verdict"])
             blame = f" (blame: {row['blame']})" if row["blame"] else ""
-            line = Text.assemble((str(verdict), VERDICT_STYLES[verdict]), f" {row['subject']}{blame}: {row['reason']}")
-            console.print(line, soft_wrap=True)
+            why = plain(f"{row['subject']}{blame}: {row['reason']}")
+            console.print(Text.assemble((str(verdict), VERDICT_STYLES[verdict]), " ", why), soft_wrap=True)
         if told:
             console.print()
     console.print(LEGEND, style="dim")
@@ -112,18 +132,19 @@ def _title(row: Mapping[str, Any]) -> str:
     return f"{_named(row['runtime'])} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
 
 
-def _matrix(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", overflow="fold")
+def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Yield the matrix line by line: rich's own tables take a second for a thousand rows."""
     rungs = _told_rungs(rows)
-    for rung in rungs:
-        table.add_column(str(rung), justify="center", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for row in rows:
-        signs = [sign(SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)]) for rung in rungs]
+    names = [plain(row["subject"]).plain for row in rows]
+    wide = max(map(cell_len, names))
+    yield Text("model".ljust(wide) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", style="bold")
+    for name, row in zip(names, rows, strict=True):
+        line = Text(name + " " * (wide - cell_len(name)))
+        looks = [SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs]
+        for style, same in groupby(looks, key=itemgetter(1)):
+            line.append("".join(f" {look[0]:^9}" for look in same), style)
         verdict = CellVerdict(row["verdict"])
-        table.add_row(plain(row["subject"]), *signs, Text(verdict, style=VERDICT_STYLES[verdict]))
-    return table
+        yield line.append(f" {verdict}", VERDICT_STYLES[verdict])
 
 
 def _told_rungs(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:
@@ -137,7 +158,7 @@ def write_sections(sections: Iterable[Section]) -> None:
     """Print sections for a person: a heading, sentences, a table."""
     console = data_console()
     for section in sections:
-        console.print(Text(section.title, style="bold"))
+        console.print(plain(section.title), style="bold")
         for note in section.notes:
             console.print(plain(note), soft_wrap=True)
         if section.rows:
@@ -153,7 +174,7 @@ def write_markdown(sections: Iterable[Section]) -> None:
 def markdown(section: Section) -> str:
     """Return a section as Markdown; what came out of a container is escaped."""
     lines = ["#" * section.level + f" {_cell(section.title)}", ""]
-    lines += [line for note in section.notes for line in (note, "")]
+    lines += [line for note in section.notes for line in (printable(note), "")]
     if section.rows:
         lines.append("| " + " | ".join(map(_cell, section.columns)) + " |")
         lines.append("|" + "---|" * len(section.columns))
@@ -164,13 +185,12 @@ def markdown(section: Section) -> str:
 
 def _cell(text: str) -> str:
     """Keep a cell's text from becoming Markdown or HTML."""
-    flat = " ".join(_UNPRINTABLE.sub("", text).split())
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", flat)
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", in_one_line(text))
 
 
 def plain(value: Any) -> Text:
-    """Return text that rich shows as it is: what came out of a container may look like markup."""
-    return Text(str(value))
+    """Return text that rich shows as it is, on one line: what came out of a container may look like markup, or worse."""
+    return Text(in_one_line(str(value)))
 
 
 def sign(look: tuple[str, str]) -> Text:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -80,7 +79,7 @@ def examples(*lines: str) -> str:
     epilog=examples("settle run --once", 'settle probe "Gemma 4" --as-of 2026-04-03', "settle status", "settle doctor"),
 )
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file (TOML).")
-@click.version_option(version("settle"), prog_name="settle")
+@click.version_option(package_name="settle", prog_name="settle")
 @click.pass_context
 def settle(ctx: click.Context, config_file: Path | None) -> None:
     """Measure how long a newly released open model takes until it really works, and keeps working.

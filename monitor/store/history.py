@@ -22,6 +22,7 @@ from monitor.judge.days import (
 )
 from monitor.store.goldens import doubts
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
+from monitor.store.sayings import keep_opinions
 from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from monitor.judge.changes import Logprobs
     from monitor.judge.days import ControlKey, Fingerprint, Flip
     from monitor.store.rows import Row
+    from monitor.words import RungVerdict, RunVerdict
 
 _EVER = date.min
 
@@ -57,9 +59,10 @@ def rebuild_cell(db: Database, cell_id: str, *, since: date = _EVER) -> None:
     )
     subjects = {day.fingerprint.subject for day in days}
     before = {digest: _before(db, cell_id, digest, since) for digest in subjects}
-    db.execute("DELETE FROM days WHERE cell_id = ? AND day >= ?", (cell_id, since.isoformat()))
+    (cell,) = db.execute("SELECT number FROM cells WHERE id = ?", (cell_id,)).fetchone()
+    db.execute("DELETE FROM judged_days WHERE cell = ? AND day >= ?", (cell, since.isoformat()))
     for day in noted(days, said, before):
-        _write_day(db, cell_id, day)
+        _write_day(db, cell, day)
     _replace_flips(db, cell_id, flips, since)
 
 
@@ -136,6 +139,15 @@ def stored_day(db: Database, cell_id: str, day: date) -> Day | None:
         return None
     of = (cell_id, found[0]["carried_from"] or day.isoformat())
     return day_of(found[0], rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", of))
+
+
+def stored_days(db: Database, cell_id: str) -> list[Day]:
+    """Return every day of the cell, oldest first."""
+    rungs: dict[str, list[Row]] = defaultdict(list)
+    for row in rows(db, "SELECT * FROM day_rungs WHERE cell_id = ? ORDER BY day, step", (cell_id,)):
+        rungs[row["day"]].append(row)
+    days = rows(db, "SELECT * FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
+    return [day_of(row, rungs[row["carried_from"] or row["day"]]) for row in days]
 
 
 def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) -> Pinned | None:
@@ -232,48 +244,37 @@ def runs_where(db: Database, where: str, parameters: Iterable[str]) -> list[tupl
     return [(row, day_run_of(row, checks.get(row["id"], []))) for row in found]
 
 
-def _write_day(db: Database, cell_id: str, day: Day) -> None:
-    own = day.verdict
+def _write_day(db: Database, cell: int, day: Day) -> None:
+    rungs = () if day.carried_from else day.verdict.rungs  # a carried day's are those of the day it is carried from
+    own, *each = keep_opinions(db, map(_opinion, (day.verdict, *rungs)))
     db.execute(
-        "INSERT INTO days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO judged_days SELECT ?, ?, ?, opinions.number, runs.number, ?, ?, ? FROM opinions, runs"
+        " WHERE opinions.digest = ? AND runs.id = ?",
         (
-            cell_id,
+            cell,
             day.day.isoformat(),
             str(day.origin),
-            str(own.verdict),
-            str(own.rung) if own.rung is not None else None,
-            own.reason,
-            str(own.blame) if own.blame else None,
-            own.fault,
-            own.signature,
-            day.run_id,
-            day.version,
-            day.fingerprint.environment,
-            day.fingerprint.suite,
-            day.fingerprint.subject,
             day.carried_from.isoformat() if day.carried_from else None,
             str(day.leaning) if day.leaning else None,
             day.note,
+            own,
+            day.run_id,
         ),
     )
-    if day.carried_from:
-        return  # its rungs are those of the day it is carried from
     db.conn.executemany(
-        "INSERT INTO day_rungs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                cell_id,
-                day.day.isoformat(),
-                int(one.rung),
-                str(one.rung),
-                str(one.verdict),
-                one.reason,
-                str(one.blame) if one.blame else None,
-                one.fault,
-                one.signature,
-            )
-            for one in own.rungs
-        ],
+        "INSERT INTO judged_rungs SELECT ?, ?, ?, number FROM opinions WHERE digest = ?",
+        [(cell, day.day.isoformat(), int(one.rung), opinion) for one, opinion in zip(rungs, each, strict=True)],
+    )
+
+
+def _opinion(one: RunVerdict | RungVerdict) -> tuple[str | None, ...]:
+    return (
+        str(one.verdict),
+        str(one.rung) if one.rung is not None else None,
+        one.reason,
+        str(one.blame) if one.blame else None,
+        one.fault,
+        one.signature,
     )
 
 

@@ -199,7 +199,8 @@ class Reader:
 
     def run_detail(self, name: str) -> RunDetail:
         """Return the run whose id begins with ``name``, if just one does."""
-        found = rows(self._db, "SELECT * FROM runs WHERE substr(id, 1, ?) = ?", (len(name), name)) if name else []
+        begins = "SELECT * FROM runs WHERE id >= ? AND id < ?"
+        found = rows(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
         if len(found) != 1:
             hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
             raise UnknownName("run", name, self._names("SELECT id FROM runs"), hint=hint)
@@ -230,13 +231,11 @@ class Reader:
             raise UnknownName(
                 "cell", cell_id, self._names("SELECT id FROM cells"), hint="`settle status` lists the cells"
             )
-        days = rows(self._db, "SELECT day FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
-        stored = (history.stored_day(self._db, cell_id, date.fromisoformat(one["day"])) for one in days)
         return CellDetail(
             id=cell_id,
             subject=history.subject_of_cell(self._db, cell_id)[0],
             row=row,
-            days=tuple(day for day in stored if day is not None),
+            days=tuple(history.stored_days(self._db, cell_id)),
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )

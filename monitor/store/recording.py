@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from monitor.store.sayings import keep_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +70,8 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
 
 def write_cells(db: Database, cells: Iterable[Cell]) -> None:
     db.conn.executemany(
-        "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO cells (id, subject_id, runtime, channel, platform, number)"
+        " VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM cells))",
         [(one.id, one.subject_id, str(one.runtime), str(one.channel), str(one.platform)) for one in cells],
     )
 
@@ -151,7 +154,8 @@ def run_id(one: RunRecord) -> str:
 def write_run(db: Database, one: RunRecord, *, seconds: float, events_digest: str) -> bool:
     """Write a run; return False when it has been written before."""
     cursor = db.execute(
-        "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " (SELECT coalesce(max(number), 0) + 1 FROM runs))",
         (
             run_id(one),
             one.cell.id,
@@ -199,14 +203,19 @@ def write_carry(db: Database, cell_id: str, on: tuple[date, Origin], resolution_
 
 
 def replace_checks(db: Database, run: str, checks: Sequence[CheckResult]) -> None:
-    db.execute("DELETE FROM checks WHERE run_id = ?", (run,))
+    (number,) = db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()
+    db.execute("DELETE FROM checked WHERE run = ?", (number,))
+    findings = keep_findings(db, map(_finding, checks))
     db.conn.executemany(
-        "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(run, position, *_check_row(check)) for position, check in enumerate(checks)],
+        "INSERT INTO checked SELECT ?, ?, number, ? FROM findings WHERE digest = ?",
+        [
+            (number, position, check.seconds, finding)
+            for position, (check, finding) in enumerate(zip(checks, findings, strict=True))
+        ],
     )
 
 
-def _check_row(check: CheckResult) -> tuple[Any, ...]:
+def _finding(check: CheckResult) -> tuple[str | None, ...]:
     return (
         check.name,
         str(check.rung),
@@ -215,7 +224,6 @@ def _check_row(check: CheckResult) -> tuple[Any, ...]:
         str(check.blame) if check.blame else None,
         check.message,
         check.signature,
-        check.seconds,
         json.dumps(check.evidence) if check.evidence else None,
     )
 

@@ -13,6 +13,7 @@ from monitor.store.answers import rebuild_answers
 from monitor.store.history import checks_of, rebuild_cell
 from monitor.store.recording import replace_checks
 from monitor.store.rows import ending_of, rows, stage_of
+from monitor.store.sayings import forget_unsaid
 from monitor.words import Runtime, SubjectForm
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def rejudge(db: Database, events: Archive) -> Rejudged:
     for row in rows(db, "SELECT id FROM cells"):
         rebuild_cell(db, row["id"])
         rebuild_answers(db, row["id"])
+    forget_unsaid(db)
     return Rejudged(len(runs), changed, len(before ^ _days(db)), missing)
 
 

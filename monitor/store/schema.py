@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.store import listings
+from monitor.store.numbered import number_what_is_derived
 from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
@@ -332,6 +333,12 @@ def m011_alerts(db: Database) -> None:
     """Keep what was told, what is still to be sent, and up to where was looked for news."""
     _run(db, OUTBOX)
     _append_only(db, "announcements")
+
+
+@MIGRATIONS()
+def m013_numbers(db: Database) -> None:
+    """Say once what checks and days say again and again, or ten million checks are gigabytes."""
+    number_what_is_derived(db)
 
 
 def _append_only(db: Database, table: str) -> None:

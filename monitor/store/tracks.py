@@ -84,7 +84,6 @@ def _track(row: Mapping[str, Any], rung: Rung | None, days: list[Observation]) -
 
 
 def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, list[Observation]]:
-    pins = pins_by_environment(db)
     verdict = "days.verdict" if rung is None else "day_rungs.verdict"
     joined = (
         ""
@@ -93,12 +92,14 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
         f" AND step = {int(rung)}"
     )
     found: dict[str, list[Observation]] = defaultdict(list)
-    for row in rows(
+    told = rows(
         db,
         f"SELECT days.cell_id, days.day, {verdict} AS verdict, version, environment, subject_digest, carried_from"  # noqa: S608 - as above
         f" FROM days{joined} WHERE days.cell_id IN (SELECT value FROM json_each(?)) ORDER BY days.cell_id, days.day",
         [json.dumps(cells)],
-    ):
+    )
+    pins = pins_by_environment(db, {row["environment"] for row in told})
+    for row in told:
         seen = _seen(row["verdict"], rung)
         if seen is not None:
             observation = Observation(
@@ -120,9 +121,10 @@ def _seen(verdict: str, rung: Rung | None) -> CellVerdict | None:
     return None if verdict == Verdict.NOT_APPLICABLE else of_rung(Verdict(verdict))
 
 
-def pins_by_environment(db: Database) -> dict[str, str]:
+def pins_by_environment(db: Database, digests: Collection[str]) -> dict[str, str]:
     """Return, by digest, the pins that a probe imports."""
+    wanted = "SELECT digest, runtime, packages FROM environments WHERE digest IN (SELECT value FROM json_each(?))"
     return {
         row["digest"]: imported_pins(json.loads(row["packages"]), RECIPES[row["runtime"]].IMPORTED)
-        for row in rows(db, "SELECT digest, runtime, packages FROM environments")
+        for row in rows(db, wanted, [json.dumps(list(digests))])
     }

@@ -7,64 +7,70 @@ _NAMED = """
     models.family AS family,
     subjects.architecture AS architecture,
     cells.runtime AS runtime,
-    days.version AS version,
+    runs.version AS version,
     cells.channel AS channel,
     cells.platform AS platform,
-    days.day AS day,
-    days.verdict AS verdict,
-    days.rung AS rung,
-    days.reason AS reason,
-    days.blame AS blame,
-    days.fault AS fault,
+    judged_days.day AS day,
+    opinions.verdict AS verdict,
+    opinions.rung AS rung,
+    opinions.reason AS reason,
+    opinions.blame AS blame,
+    opinions.fault AS fault,
     subjects.id AS subject,
     cells.id AS cell,
-    days.run_id AS run
+    runs.id AS run
 """
-
-_JOINED = """
-    FROM days
-    JOIN cells ON cells.id = days.cell_id
+_CELLS = """
+    FROM cells
     JOIN subjects ON subjects.id = cells.subject_id
     JOIN models ON models.id = subjects.model_id
 """
+# the cells come first: who looks for the latest among all days reads them all
+_LATEST = f"""{_CELLS}
+    CROSS JOIN judged_days ON judged_days.cell = cells.number
+        AND judged_days.day = (SELECT max(later.day) FROM judged_days AS later WHERE later.cell = cells.number)
+    LEFT JOIN runs ON runs.number = judged_days.run
+"""
+_OPINIONS = "    LEFT JOIN opinions ON opinions.number = judged_days.opinion\n"
 
 CURRENT = f"""
 CREATE VIEW current AS -- one row a cell: what is known of it now
 SELECT {_NAMED},
-    days.note AS note
-{_JOINED}
-WHERE days.day = (SELECT max(later.day) FROM days AS later WHERE later.cell_id = days.cell_id)
-"""  # noqa: S608 - built from the constants above
+    judged_days.note AS note
+{_LATEST}{_OPINIONS}"""
 
 HISTORY = f"""
 CREATE VIEW history AS -- one row a cell and day
 SELECT {_NAMED},
-    days.carried_from AS carried,
-    days.origin AS origin,
-    days.note AS note
-{_JOINED}
-"""
+    judged_days.carried_from AS carried,
+    judged_days.origin AS origin,
+    judged_days.note AS note
+{_CELLS}
+    JOIN judged_days ON judged_days.cell = cells.number
+    LEFT JOIN runs ON runs.number = judged_days.run
+{_OPINIONS}"""
 
-MATRIX = """
+MATRIX = f"""
 CREATE VIEW matrix AS -- one row a cell and rung, as of the cell's latest day
 SELECT
-    current.model AS model,
-    current.family AS family,
-    current.architecture AS architecture,
-    current.runtime AS runtime,
-    current.version AS version,
-    current.channel AS channel,
-    current.platform AS platform,
-    current.day AS day,
-    day_rungs.step AS step,
-    day_rungs.rung AS rung,
-    day_rungs.verdict AS verdict,
-    day_rungs.reason AS reason,
-    current.cell AS cell
-FROM current
-JOIN days ON days.cell_id = current.cell AND days.day = current.day
-JOIN day_rungs ON day_rungs.cell_id = current.cell AND day_rungs.day = coalesce(days.carried_from, days.day)
-"""
+    models.id AS model,
+    models.family AS family,
+    subjects.architecture AS architecture,
+    cells.runtime AS runtime,
+    runs.version AS version,
+    cells.channel AS channel,
+    cells.platform AS platform,
+    judged_days.day AS day,
+    judged_rungs.step AS step,
+    opinions.rung AS rung,
+    opinions.verdict AS verdict,
+    opinions.reason AS reason,
+    cells.id AS cell
+{_LATEST}
+    CROSS JOIN judged_rungs ON judged_rungs.cell = judged_days.cell
+        AND judged_rungs.day = coalesce(judged_days.carried_from, judged_days.day)
+    LEFT JOIN opinions ON opinions.number = judged_rungs.opinion
+"""  # noqa: S608 - built from the constants above
 
 BY_RELEASE = """
 CREATE VIEW by_release AS -- one row a cell and version: its last day there, or else what was asked of it by hand
@@ -82,16 +88,14 @@ SELECT
     told.blame AS blame,
     told.fault AS fault,
     told.day AS day,
-    told.by_hand AS by_hand,
+    told.by_hand AS by_hand, -- 1 for an answer to `settle probe` of a pinned version
     subjects.id AS subject,
     cells.id AS cell,
     told.run_id AS run
 FROM (
-    SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand
+    SELECT cell_id, version, max(day) AS day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand
     FROM days
-    WHERE day = (
-        SELECT max(day) FROM days AS later WHERE later.cell_id = days.cell_id AND later.version = days.version
-    )
+    GROUP BY cell_id, version -- beside max() stand the columns of the row that has it
     UNION ALL
     SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 1 AS by_hand
     FROM answers

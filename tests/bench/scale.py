@@ -1,0 +1,195 @@
+"""How large a history of ten million checks is, and how long who reads it waits: the shipped one, multiplied by SQL."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.cli.demo import SHIPPED
+from monitor.store import open_store
+from monitor.store.reader import DATABASE
+from monitor.store.shipped import unpack
+from monitor.words import Runtime
+from tests.bench.timing import Times, tell, tell_aim, timed, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WANTED_CHECKS = 10_000_000
+LAPS = 6  # the recorded days of every cell, one after another so many times
+SIZE_GB, STATUS_S, SHOW_S = 1.2, 0.3, 1.0
+REPEATS = 5
+SETTLE = Path(sys.executable).with_name("settle")
+RUNTIMES = tuple(Runtime)
+MODEL = "google/gemma-4-31B-it"  # one that has changed often
+
+# a cell of the copy is the recorded one in another runtime; from the second time round it is another model's
+_COPIED_CELLS = """
+INSERT OR IGNORE INTO models SELECT id || :sibling, family, architecture, kind, organisation, released,
+    released_source, license, note, control FROM seed.models;
+INSERT OR IGNORE INTO subjects SELECT id || :sibling, model_id || :sibling, form, architecture, digest, qualified,
+    first_known, control FROM seed.subjects;
+INSERT INTO cells (id, subject_id, runtime, channel, platform, number)
+    SELECT replace(id, '@transformers', :sibling || '@' || :runtime), subject_id || :sibling, :runtime, channel,
+    platform, number + :copy * :cells FROM seed.cells
+"""
+# every copy and lap says everything in numbers of its own, so that nothing is kept once for two of them
+_SAID = """
+INSERT INTO findings SELECT number + :k * :findings, random(), name, rung, outcome, fault, blame,
+    CASE WHEN message GLOB '*[0-9]*' THEN message || ', ' || :k ELSE message END, signature,
+    json_set(evidence, '$.copy', :k) FROM seed.findings;
+INSERT INTO opinions SELECT number + :k * :opinions, random(), verdict, rung, reason || ', ' || :k, blame, fault,
+    signature FROM seed.opinions
+"""
+_INSTALLED = """
+INSERT OR IGNORE INTO environments SELECT substr(digest, 1, 56) || :shared, :runtime, version, platform, base_digest,
+    lock, packages, created_at, resolve_s, build_s FROM seed.environments;
+INSERT OR IGNORE INTO resolutions SELECT substr(id, 1, 24) || :shared, day, 'live', :runtime, channel, platform,
+    requested, version, cutoff, at, seconds, substr(environment_digest, 1, 56) || :shared, failed, fault, message,
+    log_digest FROM seed.resolutions;
+INSERT INTO sessions SELECT substr(id, 1, 24) || :own, substr(resolution_id, 1, 24) || :shared,
+    substr(environment_digest, 1, 56) || :shared, suite, engine, solo, limit_factor, request_digest, started_at
+    FROM seed.sessions;
+INSERT INTO endings SELECT substr(session_id, 1, 24) || :own, finished_at, ending, log_digest, log_dropped_bytes
+    FROM seed.endings
+"""
+_RECORDED = """
+INSERT INTO runs SELECT lower(hex(randomblob(6))), replace(cell_id, '@transformers', :sibling || '@' || :runtime),
+    substr(resolution_id, 1, 24) || :shared, substr(session_id, 1, 24) || :own, date('2025-01-01', (nth + :begun) || ' days'), 'live',
+    purpose, version, substr(environment, 1, 56) || :shared, suite, subject_digest, solo, limit_factor, started_at,
+    seconds, ending, events_digest, events_problem, number + :k * :runs
+    FROM seed.runs JOIN nth USING (cell_id, day);
+INSERT INTO facts SELECT runs.id, facts.name, facts.value FROM seed.facts
+    JOIN seed.runs AS recorded ON recorded.id = facts.run_id JOIN runs ON runs.number = recorded.number + :k * :runs;
+INSERT INTO checked SELECT run + :k * :runs, position, finding + :k * :findings, seconds FROM seed.checked;
+INSERT INTO judged_days SELECT cell + :copy * :cells, date('2025-01-01', (nth + :begun) || ' days'), 'live', opinion + :k * :opinions,
+    run + :k * :runs, NULL, leaning, note FROM seed.judged_days JOIN seed.cells ON cells.number = cell
+    JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_days.day WHERE carried_from IS NULL;
+INSERT INTO judged_rungs SELECT cell + :copy * :cells, date('2025-01-01', (nth + :begun) || ' days'), step, opinion + :k * :opinions
+    FROM seed.judged_rungs JOIN seed.cells ON cells.number = cell
+    JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_rungs.day;
+INSERT INTO flips (cell_id, day, before, after, confirmed)
+    SELECT replace(flips.cell_id, '@transformers', :sibling || '@' || :runtime), date('2025-01-01', (nth + :begun) || ' days'), before,
+    after, date('2025-01-01', (nth + :begun) || ' days') FROM seed.flips JOIN nth USING (cell_id, day)
+"""
+_NTH = """
+CREATE TEMP TABLE nth AS
+SELECT DISTINCT cell_id, day, dense_rank() OVER (PARTITION BY cell_id ORDER BY day) AS nth FROM seed.runs;
+CREATE INDEX temp.nth_of ON nth (cell_id, day)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What the shipped history holds, and with it how often it has to be copied."""
+
+    counts: dict[str, int]
+    days: int
+
+    @property
+    def copies(self) -> int:
+        return -(-WANTED_CHECKS // (self.counts["checked"] * LAPS))
+
+
+def measure(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    seed, home = folder / "seed", folder / "home"
+    unpack((files("monitor") / "data" / SHIPPED).read_bytes(), seed)
+    title(
+        "ten million checks: the shipped history, in other runtimes and over again, as a daemon keeps it that runs daily"
+    )
+    tell("made in", f"{timed(lambda: multiply(seed, home)):.0f} s")
+    for name, count in _rows(home).items():
+        tell(f"  rows of {name}", f"{count:,}")
+    size = (home / DATABASE).stat().st_size / 1e9
+    tell_aim("database, GB", size, f"under {SIZE_GB}", met=size < SIZE_GB)
+    for name, share in _largest(home):
+        tell(f"  of it {name}", f"{share / 1e6:.0f} MB")
+    env = {**os.environ, "SETTLE_HOME": str(home)}
+    for aim, command in ((STATUS_S, ("status",)), (SHOW_S, ("show", MODEL)), (STATUS_S, ("--version",))):
+        _wait(aim, command, env)
+    shutil.rmtree(folder)
+
+
+def multiply(seed: Path, home: Path) -> None:
+    """Write into ``home`` the history of ``seed`` in every runtime and several times over; a day is never carried."""
+    open_store(home).close()
+    with closing(sqlite3.connect(home / DATABASE)) as db:
+        db.execute("ATTACH ? AS seed", (str(seed / DATABASE),))
+        db.execute("PRAGMA synchronous = OFF")
+        _run(db, _NTH, {})
+        found = _seed(db)
+        for copy in range(found.copies):
+            _run(db, _COPIED_CELLS, _named(found, copy, 0))
+        for lap in range(LAPS):
+            for copy in range(found.copies):
+                named = _named(found, copy, lap)
+                for script in (_SAID, _INSTALLED, _RECORDED):
+                    _run(db, script, named)
+                db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _seed(db: sqlite3.Connection) -> Seed:
+    tables = ("cells", "runs", "checked", "findings", "opinions")
+    counts = {
+        table: db.execute(f"SELECT max({'number' if table != 'checked' else 'run'}) FROM seed.{table}").fetchone()[0]  # noqa: S608 - the names above
+        for table in tables
+    }
+    counts["checked"] = db.execute("SELECT count(*) FROM seed.checked").fetchone()[0]
+    return Seed(counts, db.execute("SELECT max(nth) FROM nth").fetchone()[0])
+
+
+def _named(seed: Seed, copy: int, lap: int) -> dict[str, object]:
+    runtime = RUNTIMES[copy % len(RUNTIMES)]
+    sibling = copy // len(RUNTIMES)
+    return {
+        **seed.counts,
+        "copy": copy,
+        "k": lap * seed.copies + copy,
+        "runtime": str(runtime),
+        "sibling": f"-{sibling}" if sibling else "",
+        "shared": f"{RUNTIMES.index(runtime):04x}{lap:04x}",  # models of one runtime share its environments
+        "own": f"{copy:04x}{lap:04x}",
+        "begun": lap * seed.days,
+    }
+
+
+def _run(db: sqlite3.Connection, script: str, named: dict[str, object]) -> None:
+    for statement in script.split(";\n"):
+        db.execute(statement, named)
+
+
+def _rows(home: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(home / DATABASE)) as db:
+        tables = ("models", "cells", "runs", "checked", "findings", "judged_days", "environments")
+        return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608 - as above
+
+
+def _largest(home: Path) -> Iterator[tuple[str, int]]:
+    with closing(sqlite3.connect(home / DATABASE)) as db:
+        yield from db.execute("SELECT name, sum(pgsize) AS size FROM dbstat GROUP BY name ORDER BY size DESC LIMIT 12")
+
+
+def _wait(aim: float, command: tuple[str, ...], env: dict[str, str]) -> None:
+    """Tell how long a command takes by the clock, and how long its processor worked: another's load is not ours."""
+
+    def run() -> None:
+        subprocess.run([SETTLE, *command], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+    run()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    times = Times(tuple(timed(run) for _ in range(REPEATS)))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / REPEATS
+    tell_aim(f"settle {' '.join(command)}, s", times.median, f"under {aim}", met=times.median < aim)
+    tell("  by the clock; its processor worked", f"{times}; {worked:.2f} s")
