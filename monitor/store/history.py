@@ -23,6 +23,7 @@ from monitor.judge.days import (
 from monitor.store.goldens import doubts
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
 from monitor.store.sayings import keep_opinions
+from monitor.store.told import VALUE
 from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 
 if TYPE_CHECKING:
@@ -154,12 +155,13 @@ def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) ->
     """Return what these files answered on the cell's first day that worked, if it came before ``day``."""
     found = rows(
         db,
-        "SELECT days.day, days.version, days.suite, facts.value FROM days JOIN facts ON facts.run_id = days.run_id"
+        f"SELECT days.day, days.version, days.suite, {VALUE} AS value FROM days"  # noqa: S608 - the constant
+        " JOIN facts ON facts.run_id = days.run_id JOIN runs ON runs.id = days.run_id JOIN cells ON cells.id = days.cell_id"
         " WHERE days.cell_id = ? AND days.day < ? AND days.subject_digest = ? AND days.verdict = 'works'"
         " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
         (cell_id, day.isoformat(), subject_digest, FACT),
     )
-    said = logprobs_of(json.loads(found[0]["value"])) if found else None
+    said = logprobs_of(json.loads(found[0]["value"])) if found and found[0]["value"] else None
     return Pinned(date.fromisoformat(found[0]["day"]), found[0]["version"], found[0]["suite"], said) if said else None
 
 
@@ -194,10 +196,11 @@ def _before(db: Database, cell_id: str, subject_digest: str, day: date) -> Befor
 def _answers(db: Database, run_ids: Sequence[str]) -> dict[str, Logprobs]:
     found = rows(
         db,
-        "SELECT run_id, value FROM facts WHERE run_id IN (SELECT value FROM json_each(?)) AND name = ?",
+        f"SELECT facts.run_id, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant
+        " JOIN cells ON cells.id = runs.cell_id WHERE facts.run_id IN (SELECT value FROM json_each(?)) AND facts.name = ?",
         (json.dumps(run_ids), FACT),
     )
-    read = ((row["run_id"], logprobs_of(json.loads(row["value"]))) for row in found)
+    read = ((row["run_id"], logprobs_of(json.loads(row["value"]))) for row in found if row["value"])
     return {run: said for run, said in read if said is not None}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from monitor.store.sayings import TABLES as SAYINGS
 from monitor.store.sayings import teach_digest
+from monitor.store.told import tell_once
 from monitor.store.views import BY_RELEASE, CURRENT, HISTORY, MATRIX
 
 if TYPE_CHECKING:
@@ -153,3 +154,4 @@ def number_what_is_derived(db: Database) -> None:
     for statement in (*statements, _CHECKS, _DAYS, _DAY_RUNGS, CURRENT, HISTORY, MATRIX, BY_RELEASE):
         if statement.strip():
             db.execute(statement)
+    tell_once(db)

@@ -23,6 +23,7 @@ from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
 from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
+from monitor.store.told import VALUE, teach_events
 from monitor.store.tracks import read_tracks, tracks_of
 from monitor.words import CellVerdict, Origin, Purpose, bar_of
 
@@ -61,6 +62,7 @@ class Reader:
         self.listings = Listings(db)
         self.published = PublishedModels(db, Archive(home / "published"))
         self.sightings = Sightings(db)
+        teach_events(db, self._events)
 
     def __enter__(self) -> Self:
         return self
@@ -212,14 +214,19 @@ class Reader:
         control = history.control_on(self._db, cell_id, key)
         doubt = doubt_about(self._db, row["subject_digest"])
         verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control, doubt=doubt))
-        facts = rows(self._db, "SELECT name, value FROM facts WHERE run_id = ?", (row["id"],))
+        facts = rows(
+            self._db,
+            f"SELECT name, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant
+            " JOIN cells ON cells.id = runs.cell_id WHERE facts.run_id = ?",
+            (row["id"],),
+        )
         return RunDetail(
             id=row["id"],
             row=row,
             checks=checks,
             verdict=verdict,
             note=history.note_on_run(self._db, row) if verdict.verdict is CellVerdict.WORKS else "",
-            facts={fact["name"]: json.loads(fact["value"]) for fact in facts},
+            facts={fact["name"]: json.loads(fact["value"]) for fact in facts if fact["value"]},
             resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
             session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),
             ending=self._one("SELECT * FROM endings WHERE session_id = ?", session_id),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.judge.seen import Fact
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
     from monitor.words import Cell, CheckResult, Ending, Model, Origin, Subject
 
@@ -178,12 +177,6 @@ def write_run(db: Database, one: RunRecord, *, seconds: float, events_digest: st
         ),
     )
     return cursor.rowcount == 1
-
-
-def write_facts(db: Database, run: str, facts: Iterable[Fact]) -> None:
-    db.conn.executemany(
-        "INSERT INTO facts VALUES (?, ?, ?)", [(run, fact.name, json.dumps(fact.value)) for fact in facts]
-    )
 
 
 def write_departures(db: Database, resolution_id: str, departures: Iterable[Departure]) -> None:

@@ -9,6 +9,7 @@ from monitor.store.numbered import number_what_is_derived
 from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
+from monitor.store.told import TABLES as TOLD
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
 if TYPE_CHECKING:
@@ -19,7 +20,15 @@ MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
 _FIRST_FACTS = ("environments", "resolutions", "sessions", "endings", "runs", "facts", "carries")
-FACT_TABLES = (*_FIRST_FACTS, "departures", "goldens", *PUBLISHED_FACTS, *listings.FACTS, "announcements")
+FACT_TABLES = (
+    *(name for name in _FIRST_FACTS if name != "facts"),
+    "departures",
+    "goldens",
+    *PUBLISHED_FACTS,
+    *listings.FACTS,
+    "announcements",
+    *TOLD,
+)
 
 _CATALOGUE = """
 CREATE TABLE models (
@@ -339,6 +348,8 @@ def m011_alerts(db: Database) -> None:
 def m013_numbers(db: Database) -> None:
     """Say once what checks and days say again and again, or ten million checks are gigabytes."""
     number_what_is_derived(db)
+    for table in TOLD:
+        _append_only(db, table)
 
 
 def _append_only(db: Database, table: str) -> None:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 _STAMP = "shipped.sha256"
 # the answers of every run position by position, two thirds of the bytes; the notes that come of them stay
-_LEFT_OUT = "name = 'logprobs'"
+_LESS = (
+    "DELETE FROM told WHERE name IN ('logprobs', 'trace')",
+    "DELETE FROM told_values WHERE number NOT IN (SELECT value FROM told WHERE value IS NOT NULL)",
+)
+_GUARDS = ("told_never_delete", "told_values_never_delete")
 
 
 def pack(home: Path, target: Path) -> None:
@@ -27,10 +31,11 @@ def pack(home: Path, target: Path) -> None:
     aside.unlink(missing_ok=True)
     with spoken(home), closing(sqlite3.connect(home / DATABASE)) as source, closing(sqlite3.connect(aside)) as copy:
         source.backup(copy)
-        guard = copy.execute("SELECT sql FROM sqlite_schema WHERE name = 'facts_never_delete'").fetchone()[0]
-        copy.execute("DROP TRIGGER facts_never_delete")
-        copy.execute(f"DELETE FROM facts WHERE {_LEFT_OUT}")  # noqa: S608 - the constant above
-        copy.execute(guard)
+        guards = [
+            copy.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).fetchone()[0] for name in _GUARDS
+        ]
+        for statement in (*(f"DROP TRIGGER {name}" for name in _GUARDS), *_LESS, *guards):
+            copy.execute(statement)
         copy.commit()
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.execute("VACUUM")

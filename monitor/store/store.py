@@ -16,6 +16,7 @@ from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
+from monitor.store.told import write_facts
 from monitor.words import REFERENCE, CellVerdict, Origin
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Store(Reader):
             if recording.write_run(self._db, one, seconds=said.seconds, events_digest=events_digest):
                 row = rows(self._db, f"{JUDGED} WHERE runs.id = ?", (run_id,))[0]
                 recording.replace_checks(self._db, run_id, judge_stored(row, self._events) or ())
-                recording.write_facts(self._db, run_id, (*session.own.facts, *said.facts))
+                write_facts(self._db, run_id, (*session.own.facts, *said.facts))
                 self._rebuild_after(one)
                 detail = self.run_detail(run_id)
                 pin_golden(self._db, one, detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
 from monitor.judge.installs import Stage
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store, open_store
+from monitor.store.sayings import keep_findings
 from monitor.words import (
     Blame,
     Cell,
@@ -668,9 +670,30 @@ def test_sql_reads_freely(world: World) -> None:
     world.run("W", FIRST)
     counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT max(i) FROM n"
     assert world.store.query(counting).rows == ((5,),)
-    unpacked = "SELECT json_each.value FROM facts, json_each(facts.value)"
-    assert world.store.query(unpacked).rows == ((1.5,), (2,))
+    unpacked = "SELECT json_each.value FROM environments, json_each(packages)"
+    assert world.store.query(unpacked).rows == (("2.13.0",),)
     assert world.store.query("SELECT count(*) AS n FROM pragma_table_info('runs')").columns == ("n",)
+
+
+def test_the_longest_facts_stay_in_the_events_of_their_run(world: World, tmp_path: Path) -> None:
+    detail = world.run("W", FIRST)
+    assert world.store.query("SELECT name, value FROM facts").rows == (("logprobs", None),)
+    assert world.store.run_detail(detail.id).facts == {"logprobs": [1.5, 2]}
+    shutil.rmtree(tmp_path / "events")
+    assert world.store.run_detail(detail.id).facts == {}
+
+
+def test_what_is_said_again_is_kept_once_and_what_nobody_says_any_more_is_forgotten(world: World) -> None:
+    world.run("W", FIRST)
+    kept = "SELECT (SELECT count(*) FROM findings), (SELECT count(*) FROM opinions)"
+    before = world.store.query(kept).rows
+    world.run("W", FIRST + timedelta(days=1), fingerprint=replace(world.fingerprint, environment="env-b"))
+    assert world.store.query(kept).rows == before
+    with world.store._db.atomic():
+        keep_findings(world.store._db, [("never.asked", "knows", "passed", "", None, "", "", None)])
+    assert world.store.query(kept).rows != before
+    world.store.rejudge()
+    assert world.store.query(kept).rows == before
 
 
 def test_sql_that_never_ends_is_ended(world: World) -> None:
