@@ -252,6 +252,14 @@ class Site(_Section):
     branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch for the pages, and for nothing else")
 
 
+class Serve(_Section):
+    """Where `settle serve` listens, and what it shows."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one, for anybody")
+    port: int = Field(8007, ge=0, le=65535, description="port to listen on; 0 is any that is free")
+    site: Path | None = Field(None, description="folder with the site")
+
+
 class Config(_Section):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
@@ -269,6 +277,7 @@ class Config(_Section):
     alerts: Alerts = Alerts()
     hub: Hub = Hub()
     site: Site = Site()
+    serve: Serve = Serve()
 
 
 def config_path(env: Mapping[str, str]) -> Path:
@@ -305,6 +314,9 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     return config.model_copy(update={"home": home.expanduser().absolute()})
 
 
+_TOLD_DEFAULTS = {"home": "the user's data directory", "serve.site": "the folder site in home"}
+
+
 def reference() -> list[tuple[str, str, str]]:
     """Return (key, default, meaning) of every setting, for the page and for ``check-config --reference``."""
     return list(_fields(Config, ""))
@@ -316,7 +328,7 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
         if isinstance(field.default, _Section):
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
-        default = "the user's data directory" if name == "home" else field.default
+        default = _TOLD_DEFAULTS.get(prefix + name, field.default)
         shown = "from the environment" if default is None else _spelt(default)
         rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
         of = get_args(field.annotation)[:1]

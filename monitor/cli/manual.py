@@ -13,11 +13,14 @@ import click
 
 from monitor.cli.root import COMMANDS, settle
 from monitor.config import reference
+from monitor.store.described import described
 from monitor.words import Rung
 from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from monitor.store.described import Described
 
 _WIDTH = 100
 
@@ -28,6 +31,7 @@ def pages() -> Mapping[str, str]:
         "commands.md": _commands(),
         "configuration.md": _configuration(),
         "checks.md": _checks(),
+        "schema.md": _schema(),
     }
 
 
@@ -90,6 +94,32 @@ def _checks() -> str:
             "",
         ]
     )
+
+
+def _schema() -> str:
+    tables = described()
+    return "\n".join(
+        [
+            "# The history as SQL\n",
+            "Generated from the comments of the schema itself by `make docs`. The database is `settle.db` in the home,",
+            "SQLite in WAL mode. `settle query` and `settle serve` ask it read-only, `settle copy` copies it.",
+            "Facts are only ever added, and the database holds everybody to it; what is derived can be made again",
+            "with `settle rejudge`. Days and moments are UTC.\n",
+            "## Views\n",
+            *(_table(one) for one in tables if one.is_view),
+            "## Tables\n",
+            *(_table(one) for one in tables if not one.is_view and one.to_be_read),
+            "## Tables under the views\n",
+            "They hold numbers instead of words: ten million checks would be gigabytes otherwise.\n",
+            *(_table(one) for one in tables if not one.to_be_read),
+        ]
+    )
+
+
+def _table(one: Described) -> str:
+    rows = [f"| `{column.name}` | {column.type or '-'} | {_cell(column.meaning)} |" for column in one.columns]
+    head = f"### {one.name}\n\n{one.meaning[:1].upper()}{one.meaning[1:]}.\n"
+    return "\n".join([head, "| column | type | meaning |", "|---|---|---|", *rows, ""])
 
 
 def _cell(text: str) -> str:

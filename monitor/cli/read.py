@@ -9,6 +9,7 @@ import click
 
 from monitor.cli.root import Context, examples
 from monitor.errors import UnknownName
+from monitor.store.questions import QUESTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,9 +88,10 @@ def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None
 
 @click.command(
     epilog=examples(
-        "settle query \"select model, reason from current where verdict = 'broken'\"",
-        'settle query --csv "select * from history" > history.csv',
-        "settle query --json \"select fault, count(*) from checks where outcome = 'failed' group by fault\"",
+        *(line for one in QUESTIONS for line in (f"# {one.title}", f'settle query "{one.sql}"')),
+        "# For a spreadsheet, and for a program",
+        'settle query --csv "SELECT * FROM history" > history.csv',
+        'settle query --json "SELECT * FROM current" | jq length',
     )
 )
 @click.argument("sql")
@@ -100,7 +102,9 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
     """Ask the history in SQL, read-only.
 
     The views `current` (one row a cell) and `history` (one row a cell and day) have model, family, architecture,
-    runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has one row a cell and rung.
+    runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has one row a cell and rung,
+    `by_release` one a cell and version, `checks` one a run and check. docs/schema.md has every table and column;
+    `settle serve` has the same questions as pages, `settle demo query ...` a history to ask them of.
     """
     from monitor.cli.render import write_csv, write_json, write_table
     from monitor.store import open_reader

@@ -89,7 +89,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; where nobody sees it a row is a line, for whoever searches it."""
+    """Print a table; what does not fit the screen goes on below."""
     console = data_console()
     told = [[plain("" if value is None else value).plain for value in row] for row in rows]
     heading, *lines = laid_out([list(columns), *told], console.width, cell_len)
@@ -189,7 +189,7 @@ def _cell(text: str) -> str:
 
 
 def plain(value: Any) -> Text:
-    """Return text that rich shows as it is, on one line: what came out of a container may look like markup, or worse."""
+    """Return text that rich shows as it is, on one line: what a container told may look like markup, or worse."""
     return Text(in_one_line(str(value)))
 
 

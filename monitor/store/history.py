@@ -156,7 +156,8 @@ def pinned_before(db: Database, cell_id: str, subject_digest: str, day: date) ->
     found = rows(
         db,
         f"SELECT days.day, days.version, days.suite, {VALUE} AS value FROM days"  # noqa: S608 - the constant
-        " JOIN facts ON facts.run_id = days.run_id JOIN runs ON runs.id = days.run_id JOIN cells ON cells.id = days.cell_id"
+        " JOIN facts ON facts.run_id = days.run_id JOIN runs ON runs.id = days.run_id"
+        " JOIN cells ON cells.id = days.cell_id"
         " WHERE days.cell_id = ? AND days.day < ? AND days.subject_digest = ? AND days.verdict = 'works'"
         " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
         (cell_id, day.isoformat(), subject_digest, FACT),
@@ -197,7 +198,8 @@ def _answers(db: Database, run_ids: Sequence[str]) -> dict[str, Logprobs]:
     found = rows(
         db,
         f"SELECT facts.run_id, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant
-        " JOIN cells ON cells.id = runs.cell_id WHERE facts.run_id IN (SELECT value FROM json_each(?)) AND facts.name = ?",
+        " JOIN cells ON cells.id = runs.cell_id"
+        " WHERE facts.run_id IN (SELECT value FROM json_each(?)) AND facts.name = ?",
         (json.dumps(run_ids), FACT),
     )
     read = ((row["run_id"], logprobs_of(json.loads(row["value"]))) for row in found if row["value"])
@@ -249,7 +251,7 @@ def runs_where(db: Database, where: str, parameters: Iterable[str]) -> list[tupl
 
 def _write_day(db: Database, cell: int, day: Day) -> None:
     rungs = () if day.carried_from else day.verdict.rungs  # a carried day's are those of the day it is carried from
-    own, *each = keep_opinions(db, map(_opinion, (day.verdict, *rungs)))
+    own, *each = keep_opinions(db, [_opinion(day.verdict), *map(_opinion, rungs)])
     db.execute(
         "INSERT INTO judged_days SELECT ?, ?, ?, opinions.number, runs.number, ?, ?, ? FROM opinions, runs"
         " WHERE opinions.digest = ? AND runs.id = ?",

@@ -14,40 +14,42 @@ if TYPE_CHECKING:
 
 # facts may not be updated; for this one new column, which says nothing, they are
 _NUMBERS = (
-    "ALTER TABLE cells ADD COLUMN number INTEGER",  # -- what derived tables call the cell
+    "ALTER TABLE cells ADD COLUMN number /* what derived tables call it */ INTEGER",
     "UPDATE cells SET number = rowid",
     "CREATE UNIQUE INDEX cells_by_number ON cells (number)",
-    "ALTER TABLE runs ADD COLUMN number INTEGER",
+    "ALTER TABLE runs ADD COLUMN number /* what derived tables call it, in the order of recording */ INTEGER",
     "DROP TRIGGER runs_never_update",
     "UPDATE runs SET number = rowid",
     "CREATE UNIQUE INDEX runs_by_number ON runs (number)",
     "CREATE INDEX subjects_by_model ON subjects (model_id)",
+    "DROP INDEX runs_by_environment",  # a digest in every row, and only the day was ever asked for
+    "CREATE INDEX runs_by_day ON runs (day)",
 )
 
 _TABLES = """
 CREATE TABLE checked ( -- derived: a row a run and check; the view checks reads better
     run INTEGER NOT NULL, -- its number in runs
-    position INTEGER NOT NULL,
+    position INTEGER NOT NULL, -- in the order in which the run's checks were asked
     finding INTEGER NOT NULL REFERENCES findings (number),
-    seconds REAL NOT NULL,
+    seconds REAL NOT NULL, -- that the check took
     PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE judged_days ( -- derived: a row a cell and day; the view days reads better
     cell INTEGER NOT NULL, -- its number in cells
-    day TEXT NOT NULL,
-    origin TEXT NOT NULL,
+    day TEXT NOT NULL, -- UTC
+    origin TEXT NOT NULL, -- live or replay; live wins
     opinion INTEGER NOT NULL REFERENCES opinions (number),
     run INTEGER NOT NULL, -- the number in runs of the one that speaks for the day
-    carried_from TEXT,
-    leaning TEXT,
-    note TEXT NOT NULL,
+    carried_from TEXT, -- the day whose verdict it is, where nothing was run
+    leaning TEXT, -- the verdict that waits to be confirmed
+    note TEXT NOT NULL, -- what differs from earlier days and is no verdict
     PRIMARY KEY (cell, day)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX judged_days_by_day ON judged_days (day);
 CREATE TABLE judged_rungs ( -- derived: a row a cell, day that is not carried, and rung; the view day_rungs reads better
     cell INTEGER NOT NULL,
     day TEXT NOT NULL,
-    step INTEGER NOT NULL,
+    step INTEGER NOT NULL, -- number of the rung
     opinion INTEGER NOT NULL REFERENCES opinions (number),
     PRIMARY KEY (cell, day, step),
     FOREIGN KEY (cell, day) REFERENCES judged_days (cell, day) ON DELETE CASCADE
@@ -73,13 +75,15 @@ _MOVED = (
     _said("findings", _FINDING, "checks"),
     _said("opinions", _OPINION, "days"),
     _said("opinions", _OPINION, "day_rungs"),
-    "INSERT INTO checked SELECT runs.number, position, findings.number, checks.seconds FROM checks"  # noqa: S608 - as above
-    f" JOIN runs ON runs.id = run_id JOIN findings ON digest = {_digest('checks', _FINDING)}",
-    "INSERT INTO judged_days SELECT cells.number, days.day, days.origin, opinions.number, runs.number, carried_from,"  # noqa: S608 - as above
-    " leaning, note FROM days JOIN cells ON cells.id = days.cell_id JOIN runs ON runs.id = run_id"
-    f" JOIN opinions ON digest = {_digest('days', _OPINION)}",
-    "INSERT INTO judged_rungs SELECT cells.number, day, step, opinions.number FROM day_rungs"  # noqa: S608 - as above
-    f" JOIN cells ON cells.id = day_rungs.cell_id JOIN opinions ON digest = {_digest('day_rungs', _OPINION)}",
+    f"""INSERT INTO checked SELECT runs.number, position, findings.number, checks.seconds FROM checks
+        JOIN runs ON runs.id = run_id JOIN findings ON digest = {_digest("checks", _FINDING)}""",  # noqa: S608 - as above
+    f"""INSERT INTO judged_days
+        SELECT cells.number, days.day, days.origin, opinions.number, runs.number, carried_from, leaning, note FROM days
+        JOIN cells ON cells.id = days.cell_id JOIN runs ON runs.id = run_id
+        JOIN opinions ON digest = {_digest("days", _OPINION)}""",  # noqa: S608 - as above
+    f"""INSERT INTO judged_rungs SELECT cells.number, day, step, opinions.number FROM day_rungs
+        JOIN cells ON cells.id = day_rungs.cell_id
+        JOIN opinions ON digest = {_digest("day_rungs", _OPINION)}""",  # noqa: S608 - as above
     *(f"DROP VIEW {view}" for view in ("matrix", "current", "history", "by_release")),
     *(f"DROP TABLE {table}" for table in ("day_rungs", "days", "checks")),
 )

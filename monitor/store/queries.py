@@ -1,4 +1,4 @@
-"""Answers a user's own SQL on a connection that can only read, within a time limit."""
+"""Answers SQL that others have written, on connections that can only read, within limits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 _LOOK_EVERY_STEPS = 100_000
+
+_LARGEST_VALUE_BYTES = 16 << 20  # locks and traces are below a megabyte
 
 _ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
@@ -50,6 +52,13 @@ def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
     return Answer(columns, found)
 
 
+def bound_stranger(connection: sqlite3.Connection) -> None:
+    """Let a stranger's SQL only read, from this database alone, and build no value that fills the memory."""
+    connection.execute("PRAGMA query_only = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+
+
 def _authorize(action: int, name: str | None, argument: str | None, *_: object) -> int:
     if action == sqlite3.SQLITE_FUNCTION:
         return sqlite3.SQLITE_DENY if argument in _FORBIDDEN_FUNCTIONS else sqlite3.SQLITE_OK
@@ -67,4 +76,4 @@ def _spoken(error: Exception, patience_s: float) -> UsageError:
         )
     if "interrupted" in text:
         return UsageError(f"the query took longer than {patience_s:g} s", hint="narrow it with WHERE or LIMIT")
-    return UsageError(f"that is not SQL that can be answered: {text}", hint="the views are current, history and matrix")
+    return UsageError(f"that is not SQL that can be answered: {text}", hint="`settle query --help` has twelve examples")

@@ -25,10 +25,12 @@ from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
 from monitor.store.told import VALUE, teach_events
 from monitor.store.tracks import read_tracks, tracks_of
+from monitor.store.whole import at_one_moment, view
 from monitor.words import CellVerdict, Origin, Purpose, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlite_utils import Database
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from monitor.store.census import Census
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
+    from monitor.store.whole import View
     from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
 
 DATABASE = "settle.db"
@@ -319,6 +322,18 @@ class Reader:
 
     def query(self, sql: str) -> Answer:
         return query(self.path, sql)
+
+    def view(self, name: str) -> View:
+        return view(self._db, name)
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        return at_one_moment(self._db)
+
+    def last_recorded(self) -> dict[str, Any]:
+        """Return the latest run with its day, and the latest day that has a verdict; None where there is none yet."""
+        run = rows(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
+        day = rows(self._db, "SELECT max(day) AS day FROM judged_days")[0]["day"]
+        return {"last_run": run[0] if run else None, "last_day": day}
 
     def _view(self, view: str, wanted: Mapping[str, str], order: str) -> list[dict[str, Any]]:
         unknown = set(wanted) - _FILTERS

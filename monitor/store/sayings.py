@@ -1,4 +1,4 @@
-"""What checks and days have said, each thing once: a year of days says little that is new, and rows name it by number."""
+"""What checks and days have said, each thing once: a year of days says little that is new."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ CREATE TABLE findings ( -- what checks have said, each thing once
     number INTEGER PRIMARY KEY,
     digest INTEGER NOT NULL UNIQUE, -- of all that follows
     name TEXT NOT NULL, -- the check
-    rung TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    fault TEXT NOT NULL,
-    blame TEXT,
-    message TEXT NOT NULL,
-    signature TEXT NOT NULL,
+    rung TEXT NOT NULL, -- step of the support ladder
+    outcome TEXT NOT NULL, -- passed, failed, unknown, skipped or not-reached
+    fault TEXT NOT NULL, -- slug of docs/checks.md; empty when nothing failed
+    blame TEXT, -- whose fault it is
+    message TEXT NOT NULL, -- what was seen
+    signature TEXT NOT NULL, -- the same for the same failure, across paths and numbers
     evidence TEXT -- JSON
 ) STRICT;
 CREATE TABLE opinions ( -- what cells' days and their rungs came to, each thing once
     number INTEGER PRIMARY KEY,
     digest INTEGER NOT NULL UNIQUE, -- of all that follows
-    verdict TEXT NOT NULL,
-    rung TEXT,
-    reason TEXT NOT NULL,
-    blame TEXT,
-    fault TEXT NOT NULL,
-    signature TEXT NOT NULL
+    verdict TEXT NOT NULL, -- of a cell: works, broken, flaky, unknown; of a rung: passed, failed and so on
+    rung TEXT, -- its own, or the one that decided a cell's verdict
+    reason TEXT NOT NULL, -- in words
+    blame TEXT, -- whose fault it is
+    fault TEXT NOT NULL, -- slug of docs/checks.md; empty when nothing failed
+    signature TEXT NOT NULL -- the same for the same failure, across paths and numbers
 ) STRICT;
 """
 
@@ -56,9 +56,10 @@ def keep_opinions(db: Database, opinions: Iterable[tuple[str | None, ...]]) -> l
 
 
 def _keep(db: Database, sql: str, said: Iterable[tuple[str | None, ...]]) -> list[int]:
-    known = [(digest_of(*one), *one) for one in said]
-    db.conn.executemany(sql, known)
-    return [one[0] for one in known]
+    known = list(said)
+    digests = [digest_of(*one) for one in known]
+    db.conn.executemany(sql, [(digest, *one) for digest, one in zip(digests, known, strict=True)])
+    return digests
 
 
 def forget_unsaid(db: Database) -> None:

@@ -27,7 +27,7 @@ _TABLES = """
 CREATE TABLE told ( -- facts: what a probe told in a run; the view facts reads better
     run INTEGER NOT NULL, -- its number in runs
     position INTEGER NOT NULL,
-    name TEXT NOT NULL,
+    name TEXT NOT NULL, -- imported, resources, logprobs, trace, heard and so on
     value INTEGER REFERENCES told_values (number), -- NULL where it is too long: it stays in the run's events
     PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
@@ -40,8 +40,11 @@ CREATE INDEX told_heard ON told (run) WHERE name = 'heard'; -- what differs from
 """
 _MOVED = (
     "INSERT OR IGNORE INTO told_values SELECT NULL, digest_of(value), value FROM facts",
-    "INSERT INTO told SELECT runs.number, row_number() OVER (PARTITION BY run_id ORDER BY facts.rowid), name,"
-    " told_values.number FROM facts JOIN runs ON runs.id = run_id JOIN told_values ON digest = digest_of(facts.value)",
+    """
+INSERT INTO told
+SELECT runs.number, row_number() OVER (PARTITION BY run_id ORDER BY facts.rowid), name, told_values.number
+FROM facts JOIN runs ON runs.id = run_id JOIN told_values ON digest = digest_of(facts.value)
+""",
     "DROP TABLE facts",
     """
 CREATE VIEW facts AS -- one row a run and fact; a value is NULL where it is too long: it stays in the run's events

@@ -30,7 +30,7 @@ _LATEST = f"""{_CELLS}
     CROSS JOIN judged_days ON judged_days.cell = cells.number
         AND judged_days.day = (SELECT max(later.day) FROM judged_days AS later WHERE later.cell = cells.number)
     LEFT JOIN runs ON runs.number = judged_days.run
-"""
+"""  # noqa: S608 - as below
 _OPINIONS = "    LEFT JOIN opinions ON opinions.number = judged_days.opinion\n"
 
 CURRENT = f"""
@@ -70,7 +70,7 @@ SELECT
     CROSS JOIN judged_rungs ON judged_rungs.cell = judged_days.cell
         AND judged_rungs.day = coalesce(judged_days.carried_from, judged_days.day)
     LEFT JOIN opinions ON opinions.number = judged_rungs.opinion
-"""  # noqa: S608 - built from the constants above
+"""
 
 BY_RELEASE = """
 CREATE VIEW by_release AS -- one row a cell and version: its last day there, or else what was asked of it by hand
@@ -79,19 +79,19 @@ SELECT
     models.family AS family,
     subjects.architecture AS architecture,
     cells.runtime AS runtime,
-    told.version AS version,
+    latest.version AS version,
     cells.channel AS channel,
     cells.platform AS platform,
-    told.verdict AS verdict,
-    told.rung AS rung,
-    told.reason AS reason,
-    told.blame AS blame,
-    told.fault AS fault,
-    told.day AS day,
-    told.by_hand AS by_hand, -- 1 for an answer to `settle probe` of a pinned version
+    latest.verdict AS verdict,
+    latest.rung AS rung,
+    latest.reason AS reason,
+    latest.blame AS blame,
+    latest.fault AS fault,
+    latest.day AS day,
+    latest.by_hand AS by_hand, -- 1 for an answer to `settle probe` of a pinned version
     subjects.id AS subject,
     cells.id AS cell,
-    told.run_id AS run
+    latest.run_id AS run
 FROM (
     SELECT cell_id, version, max(day) AS day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand
     FROM days
@@ -100,8 +100,8 @@ FROM (
     SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 1 AS by_hand
     FROM answers
     WHERE NOT EXISTS (SELECT 1 FROM days WHERE days.cell_id = answers.cell_id AND days.version = answers.version)
-) AS told
-JOIN cells ON cells.id = told.cell_id
+) AS latest
+JOIN cells ON cells.id = latest.cell_id
 JOIN subjects ON subjects.id = cells.subject_id
 JOIN models ON models.id = subjects.model_id
 """

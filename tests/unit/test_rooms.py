@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "apprise": ["monitor/alerts/sending.py"],
     "click": ["monitor/cli/"],
+    "datasette": ["monitor/serve/history.py"],
     "docker": ["containers/"],
     "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
     "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
@@ -33,7 +34,9 @@ OWNERS = {
     "rich": ["monitor/cli/render.py"],
     "sqlite3": ["monitor/store/"],
     "sqlite_utils": ["monitor/store/"],
+    "starlette": ["monitor/serve/"],
     "uv": ["containers/uv_command.py"],
+    "uvicorn": ["monitor/serve/server.py"],
 }
 
 

@@ -1,0 +1,1 @@
+"""Shows a home to browsers: the site, the history as SQL, health and metrics."""
