@@ -11,11 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from monitor.alerts.words import Severity  # noqa: TC001 - read by pydantic
 from monitor.errors import ConfigError
+from monitor.places import config_path, home_in_force, usual_home
 from monitor.words import Channel, Runtime
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Serve(_Section):
 
 class Config(_Section):
     home: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("settle")),
+        default_factory=usual_home,
         description="database, environments, cache and logs; one filesystem, or files cannot be shared",
     )
     engine: Literal["auto", "docker", "podman", "process"] = Field("auto", description="auto: the first that answers")
@@ -278,18 +278,6 @@ class Config(_Section):
     hub: Hub = Hub()
     site: Site = Site()
     serve: Serve = Serve()
-
-
-def config_path(env: Mapping[str, str]) -> Path:
-    """Return where the configuration is looked for when the command line names none."""
-    if named := env.get("SETTLE_CONFIG"):
-        return Path(named)
-    return Path(platformdirs.user_config_dir("settle")) / "settle.toml"
-
-
-def cache_folder() -> Path:
-    """Return where files may lie that can be made again."""
-    return Path(platformdirs.user_cache_dir("settle"))
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
@@ -310,8 +298,7 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
             "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
             hint="`settle check-config --reference` lists every key with its default",
         ) from None
-    home = Path(env["SETTLE_HOME"]) if env.get("SETTLE_HOME") else config.home
-    return config.model_copy(update={"home": home.expanduser().absolute()})
+    return config.model_copy(update={"home": home_in_force(env, config.home)})
 
 
 _TOLD_DEFAULTS = {"home": "the user's data directory", "serve.site": "the folder site in home"}

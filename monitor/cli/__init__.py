@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -11,12 +12,16 @@ from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.errors import SettleError, disk_full
 from monitor.printable import printable
 
+# objects between two collections: what a command imports and reads is kept to its end anyway
+_SPARING = 50_000
+
 __all__ = ["main", "settle"]
 
 
 def main() -> None:
     """Run the command; our own failures become a sentence, a hint and an exit code, never a traceback."""
     stop_on_signals()
+    gc.set_threshold(_SPARING)
     try:
         settle(prog_name="settle")
     except SettleError as error:

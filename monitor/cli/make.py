@@ -82,7 +82,7 @@ def reproduce(context: Context, *, run: str) -> None:
     from monitor.reproduce import script
     from monitor.store import open_reader
 
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         sys.stdout.write(script(store, store.run_detail(run)))
 
 

@@ -14,7 +14,7 @@ from monitor.store.questions import QUESTIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.store import CellDetail, Reader, RunDetail
+    from monitor.store import Reader, RunDetail
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUN = re.compile(r"[0-9a-f]{4,12}")
@@ -31,7 +31,7 @@ def status(context: Context, *, verdict: str | None, family: str | None, as_json
     from monitor.cli.render import matrix_rows, talk_console, write_json, write_matrix
     from monitor.store import open_reader
 
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         rows = matrix_rows(store)
     families = {row["family"] for row in rows}
     if family and family.lower() not in {name.lower() for name in families}:
@@ -71,19 +71,19 @@ def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None
     """
     from monitor.store import open_reader
 
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         if _RUN.fullmatch(what):
             _show_run(store, store.run_detail(what), whole_log=whole_log, as_json=as_json)
             return
         for cell in _cells(store, what):
-            detail = store.cell_detail(cell)
-            if not detail.runs:
+            run = store.last_run_of(cell)
+            if run is None:
                 continue
-            last = store.run_detail(detail.runs[-1]["id"])
+            last = store.run_detail(run)
             if whole_log:
                 _show_run(store, last, whole_log=True, as_json=False)
             else:
-                _show_cell(store, detail, last, as_json=as_json)
+                _show_cell(store, cell, last, as_json=as_json)
 
 
 @click.command(
@@ -109,7 +109,7 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
     from monitor.cli.render import write_csv, write_json, write_table
     from monitor.store import open_reader
 
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         answer = store.query(sql)
     if as_json:
         write_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
@@ -163,12 +163,13 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
     )
 
 
-def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: bool) -> None:
+def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> None:
     from monitor.cli.render import run_as_json, write_json, write_sections
     from monitor.report.sections import line_sections
     from monitor.report.summary import line_of
 
     if as_json:
+        detail = store.cell_detail(cell)
         write_json(
             {
                 "cell": detail.id,
@@ -179,7 +180,7 @@ def _show_cell(store: Reader, detail: CellDetail, last: RunDetail, *, as_json: b
             }
         )
         return
-    for track in store.tracks(cell=detail.id):
+    for track in store.tracks(cell=cell):
         line = line_of(track, track.observations[-1].day)
         write_sections(line_sections(store, line))
     _show_run(store, last, whole_log=False, as_json=False)

@@ -91,11 +91,11 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; what does not fit the screen goes on below."""
     console = data_console()
-    told = [[plain("" if value is None else value).plain for value in row] for row in rows]
+    told = [["" if value is None else in_one_line(str(value)) for value in row] for row in rows]
     heading, *lines = laid_out([list(columns), *told], console.width, cell_len)
     console.print(Text(heading, style="bold"), soft_wrap=True)
     if lines:
-        console.print(Text("\n".join(lines)), soft_wrap=True)
+        console.out("\n".join(lines), highlight=False)
 
 
 def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -207,12 +207,10 @@ def _jsonable(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def matrix_rows(store: Reader, **wanted: str) -> list[dict[str, Any]]:
+def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     """Return one row a cell with its verdict a rung, in the catalogue's order of families."""
-    rungs: dict[str, dict[Rung, Verdict]] = {}
-    for row in store.matrix(**wanted):
-        rungs.setdefault(row["cell"], {})[Rung(row["step"])] = Verdict(row["verdict"])
-    return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current(**wanted)]
+    rungs = store.rungs_now()
+    return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current()]
 
 
 def settled_rows(store: Reader, held: Held) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def report(
 
     today = datetime.now(UTC).date()
     wanted = {"runtime": str(runtime_named(runtime)[0])} if runtime else {}
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         tracks = store.tracks(rung=Rung[rung.upper()] if rung else None, **wanted)
         if rung and not tracks:
             raise UsageError(f"nothing has been measured on the rung {rung}", hint="`settle status` shows which were")
@@ -103,7 +103,7 @@ def release(context: Context, *, version: str, form: str) -> None:
     from monitor.store import open_reader
 
     runtime, pinned = runtime_named(version) if "==" in version else (Runtime.TRANSFORMERS, version)
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         tracks = store.tracks(runtime=str(runtime))
         found = effects(tracks, pinned)
         if not found:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from monitor.config import Config, load_config
+from monitor.places import config_path, home_in_force, usual_home
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+
 
 # command -> module that defines it, so that `settle query` does not import the engine
 COMMANDS = {
@@ -47,7 +53,15 @@ class Context:
 
     @cached_property
     def config(self) -> Config:
+        from monitor.config import load_config
+
         return load_config(self.config_file)
+
+    @cached_property
+    def home(self) -> Path:
+        """Return where the history lies; who only reads does not wait for a configuration that nobody has written."""
+        nobody = self.config_file is None and "SETTLE_CONFIG" not in os.environ and not config_path(os.environ).exists()
+        return home_in_force(os.environ, usual_home()) if nobody else self.config.home
 
 
 class _Lazy(click.Group):

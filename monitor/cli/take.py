@@ -44,7 +44,7 @@ def export(context: Context, *, target: Path, form: str | None, only: tuple[str,
     chosen = only or EXPORTED
     if is_file and form == "csv" and len(chosen) > 1:
         raise UsageError("one CSV file holds one view", hint=f"say --only {chosen[0]}, or name a folder")
-    with open_reader(context.config.home) as store:
+    with open_reader(context.home) as store:
         written = export_views(store, chosen, target, form=form, one_file=is_file)
     if as_json:
         write_json([{"path": str(path.absolute()), "rows": rows} for path, rows in written.items()])
@@ -66,7 +66,7 @@ def copy(context: Context, *, target: Path, replace: bool, as_json: bool) -> Non
     from monitor.cli.render import talk_console, write_json
     from monitor.store.copying import copy_database
 
-    size = copy_database(context.config.home, target, replace=replace)
+    size = copy_database(context.home, target, replace=replace)
     if as_json:
         write_json({"path": str(target.absolute()), "bytes": size})
     else:

@@ -128,8 +128,7 @@ class Evidence:
 
     def _packages_of(self, environment: str) -> Mapping[str, str]:
         if environment not in self._packages:
-            record = self._store.environment(environment)
-            self._packages[environment] = record.packages if record else {}
+            self._packages[environment] = self._store.packages(environment)
         return self._packages[environment]
 
 

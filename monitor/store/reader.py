@@ -26,7 +26,7 @@ from monitor.store.standings import Standings
 from monitor.store.told import VALUE, teach_events
 from monitor.store.tracks import read_tracks, tracks_of
 from monitor.store.whole import at_one_moment, view
-from monitor.words import CellVerdict, Origin, Purpose, bar_of
+from monitor.words import CellVerdict, Origin, Purpose, Rung, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
     from monitor.store.whole import View
-    from monitor.words import Cell, Channel, Platform, Release, Rung, Runtime, Subject
+    from monitor.words import Cell, Channel, Platform, Release, Runtime, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(
@@ -161,6 +161,11 @@ class Reader:
         found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
         return environment_of(found[0]) if found else None
 
+    def packages(self, digest: str) -> dict[str, str]:
+        """Return what an environment holds, name to version, without its lock of many kilobytes."""
+        found = self._one("SELECT packages FROM environments WHERE digest = ?", digest)
+        return dict(json.loads(found["packages"])) if found else {}
+
     def resolved(
         self, runtime: Runtime, channel: Channel, platform: Platform, *, day: date, origin: Origin
     ) -> tuple[str, EnvironmentRecord] | None:
@@ -201,6 +206,14 @@ class Reader:
     def matrix(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
         return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
+
+    def rungs_now(self) -> dict[str, dict[Rung, Verdict]]:
+        """Return, by cell, what its latest day says of each rung."""
+        steps, verdicts = {int(rung): rung for rung in Rung}, {str(verdict): verdict for verdict in Verdict}
+        told: dict[str, dict[Rung, Verdict]] = {}
+        for cell, step, verdict in self._db.conn.execute("SELECT cell, step, verdict FROM matrix"):
+            told.setdefault(cell, {})[steps[step]] = verdicts[verdict]
+        return told
 
     def run_detail(self, name: str) -> RunDetail:
         """Return the run whose id begins with ``name``, if just one does."""
@@ -249,6 +262,12 @@ class Reader:
             runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
             flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
+
+    def last_run_of(self, cell_id: str) -> str | None:
+        """Return the id of the cell's latest run, of whatever origin."""
+        latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        found = self._one(latest, cell_id)
+        return found["id"] if found else None
 
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""

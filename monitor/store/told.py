@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from monitor.judge.changes import FACT
 from monitor.judge.parity import TRACE
-from monitor.listening import read_events
 from monitor.store.sayings import digest_of, teach_digest
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ def teach_events(db: Database, events: Archive) -> None:
         raw = events.read(digest) if digest else None
         if raw is None:
             return None
+        from monitor.listening import read_events  # with its parser, which a reader of tables does without
+
         session = read_events(raw, [subject])
         told = (*session.own.facts, *session.subjects[subject].facts)
         return next((json.dumps(fact.value) for fact in reversed(told) if fact.name == name), None)

@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, pages, planning, probing, replaying, stability
+from tests.bench import installing, pages, planning, probing, replaying, scale, stability
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
 PROBING = ("install", "cycle", "overhead", "replay")  # these need an engine and the index
-PARTS = (*PROBING, "plan", "stability", "pages")
+PARTS = (*PROBING, "plan", "stability", "pages", "scale")
 
 
 def main(parts: list[str]) -> None:
@@ -39,6 +39,8 @@ def main(parts: list[str]) -> None:
         planning.measure()
     if "pages" in parts:
         pages.measure(HOME / "year")
+    if "scale" in parts:
+        scale.measure(HOME / "scale")
     if set(parts) & set(PROBING):
         _probe(parts)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WANTED_CHECKS = 10_000_000
+FIRST = date(2025, 1, 1)
 LAPS = 6  # the recorded days of every cell, one after another so many times
 SIZE_GB, STATUS_S, SHOW_S = 1.2, 0.3, 1.0
 REPEATS = 5
@@ -48,7 +50,8 @@ INSERT INTO findings SELECT number + :k * :findings, random(), name, rung, outco
     CASE WHEN message GLOB '*[0-9]*' THEN message || ', ' || :k ELSE message END, signature,
     json_set(evidence, '$.copy', :k) FROM seed.findings;
 INSERT INTO opinions SELECT number + :k * :opinions, random(), verdict, rung, reason || ', ' || :k, blame, fault,
-    signature FROM seed.opinions
+    signature FROM seed.opinions;
+INSERT INTO told_values SELECT number + :k * :told_values, random(), value FROM seed.told_values
 """
 _INSTALLED = """
 INSERT OR IGNORE INTO environments SELECT substr(digest, 1, 56) || :shared, :runtime, version, platform, base_digest,
@@ -64,22 +67,25 @@ INSERT INTO endings SELECT substr(session_id, 1, 24) || :own, finished_at, endin
 """
 _RECORDED = """
 INSERT INTO runs SELECT lower(hex(randomblob(6))), replace(cell_id, '@transformers', :sibling || '@' || :runtime),
-    substr(resolution_id, 1, 24) || :shared, substr(session_id, 1, 24) || :own, date('2025-01-01', (nth + :begun) || ' days'), 'live',
+    substr(resolution_id, 1, 24) || :shared, substr(session_id, 1, 24) || :own, date(:begin, nth || ' days'), 'live',
     purpose, version, substr(environment, 1, 56) || :shared, suite, subject_digest, solo, limit_factor, started_at,
     seconds, ending, events_digest, events_problem, number + :k * :runs
     FROM seed.runs JOIN nth USING (cell_id, day);
-INSERT INTO facts SELECT runs.id, facts.name, facts.value FROM seed.facts
-    JOIN seed.runs AS recorded ON recorded.id = facts.run_id JOIN runs ON runs.number = recorded.number + :k * :runs;
+INSERT INTO told SELECT run + :k * :runs, position, name, value + :k * :told_values FROM seed.told
+    UNION ALL SELECT number + :k * :runs, 100, 'logprobs', NULL FROM seed.runs
+    UNION ALL SELECT number + :k * :runs, 101, 'trace', NULL FROM seed.runs;
 INSERT INTO checked SELECT run + :k * :runs, position, finding + :k * :findings, seconds FROM seed.checked;
-INSERT INTO judged_days SELECT cell + :copy * :cells, date('2025-01-01', (nth + :begun) || ' days'), 'live', opinion + :k * :opinions,
+INSERT INTO judged_days SELECT cell + :copy * :cells, date(:begin, nth || ' days'), 'live',
+    opinion + :k * :opinions,
     run + :k * :runs, NULL, leaning, note FROM seed.judged_days JOIN seed.cells ON cells.number = cell
     JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_days.day WHERE carried_from IS NULL;
-INSERT INTO judged_rungs SELECT cell + :copy * :cells, date('2025-01-01', (nth + :begun) || ' days'), step, opinion + :k * :opinions
+INSERT INTO judged_rungs SELECT cell + :copy * :cells, date(:begin, nth || ' days'), step,
+    opinion + :k * :opinions
     FROM seed.judged_rungs JOIN seed.cells ON cells.number = cell
     JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_rungs.day;
 INSERT INTO flips (cell_id, day, before, after, confirmed)
-    SELECT replace(flips.cell_id, '@transformers', :sibling || '@' || :runtime), date('2025-01-01', (nth + :begun) || ' days'), before,
-    after, date('2025-01-01', (nth + :begun) || ' days') FROM seed.flips JOIN nth USING (cell_id, day)
+    SELECT replace(flips.cell_id, '@transformers', :sibling || '@' || :runtime), date(:begin, nth || ' days'), before,
+    after, date(:begin, nth || ' days') FROM seed.flips JOIN nth USING (cell_id, day)
 """
 _NTH = """
 CREATE TEMP TABLE nth AS
@@ -104,9 +110,7 @@ def measure(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     seed, home = folder / "seed", folder / "home"
     unpack((files("monitor") / "data" / SHIPPED).read_bytes(), seed)
-    title(
-        "ten million checks: the shipped history, in other runtimes and over again, as a daemon keeps it that runs daily"
-    )
+    title("ten million checks: the shipped history in every runtime and again and again, no day carried")
     tell("made in", f"{timed(lambda: multiply(seed, home)):.0f} s")
     for name, count in _rows(home).items():
         tell(f"  rows of {name}", f"{count:,}")
@@ -115,8 +119,8 @@ def measure(folder: Path) -> None:
     for name, share in _largest(home):
         tell(f"  of it {name}", f"{share / 1e6:.0f} MB")
     env = {**os.environ, "SETTLE_HOME": str(home)}
-    for aim, command in ((STATUS_S, ("status",)), (SHOW_S, ("show", MODEL)), (STATUS_S, ("--version",))):
-        _wait(aim, command, env)
+    _wait(STATUS_S, ("status",), env)
+    _wait(SHOW_S, ("show", MODEL), env)
     shutil.rmtree(folder)
 
 
@@ -140,11 +144,8 @@ def multiply(seed: Path, home: Path) -> None:
 
 
 def _seed(db: sqlite3.Connection) -> Seed:
-    tables = ("cells", "runs", "checked", "findings", "opinions")
-    counts = {
-        table: db.execute(f"SELECT max({'number' if table != 'checked' else 'run'}) FROM seed.{table}").fetchone()[0]  # noqa: S608 - the names above
-        for table in tables
-    }
+    tables = ("cells", "runs", "findings", "opinions", "told_values")
+    counts = {table: db.execute(f"SELECT max(number) FROM seed.{table}").fetchone()[0] for table in tables}  # noqa: S608 - the names above
     counts["checked"] = db.execute("SELECT count(*) FROM seed.checked").fetchone()[0]
     return Seed(counts, db.execute("SELECT max(nth) FROM nth").fetchone()[0])
 
@@ -160,7 +161,7 @@ def _named(seed: Seed, copy: int, lap: int) -> dict[str, object]:
         "sibling": f"-{sibling}" if sibling else "",
         "shared": f"{RUNTIMES.index(runtime):04x}{lap:04x}",  # models of one runtime share its environments
         "own": f"{copy:04x}{lap:04x}",
-        "begun": lap * seed.days,
+        "begin": str(FIRST + timedelta(days=lap * seed.days)),
     }
 
 

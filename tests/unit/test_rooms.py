@@ -26,7 +26,7 @@ OWNERS = {
     "lifelines": ["monitor/stability/turnbull.py"],
     "matplotlib": ["monitor/site/curves.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
-    "platformdirs": ["monitor/config.py"],
+    "platformdirs": ["monitor/places.py"],
     "prometheus_client": ["monitor/watch/metrics.py"],
     "pydantic": ["monitor/config.py", "monitor/events.py", "monitor/sources/", "monitor/store/backup.py"],
     "pypi_simple": ["monitor/sources/index.py"],
