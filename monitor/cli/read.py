@@ -90,7 +90,7 @@ def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None
     epilog=examples(
         *(line for one in QUESTIONS for line in (f"# {one.title}", f'settle query "{one.sql}"')),
         "# For a spreadsheet, and for a program",
-        'settle query --csv "SELECT * FROM history" > history.csv',
+        'settle query --csv "SELECT * FROM current" > current.csv',
         'settle query --json "SELECT * FROM current" | jq length',
     )
 )

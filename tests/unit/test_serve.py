@@ -204,13 +204,15 @@ def test_it_answers_while_the_daemon_writes(served: Served) -> None:
     assert json.loads(page)[0]["cell_id"] == world.cell.id
 
 
-def test_metrics_are_told_where_somebody_has_them(served: Served, tmp_path: Path) -> None:
-    from monitor.serve.app import Health, web_app
-    from monitor.serve.history import history_app
+async def no_history(*_: object) -> None:
+    raise AssertionError("nobody asked for it")
 
-    history = history_app(served.home / "settle.db", base="/sql/")
+
+def test_metrics_are_told_where_somebody_has_them(tmp_path: Path) -> None:
+    from monitor.serve.app import Health, web_app
+
     app = web_app(
-        tmp_path, history, health=lambda: Health(well=False, told={"late": True}), metrics=lambda: "settle_up 1\n"
+        tmp_path, no_history, health=lambda: Health(well=False, told={"late": True}), metrics=lambda: "settle_up 1\n"
     )
     assert asked(app, "/metrics") == (200, b"settle_up 1\n")
     status, told = asked(app, "/healthz")
