@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--site", type=click.Path(path_type=Path, file_okay=False), help="Folder, instead of serve.site.")
 @click.pass_obj
 def serve(context: Context, *, host: str | None, port: int | None, site: Path | None) -> None:
-    """Show the site, the history as SQL (/sql/), /healthz and /metrics to browsers.
+    """Show the site, the history as SQL (/sql/), /healthz and /metrics of the home to browsers.
 
     Nothing can be written through it; a question to the history may take five seconds. It listens on this machine
     alone unless told otherwise, and knows no passwords: what others may reach goes behind a proxy that does.
@@ -33,6 +33,7 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
     from monitor.serve.history import history_app
     from monitor.serve.server import listen, serve_until_stopped
     from monitor.store import open_reader
+    from monitor.watch.metrics import metrics_of
 
     config = context.config
     folder = site or config.serve.site or config.home / "site"
@@ -41,7 +42,12 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
     bound = listen(host or config.serve.host, config.serve.port if port is None else port)
     name, number, *_ = bound.getsockname()
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
-    app = web_app(folder.absolute(), history_app(database, base=SQL), health=lambda: health_of(config.home))
+    app = web_app(
+        folder.absolute(),
+        history_app(database, base=SQL),
+        health=lambda: health_of(config.home),
+        metrics=metrics_of(config.home, None),
+    )
     with suppress(Stopped):  # it has ended by then, and that is what was asked for
         serve_until_stopped(
             app, bound, ready=lambda: talk_console().print(f"serving {address} until Ctrl-C", soft_wrap=True)

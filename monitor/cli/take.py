@@ -61,7 +61,7 @@ def export(context: Context, *, target: Path, form: str | None, only: tuple[str,
 def copy(context: Context, *, target: Path, replace: bool, as_json: bool) -> None:
     """Copy the database, consistent as of one moment, while the daemon runs.
 
-    The whole history is in that one file; raw events and logs are files beside the database and are not copied.
+    That one file is all that SQL can ask. `settle backup` also keeps the raw events and the logs, to be restored.
     """
     from monitor.cli.render import talk_console, write_json
     from monitor.store.copying import copy_database

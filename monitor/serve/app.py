@@ -45,7 +45,7 @@ class Health:
 
 
 def web_app(
-    site: Path, history: ASGIApp, *, health: Callable[[], Health], metrics: Callable[[], str] | None = None
+    site: Path, history: ASGIApp, *, health: Callable[[], Health], metrics: Callable[[], bytes] | None = None
 ) -> ASGIApp:
     """Return the application. ``health`` and ``metrics`` (Prometheus's text form) are asked anew at each request."""
 

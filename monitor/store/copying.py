@@ -23,20 +23,21 @@ def copy_database(home: Path, target: Path, *, replace: bool = False) -> int:
     source = home / DATABASE
     if target.is_dir() or (target.exists() and (not replace or target.samefile(source))):
         raise UsageError(f"{target} exists already", hint="name another file, or a copy to replace with --replace")
-    open_reading(source).close()  # says in a sentence what is wrong with it
     aside = target.with_name(f".{target.name}.writing")
     with spoken(target):
         aside.unlink(missing_ok=True)
         try:
-            uri = f"{source.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True)) as there, closing(sqlite3.connect(aside)) as copy:
-                there.backup(
-                    copy
-                )  # in one step, under one reader's lock: the writer is not held up and we never begin anew
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            copy_as_of_now(source, aside)
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def copy_as_of_now(source: Path, copy: Path) -> None:
+    """Copy in one step: a reader's view of one moment, whatever is written meanwhile."""
+    with closing(open_reading(source, older=True)) as db, closing(sqlite3.connect(copy)) as connection:
+        db.conn.backup(connection)
+        connection.execute("PRAGMA journal_mode = DELETE")  # a file that is complete in itself

@@ -29,7 +29,7 @@ ALTER TABLE releases ADD COLUMN has_sources INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE releases ADD COLUMN fit TEXT NOT NULL DEFAULT 'unknown';
 ALTER TABLE releases ADD COLUMN revision TEXT NOT NULL DEFAULT '';
 ALTER TABLE releases ADD COLUMN first_seen TEXT NOT NULL DEFAULT '';
-CREATE TABLE release_events (
+CREATE TABLE release_events ( -- facts: what happened to releases after they were out
     project TEXT NOT NULL, -- a runtime, or what runtimes are made of, such as llama.cpp
     version TEXT NOT NULL,
     kind TEXT NOT NULL,

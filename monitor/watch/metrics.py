@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from monitor.watch.heartbeat import Pulse
 
 
-def metrics_of(home: Path, pulse: Pulse) -> Callable[[], bytes]:
-    """Return what counts and writes all figures, in a registry of its own: nobody else's are among them."""
+def metrics_of(home: Path, pulse: Pulse | None) -> Callable[[], bytes]:
+    """Return what counts and writes all figures, in a registry of its own: nobody else's are among them.
+
+    Without a pulse they are those of the home alone: whoever reads it beside the daemon has no part in its loop.
+    """
     registry = CollectorRegistry()
-    registry.register(_Daemon(pulse))
+    if pulse is not None:
+        registry.register(_Daemon(pulse))
     registry.register(_Home(home))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)

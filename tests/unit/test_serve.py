@@ -212,7 +212,7 @@ def test_metrics_are_told_where_somebody_has_them(tmp_path: Path) -> None:
     from monitor.serve.app import Health, web_app
 
     app = web_app(
-        tmp_path, no_history, health=lambda: Health(well=False, told={"late": True}), metrics=lambda: "settle_up 1\n"
+        tmp_path, no_history, health=lambda: Health(well=False, told={"late": True}), metrics=lambda: b"settle_up 1\n"
     )
     assert asked(app, "/metrics") == (200, b"settle_up 1\n")
     status, told = asked(app, "/healthz")

@@ -68,7 +68,7 @@ def test_an_example_is_answered_as_table_csv_and_json(shipped: Path) -> None:
     assert len(table.splitlines()) == len(as_csv.splitlines()) == len(json.loads(as_json)) + 1
 
 
-def test_every_table_and_nearly_every_column_says_what_it_is() -> None:
+def test_every_table_and_nearly_every_column_of_a_view_says_what_it_is() -> None:
     tables = described()
     assert {one.name for one in tables if one.is_view} >= {
         "current",
@@ -82,7 +82,8 @@ def test_every_table_and_nearly_every_column_says_what_it_is() -> None:
     named = {(one.name, column.name): column.meaning for one in tables for column in one.columns}
     assert named["current", "verdict"] == named["opinions", "verdict"]
     assert named["by_release", "blame"] == named["opinions", "blame"]
-    assert sum(map(bool, named.values())) > len(named) * 0.7
+    shown = [column.meaning for one in tables if one.is_view for column in one.columns]
+    assert sum(map(bool, shown)) > len(shown) * 0.9
 
 
 def test_a_folder_gets_a_file_a_view(world: World, tmp_path: Path) -> None:
