@@ -5,7 +5,7 @@ from __future__ import annotations
 PUBLISHED_FACTS = ("discoveries", "revisions", "published_files", "model_states", "popularity", "derivations")
 
 PUBLISHED = """
-CREATE TABLE discoveries (
+CREATE TABLE discoveries ( -- facts: models that were found, and where
     model_id TEXT PRIMARY KEY REFERENCES models (id),
     source TEXT NOT NULL, -- organisation:NAME, model:NAME or folder:PATH of the configuration
     first_seen TEXT NOT NULL,
@@ -19,7 +19,7 @@ CREATE TABLE listings ( -- what the hub says of a model now
     parent TEXT NOT NULL, -- the model it was made from
     gated TEXT NOT NULL -- auto or manual, "" when open
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE revisions (
+CREATE TABLE revisions ( -- facts: what the commits of a model's repository changed
     id INTEGER PRIMARY KEY, -- in the order of the commits
     model_id TEXT NOT NULL REFERENCES models (id),
     revision TEXT NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE published_files ( -- small files that are kept whole
     at TEXT NOT NULL,
     UNIQUE (model_id, revision, path, digest)
 ) STRICT;
-CREATE TABLE model_states (
+CREATE TABLE model_states ( -- facts: what became of a published model, such as withdrawn or renamed
     id INTEGER PRIMARY KEY,
     model_id TEXT NOT NULL REFERENCES models (id),
     at TEXT NOT NULL,
@@ -47,7 +47,7 @@ CREATE TABLE model_states (
     detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX model_states_by_model ON model_states (model_id);
-CREATE TABLE popularity (
+CREATE TABLE popularity ( -- facts: what the hub counts, a row a day
     model_id TEXT NOT NULL REFERENCES models (id),
     day TEXT NOT NULL,
     downloads INTEGER NOT NULL, -- of the last 30 days, as the hub counts them
@@ -55,7 +55,7 @@ CREATE TABLE popularity (
     derived INTEGER, -- models made from it
     PRIMARY KEY (model_id, day)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE derivations (
+CREATE TABLE derivations ( -- facts: what came of making a miniature of published files
     id INTEGER PRIMARY KEY,
     model_id TEXT NOT NULL REFERENCES models (id),
     revision TEXT NOT NULL,
