@@ -272,6 +272,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
         console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
     if detail.note:
         console.print(f"note: {detail.note}", markup=False, soft_wrap=True)
+    if detail.cause:
+        console.print(f"why it differs from the reference: {detail.cause}", markup=False, soft_wrap=True)
 
 
 def run_as_json(detail: RunDetail) -> dict[str, Any]:
@@ -285,5 +287,6 @@ def run_as_json(detail: RunDetail) -> dict[str, Any]:
         "verdict": str(detail.verdict.verdict),
         "reason": detail.verdict.reason,
         "note": detail.note,
+        "cause": detail.cause,
         "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store import listings
+from monitor.store import listings, parity
 from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
@@ -332,6 +332,14 @@ def m011_alerts(db: Database) -> None:
     """Keep what was told, what is still to be sent, and up to where was looked for news."""
     _run(db, OUTBOX)
     _append_only(db, "announcements")
+
+
+@MIGRATIONS()
+def m014_parity(db: Database) -> None:
+    """Answer how far runtimes are from the reference, and why where somebody has found out."""
+    _run(db, parity.CAUSES)
+    db.execute(parity.INDEX)
+    db.execute(parity.PARITY)
 
 
 def _append_only(db: Database, table: str) -> None:
