@@ -48,6 +48,7 @@ VERDICT_STYLES = {
     CellVerdict.FLAKY: "yellow",
     CellVerdict.UNKNOWN: "yellow",
 }
+_MOST_NAMED = 4  # models that one line names
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
 
@@ -85,16 +86,25 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
         own = [row for row in rows if _title(row) == title]
         console.print(Text(title, style="bold"))
         console.print(_matrix(own))
-        told = [row for row in own if row["verdict"] != CellVerdict.WORKS]
-        for row in told:
-            verdict = CellVerdict(row["verdict"])
-            blame = f" (blame: {row['blame']})" if row["blame"] else ""
-            line = Text.assemble((str(verdict), VERDICT_STYLES[verdict]), f" {row['subject']}{blame}: {row['reason']}")
+        for line in _told(own):
             console.print(line, soft_wrap=True)
-        if told:
-            console.print()
+        console.print()
     console.print(LEGEND, style="dim")
     _write_unverified(str(row["runtime"]) for row in rows)
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Return why those that do not work do not; what holds for many alike is told once."""
+    alike: dict[tuple[str, str | None, str], list[str]] = {}
+    for row in rows:
+        if row["verdict"] != CellVerdict.WORKS:
+            alike.setdefault((row["verdict"], row["blame"], row["reason"]), []).append(row["subject"])
+    lines = []
+    for (verdict, blame, reason), subjects in alike.items():
+        who = ", ".join(subjects) if len(subjects) <= _MOST_NAMED else f"{len(subjects)} of {len(rows)} models"
+        blamed = f" (blame: {blame})" if blame else ""
+        lines.append(Text.assemble((verdict, VERDICT_STYLES[CellVerdict(verdict)]), f" {who}{blamed}: {reason}"))
+    return lines
 
 
 def _write_unverified(runtimes: Iterable[str]) -> None:
