@@ -6,14 +6,32 @@ import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from containers.failures import InstallFailure, InstallFault, Stage
 from containers.recipes import RECIPES
 from monitor.errors import UsageError
 from monitor.words import Origin
 
 if TYPE_CHECKING:
     from containers.archives import Wanted
+    from monitor.installation import Question
     from monitor.settings import Config
     from monitor.words import Runtime
+
+
+def nobody_named(question: Question) -> bool:
+    """Tell whether a cycle asks for whatever archive is configured: that there is none is ours, and others go on."""
+    by_hand = question.version or question.anew or question.origin is not Origin.LIVE
+    return RECIPES[question.runtime].ARCHIVE is not None and not by_hand
+
+
+def archive_meant(question: Question, config: Config) -> Wanted | InstallFailure | None:
+    """Return what ``artefact_wanted`` does. Who asks by hand is told what to name; a cycle says why it has nothing."""
+    try:
+        return artefact_wanted(question.runtime, question.version, question.origin, config)
+    except UsageError as error:
+        if not nobody_named(question):
+            raise
+        return InstallFailure(Stage.RESOLVE, InstallFault.RECIPE, f"{error}: {error.hint}", b"", 0.0)
 
 
 def artefact_wanted(runtime: Runtime, version: str, origin: Origin, config: Config) -> Wanted | None:

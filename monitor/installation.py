@@ -11,7 +11,7 @@ from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.newest import Listed
 from containers.recipes import RECIPES, Built, distribution_of, meant_of, overrides_of, recipe_of
-from monitor.artefacts import artefact_wanted
+from monitor.artefacts import archive_meant, nobody_named
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage, failed_key
 from monitor.offered import newest_offered, offered, releases_offered
@@ -110,7 +110,9 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     own = recipe_of(question.runtime, shop.platform.accelerator)
     build_env = own.BUILD_ENVIRONMENT if isinstance(own, Built) else None
     version = question.version or newest_offered(shop, own, question.cutoff)
-    artefact = artefact_wanted(question.runtime, question.version, question.origin, shop.config)
+    artefact = archive_meant(question, shop.config)
+    if isinstance(artefact, InstallFailure):
+        return artefact
     result = shop.environments.resolve(
         (*own.requirements(version), *question.beside),
         question.cutoff,
@@ -215,7 +217,9 @@ def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
 
 def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:
     if failure.no_such_version:
-        raise _no_such_version(shop, question, failure)
+        if not nobody_named(question):
+            raise _no_such_version(shop, question, failure)
+        failure = replace(failure, slug=InstallFault.RECIPE)
     if early := _before_the_first_release(shop, question, failure):
         raise early
     talk.say(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")

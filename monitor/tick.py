@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from monitor.daily import Scope, Watched, measure, resolve, stable_lines, survey
 from monitor.errors import BenchError, SettleError
+from monitor.parity_causes import load_parity_causes
 from monitor.plan import backoff, plan
 from monitor.words import Isolation, Platform
 from monitor.workbench import at_work
@@ -129,6 +130,7 @@ def probe_what_is_due(life: Life) -> datetime | None:
     with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
         life.platform = _same_platform(life.store, shop.platform)
         life.store.record_catalogue(shop.catalogue.models, watched.subjects)
+        life.store.record_parity_causes(load_parity_causes())
         found = _survey(life, watched)
         unresolved = _not_waiting(life, found.unresolved)
         for line in unresolved:

@@ -1,28 +1,31 @@
-"""How Ollama is installed and run: its release archive, beside what makes a GGUF of a checkpoint."""
+"""How Ollama is installed and run: its release archive, beside llama.cpp's converter and what that stands on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from containers.archives import Archive, Shape
+from containers.recipes import transformers, xllamacpp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RUNTIME = "ollama"
 
-IMPORTED = frozenset({"ollama"})
+# whoever brings no GGUF has one made; Ollama's own converter knows few architectures, and users take llama.cpp's
+SOURCES = xllamacpp.SOURCES
 
-EXEMPT: tuple[str, ...] = ()
+IMPORTED = frozenset({"ollama", *xllamacpp.IMPORTED}) - {"xllamacpp"}
+
+EXEMPT: tuple[str, ...] = transformers.EXEMPT
 
 FORKS = True  # each subject's process starts a server of its own
 HEAVY = False
 MEMORY_BYTES: int | None = None
 SHM_BYTES = 64 << 20
 LIBRARIES: tuple[str, ...] = ()
-SOURCES: tuple[str, ...] = ()
 
-ENVIRONMENT: Mapping[str, str] = {}  # the server's own are the probe's to set
+ENVIRONMENT: Mapping[str, str] = transformers.ENVIRONMENT  # the converter's; the server's own are the probe's to set
 
 UNVERIFIED = "its probes have only been run against a stand-in of the documented protocol, never against a release"
 
@@ -41,5 +44,5 @@ ARCHIVE: Archive | None = Archive(
 
 
 def requirements(_version: str | None) -> tuple[str, ...]:
-    """Ask for nothing from the index: a version is the archive's."""
-    return ()
+    """Ask the index for the converter's needs alone: a version is the archive's."""
+    return xllamacpp.CONVERTER

@@ -53,6 +53,7 @@ VERDICT_STYLES = {
     CellVerdict.FLAKY: "yellow",
     CellVerdict.UNKNOWN: "yellow",
 }
+_MOST_NAMED = 4  # models that one line names
 LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
 
 
@@ -105,16 +106,26 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
         own = [row for row in rows if _title(row) == title]
         console.print(plain(title), style="bold")
         console.print(*_matrix(own), sep="\n", soft_wrap=True)
-        told = [row for row in own if row["verdict"] != CellVerdict.WORKS]
-        for row in told:
-            verdict = CellVerdict(row["verdict"])
-            blame = f" (blame: {row['blame']})" if row["blame"] else ""
-            why = plain(f"{row['subject']}{blame}: {row['reason']}")
-            console.print(Text.assemble((str(verdict), VERDICT_STYLES[verdict]), " ", why), soft_wrap=True)
-        if told:
-            console.print()
+        for line in _told(own):
+            console.print(line, soft_wrap=True)
+        console.print()
     console.print(LEGEND, style="dim")
     _write_unverified(str(row["runtime"]) for row in rows)
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Return why those that do not work do not; what holds for many alike is told once."""
+    alike: dict[tuple[str, str | None, str], list[str]] = {}
+    for row in rows:
+        if row["verdict"] != CellVerdict.WORKS:
+            alike.setdefault((row["verdict"], row["blame"], row["reason"]), []).append(row["subject"])
+    lines = []
+    for (verdict, blame, reason), subjects in alike.items():
+        who = ", ".join(subjects) if len(subjects) <= _MOST_NAMED else f"{len(subjects)} of {len(rows)} models"
+        blamed = f" (blame: {blame})" if blame else ""
+        why = plain(f"{who}{blamed}: {reason}")
+        lines.append(Text.assemble((str(verdict), VERDICT_STYLES[CellVerdict(verdict)]), " ", why))
+    return lines
 
 
 def _write_unverified(runtimes: Iterable[str]) -> None:
@@ -290,6 +301,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
         console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
     if detail.note:
         console.print(f"note: {detail.note}", markup=False, soft_wrap=True)
+    if detail.cause:
+        console.print(f"why it differs from the reference: {detail.cause}", markup=False, soft_wrap=True)
 
 
 def run_as_json(detail: RunDetail) -> dict[str, Any]:
@@ -303,5 +316,6 @@ def run_as_json(detail: RunDetail) -> dict[str, Any]:
         "verdict": str(detail.verdict.verdict),
         "reason": detail.verdict.reason,
         "note": detail.note,
+        "cause": detail.cause,
         "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
     }

@@ -222,11 +222,13 @@ def _answer_all(
 
 
 def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
-    """Record what the catalogue and the command line know of models before anything is said about them."""
+    """Record what the project and the command line know of models before anything is said about them."""
+    from monitor.parity_causes import load_parity_causes
     from monitor.words import Model
 
     known = [model for model in models if isinstance(model, Model)]
     shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
+    shop.store.record_parity_causes(load_parity_causes())
 
 
 def chosen(only: Sequence[str], talk: Talk, home: Path) -> Sequence[Subject]:

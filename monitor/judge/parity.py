@@ -6,8 +6,12 @@ import math
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from monitor.words import Outcome
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from monitor.words import CheckResult
 
     Heard: TypeAlias = tuple[float | None, ...]  # what is said of the tokens that the reference names, in order
 
@@ -55,6 +59,10 @@ def heard_of(value: Any) -> Heard | None:
         return None
     finite = all(one is None or math.isfinite(one) for one in told)
     return told if told and finite and len(told) <= _MAX_VALUES else None
+
+
+def differs_from_reference(checks: Iterable[CheckResult]) -> bool:
+    return any(check.name == MATCHES and check.outcome is Outcome.FAILED for check in checks)
 
 
 def doubt(heard: Mapping[str, Heard], allowed: float) -> str:

@@ -21,6 +21,7 @@ class RunDetail:
     checks: tuple[CheckResult, ...]
     verdict: RunVerdict
     note: str  # that its values have changed, which is no verdict
+    cause: str  # why its numbers differ from the reference's, where they do and somebody has found out
     facts: Mapping[str, Any]
     resolution: Mapping[str, Any]
     session: Mapping[str, Any] | None

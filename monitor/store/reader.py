@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from monitor.errors import UnknownName
 from monitor.judge.days import DayFacts, Memory, control_key, decide_day
+from monitor.judge.parity import differs_from_reference
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.archive import Archive
@@ -18,6 +19,7 @@ from monitor.store.goldens import doubt_about, golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
+from monitor.store.parity import cause_of
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
@@ -242,6 +244,7 @@ class Reader:
             checks=checks,
             verdict=verdict,
             note=history.note_on_run(self._db, row) if verdict.verdict is CellVerdict.WORKS else "",
+            cause=cause_of(self._db, runtime, subject.architecture) if differs_from_reference(checks) else "",
             facts={fact["name"]: json.loads(fact["value"]) for fact in facts if fact["value"]},
             resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
             session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store import listings, tables
+from monitor.store import listings, parity, tables
 from monitor.store.numbered import number_what_is_derived
 from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
@@ -117,6 +117,13 @@ def m013_numbers(db: Database) -> None:
     number_what_is_derived(db)
     for table in TOLD:
         _append_only(db, table)
+
+
+@MIGRATIONS()
+def m014_parity(db: Database) -> None:
+    """Answer how far runtimes are from the reference, and why where somebody has found out."""
+    _run(db, parity.CAUSES)
+    db.execute(parity.PARITY)
 
 
 def _append_only(db: Database, table: str) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from monitor.listening import read_events
-from monitor.store import history, recording
+from monitor.store import history, parity, recording
 from monitor.store.answers import rebuild_answer
 from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from monitor.judge.days import Fingerprint
     from monitor.listing import Refs
+    from monitor.parity_causes import ParityCause
     from monitor.store.details import RunDetail
     from monitor.store.listings import Learnt
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
@@ -74,6 +75,11 @@ class Store(Reader):
         with self._db.atomic():
             recording.write_models(self._db, models)
             recording.write_subjects(self._db, subjects)
+
+    def record_parity_causes(self, causes: Iterable[ParityCause]) -> None:
+        """Record why numbers differ, in place of what was known before."""
+        with self._db.atomic():
+            parity.write_causes(self._db, causes)
 
     def record_releases(self, listed: Sequence[Release], seen_at: datetime) -> Learnt:
         """Record what a source lists now, and what happened to releases since they were listed before."""

@@ -66,7 +66,7 @@ _ALL = (
     Check("matches.logprobs", matches.logprobs, _FORWARD),
     Check("serves.format", asks.formats, (*_RUNS, "speaks.chats")),
     Check("serves.embeds", asks.embeds, _RUNS),
-    Check("serves.ready", serves.ready, _LOADED),
+    Check("serves.ready", serves.ready, (*_LOADED, *_RUNS)),
     Check("serves.completes", serves.completes, _SERVED),
     Check("serves.streams", serves.streams, _SERVED),
     Check("serves.limits", serves.limits, _SERVED),

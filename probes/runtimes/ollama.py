@@ -21,9 +21,12 @@ from probes.runtimes.ollama_server import (
     ServerError,
     WrongVersionError,
 )
+from probes.served import Server as OpenAIServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from probes.subject import Subject
 
 _NAME = "probed"
 _NAME_OF_OWN_FILES = "probed-safetensors"
@@ -57,7 +60,7 @@ class Ollama:
         ("gguf-not-made", ("conversionerror",)),
         ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
         ("bench-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
-                          "digest mismatch")),
+                          "digest mismatch", "cannot open shared object file")),
         (
             "bench-memory",
             ("out-of-memory", "out of memory", "more system memory", "unable to allocate", "failed to allocate",
@@ -75,6 +78,7 @@ class Ollama:
         ("bench-time", ("timed out waiting for",)),
         ("runner-crashed", ("process has terminated", "serverendederror", "core dumped", "panic:", "ggml_assert")),
         ("load-error", ("loadrefusederror",)),
+        ("server-error", ("servererror: /v1/",)),
         ("unclassified", ("servererror",)),
     )  # fmt: skip
 
@@ -151,6 +155,10 @@ class Ollama:
 
     def tokenizer(self, folder: Path) -> Template:
         return Template(self, folder)
+
+    def serve(self, _subject: Subject) -> tuple[OpenAIServer, float]:
+        """Return the same server by its other interface, which takes no bias for a token."""
+        return OpenAIServer(self.server.address, f"{_NAME}:latest", biases=False), self.server.ready_s
 
     def effective(self, _config: Any, own: dict[str, Any]) -> Effective:
         """Return what Ollama shows of the model under the publisher's words; the rest it does not show."""

@@ -80,7 +80,8 @@ class Server:
         )
         self._reader = threading.Thread(target=self._keep, name="ollama-log", daemon=True)
         self._reader.start()
-        self._await()
+        self.address = f"http://127.0.0.1:{self._port}"
+        self.ready_s = self._await()
 
     @property
     def running(self) -> bool:
@@ -93,6 +94,8 @@ class Server:
         self._process.kill()
         self._process.wait()
         self._reader.join(_STOP_S)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
 
     def version(self) -> str:
         return str(self.get("/api/version").get("version"))
@@ -139,10 +142,13 @@ class Server:
             body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
-            return connection.getresponse()
+            answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._broken(error) from error
+        if connection.sock is not None:
+            connection.sock.close()  # the answer keeps its end of it, and closes it when it is read
+        return answer
 
     def _lines_of(self, response: Any, error: type[ServerError]) -> Iterator[dict[str, Any]]:
         size = 0
@@ -196,17 +202,17 @@ class Server:
         self._reader.join(_STOP_S)
         return ServerEndedError(self._with_reason(f"the server ended with {_ending(self._process.returncode)}"))
 
-    def _await(self) -> None:
-        """Wait until it answers; one that ends instead has said why."""
+    def _await(self) -> float:
+        """Return how long it took until it answered; one that ends instead has said why."""
         self._began = 0
-        deadline = time.monotonic() + _READY_S
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while time.monotonic() < began + _READY_S:
             if not self.running:
                 self._reader.join(_STOP_S)
                 last = " | ".join(list(self._log)[-3:])
                 raise ServerEndedError(f"the server ended with {_ending(self._process.returncode)}: {last}")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1.0):
-                return
+                return time.monotonic() - began
             time.sleep(_LOOK_S)
         self.stop()
         raise ServerEndedError(f"the server timed out waiting for its own port for {_READY_S:.0f} s")

@@ -17,7 +17,7 @@ from monitor.installation import Question
 from monitor.talk import Spoken
 from monitor.words import Channel, Origin, Runtime
 from monitor.workbench import set_up
-from tests.bench import installing, pages, planning, probing, replaying, scale, stability
+from tests.bench import installing, pages, planning, probing, replaying, runtimes, scale, stability
 
 if TYPE_CHECKING:
     from monitor.settings import Config
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20
-PROBING = ("install", "cycle", "overhead", "replay")  # these need an engine and the index
+CHECK_SECONDS = 300.0
+PROBING = ("install", "cycle", "overhead", "replay", "runtimes")  # these need an engine and the index
 PARTS = (*PROBING, "plan", "stability", "scale", "pages")
 
 
@@ -65,10 +66,14 @@ def _probe(parts: list[str]) -> None:
             probing.measure_overhead(line)
         if "replay" in parts:
             replaying.measure(shop, line.question, Spoken(out=nowhere))
+        if "runtimes" in parts:
+            runtimes.measure(shop, line.question, Spoken(out=nowhere))
 
 
 def _config() -> Config:
-    return load_config(None, {**os.environ, "SETTLE_HOME": str(HOME)})
+    config = load_config(None, {**os.environ, "SETTLE_HOME": str(HOME)})
+    # a limit costs nothing, and vLLM's server takes a minute to start
+    return config.model_copy(update={"limits": config.limits.model_copy(update={"check_seconds": CHECK_SECONDS})})
 
 
 def _subjects() -> list[Subject]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.installation import Place, Question
+    from monitor.store import RunDetail
     from monitor.talk import Talk
     from monitor.words import Cell
     from monitor.workbench import Workbench
@@ -75,11 +76,15 @@ class Probing:
         outcomes: dict[str, str] = json.loads(answer.stdout)
         return outcomes
 
-    def recorded(self, cell: Cell) -> dict[str, str]:
-        """Return what came of each check of a cell's last run."""
+    def last_run(self, cell: Cell) -> RunDetail:
         run = self.shop.store.run_detail(self._cycle.runs[-1])
         assert run.row["cell_id"] == cell.id
-        return {f"{cell.subject_id} {check.name}": str(check.outcome) for check in run.checks if check.rung > 0}
+        return run
+
+    def recorded(self, cell: Cell) -> dict[str, str]:
+        """Return what came of each check of a cell's last run."""
+        checks = self.last_run(cell).checks
+        return {f"{cell.subject_id} {check.name}": str(check.outcome) for check in checks if check.rung > 0}
 
     def _sitting(self, cells: Sequence[Cell]) -> Sitting:
         assert self.place.environment is not None

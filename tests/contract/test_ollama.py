@@ -9,6 +9,7 @@ import platform
 import re
 import uuid
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,11 @@ from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
 from monitor.settings import Limits
+from monitor.sources.index import fetch_source
 from monitor.words import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
+from monitor.workbench import index_access
 from tests.contract.conftest import base_of, make_engine
+from tests.specimens.pieces import with_pieces
 from tests.standins.ollama import make_release, write_gguf
 
 if TYPE_CHECKING:
@@ -70,20 +74,30 @@ class Shop:
     bench: Bench
     folder: Path  # the subject's files
 
-    def install(self, version: str, archive: Path) -> Environment:
+    def install(self, version: str, archive: Path, *, converter: bool = False) -> Environment:
         assert recipe.ARCHIVE is not None
         pattern = replace(recipe.ARCHIVE, addresses=(str(archive),), sums="")
-        resolution = self.environments.resolve((), None, artefact=pattern.of("ollama", version, platform.machine()))
+        resolution = self.environments.resolve(
+            recipe.requirements(None) if converter else (),
+            None,
+            artefact=pattern.of("ollama", version, platform.machine()),
+        )
         assert not isinstance(resolution, InstallFailure), resolution.message
+        if converter:
+            access = index_access(settings_from_environment(os.environ))
+            sources = fetch_source(recipe.SOURCES, resolution.lock.versions, access, cutoff=datetime.now(UTC))
+            assert sources is not None
+            resolution = self.environments.beside(resolution, sources)
+            assert not isinstance(resolution, InstallFailure), resolution.message
         environment = self.environments.ensure(resolution.lock)
         assert not isinstance(environment, InstallFailure), environment.message
         return environment
 
-    def probe(self, version: str, archive: Path, **limits: Any) -> Probed:
+    def probe(self, version: str, archive: Path, *, converter: bool = False, **limits: Any) -> Probed:
         subject = Subject("probed", "probed", SubjectForm.FOLDER, "qwen3", "digest", qualified=True)
         seat = Seat(subject, self.folder, golden_of_folder(self.folder))
         bench = replace(self.bench, allowed=self.bench.allowed.model_copy(update=limits))
-        environment = self.install(version, archive)
+        environment = self.install(version, archive, converter=converter)
         sat = bench.sit(Sitting(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (seat,)), over=lambda *_: None)
         checks = judge_subject(sat.session, subject.id, sat.ending, runtime=Runtime.OLLAMA, hang_counts=False)
         verdict = judge_run(checks, Circumstances(subject, Runtime.OLLAMA, version, Control.GREEN))
@@ -209,14 +223,47 @@ def test_the_checkpoint_itself_is_converted_where_the_architecture_is_in_the_tab
 
 
 def test_without_a_gguf_and_a_converter_nobody_is_blamed(shop: Shop, tmp_path: Path) -> None:
-    folder = write_miniature(load_miniature("qwen3"), tmp_path).path
-    for parent in (tmp_path, tmp_path.parent):
-        parent.chmod(0o755)
-    probed = replace(shop, folder=folder).probe(NEW, make_release(tmp_path, NEW))
+    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(NEW, make_release(tmp_path, NEW))
     assert (probed.verdict.verdict, probed.verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
 
 
-@pytest.mark.skipif(not REAL, reason="NO REAL OLLAMA: name a release archive in SETTLE_TEST_OLLAMA_ARCHIVE to run it")
+def of_safetensors_alone(root: Path) -> Path:
+    """Write a folder with a tokenizer that the converter recognises by itself."""
+    for parent in (root, root.parent):
+        parent.chmod(0o755)
+    return with_pieces(root)
+
+
+@pytest.mark.index
+def test_without_a_gguf_llama_cpps_converter_makes_one(shop: Shop, tmp_path: Path) -> None:
+    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(
+        NEW, make_release(tmp_path, NEW), converter=True, memory_gib=3, subject_memory_gib=2
+    )
+    made = probed.checks["loads.gguf"]
+    assert made.outcome is Outcome.PASSED, (made.message, probed.log[-3000:])
+    assert made.evidence == {"brought": False}
+    # what it says of the model is read back, and is what config.json says
+    for name in ("knows.accepts", "loads.creates", "loads.runs", "knows.config", "generates.text", "serves.ready"):
+        assert probed.checks[name].outcome is Outcome.PASSED, (name, probed.checks[name].message)
+
+
+needs_a_real_one = pytest.mark.skipif(
+    not REAL, reason="NO REAL OLLAMA: name a release archive in SETTLE_TEST_OLLAMA_ARCHIVE to run it"
+)
+
+
+@pytest.mark.index
+@needs_a_real_one
+def test_a_real_release_takes_a_miniature_that_is_converted(shop: Shop, tmp_path: Path) -> None:
+    version = version_of(shop, shop.install("0", Path(REAL)))
+    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(
+        version, Path(REAL), converter=True, memory_gib=4, subject_memory_gib=3
+    )
+    for name in ("loads.gguf", "knows.accepts", "loads.creates", "loads.runs", "generates.text", "serves.ready"):
+        assert probed.checks[name].outcome is Outcome.PASSED, (name, probed.checks[name].message, probed.log[-3000:])
+
+
+@needs_a_real_one
 def test_a_real_release_starts_answers_and_refuses_a_model_without_tensors(shop: Shop) -> None:
     version = version_of(shop, shop.install("0", Path(REAL)))
     probed = shop.probe(version, Path(REAL))

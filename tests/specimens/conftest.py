@@ -15,6 +15,7 @@ from containers.connect import connect
 from containers.environment import MARKER
 from containers.errors import EngineUnavailable
 from containers.settings import settings_from_environment
+from tests.specimens import llamacpp_packages
 from tests.specimens.packages import build_wheels
 from tests.specimens.product import DEFAULTS, Product, absent
 
@@ -31,6 +32,7 @@ def wheels() -> list[str]:
     folder = CACHE / "specimen-wheels"
     shutil.rmtree(folder, ignore_errors=True)
     build_wheels(folder)
+    build_wheels(folder, packages=llamacpp_packages.PACKAGES)
     return [*settings_from_environment(os.environ).find_links, str(folder)]
 
 

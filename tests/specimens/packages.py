@@ -13,58 +13,29 @@ import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
+from tests.specimens.hooks import HOOK, after, indent, on_import
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    Package: TypeAlias = tuple[str, Sequence[str]]  # the module's source, and what it requires
 
 VERSION = "1.0"
-
-# waits for an import, then runs `damage(module)`; `before` damages instead of importing
-_HOOK = """
-import importlib.machinery, sys
-
-class _Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != TARGET:
-            return None
-        sys.meta_path.remove(self)
-        if BEFORE:
-            damage(None)
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            damage(module)
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, _Finder())
-"""
 
 _QWEN3 = "transformers.models.qwen3.modeling_qwen3"
 
 
-def _on_import(body: str) -> str:
-    return f"TARGET, BEFORE = 'transformers', True\ndef damage(module):\n{_indent(body)}\n{_HOOK}"
-
-
 def _in_qwen3_forward(body: str) -> str:
-    patch = f"def forward(*args, **kwargs):\n{_indent(body)}\n    return plain(*args, **kwargs)"
+    patch = f"def forward(*args, **kwargs):\n{indent(body)}\n    return plain(*args, **kwargs)"
     damage = f"plain = module.Qwen3Model.forward\n{patch}\nmodule.Qwen3Model.forward = forward"
-    return f"TARGET, BEFORE = {_QWEN3!r}, False\ndef damage(module):\n{_indent(damage)}\n{_HOOK}"
+    return f"TARGET, BEFORE = {_QWEN3!r}, False\ndef damage(module):\n{indent(damage)}\n{HOOK}"
 
 
-def _after(module: str, body: str) -> str:
-    return f"TARGET, BEFORE = {module!r}, False\ndef damage(module):\n{_indent(body)}\n{_HOOK}"
-
-
-def _indent(body: str) -> str:
-    return "\n".join(f"    {line}" for line in body.strip().splitlines())
-
-
-# name -> (module source, requirements); the table of expected verdicts is in test_specimens.py
-PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "import-error": (_on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
+# the table of expected verdicts is in test_specimens.py
+PACKAGES: Mapping[str, Package] = {
+    "import-error": (on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
     "segfault": (_in_qwen3_forward("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"), []),
     # written to, because memory that is only asked for is not taken
     "out-of-memory": (_in_qwen3_forward("hoard = []\nwhile True:\n    hoard.append(b'x' * (64 << 20))"), []),
@@ -90,7 +61,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         [],
     ),
     "wrong-chat-template": (
-        _after(
+        after(
             "transformers.tokenization_utils_base",
             "plain = module.PreTrainedTokenizerBase.apply_chat_template\n"
             "def apply_chat_template(self, *args, **kwargs):\n"
@@ -102,7 +73,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         [],
     ),
     "cache-bug": (
-        _after(
+        after(
             _QWEN3,
             "plain = module.Qwen3Attention.forward\n"
             "class Leaky:\n"
@@ -122,7 +93,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     # a little sharper everywhere, and nothing in the model's files that it contradicts
     "changed-logits": (
-        _after(
+        after(
             _QWEN3,
             "plain = module.Qwen3ForCausalLM.forward\n"
             "def forward(self, *args, **kwargs):\n"
@@ -134,7 +105,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         [],
     ),
     "silently-random-tensor": (
-        _after(
+        after(
             _QWEN3,
             "plain = module.Qwen3ForCausalLM.from_pretrained.__func__\n"
             "def from_pretrained(cls, *args, **kwargs):\n"
@@ -148,7 +119,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     # every value of the files is in the model, each in the other's place
     "swapped-projections": (
-        _after(
+        after(
             _QWEN3,
             "plain = module.Qwen3ForCausalLM.from_pretrained.__func__\n"
             "def from_pretrained(cls, *args, **kwargs):\n"
@@ -162,7 +133,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
         [],
     ),
     "defaulted-rope-theta": (
-        _after(
+        after(
             "transformers.models.qwen3.configuration_qwen3",
             "plain = module.Qwen3Config.__init__\n"
             "def __init__(self, *args, **kwargs):\n"
@@ -174,7 +145,7 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     # used on the way forward, and cut off from the way back; an adapter on it is left alone
     "detached-parameter": (
-        _after(
+        after(
             _QWEN3,
             "import torch.nn.functional as F\n"
             "plain = module.Qwen3MLP.forward\n"
@@ -189,17 +160,17 @@ PACKAGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     # the base comes back as it was, and nobody is told
     "adapter-dropped-at-merge": (
-        _after("peft.tuners.lora.layer", "module.Linear.merge = lambda self, *args, **kwargs: None"),
+        after("peft.tuners.lora.layer", "module.Linear.merge = lambda self, *args, **kwargs: None"),
         [],
     ),
 }
 
 
-def build_wheels(folder: Path, names: Sequence[str] = tuple(PACKAGES)) -> None:
-    """Write the named specimens as wheels ``settle_specimen_<name>`` into ``folder``, fit for find-links."""
+def build_wheels(folder: Path, names: Sequence[str] = (), packages: Mapping[str, Package] = PACKAGES) -> None:
+    """Write all or the named specimens as wheels ``settle_specimen_<name>`` into ``folder``, fit for find-links."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        source, requirements = PACKAGES[name]
+    for name in names or packages:
+        source, requirements = packages[name]
         _write_wheel(folder, f"settle_specimen_{name.replace('-', '_')}", source, requirements)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = Path(__file__).with_name("serve.py")
+PROGRAM, BESIDE = (Path(__file__).with_name(name) for name in ("serve.py", "serve_v1.py"))
 _RAW_BLOCK = 1 << 16
 
 
@@ -22,6 +22,7 @@ def make_release(folder: Path, version: str, fault: str = "") -> Path:
     tar = _tar(
         {
             "bin/ollama": PROGRAM.read_bytes(),
+            "lib/ollama/serve_v1.py": BESIDE.read_bytes(),
             "lib/ollama/standin.json": json.dumps({"version": version, "fault": fault}).encode(),
             "lib/ollama/cuda_v13/libggml-cuda.so": b"gigabytes in a release",
         }

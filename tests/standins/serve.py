@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib
 import json
 import math
 import os
@@ -22,7 +23,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OWN = json.loads((Path(__file__).resolve().parents[1] / "lib" / "ollama" / "standin.json").read_text())
+LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "ollama"
+sys.path.insert(0, str(LIBRARY))
+serve_v1: Any = importlib.import_module("serve_v1")  # it lies in the release
+
+OWN = json.loads((LIBRARY / "standin.json").read_text())
 VERSION, FAULT = OWN["version"], OWN["fault"]
 MODELS = Path(os.environ.get("OLLAMA_MODELS", "models"))
 COMMON = "the a of and to in is it was for on as with at by from this that are be not have"
@@ -164,9 +169,9 @@ def load(known: dict[str, Any]) -> None:
 # --- answering ------------------------------------------------------------------------------------------------------
 
 
-def likely(text: str) -> list[tuple[str, float]]:
-    """Return every token with its log-probability after a text, the likeliest first."""
-    scores = {token: hashlib.sha256(f"{text[-80:]}\0{token}".encode()).digest()[0] / 32 for token in TOKENS}
+def likely(text: str, drawn: str = "") -> list[tuple[str, float]]:
+    """Return every token with its log-probability after a text, the likeliest first, or as they are ``drawn``."""
+    scores = {token: hashlib.sha256(f"{drawn}{text[-80:]}\0{token}".encode()).digest()[0] / 32 for token in TOKENS}
     total = math.log(sum(map(math.exp, scores.values())))
     return sorted(((token, score - total) for token, score in scores.items()), key=lambda pair: -pair[1])
 
@@ -177,12 +182,14 @@ def tells_logprobs() -> bool:
 
 def generated(prompt: str, body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield tokens with their log-probabilities."""
-    steps = body.get("options", {}).get("num_predict", 128)
+    options = body.get("options", {})
+    steps = options.get("num_predict", 128)
+    drawn = str(options.get("seed", time.monotonic_ns())) if options.get("temperature") else ""
     if body.get("format"):
         yield from ((char, told(char, [(char, 0.0)])) for char in json.dumps(of_schema(body["format"], prompt)))
         return
     for _ in range(steps):
-        row = likely(prompt)
+        row = likely(prompt, drawn)
         token = row[0][0]
         prompt += token
         yield token, told(token, row[: body.get("top_logprobs", 0)], row[0][1])
@@ -319,6 +326,8 @@ class Protocol(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/api/version":
             self.whole(200, {"version": "0.0.0" if FAULT == "wrong-version" else VERSION})
+        elif self.path == "/v1/models":
+            self.whole(200, serve_v1.models([path.stem for path in (MODELS / "manifests").glob("*.json")]))
         else:
             self.whole(404, {"error": "not found"})
 
@@ -329,7 +338,9 @@ class Protocol(http.server.BaseHTTPRequestHandler):
                 self.upload(self.path.removeprefix("/api/blobs/"), raw)
                 return
             body = json.loads(raw)
-            if self.path in {"/api/create", "/api/generate", "/api/chat"}:
+            if self.path in serve_v1.OWN:
+                self.answer_v1(serve_v1.own_request(self.path, body, FAULT))
+            elif self.path in {"/api/create", "/api/generate", "/api/chat"}:
                 lines = created(body) if self.path == "/api/create" else answers(self.path, body)
                 self.streamed(lines) if body.get("stream", True) else self.whole(200, joined(list(lines)))
             elif self.path in {"/api/show", "/api/embed"}:
@@ -338,6 +349,19 @@ class Protocol(http.server.BaseHTTPRequestHandler):
                 self.whole(404, {"error": "not found"})
         except Refusal as error:
             self.whole(error.status, {"error": str(error)})
+
+    def answer_v1(self, body: dict[str, Any]) -> None:
+        lines = answers(serve_v1.OWN[self.path], body)
+        if not body["stream"]:
+            self.whole(200, serve_v1.whole(joined(list(lines))))
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for event in serve_v1.events(lines, FAULT):
+            self.wfile.write(event)
 
     def upload(self, digest: str, raw: bytes) -> None:
         found = f"sha256:{hashlib.sha256(raw).hexdigest()}"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
-from monitor.errors import NotReleased, UnknownName
+from monitor.errors import NotReleased, UnknownName, UsageError
 from monitor.installation import Question, install
 from monitor.settings import Config
 from monitor.words import Channel, Isolation, Origin, Platform, Release, Runtime
+from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,35 @@ def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, st
     place = ask(shop := Shop(index, replace(NOTHING, slug=slug, stage=stage)), asked("2025-02-16"))
     assert place.failure is not None
     assert [one.fault for one in shop.recorded] == [str(slug)]
+
+
+CONFIGURED = {"version": "0.13.5", "archive": "/nowhere/ollama.tgz"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "slug", "told"),
+    [
+        ({}, InstallFault.UNRESOLVABLE, "no list of releases to choose the newest from: name one"),
+        (CONFIGURED, InstallFault.UNRESOLVABLE, "cannot be read"),  # what is not there
+        (CONFIGURED, InstallFault.NETWORK, "cannot be read"),
+    ],
+)
+def test_an_archive_that_a_cycle_cannot_have_is_ours_and_says_why(
+    configured: dict[str, str], slug: InstallFault, told: str
+) -> None:
+    missing = InstallFailure(
+        Stage.INSTALL, slug, "ollama.tgz cannot be read", b"", 0.5, no_such_version=slug is InstallFault.UNRESOLVABLE
+    )
+    shop = Shop("http://127.0.0.1:9/simple/", missing)
+    shop.config = Config.model_validate({"install": {"ollama": configured}})
+    in_a_cycle = replace(asked("2026-02-16"), runtime=Runtime.OLLAMA, origin=Origin.LIVE)
+    place = ask(shop, in_a_cycle)
+    assert place.environment is None
+    assert wire.FAULTS[place.failure.slug] == "bench"
+    assert told in place.failure.message
+    if slug is InstallFault.UNRESOLVABLE:  # who asks for it by hand is told what to mend
+        with pytest.raises(UsageError):
+            ask(shop, replace(in_a_cycle, anew=True))
 
 
 def test_a_silent_index_leaves_the_failure_as_it_is() -> None:

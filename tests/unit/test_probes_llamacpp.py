@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from probes.checks import loads
 from probes.faults import SaidError, classify
 from probes.metadata import difference
+from probes.runtimes import UnavailableError
 from probes.runtimes.llamacpp import SAYINGS, Heard, LlamaCpp, Specials, UnfitError, hearing
+from probes.runtimes.traces import PlainTrace
 from probes.wire import FAULTS
 
 # as they stand in the logs, with the prefixes of newer builds
@@ -136,3 +142,42 @@ def test_a_default_in_place_of_the_models_own_value_shows(key: str, value: float
 
 def test_a_model_without_positions_may_be_given_any_length() -> None:
     assert not difference(OWN, {**SAME, "qwen3.context_length": 1 << 20}).wrong
+
+
+class Spread:
+    """A model whose logits are those of one draw, times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        source = random.Random(0)  # noqa: S311 -- a language model, not a secret
+        self._rows = [[factor * source.gauss(0, 1) for _ in range(512)] for _ in range(12)]
+
+    def forward(self, _row: object) -> PlainTrace:
+        totals = [math.log(sum(map(math.exp, row))) for row in self._rows]
+        return PlainTrace(
+            [
+                {index: one - total for index, one in enumerate(row)}
+                for row, total in zip(self._rows, totals, strict=True)
+            ]
+        )
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcome", "fault"),
+    [
+        (1.02, "passed", None),
+        (3.0, "failed", "quantised-differs"),
+        (math.nan, "failed", "not-finite"),
+        (0, "skipped", None),
+    ],
+)
+def test_a_scale_that_is_too_large_is_no_rounding(factor: float, outcome: str, fault: str | None) -> None:
+    def quantised(_subject: object, kind: str) -> Spread:
+        if kind != "q8_0" or not factor:
+            raise UnavailableError(f"nothing makes {kind} here")
+        return Spread(factor)
+
+    subject: Any = SimpleNamespace(
+        row=lambda length, salt: [salt] * length, model=Spread(1), runtime=SimpleNamespace(quantised=quantised)
+    )
+    answer = loads.quantises(subject)
+    assert (answer.outcome, answer.fault) == (outcome, fault)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import tarfile
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from probes.checkpoint import BadFileError, own_template
+from probes.checks import serves
 from probes.faults import classify
 from probes.runtimes.gguf import Maker
 from probes.runtimes.ollama import Ollama
-from probes.runtimes.ollama_server import LoadRefusedError, ServerEndedError, ServerError, WrongVersionError
-from probes.wire import BENCH_ONLY, FAULTS
+from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError, WrongVersionError
+from probes.wire import BENCH_ONLY, FAULTS, RUNTIMES
+from tests.standins.ollama import make_release, write_gguf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SERVER = "llama-server process has terminated: "
@@ -40,6 +46,7 @@ CASES = [
     ("write /models/blobs/sha256-1: no space left on device", "bench-disk"),
     ("timed out waiting for llama-server to start - ", "bench-time"),
     ("llama-server binary not found (checked: /x, /y)", "bench-recipe"),
+    (f"{SERVER}error while loading shared libraries: libx.so.1: cannot open shared object file", "bench-recipe"),
     ('digest mismatch, expected "sha256:1", got "sha256:2"', "bench-recipe"),
     (f"{RUNNER}signal: illegal instruction (core dumped)", "unsupported-on-platform"),
     ("this model requires MLX support, but the MLX runtime is not available", "unsupported-on-platform"),
@@ -125,3 +132,36 @@ def test_a_gguf_that_is_brought_goes_before_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(BadFileError, match="2 GGUF files"):
         Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False)
+
+
+@contextmanager
+def loaded(folder: Path, fault: str = "") -> Iterator[Any]:
+    """Lend a subject whose model the stand-in has created and loaded."""
+    with tarfile.open(make_release(folder, "0.13.5", fault)) as release:
+        release.extractall(folder / "release", filter="data")
+    runtime = Ollama()
+    runtime._running = Server(folder / "release" / "bin" / "ollama", folder)
+    runtime._gguf = write_gguf(folder / "model.gguf", {"general.architecture": "llama"})
+    assert runtime.attempt().error is None
+    try:
+        yield SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, own={})
+    finally:
+        runtime.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong"),
+    [
+        ("", {}),
+        ("v1-stream-differs", {"serves.streams": "stream-differs"}),
+        ("v1-ignores-seed", {"serves.seed": "parameter-ignored"}),
+    ],
+)
+def test_what_any_server_is_asked_is_asked_of_ollama_by_its_other_interface(
+    tmp_path: Path, fault: str, wrong: dict[str, str]
+) -> None:
+    shared = [name for name in RUNTIMES["vllm"].checks if name in RUNTIMES["ollama"].checks and "serves." in name]
+    with loaded(tmp_path, fault) as subject:
+        answers = {name: getattr(serves, name.partition(".")[2])(subject) for name in shared}
+    assert {name: answer.fault for name, answer in answers.items() if answer.outcome != "passed"} == wrong
+    assert {"serves.ready", "serves.completes", "serves.stop", "serves.schema", "serves.alike"} < set(answers)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor.catalogue import load_catalogue
+from monitor.parity_causes import ParityCause, load_parity_causes
 from monitor.store import RunDetail, Store, open_store
 from monitor.words import Cell, Origin, Runtime
 from probes import wire
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRACE = {"prompts": [{"ids": [1, 2], "from": 0, "top": [[[5, 6], [-1.0, -2.0]]] * 2}], "spread": 1.0, "trembling": 0.0}
-DIFFERS = {"outcome": "failed", "fault": "differs-from-reference", "evidence": {"allowed": 1e-3}, "message": "differs"}
+APART = {"maximum": 0.5, "p99": 0.25, "allowed": 1e-3}
+DIFFERS = {"outcome": "failed", "fault": "differs-from-reference", "evidence": APART, "message": "differs"}
 
 
 @pytest.fixture
@@ -28,16 +31,16 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(store)
 
 
-def told(subject: str, runtime: Runtime, facts: dict[str, Any], *, wrong: str = "") -> bytes:
-    """Return the events of a session in which every check of the runtime passes but the one that is wrong."""
+def told(subject: str, runtime: Runtime, facts: dict[str, Any], *, wrong: str = "", ending: Any = DIFFERS) -> bytes:
+    """Return the events of a session in which every check of the runtime passes but the one that is ``wrong``."""
     lines: list[dict[str, Any]] = [
         {"event": "session", "wire": 1, "suite": "s", "runtime": str(runtime), "version": "1", "python": "3"}
     ]
     for name in ("installs.imports", *wire.RUNTIMES[runtime].checks):
         of = None if name.startswith("installs.") else subject
-        ending = DIFFERS if name == wrong else {"outcome": "passed"}
+        outcome = ending if name == wrong else {"outcome": "passed"}
         lines.append({"event": "started", "subject": of, "check": name})
-        lines.append({"event": "finished", "subject": of, "check": name, "seconds": 0.1, **ending})
+        lines.append({"event": "finished", "subject": of, "check": name, "seconds": 0.1, **outcome})
     lines += [{"event": "fact", "subject": subject, "name": name, "value": value} for name, value in facts.items()]
     return b"".join(json.dumps({"at": 1.0, **line}).encode() + b"\n" for line in [*lines, {"event": "done"}])
 
@@ -92,6 +95,38 @@ def test_two_families_that_differ_otherwise_are_each_to_blame(world: World) -> N
     beside(world, Runtime.VLLM, [-3.5, -0.5])
     for runtime in (Runtime.XLLAMACPP, Runtime.VLLM):
         assert matches(world.store, replace(world.cell, runtime=runtime)) == ("failed", "runtime")
+
+
+def test_how_far_each_release_is_from_the_reference_can_be_asked_with_the_cause(world: World) -> None:
+    pinned = told("acme/new", Runtime.TRANSFORMERS, {"trace": TRACE})
+    world.run("W", FIRST, events=pinned)
+    known = ParityCause("llama.cpp", "newarch", "no window")
+    world.store.record_parity_causes([known, replace(known, architecture="other", found="else")])
+    world.store.record_parity_causes([known])  # in place of what was known before
+    within = {"outcome": "passed", "evidence": {**APART, "maximum": 1e-5}}
+    for version, ending in (("1.0", DIFFERS), ("2.0", DIFFERS), ("2.0", within)):
+        events = told("acme/new", Runtime.XLLAMACPP, {}, wrong="matches.logprobs", ending=ending)
+        cell = replace(world.cell, runtime=Runtime.XLLAMACPP)
+        detail = world.run("W", FIRST, cell, events=events, version=version, origin=Origin.ADHOC)
+        assert detail.cause == ("no window" if ending is DIFFERS else "")
+    beside(world, Runtime.VLLM, [-1.5, -2.5])
+
+    told_of = world.store.query(
+        "SELECT runtime, version, reference_version, max, p99, allowed, verdict, cause FROM parity ORDER BY max DESC"
+    )
+    assert told_of.rows == (
+        ("vllm", "5.4.0", "5.4.0", 0.5, 0.25, 1e-3, "failed", None),
+        ("xllamacpp", "1.0", "5.4.0", 0.5, 0.25, 1e-3, "failed", "no window"),
+        ("xllamacpp", "2.0", "5.4.0", 1e-5, 0.25, 1e-3, "passed", None),  # its latest run
+    )
+
+
+def test_every_known_cause_is_of_an_architecture_and_a_runtime_that_are_probed() -> None:
+    known = load_parity_causes()
+    probed = {subject.architecture for subject in load_catalogue().subjects()}
+    assert {cause.architecture for cause in known} <= probed
+    assert all(cause.runtimes and cause.found for cause in known)
+    assert len({(cause.family, cause.architecture) for cause in known}) == len(known)
 
 
 def test_what_is_asked_by_hand_is_kept_by_release_and_is_no_day(world: World) -> None:
