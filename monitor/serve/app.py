@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,6 @@ def _not_yet(folder: Path) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Settle</title>'
         "<h1>There is no site yet</h1>"
-        f"<p><code>settle site</code> makes it in <code>{html.escape(str(folder))}</code>; this page needs no restart."
+        f"<p><code>settle site {html.escape(shlex.quote(str(folder)))}</code> makes it, and this page needs no restart."
         f'<p>Meanwhile: <a href="{SQL}">the history as SQL</a>, <a href="/healthz">health</a>.</html>'
     )

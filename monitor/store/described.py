@@ -41,7 +41,7 @@ class Described:
 
 def described() -> tuple[Described, ...]:
     """Return the tables and views of a new database, views first."""
-    db = Database(memory=True)
+    db = Database(memory=True, execute_plugins=False)
     MIGRATIONS.apply(db)
     found = db.execute(
         "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('view', 'table') AND name NOT LIKE '\\_%' ESCAPE '\\'"

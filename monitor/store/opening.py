@@ -24,7 +24,7 @@ def open_writing(path: Path) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_S)
         try:
-            db = Database(connection)
+            db = Database(connection, execute_plugins=False)
             _recognise(db, path, may_be_empty=True)
             db.execute("PRAGMA foreign_keys = ON")
             db.enable_wal()
@@ -49,7 +49,7 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
     with spoken(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
-            db = Database(connection)
+            db = Database(connection, execute_plugins=False)
             _recognise(db, path, may_be_empty=False)
             db.execute("PRAGMA query_only = ON")
             if not older:
@@ -101,7 +101,7 @@ def _check_up_to_date(db: Database, path: Path) -> None:
 
 
 def _applied_and_known(db: Database) -> set[str]:
-    every = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
+    every = {migration.name for migration in MIGRATIONS.pending(Database(memory=True, execute_plugins=False))}
     return every & {applied.name for applied in MIGRATIONS.applied(db)}
 
 
