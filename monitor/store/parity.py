@@ -30,14 +30,14 @@ SELECT
     models.family AS family,
     subjects.architecture AS architecture,
     cells.runtime AS runtime,
-    told.version AS version,
+    told.version AS version, -- of the runtime
     goldens.runtime AS reference,
-    goldens.version AS reference_version,
-    json_extract(told.evidence, '$.maximum') AS max,
-    json_extract(told.evidence, '$.p99') AS p99,
-    json_extract(told.evidence, '$.allowed') AS allowed,
-    coalesce(day_rungs.verdict, told.outcome) AS verdict,
-    CASE WHEN told.outcome = 'failed' THEN parity_causes.found END AS cause,
+    goldens.version AS reference_version, -- that was pinned
+    json_extract(told.evidence, '$.maximum') AS max, -- nats, at the token that differs most
+    json_extract(told.evidence, '$.p99') AS p99, -- nats, at the 99th percentile
+    json_extract(told.evidence, '$.allowed') AS allowed, -- nats
+    coalesce(day_rungs.verdict, told.outcome) AS verdict, -- of the rung matches
+    CASE WHEN told.outcome = 'failed' THEN parity_causes.found END AS cause, -- what a person found
     told.day AS day,
     subjects.id AS subject,
     cells.id AS cell,
