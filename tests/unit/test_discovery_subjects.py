@@ -25,6 +25,7 @@ from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
 from monitor.settings import Config
 from monitor.settings import Hub as Settings
+from monitor.steps import everything
 from monitor.store import open_reader, open_store
 from monitor.store.backup import back_up, restore
 from monitor.store.published import Revision
@@ -228,6 +229,9 @@ def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop,
     ours = next(iter(load_catalogue())).model
     shop.store.published.record_discovery(ours, f"model:{ours.id}", NOW, created_at=NOW)
     settings = Settings(models=(ours.id, "acme/next"), folders=(tmp_path,))
+    subjects = load_catalogue().subjects()
+    shop.store.record_catalogue(load_catalogue().models, subjects)
+    assert list(everything(shop.store, subjects)().subjects) == list(subjects)
     rows = {row["id"]: row for row in watched_rows(settings, shop.store)}
     assert len(rows) == len(watched_rows(settings, shop.store))
     assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"
