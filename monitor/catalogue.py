@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.errors import UnknownName
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
+from monitor.miniatures.shelf import shelve
 from monitor.miniatures.writer import digest_of
 from monitor.words import Model, ModelKind, Subject, SubjectForm
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.miniatures.manifest import Miniature
+    from monitor.store import Reader
 
 SHELF = "miniatures"  # folder of the home
 
@@ -103,9 +105,13 @@ class Catalogue:
         raise UnknownName("model", name, sorted(known), hint="`settle models` lists them")
 
 
-def catalogue_of(home: Path) -> Catalogue:
-    """Return the project's catalogue together with what was derived in this home."""
-    return replace(load_catalogue(), shelf=home / SHELF)
+def catalogue_of(home: Path, store: Reader) -> Catalogue:
+    """Return the project's catalogue together with what was derived in this home, its shelf filled from the history."""
+    shelf = home / SHELF
+    for digest, kept in store.published.descriptions().items():
+        if not (shelf / digest).is_dir() and (description := store.published.archive.read(kept)):
+            shelve(description, shelf)
+    return replace(load_catalogue(), shelf=shelf)
 
 
 @cache

@@ -68,7 +68,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         else "# The probes have changed since that run; these are today's.\n"
     )
     digest = str(detail.row["subject_digest"])
-    described = None if own_files else catalogue_of(store.path.parent).folder_of(subject_id, digest)
+    described = None if own_files else catalogue_of(store.path.parent, store).folder_of(subject_id, digest)
     if described is not None and digest_of(read_miniature(described)) != digest:
         changed += "# The miniature has changed since that run; this is today's.\n"
     return _SCRIPT.format(

@@ -10,6 +10,7 @@ from monitor.daily import Watched
 from monitor.discovery.derived import derive_discovered, underived
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
+from monitor.errors import BenchError
 from monitor.publishing import publish_pages
 from monitor.sources.hub import Hub
 from monitor.telling import send_news, write_news
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.store import Store
+    from monitor.talk import Talk
     from monitor.tick import Life
     from monitor.words import Subject
+    from monitor.workbench import Workbench
 
 _DERIVED_AT_A_TIME = 10  # before probing has its turn
 
@@ -32,7 +35,8 @@ def everything(store: Store, subjects: Sequence[Subject]) -> Callable[[], Watche
     released = {model.id: model.released for model in load_catalogue().models}
 
     def watched() -> Watched:
-        found = store.published.subjects()
+        # a model of the catalogue that is watched on a hub, too, has its subjects from the catalogue
+        found = [one for one in store.published.subjects() if one.model_id not in released]
         return Watched([*subjects, *found], {**store.published.births(), **released})
 
     return watched
@@ -52,14 +56,23 @@ def look_for_releases(life: Life) -> None:
 
 
 def make_subjects(life: Life) -> datetime | None:
-    """Derive miniatures of discovered models, some at a time."""
+    """Derive miniatures of discovered models, some at a time; one that the bench fails for holds up no other."""
     waiting = underived(life.store)
     if not waiting:
         return None
     with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
-        for model_id in waiting[:_DERIVED_AT_A_TIME]:
-            derive_discovered(shop, model_id, life.talk)
+        failed = [error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(shop, model_id, life.talk))]
+    if failed:
+        raise failed[-1]
     return life.clock.now()
+
+
+def _derive(shop: Workbench, model_id: str, talk: Talk) -> BenchError | None:
+    try:
+        derive_discovered(shop, model_id, talk)
+    except BenchError as error:
+        return error
+    return None
 
 
 def write_the_site(life: Life) -> None:

@@ -119,7 +119,7 @@ def at_work(config: Config, store: Store, talk: Talk, *, now: Callable[[], datet
             base=base,
             environments=environments,
             bench=Bench(engine, base.image, bundle, workshop, config.limits),
-            catalogue=catalogue_of(config.home),
+            catalogue=catalogue_of(config.home, store),
             platform=Platform(
                 python=config.install.python,
                 accelerator="cpu",
@@ -174,15 +174,11 @@ def hub_access(config: Config, env: Mapping[str, str] | None = None) -> HubAcces
     from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess
 
     env = os.environ if env is None else env
-    settings = install_settings(config, env)
     own = config.hub
-    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
     return HubAccess(
         endpoint=own.endpoint or env.get("HF_ENDPOINT") or DEFAULT_HUB,
         token=own.token.get_secret_value() if own.token else env.get("HF_TOKEN", "").strip() or _kept_token(env),
-        ca_bundle=settings.ca_bundle,
-        proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
-        no_proxy=tuple(host.strip() for host in settings.no_proxy.split(",") if host.strip()),
+        network=install_settings(config, env),
     )
 
 

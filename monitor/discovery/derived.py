@@ -15,7 +15,7 @@ from monitor.errors import SettleError
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.manifest import HUB
 from monitor.miniatures.registry import FirstKnown, read_first_known
-from monitor.miniatures.shelf import misfit, shelve
+from monitor.miniatures.shelf import describe, misfit, shelve
 from monitor.offered import offered
 from monitor.sources.published import plain
 from monitor.words import REFERENCE, Channel, Subject, SubjectForm
@@ -61,7 +61,8 @@ def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | N
         talk.say(f"{model_id}: no miniature: {made.reason}")
         record(model_id, kept, shop.now(), release=release, reason=made.reason)
         return made
-    digest = shelve(made, shop.config.home / SHELF)
+    description, digest = describe(made)
+    shelve(description, shop.config.home / SHELF)
     subject = Subject(
         id=model_id,
         model_id=model_id,
@@ -70,7 +71,7 @@ def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | N
         digest=digest,
         first_known=made.first_known,
     )
-    record(model_id, kept, shop.now(), release=release, subject=subject)
+    record(model_id, kept, shop.now(), release=release, subject=subject, description=description)
     talk.say(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
     return subject
 
@@ -113,5 +114,5 @@ def _why(config: Mapping[str, object], architecture: str, release: str, said: st
 def _learn(shop: Workbench) -> str:
     """Ask the index where nobody has yet."""
     answer = offered(shop, REFERENCE)
-    shop.store.record_releases(answer.releases, shop.now())
+    shop.store.record_releases(answer.releases, seen_at=shop.now())
     return newest_stable(answer.releases)

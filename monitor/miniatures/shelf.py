@@ -1,7 +1,8 @@
-"""Keeps the descriptions of miniatures that were derived since, each under the digest of the files it makes."""
+"""Puts the descriptions of miniatures that were derived since where the bench finds them, by their files' digest."""
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -26,15 +27,24 @@ def misfit(miniature: Miniature) -> str:
     return f"it would have {size >> 20} MiB: our shrinking does not fit" if size > MAX_BYTES else ""
 
 
-def shelve(miniature: Miniature, shelf: Path) -> str:
-    """Keep a description, whole or not at all; return the digest it is kept under."""
+def describe(miniature: Miniature) -> tuple[bytes, str]:
+    """Return a miniature's description as it is kept, and the digest of the files that it makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(miniature, Path(folder), template="")
+        files = {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        # numbers are rounded as they are written: what is read counts
+        return json.dumps(files).encode(), digest_of(read_miniature(Path(folder)))
+
+
+def shelve(description: bytes, shelf: Path) -> None:
+    """Put a description where it can be read by the digest of its files, whole or not at all."""
     shelf.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".", dir=shelf))
     try:
-        write_folder(miniature, aside, template="")
-        digest = digest_of(read_miniature(aside))  # numbers are rounded as they are written: what is read counts
+        for name, text in json.loads(description).items():
+            (aside / Path(name).name).write_text(text, encoding="utf-8")
+        digest = digest_of(read_miniature(aside))
         if not (shelf / digest).is_dir():
             aside.rename(shelf / digest)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return digest

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 
+from containers.lock import redacted
+from containers.settings import InstallSettings
 from monitor.errors import AskAgain, BenchError, NoAnswer
+from monitor.sources.web import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
 DEFAULT_HUB = "https://huggingface.co"
 CHECK = "check the section [hub] of the configuration, the proxy and the certificate authority"
@@ -35,9 +37,7 @@ _RESET = re.compile(r"r\s*=\s*\d+\s*;\s*t\s*=\s*(\d+)")
 class HubAccess:
     endpoint: str = DEFAULT_HUB
     token: str = field(default="", repr=False)
-    ca_bundle: Path | None = None
-    proxies: tuple[tuple[str, str], ...] = ()  # (scheme, url)
-    no_proxy: tuple[str, ...] = ()
+    network: InstallSettings = field(default_factory=InstallSettings)  # asked as packages are fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Wire:
     def ask(self, path: str, query: Sequence[tuple[str, str]]) -> Answer:
         """Ask once, and again where a short rate limit or a passing failure of the server stood in the way."""
         for attempt in range(1, _TRIES + 1):
-            with _spoken(), self._client.stream("GET", self._url(path), params=list(query)) as response:
+            with _spoken(), self._ask(path, query) as response:
                 last = attempt == _TRIES
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     wait = wait_of(response.headers, self._now()) + 1
@@ -91,13 +91,16 @@ class Wire:
     def open(self, path: str, *, start: int = 0) -> Iterator[Stream]:
         """Open a file's bytes, from ``start`` on where the server can do that, wherever it is kept."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        ask = self._client.stream
-        with _spoken(), ask("GET", self._url(path), headers=headers, follow_redirects=True) as response:
+        with _spoken(), self._client.stream("GET", self._url(path), headers=headers) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise self._later(response)
             if response.is_server_error:
                 raise NoAnswer(f"the hub answers {response.status_code} to {path}", hint=CHECK)
             yield Stream(response.status_code, response.headers, response.iter_raw(1 << 20))
+
+    def _ask(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractContextManager[httpx.Response]:
+        """Ask without following: that a model moved is an answer."""
+        return self._client.stream("GET", self._url(path), params=list(query), follow_redirects=False)
 
     def _read(self, response: httpx.Response, path: str) -> Answer:
         until = self._now() + timedelta(seconds=_ANSWER_S)
@@ -121,25 +124,7 @@ class Wire:
 
     @cached_property
     def _client(self) -> httpx.Client:
-        access = self.access
-        verify = _trust(access.ca_bundle)
-        mounts: dict[str, httpx.BaseTransport | None] = {
-            f"{scheme}://": httpx.HTTPTransport(verify=verify, proxy=url) for scheme, url in access.proxies
-        }
-        mounts |= {f"all://{host}": None for host in access.no_proxy}
-        return httpx.Client(
-            verify=verify,
-            mounts=mounts,
-            timeout=_TIMEOUT_S,
-            trust_env=False,  # what counts of the environment has been read
-            headers={"User-Agent": "settle"} | ({"Authorization": f"Bearer {access.token}"} if access.token else {}),
-        )
-
-
-@cache
-def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """Read the certificate authorities once: it takes longer than most answers."""
-    return ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+        return open_client(self.access.network, _TIMEOUT_S, token=self.access.token)
 
 
 def wait_of(headers: Mapping[str, str], now: datetime) -> float:
@@ -173,5 +158,5 @@ def _spoken() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        said = f"{type(error).__name__}: {str(error)[:200]}"
+        said = f"{type(error).__name__}: {redacted(str(error))[:200]}"
         raise NoAnswer(f"the hub does not answer: {said}", hint=CHECK) from error

@@ -51,7 +51,7 @@ def fetch(
     deadline = clock() + seconds
     body = bytearray()
     try:
-        with _client(settings, seconds) as client, client.stream("GET", url) as answer:
+        with open_client(settings, seconds) as client, client.stream("GET", url) as answer:
             if answer.status_code == _NOT_FOUND:
                 return None
             if answer.status_code >= _ERRORS:
@@ -67,7 +67,8 @@ def fetch(
         raise _silent(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
 
 
-def _client(settings: InstallSettings, seconds: float) -> httpx.Client:
+def open_client(settings: InstallSettings, seconds: float, *, token: str = "") -> httpx.Client:
+    """Return a client that goes the way packages are fetched; a token is shown to whom is asked, and to no other."""
     bundle = settings.ca_bundle
     trusted = _trusting(bundle, bundle.stat().st_mtime_ns if bundle else 0)
     return httpx.Client(
@@ -79,7 +80,7 @@ def _client(settings: InstallSettings, seconds: float) -> httpx.Client:
             pattern: httpx.HTTPTransport(verify=trusted, proxy=proxy) if proxy else None
             for pattern, proxy in _proxies(settings).items()
         },
-        headers={"User-Agent": f"settle/{version('settle')}"},
+        headers={"User-Agent": f"settle/{version('settle')}"} | ({"Authorization": f"Bearer {token}"} if token else {}),
     )
 
 

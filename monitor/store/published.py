@@ -160,6 +160,11 @@ class PublishedModels:
         )
         return [row["model_id"] for row in found]
 
+    def descriptions(self) -> dict[str, str]:
+        """Return, by the digest of each subject that was derived, where its description is kept."""
+        found = rows(self.db, "SELECT subject_digest, description FROM derivations WHERE subject_digest != ''")
+        return {row["subject_digest"]: row["description"] for row in found}
+
     def due(self, what: Iterable[str], now: datetime) -> list[str]:
         """Return what is to be asked now, of the things that can be asked."""
         waiting = {row["what"] for row in rows(self.db, "SELECT what FROM hub_polls WHERE due_at > ?", (stamp(now),))}

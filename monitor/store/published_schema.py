@@ -74,6 +74,9 @@ CREATE TABLE hub_polls ( -- when what was asked last; no fact, only a memory
 ) STRICT, WITHOUT ROWID
 """
 
+# digest of what a derived subject's files are made from
+DESCRIPTIONS = "ALTER TABLE derivations ADD COLUMN description TEXT NOT NULL DEFAULT ''"
+
 REVISED = """
 CREATE VIEW revised AS -- one row a model and revision, oldest first; an epoch begins where what is probed changes
 SELECT

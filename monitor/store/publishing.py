@@ -110,16 +110,18 @@ class Publishing(PublishedModels):
         release: str,
         reason: str = "",
         subject: Subject | None = None,
+        description: bytes = b"",
     ) -> None:
         """Record that a miniature was made, with the subject it is, or why none could be made."""
-        digest = subject.digest if subject else ""
+        digest, kept = subject.digest if subject else "", self.archive.keep(description)
         with self.db.atomic():
             if subject is not None:
                 write_subjects(self.db, [subject])
             self.db.execute(
-                "INSERT INTO derivations (model_id, revision, files_id, at, release, subject_digest, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (model_id, made_from.revision, made_from.newest_id, stamp(now), release, digest, reason),
+                "INSERT INTO derivations"
+                " (model_id, revision, files_id, at, release, subject_digest, description, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (model_id, made_from.revision, made_from.newest_id, stamp(now), release, digest, kept, reason),
             )
 
     def qualify(self, subject_id: str, digest: str) -> None:

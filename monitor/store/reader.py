@@ -65,7 +65,7 @@ class Reader:
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
         self.standings = Standings(db)
         self.listings = Listings(db)
-        self.published = PublishedModels(db, Archive(home / "published"))
+        self.published = PublishedModels(db, self._events)
         self.sightings = Sightings(db)
         teach_events(db, self._events)
 

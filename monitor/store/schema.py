@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from monitor.store import listings, parity, tables
 from monitor.store.numbered import number_what_is_derived
 from monitor.store.outbox import TABLES as OUTBOX
-from monitor.store.published_schema import PUBLISHED, PUBLISHED_FACTS, REVISED
+from monitor.store.published_schema import DESCRIPTIONS, PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
 from monitor.store.told import TABLES as TOLD
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
@@ -94,6 +94,12 @@ def m009_published(db: Database) -> None:
     for table in PUBLISHED_FACTS:
         _append_only(db, table)
     db.execute(REVISED)
+
+
+@MIGRATIONS()
+def m009_descriptions(db: Database) -> None:
+    """Keep what a derived miniature is made from with the history, so that it comes back with a backup."""
+    db.execute(DESCRIPTIONS)
 
 
 @MIGRATIONS()

@@ -61,8 +61,7 @@ class Store(Reader):
         self._lock = lock
         self._events.sweep()
         self.logs.sweep()
-        self.published = Publishing(db, self.published.archive)
-        self.published.archive.sweep()
+        self.published = Publishing(db, self._events)
 
     def __enter__(self) -> Self:
         return self

@@ -146,7 +146,7 @@ def world() -> Iterator[World]:
     engine = os.environ.get("SETTLE_TEST_ENGINE", "docker")
     for file in HOME.glob("settle.*"):
         file.unlink()  # a new history; what was installed stays
-    for name in ("events", "logs", "published", "published-here", "miniatures", "weights"):
+    for name in ("events", "logs", "published-here", "miniatures", "weights"):
         shutil.rmtree(HOME / name, ignore_errors=True)
     try:
         with standin.Hub() as served, set_up(config_of(HOME, engine), Spoken()) as shop:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.catalogue import SHELF, catalogue_of
+from monitor.catalogue import SHELF, catalogue_of, load_catalogue
 from monitor.deriving import DATA, recipe_for
 from monitor.discovery.changes import Part
 from monitor.discovery.derived import derive_discovered, newest_stable, underived
@@ -20,12 +20,14 @@ from monitor.errors import UnknownName
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.golden import golden
 from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_slugs
-from monitor.miniatures.shelf import misfit, shelve
+from monitor.miniatures.shelf import describe, misfit
 from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
 from monitor.settings import Config
 from monitor.settings import Hub as Settings
-from monitor.store import open_store
+from monitor.steps import everything
+from monitor.store import open_reader, open_store
+from monitor.store.backup import back_up, restore
 from monitor.store.published import Revision
 from monitor.talk import Spoken
 from monitor.words import Channel, Model, ModelKind, Release, Runtime, Subject, SubjectForm
@@ -59,17 +61,15 @@ class Shop:
     def __init__(self, home: Path, store: Store) -> None:
         self.config = Config.model_validate({"home": str(home)})
         self.store = store
-        store.record_releases(
-            [
-                Release(Runtime.TRANSFORMERS, version, channel, NOW)
-                for version, channel in (
-                    ("5.9.0", Channel.STABLE),
-                    ("5.10.0", Channel.STABLE),
-                    ("6.0rc1", Channel.PRERELEASE),
-                )
-            ],
-            NOW,
-        )
+        known = [
+            Release(Runtime.TRANSFORMERS, version, channel, NOW)
+            for version, channel in (
+                ("5.9.0", Channel.STABLE),
+                ("5.10.0", Channel.STABLE),
+                ("6.0rc1", Channel.PRERELEASE),
+            )
+        ]
+        store.record_releases(known, seen_at=NOW)
 
     @staticmethod
     def now() -> datetime:
@@ -119,7 +119,7 @@ def test_what_cannot_be_derived_says_why_and_waits_for_the_next_release(
     assert underived(store) == []
     (row,) = [row for row in watched_rows(Settings(), store) if row["id"] == "acme/new"]
     assert row["problem"] == made.reason
-    store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], NOW)
+    store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], seen_at=NOW)
     assert underived(store) == ["acme/new"]
 
 
@@ -161,18 +161,29 @@ def test_a_template_is_the_file_or_what_the_tokenizer_says() -> None:
     assert template_of({"tokenizer_config.json": b'{"chat_template": 3}'}) is None
 
 
-def test_a_shelved_miniature_is_read_as_it_was_and_found_by_its_digest(tmp_path: Path) -> None:
+def test_a_derived_miniature_is_found_by_its_digest_and_comes_back_with_the_history(shop: Shop, tmp_path: Path) -> None:
     made = replace(load_miniature("llama"), origin=f"{HUB}abc", template="{{ messages[0].content }}!")
-    digest = shelve(made, tmp_path / SHELF)
-    assert shelve(made, tmp_path / SHELF) == digest
+    description, digest = describe(made)
+    shop.discover("acme/new", {"config.json": b"{}"})
+    subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "llama", digest)
+    kept = shop.store.published.files("acme/new")
+    shop.store.published.record_derivation(
+        "acme/new", kept, NOW, release="5.10.0", subject=subject, description=description
+    )
+    assert not (tmp_path / SHELF).exists()
+    catalogue = catalogue_of(tmp_path, shop.store)
     assert [path.name for path in (tmp_path / SHELF).iterdir()] == [digest]
-    catalogue = catalogue_of(tmp_path)
     found = catalogue.miniature_of("acme/new", digest)
     assert digest_of(found) == digest
     assert (found.template, found.tensors, found.origin) == (made.template, made.tensors, made.origin)
     with pytest.raises(UnknownName):
         catalogue.miniature_of("acme/new", "0" * 64)
     assert catalogue.miniature_of("meta-llama/Llama-3.1-8B-Instruct").slug in miniature_slugs()
+    back_up(tmp_path, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "other")
+    with open_reader(tmp_path / "other") as store:
+        assert digest_of(catalogue_of(tmp_path / "other", store).miniature_of("acme/new", digest)) == digest
+        assert store.published.files("acme/new") == kept
 
 
 def test_a_strangers_template_is_rendered_apart_and_may_fail() -> None:
@@ -201,7 +212,7 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_pat
     assert shop.store.subject("acme/new") == subject
     assert discovered_subjects(tmp_path, "Acme/New") == shop.store.published.subjects() == [subject]
     assert discovered_subjects(tmp_path, "acme") == discovered_subjects(tmp_path / "nowhere", "acme/new") == []
-    shop.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], NOW)
+    shop.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], seen_at=NOW)
     assert underived(shop.store) == []
     second = Revision("c" * 40, NOW, (Part.CONFIG,), {}, {"config.json": b"{}"})
     shop.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
@@ -215,9 +226,12 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_pat
 
 def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop, tmp_path: Path) -> None:
     shop.discover("acme/new", {"config.json": b"{}"})
-    ours = next(iter(catalogue_of(tmp_path))).model
+    ours = next(iter(load_catalogue())).model
     shop.store.published.record_discovery(ours, f"model:{ours.id}", NOW, created_at=NOW)
     settings = Settings(models=(ours.id, "acme/next"), folders=(tmp_path,))
+    subjects = load_catalogue().subjects()
+    shop.store.record_catalogue(load_catalogue().models, subjects)
+    assert list(everything(shop.store, subjects)().subjects) == list(subjects)
     rows = {row["id"]: row for row in watched_rows(settings, shop.store)}
     assert len(rows) == len(watched_rows(settings, shop.store))
     assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"

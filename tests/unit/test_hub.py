@@ -189,10 +189,11 @@ def test_endpoint_and_token_come_from_the_file_then_from_what_other_tools_read(t
     env = {"HF_ENDPOINT": "https://hf.example", "HTTPS_PROXY": "http://p:1", "HF_TOKEN_PATH": str(tmp_path / "token")}
     (tmp_path / "token").write_text("kept\n")
     said = hub_access(own, env)
-    assert (said.endpoint, said.token, said.proxies) == ("https://mirror.example", "own", (("https", "http://p:1"),))
-    assert said.no_proxy == ("a.example", "b")
+    assert (said.endpoint, said.token) == ("https://mirror.example", "own")
+    assert (said.network.https_proxy, said.network.no_proxy) == ("http://p:1", "a.example, b")
     assert "own" not in repr(own) + repr(said)
     plain = load_config(None, {"XDG_CONFIG_HOME": str(tmp_path)})
     assert hub_access(plain, env) == replace(hub_access(plain, {**env, "HF_TOKEN_PATH": ""}), token="kept")  # noqa: S106
     assert [hub_access(plain, env | {"HF_TOKEN": one}).token for one in ("said", " ")] == ["said", "kept"]
-    assert hub_access(plain, {"HF_HOME": str(tmp_path / "none")}) == HubAccess(DEFAULT_HUB)
+    bare = hub_access(plain, {"HF_HOME": str(tmp_path / "none")})
+    assert (bare.endpoint, bare.token) == (DEFAULT_HUB, "")
