@@ -35,11 +35,16 @@ engine: ## install and start Docker (Debian, as root)
 test: setup gates ## set up, all gates, all tests
 	@deploy/engine for-tests
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/local
 	@.venv/bin/python -m pytest -m 'not soak' tests/contract tests/specimens tests/worlds
 
 .PHONY: unit
-unit: setup ## the tests that need neither engine nor index
+unit: setup ## the quick tests: no engine, no index, no process or server
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
+
+.PHONY: local
+local: setup ## the tests with servers and processes of this machine, without engine or index
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/local
 
 .PHONY: gates
 gates: setup ## style, types, rooms, dead code, dependencies

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from monitor.daily import Scope, Watched, measure, resolve, stable_lines, survey
-from monitor.errors import BenchError, SettleError
+from monitor.errors import BenchError, SettleError, disk_full
 from monitor.parity_causes import load_parity_causes
 from monitor.plan import backoff, plan
 from monitor.words import Isolation, Platform
@@ -93,8 +93,11 @@ def tick(life: Life, steps: Sequence[Step]) -> datetime:
             continue
         try:
             wanted = step.take(life)
-        except SettleError as error:
-            moments.append(_wait(life, step.name, error, wait).until)
+        except Exception as error:
+            ours = error if isinstance(error, SettleError) else disk_full(error)
+            if ours is None:
+                raise
+            moments.append(_wait(life, step.name, ours, wait).until)
         else:
             if life.waits.pop(step.name, None):
                 life.talk.say(f"{step.name}: goes on")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from monitor.errors import DatabaseError, disk_full
@@ -26,13 +27,13 @@ def open_writing(path: Path) -> Database:
         try:
             db = Database(connection, execute_plugins=False)
             _recognise(db, path, may_be_empty=True)
+            if not _application_id(db):
+                _begin(connection)
             db.execute("PRAGMA foreign_keys = ON")
             db.enable_wal()
             # WAL with NORMAL survives a killed process; FULL survives a lost power supply too, at one fsync a run
             db.execute("PRAGMA synchronous = FULL")
             _check_whole(db, path)
-            if not _application_id(db):
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             MIGRATIONS.apply(db)
         except BaseException:
             connection.close()
@@ -58,6 +59,21 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
             connection.close()
             raise
     return db
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Write an empty database whole and at once: one that is killed in the middle leaves nothing half-made."""
+    with closing(sqlite3.connect(":memory:")) as blank:
+        blank.deserialize(_blank())
+        blank.backup(connection)
+
+
+@cache
+def _blank() -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        MIGRATIONS.apply(Database(connection, execute_plugins=False))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        return connection.serialize()
 
 
 @contextmanager

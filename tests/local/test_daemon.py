@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,7 +26,7 @@ from monitor.settings import Config
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.tick import Life, Step
 from monitor.words import Channel, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
-from tests.unit.test_cycle import Told
+from tests.local.test_cycle import Told
 from tests.unit.test_store_days import FIRST, PLATFORM
 
 if TYPE_CHECKING:
@@ -245,6 +247,34 @@ def test_one_step_that_fails_for_ever_keeps_no_other_from_its_turn(days: Days) -
     assert days.history(OLD) == "WW"
     assert days.said.count("mail: the mail server is gone") == 1
     assert days.life.waits["mail"].failures > 20
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), sqlite3.OperationalError("disk is full")])
+def test_a_full_disk_is_waited_for_wherever_it_shows(days: Days, error: Exception) -> None:
+    if isinstance(error, sqlite3.Error):
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    full = [error]
+
+    def write(_: Life) -> None:
+        if full:
+            raise full[0]
+
+    steps = (Step("writing", write), *STEPS)
+    tick.tick(days.life, steps)
+    assert "the disk is full" in days.life.waits["writing"].why
+    assert days.history(OLD) == "W"
+    full.clear()
+    days.clock.sleep(3600)
+    tick.tick(days.life, steps)
+    assert days.life.waits == {}
+
+
+def test_a_fault_in_the_code_is_no_fault_to_wait_for(days: Days) -> None:
+    def fail(_: Life) -> None:
+        raise KeyError("nobody thought of this")
+
+    with pytest.raises(KeyError):
+        tick.tick(days.life, (Step("writing", fail),))
 
 
 def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days: Days) -> None:

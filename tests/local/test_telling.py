@@ -9,11 +9,11 @@ from monitor import tick
 from monitor.daemon import pause
 from monitor.settings import Config
 from monitor.steps import STEPS
-from tests.unit.test_daemon import OLD, YOUNG, days
+from tests.local.test_daemon import OLD, YOUNG, days
 from tests.unit.test_store_days import FIRST
 
 if TYPE_CHECKING:
-    from tests.unit.test_daemon import Days
+    from tests.local.test_daemon import Days
 
 __all__ = ["days"]  # the fixture
 UNSENT = tuple(step for step in STEPS if step.name in {"probing", "news"})

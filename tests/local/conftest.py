@@ -1,0 +1,7 @@
+"""Tests with servers, processes and many days in a store: they need this machine alone, and more than a moment."""
+
+from __future__ import annotations
+
+from tests.unit.conftest import pytest_configure
+
+__all__ = ["pytest_configure"]
