@@ -62,7 +62,7 @@ docs: setup ## write the pages that come from the code
 .PHONY: soak
 soak: setup ## the full counts of kills and faults, and vLLM (by hand; long)
 	@deploy/engine for-tests
-	@.venv/bin/python -m pytest -m soak -s tests/worlds tests/specimens
+	@.venv/bin/python -m pytest -m soak -s tests/contract tests/specimens tests/worlds
 
 .PHONY: bench
 bench: setup ## measured claims, each with its ratio to the naive way

@@ -93,6 +93,7 @@ def run_teller(how: str, home: Path, config: Path, now: datetime, out: IO[str] |
     return subprocess.Popen(command, cwd=ROOT, stdout=out, text=True)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_killed_at_any_statement_to_the_database_nothing_is_lost_and_what_comes_twice_says_so(
     hook: Received, tmp_path: Path
