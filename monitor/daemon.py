@@ -47,13 +47,16 @@ def watch(
     talk: Talk,
     *,
     subjects: Sequence[Subject],
+    discovered: bool = True,
     clock: Clock | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> None:
     """Tick for ever. Ends by what a signal raises; whatever was begun is ended on the way out."""
     clock = clock or SystemClock()
     with open_store(config.home) as store, _seen_by_others(config, clock, talk) as seen:
-        life = Life(config, store, seen.talk, clock, everything(store, subjects), cache(suite_of))
+        life = Life(
+            config, store, seen.talk, clock, everything(store, subjects, discovered=discovered), cache(suite_of)
+        )
         talk.say(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:
             again_at = tick(life, steps)

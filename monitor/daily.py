@@ -40,13 +40,17 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is measured, where, and how much of the day it may take; ``suites`` is what would probe each runtime now."""
+    """What is measured, where, and how much of the day it may take; ``suites`` is what would probe each runtime now.
+
+    ``lanes`` is how many containers run side by side: so many seconds of sessions fit into one.
+    """
 
     platform: Platform
     watched: Watched
     lines: Sequence[Line]
     suites: Mapping[Runtime, str]
     allowed: Daemon
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
         resolutions=resolutions,
         unresolved=[line for line in lines if _is_unresolved(store, line, resolutions.get(line), now)],
         asked_again={line: _ask_again_at(found) for line, found in resolutions.items() if _may_pass_by(found)},
-        budget=_budget(store, lines, scope.allowed, now),
+        budget=_budget(store, scope, now),
     )
 
 
@@ -224,12 +228,13 @@ def _may_pass_by(found: Resolved) -> bool:
     return passes_by(Blame.BENCH if found.fault.startswith("bench-") else None, found.fault)
 
 
-def _budget(store: Store, lines: Sequence[Line], allowed: Daemon, now: datetime) -> Budget:
+def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
+    lines, allowed = scope.lines, scope.allowed
     spent = store.standings.time_spent(since=now - timedelta(days=1))
     cells = store.standings.seconds_a_cell()
     return Budget(
         slice_s=allowed.slice_minutes * 60,
-        left_s=allowed.hours_a_day * 3600 - sum(spent.values()),
+        left_s=allowed.hours_a_day * 3600 * scope.lanes - sum(spent.values()),
         spent={line: spent.get((line.runtime, line.channel), 0.0) for line in lines},
         cell_s={line: cells.get(line.runtime, _UNTRIED_S) for line in lines},
     )

@@ -20,6 +20,7 @@ YOUNG = timedelta(days=30)  # since its release a model is probed daily: as long
 LONGEST_PAUSE_DAYS = 28  # between two probes of what has not changed
 AGAIN_AFTER = timedelta(minutes=10)  # a fault of ours; each further one doubles it
 AGAIN_AT_MOST = timedelta(hours=6)
+BUDGET_LOOK = timedelta(minutes=30)
 _LEAST_S = 0.01  # a cell costs something, whatever was measured
 _YOUNG_BEFORE_DAYS = 3.0  # so many days of waiting is a young model ahead of an old one
 
@@ -35,7 +36,7 @@ class Reason(StrEnum):
     BENCH = "the bench failed before"
     SUITE = "the probes have changed"
     YOUNG = "a young model is probed daily"
-    ROUTINE = "nothing has changed for a while"
+    ROUTINE = "its turn has come again, though nothing has changed"
 
 
 _Due: TypeAlias = "dict[Line, list[tuple[float, Standing, Reason]]]"
@@ -144,7 +145,7 @@ def plan(standings: Sequence[Standing], offers: Mapping[Line, Offer], budget: Bu
             for _, one, reason in row
             if (line, one.subject_id) not in taken
         ),
-        again_at=_again_at(known, today, now),
+        again_at=_again_at(known, today, now, out_of_time=budget.left_s <= 0),
     )
 
 
@@ -236,7 +237,9 @@ def _carried(known: Iterable[Standing], offers: Mapping[Line, Offer], today: dat
     return {line: tuple(subjects) for line, subjects in carried.items()}
 
 
-def _again_at(known: Iterable[Standing], today: date, now: datetime) -> datetime:
+def _again_at(known: Iterable[Standing], today: date, now: datetime, *, out_of_time: bool) -> datetime:
     midnight = datetime.combine(today + ONE_DAY, time(), UTC)
+    if out_of_time:  # what was spent a day ago comes back little by little
+        return min(midnight, now + BUDGET_LOOK)
     spoiled = (one.latest for one in known if one.latest and one.latest.spoiled and one.latest.day == today)
     return min([midnight, *(moment for latest in spoiled if (moment := again_after(latest)) > now)])

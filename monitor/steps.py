@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 _DERIVED_AT_A_TIME = 10  # before probing has its turn
 
 
-def everything(store: Store, subjects: Sequence[Subject]) -> Callable[[], Watched]:
-    """Return what tells whom to measure: the catalogue's subjects, and whatever was discovered by then."""
+def everything(store: Store, subjects: Sequence[Subject], *, discovered: bool) -> Callable[[], Watched]:
+    """Return what tells whom to measure: these subjects, and with ``discovered`` whatever was found by then."""
     released = {model.id: model.released for model in load_catalogue().models}
 
     def watched() -> Watched:
         # a model of the catalogue that is watched on a hub, too, has its subjects from the catalogue
-        found = [one for one in store.published.subjects() if one.model_id not in released]
+        every = store.published.subjects() if discovered else []
+        found = [one for one in every if one.model_id not in released and one not in subjects]
         return Watched([*subjects, *found], {**store.published.births(), **released})
 
     return watched

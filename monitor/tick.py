@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from monitor.daily import Scope, Watched, measure, resolve, stable_lines, survey
 from monitor.errors import BenchError, SettleError, disk_full
+from monitor.lanes import lanes_for
 from monitor.parity_causes import load_parity_causes
 from monitor.plan import backoff, plan
 from monitor.words import Isolation, Platform
-from monitor.workbench import at_work
+from monitor.workbench import GIB, at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ def probe_what_is_due(life: Life) -> datetime | None:
             life.idle = (mark, again_at)
             return again_at
     with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
-        life.platform = _same_platform(life.store, shop.platform)
+        life.platform = _same_platform(life, shop.platform)
         life.store.record_catalogue(shop.catalogue.models, watched.subjects)
         life.store.record_parity_causes(load_parity_causes())
         found = _survey(life, watched)
@@ -163,7 +164,9 @@ def _survey(life: Life, watched: Watched) -> Survey:
     assert life.platform is not None  # noqa: S101 - known from the first connection on
     lines = _not_waiting(life, life.lines)
     suites = {line.runtime: life.suite_of(line.runtime) for line in lines}
-    scope = Scope(life.platform, watched, lines, suites, life.config.daemon)
+    limits = life.config.limits
+    lanes = lanes_for(limits.lanes, container_bytes=int(limits.memory_gib * GIB))
+    scope = Scope(life.platform, watched, lines, suites, life.config.daemon, lanes)
     return survey(life.store, scope, life.clock.now())
 
 
@@ -187,10 +190,11 @@ def _line_waits(life: Life, line: Line, why: str) -> None:
     life.last_fault = f"{line.runtime}: {why}"
 
 
-def _same_platform(store: Store, platform: Platform) -> Platform:
+def _same_platform(life: Life, platform: Platform) -> Platform:
     """Refuse to begin another history silently where the engine that measured this one does not answer."""
     other = str(Platform(platform.python, platform.accelerator, Isolation.CONTAINER))
-    if platform.isolation is Isolation.PROCESS and other in store.standings.platforms():
+    fallen_back = life.config.engine == "auto" and platform.isolation is Isolation.PROCESS
+    if fallen_back and other in life.store.standings.platforms():
         raise BenchError(
             "no container engine answers, and this history was measured in containers",
             hint="start the engine; `settle run --engine process` would begin a history of its own",

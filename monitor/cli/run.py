@@ -85,7 +85,7 @@ def run(
     config = with_engine(context.config, engine)
     subjects = chosen(only, talk, config.home)
     if not once:
-        _watch(config, subjects, runtimes, as_json=as_json)
+        _watch(config, subjects, runtimes, discovered=not only, as_json=as_json)
         return
     questions = [
         Question(
@@ -104,7 +104,9 @@ def run(
     say_whether_nothing_was_installed(held)
 
 
-def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], *, as_json: bool) -> None:
+def _watch(
+    config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], *, discovered: bool, as_json: bool
+) -> None:
     from monitor.cli.stopping import Stopped
     from monitor.daemon import watch
     from monitor.watch.logs import talk_in
@@ -118,7 +120,7 @@ def _watch(config: Config, subjects: Sequence[Subject], runtimes: Sequence[str],
     chosen_runtimes = tuple(name for name, _ in named) or config.runtimes
     talk = talk_in(config.daemon.logs)
     try:
-        watch(config.model_copy(update={"runtimes": chosen_runtimes}), talk, subjects=subjects)
+        watch(config.model_copy(update={"runtimes": chosen_runtimes}), talk, subjects=subjects, discovered=discovered)
     except Stopped as stopped:  # a daemon has no other end
         talk.say(f"{stopped}; what was recorded stays")
 

@@ -25,7 +25,19 @@ from monitor.judge.installs import failed_key
 from monitor.settings import Config
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.tick import Life, Step
-from monitor.words import Channel, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
+from monitor.words import (
+    Channel,
+    Ending,
+    Isolation,
+    Model,
+    ModelKind,
+    Origin,
+    Platform,
+    Release,
+    Runtime,
+    Subject,
+    SubjectForm,
+)
 from tests.local.test_cycle import Told
 from tests.unit.test_store_days import FIRST, PLATFORM
 
@@ -235,6 +247,21 @@ def test_an_engine_that_is_gone_is_waited_for_while_the_other_steps_go_on(days: 
     days.engine = True
     days.live(1)
     assert days.history(OLD) == "WW"
+
+
+def test_a_history_of_containers_is_not_continued_in_plain_processes(
+    days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days.live(1)
+    plain = Platform(PLATFORM.python, PLATFORM.accelerator, Isolation.PROCESS)
+    monkeypatch.setattr("tests.local.test_daemon.PLATFORM", plain)
+    days.live(1)
+    assert days.history(OLD) == "WW"
+    assert "no container engine answers" in days.life.waits["probing"].why
+    days.life.config = Config.model_validate({"engine": "process", "daemon": {"tick_seconds": 1800}})
+    days.life.waits.clear()
+    days.live(1)
+    assert "probing" not in days.life.waits
 
 
 def test_one_step_that_fails_for_ever_keeps_no_other_from_its_turn(days: Days) -> None:

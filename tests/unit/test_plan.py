@@ -106,6 +106,11 @@ def test_the_line_that_has_had_least_goes_first_and_a_slice_is_not_exceeded() ->
     assert plan(cells, {LINE: OFFER, OTHER: OFFER}, budget(25.0, left=0.0), NOW).jobs == ()
 
 
+def test_a_budget_that_is_used_up_comes_back_before_midnight() -> None:
+    made = plan([cell(None)], {LINE: OFFER}, budget(left=0.0), NOW)
+    assert (made.jobs, made.again_at) == ((), NOW + timedelta(minutes=30))
+
+
 def test_urgent_goes_first_and_waiting_makes_urgent() -> None:
     def names(*cells: Standing) -> list[str]:
         (job,) = plan(cells, {LINE: OFFER}, budget(), NOW).jobs
