@@ -1,4 +1,4 @@
-"""Tests with servers, processes and many days in a store: they need this machine alone, and more than a moment."""
+"""Tests with servers, processes, estimators and many days in a store: this machine alone, and more than a moment."""
 
 from __future__ import annotations
 
