@@ -1,7 +1,7 @@
 """The daemon as it is, but for its clock: time passes when it sleeps, and every new day waits to be let in.
 
-Run as `python -m tests.worlds.living CONFIG FIRST LAST SUBJECT...`; whoever lets the days in does it by the files of
-the folder `days` in the home.
+Run as `python -m tests.worlds.living CONFIG DAYS FIRST LAST SUBJECT...`; whoever lets the days in does it by the files
+of the folder DAYS, which lies outside of the home: that may be full.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Clock:
         aside.replace(self.days / "clock")
 
 
-def main(config: str, first: str, last: str, *names: str) -> None:
+def main(config: str, folder: str, first: str, last: str, *names: str) -> None:
     settings = load_config(Path(config))
-    days = settings.home / "days"
+    days = Path(folder)
     kept = days / "clock"
     begin = datetime.combine(date.fromisoformat(first), datetime.min.time(), UTC)
     at = datetime.fromisoformat(kept.read_text(encoding="ascii")) if kept.exists() else begin

@@ -62,17 +62,18 @@ class Life:
     index: PassingIndex
     engine: Proxy
     disk: SmallDisk
+    outside: Path  # where the days are let in, and what is said
     days: range
     chance: random.Random
     kills: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with (self.world.home / "talk.txt").open("ab") as talk:
+        with (self.outside / "talk.txt").open("ab") as talk:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "tests.worlds.living", str(self.world.config),
-                    str(day(self.days[0])), str(day(self.days[-1])), *STORIES,
+                    str(self.outside), str(day(self.days[0])), str(day(self.days[-1])), *STORIES,
                 ],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -85,7 +86,7 @@ class Life:
     def wait_for(self, number: int) -> None:
         """Wait until the day stands at the door."""
         began = time.monotonic()
-        asked = self.world.home / "days" / f"{day(number)}.asked"
+        asked = self.outside / f"{day(number)}.asked"
         while not asked.exists():
             assert self.process is not None
             assert self.process.poll() is None, self.said()
@@ -93,7 +94,7 @@ class Life:
             time.sleep(0.02)
 
     def let_in(self, number: int) -> None:
-        (self.world.home / "days" / f"{day(number)}.let-in").touch()
+        (self.outside / f"{day(number)}.let-in").touch()
 
     def kill(self, *, after: float) -> None:
         """Kill it at some moment of the day that was let in, unless the day is over before; then begin again."""
@@ -107,7 +108,7 @@ class Life:
         self.start()
 
     def said(self) -> str:
-        return (self.world.home / "talk.txt").read_text(encoding="utf-8")[-20_000:]
+        return (self.outside / "talk.txt").read_text(encoding="utf-8")[-20_000:]
 
     def story(self, subject: str) -> str:
         rows = self.world.rows("SELECT day, verdict FROM history WHERE subject = ?", subject)
@@ -177,12 +178,12 @@ def a_life(days: range, seed: int) -> Iterator[Life]:
     with ExitStack() as stack:
         hub, index = stack.enter_context(Hub()), stack.enter_context(PassingIndex())
         stack.enter_context(disk.mounted())
-        engine = Proxy(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "s")
+        outside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        engine = Proxy(outside / "s")
         stack.callback(engine.close)
-        (home / "days").mkdir()
         world = World(home, home / "settle.toml", "docker")
         write_config(world.config, index.url, hub.url)
-        life = Life(world, hub, index, engine, disk, days, random.Random(seed))  # noqa: S311 - repeatable, not secret
+        life = Life(world, hub, index, engine, disk, outside, days, random.Random(seed))  # noqa: S311 - repeatable, not secret
         try:
             yield life
         finally:
@@ -236,7 +237,7 @@ def live(life: Life) -> None:
 def look(life: Life) -> None:
     """Compare with what one would write down by hand."""
     world, days = life.world, life.days
-    assert "Traceback" not in (world.home / "talk.txt").read_text(encoding="utf-8")
+    assert "Traceback" not in (life.outside / "talk.txt").read_text(encoding="utf-8")
     assert world.damage() == []
     assert life.index.refused > 0
     for subject, story in {**STORIES, PUBLISHED: "." * PUBLISHED_ON + "W" * 26}.items():
