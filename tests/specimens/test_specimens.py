@@ -92,7 +92,7 @@ def test_without_a_fault(product: Product) -> None:
     """The runtime as it is, first: what a specimen breaks worked before."""
     answer = product.ask("probe", SUBJECT)
     hold(product, answer, SUBJECT, Expected("works"))
-    assert verdicts(answer, CONTROL) == ["works"]
+    assert set(verdicts(answer, CONTROL)) <= {"works"}  # one that has spoken today already is not asked again
 
 
 @pytest.mark.parametrize("specimen", RUNTIME, ids=str)
