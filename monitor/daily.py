@@ -70,7 +70,6 @@ class Measured:
     """What a slice came to. ``failed`` are lines whose cycle ended by a fault of ours, and why."""
 
     plan: Plan
-    carried: int
     failed: Mapping[Line, str]
 
 
@@ -119,9 +118,8 @@ def measure(
     """Carry what has not changed and hold the cycles that are due; a line whose cycle fails costs only itself."""
     decided = plan(found.standings, found.offers, found.budget, now())
     subjects = {subject.id: subject for subject in watched.subjects}
-    carried = sum(
-        _carry(shop, line, [subjects[one] for one in names], found, now()) for line, names in decided.carried.items()
-    )
+    for line, names in decided.carried.items():
+        _carry(shop, line, [subjects[one] for one in names], found, now())
     failed = {}
     for job in decided.jobs:
         talk.say(_told(job))
@@ -131,7 +129,7 @@ def measure(
         except SettleError as error:
             failed[job.line] = str(error)
             talk.say(f"{job.line.runtime}: {error}")
-    return Measured(decided, carried, failed)
+    return Measured(decided, failed)
 
 
 def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> Question:
@@ -147,7 +145,7 @@ def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> Questio
     )
 
 
-def _carry(shop: Workbench, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> int:
+def _carry(shop: Workbench, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
     """Carry cells in the environment they were measured in: today's is the same as far as a probe imports it."""
     measured = {(one.subject_id, one.line): one.latest for one in found.standings}
     cells = {subject.id: Cell(subject.id, *line, shop.platform) for subject in subjects}
@@ -156,14 +154,13 @@ def _carry(shop: Workbench, line: Line, subjects: Sequence[Subject], found: Surv
         for subject in subjects
         if (latest := measured[subject.id, line])
     }
-    done = shop.store.carry(
+    shop.store.carry(
         cells.values(),
         now.astimezone(UTC).date(),
         Origin.LIVE,
         resolution_id=found.resolutions[line].id,
         fingerprints=fingerprints,
     )
-    return len(done)
 
 
 def _standing(subject: Subject, line: Line, watched: Watched, latest: LatestDay | None, pins: _Pins) -> Standing:

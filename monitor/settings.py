@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from monitor.alerts.words import Severity  # noqa: TC001 - read by pydantic
 from monitor.places import usual_home
-from monitor.words import Channel, Runtime
+from monitor.words import Runtime
 
 _LAST_PORT = 65535
 
@@ -140,9 +140,6 @@ class Releases(Section):
     """Where new releases are looked for, beside the package index."""
 
     poll_minutes: _Positive = Field(60, description="how often each source is asked")
-    channels: tuple[Channel, ...] = Field(
-        (Channel.STABLE,), min_length=1, description="channels that are probed; the others are only recorded"
-    )
     repositories: Repositories = Repositories()
     nightlies: _Watched = Field("https://wheels.vllm.ai", description='vLLM\'s wheels by commit; "" is not asked')
     registry: _Watched = Field("https://hub.docker.com", description='lists tags of the image; "" is not asked')

@@ -143,6 +143,9 @@ def probe_what_is_due(life: Life) -> datetime | None:
             found = _survey(life, watched)
         done = measure(shop, found, watched, life.clock.now, life.talk, sleep=life.clock.sleep)
     life.done.update(reason for job in done.plan.jobs if job.line not in done.failed for _, reason in job.wanted)
+    for job in done.plan.jobs:
+        if job.line not in done.failed:
+            life.line_waits.pop(job.line, None)
     for line, why in done.failed.items():
         _line_waits(life, line, why)
     return now  # there may be more: weigh again at once

@@ -81,12 +81,10 @@ def test_lines_and_links_as_people_write_them_are_taken(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, text), HOME).install.extra == ("peft>=0.17", "a @ https://x.example/a.whl")
 
 
-def test_only_stable_releases_are_probed_unless_another_channel_is_named(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, ""), HOME).releases.channels == ("stable",)
-    named = write(tmp_path, '[releases]\nchannels = ["stable", "nightly"]\nrepositories.vllm = ""\n')
-    assert load_config(named, HOME).releases.channels == ("stable", "nightly")
-    with pytest.raises(ConfigError, match=r"releases\.channels\.0: Input should be 'stable'"):
-        load_config(write(tmp_path, '[releases]\nchannels = ["weekly"]\n'), HOME)
+def test_no_channel_can_be_asked_for_that_nothing_probes(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, '[releases.repositories]\nvllm = ""\n'), HOME).releases.repositories.vllm == ""
+    with pytest.raises(ConfigError, match=r"releases\.channels: there is no such key"):
+        load_config(write(tmp_path, '[releases]\nchannels = ["nightly"]\n'), HOME)
 
 
 def test_no_address_of_a_target_is_ever_printed_with_what_is_wrong(tmp_path: Path) -> None:
