@@ -55,7 +55,7 @@ def watch(
     clock = clock or SystemClock()
     with open_store(config.home) as store, _seen_by_others(config, clock, talk) as seen:
         life = Life(
-            config, store, seen.talk, clock, everything(store, subjects, discovered=discovered), cache(suite_of)
+            config, store, seen.talk, clock, everything(store, config, subjects, discovered=discovered), cache(suite_of)
         )
         talk.say(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:

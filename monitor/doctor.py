@@ -1,10 +1,11 @@
-"""Examines what a measurement stands on: engine, disk, index, certificates, memory, clock; each finding has a fix."""
+"""Examines what a measurement stands on, from the engine to the clock; each finding has a fix."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import ssl
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from containers.settings import InstallSettings
     from monitor.settings import Config
+    from monitor.sources.hub_wire import HubAccess
     from monitor.sources.index import IndexAccess
 
 GIB = 1 << 30
@@ -42,12 +44,15 @@ class Finding:
     fix: str = ""
 
 
-def examine(config: Config, settings: InstallSettings, access: IndexAccess, *, now: datetime) -> Iterator[Finding]:
-    """Yield one finding after the other; the slow ones ask the engine and the index."""
+def examine(
+    config: Config, settings: InstallSettings, access: IndexAccess, hub: HubAccess, *, now: datetime
+) -> Iterator[Finding]:
+    """Yield one finding after the other; the slow ones ask the engine, the index and the hub."""
     yield _engine(config)
     yield _disk(config)
     yield _certificates(settings.ca_bundle)
     yield from _index_and_clock(access, now)
+    yield from _hub(config, hub)
     yield _memory(config)
 
 
@@ -120,6 +125,30 @@ def _clock(served_at: datetime | None, now: datetime) -> Finding:
         fix = "set the clock (NTP): days and release times are compared in UTC"
         return Finding("clock", State.BAD, f"{off:.0f} s away from the index's clock", fix)
     return Finding("clock", State.GOOD, f"{now:%Y-%m-%d %H:%M} UTC, within {off:.0f} s of the index")
+
+
+def _hub(config: Config, access: HubAccess) -> Iterator[Finding]:
+    """Look at the first of what is watched there; without any, the hub is never asked."""
+    own = config.hub
+    if not (own.organisations or own.models or own.full):
+        return
+    from monitor.sources.hub import Gone, Hub
+
+    with closing(Hub(access)) as hub:
+        try:
+            if own.organisations:
+                name = own.organisations[0]
+                found = f"{len(hub.models_of(name)[0])} models of {name}"
+            else:
+                name = (*own.models, *own.full)[0]
+                answer = hub.model(name)
+                found = f"{name} is {'not there' if isinstance(answer, Gone) else 'there'}"
+        except SettleError as error:
+            fix = "check hub.endpoint, the proxy variables and SSL_CERT_FILE; the daemon waits for a hub that is gone"
+            yield Finding("hub", State.WARNING, str(error), error.hint or fix)
+            return
+    token = "with a token" if access.token else "without a token: nothing gated can be read"
+    yield Finding("hub", State.GOOD, f"{access.endpoint}: {found}; asked {token}")
 
 
 def _memory(config: Config) -> Finding:

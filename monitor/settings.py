@@ -221,6 +221,9 @@ class Hub(Section):
         (), description="whose new models are watched, if they pass the filters"
     )
     models: tuple[_HubName, ...] = Field((), description="models that are watched whatever the filters say")
+    full: tuple[_HubName, ...] = Field(
+        (), description="models that are also probed with their full weights, fetched once a revision"
+    )
     folders: tuple[Path, ...] = Field((), description="checkpoint folders to watch: launches rehearsed before they are")
     pipeline_tags: tuple[str, ...] = Field(
         ("text-generation", "image-text-to-text"), description="filter: only models for one of these; [] takes all"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.catalogue import load_catalogue
 from monitor.daily import Watched
 from monitor.discovery.derived import derive_discovered, underived
+from monitor.discovery.full import fetch_full, in_use, unfetched
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
 from monitor.errors import BenchError
@@ -15,12 +17,15 @@ from monitor.publishing import publish_pages
 from monitor.sources.hub import Hub
 from monitor.telling import send_news, write_news
 from monitor.tick import Step, probe_what_is_due
-from monitor.workbench import at_work, hub_access
+from monitor.tidy import tidy
+from monitor.words import SubjectForm
+from monitor.workbench import GIB, at_work, hub_access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from monitor.settings import Config
     from monitor.store import Store
     from monitor.talk import Talk
     from monitor.tick import Life
@@ -30,14 +35,20 @@ if TYPE_CHECKING:
 _DERIVED_AT_A_TIME = 10  # before probing has its turn
 
 
-def everything(store: Store, subjects: Sequence[Subject], *, discovered: bool) -> Callable[[], Watched]:
+def everything(store: Store, config: Config, subjects: Sequence[Subject], *, discovered: bool) -> Callable[[], Watched]:
     """Return what tells whom to measure: these subjects, and with ``discovered`` whatever was found by then."""
     released = {model.id: model.released for model in load_catalogue().models}
 
     def watched() -> Watched:
-        # a model of the catalogue that is watched on a hub, too, has its subjects from the catalogue
         every = store.published.subjects() if discovered else []
-        found = [one for one in every if one.model_id not in released and one not in subjects]
+        whole = in_use(store, config)
+        found = [
+            one
+            for one in every
+            if one not in subjects
+            # a model of the catalogue that is watched on a hub, too, has its miniatures from the catalogue
+            and (one.digest in whole if one.form is SubjectForm.FULL else one.model_id not in released)
+        ]
         return Watched([*subjects, *found], {**store.published.births(), **released})
 
     return watched
@@ -45,11 +56,15 @@ def everything(store: Store, subjects: Sequence[Subject], *, discovered: bool) -
 
 def look_for_models(life: Life) -> datetime | None:
     hub = life.config.hub
-    if not (hub.organisations or hub.models or hub.folders):
+    if not (hub.organisations or hub.models or hub.full or hub.folders):
         return None
+    return find_models(life.store, _hub(life), hub, life.clock.now(), life.talk).again_at
+
+
+def _hub(life: Life) -> Hub:
     if life.hub is None:
         life.hub = Hub(hub_access(life.config), now=life.clock.now, sleep=life.clock.sleep)
-    return find_models(life.store, life.hub, hub, life.clock.now(), life.talk).again_at
+    return life.hub
 
 
 def look_for_releases(life: Life) -> None:
@@ -76,6 +91,42 @@ def _derive(shop: Workbench, model_id: str, talk: Talk) -> BenchError | None:
     return None
 
 
+def fetch_weights(life: Life) -> datetime | None:
+    """Fetch what is probed whole; a model that does not fit or is not given out holds up no other."""
+    waiting = unfetched(life.store, life.config)
+    if not waiting:
+        return None
+    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
+        failed = [error for model_id in waiting if (error := _fetch(shop, _hub(life), model_id, life.talk))]
+    if failed:
+        raise failed[-1]
+    return life.clock.now()
+
+
+def _fetch(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> BenchError | None:
+    try:
+        fetch_full(shop, hub, model_id, talk)
+    except BenchError as error:
+        return error
+    return None
+
+
+def keep_house(life: Life) -> datetime | None:
+    """Keep to the disk budget once a day, and at once where less is free than is left alone."""
+    now, disk = life.clock.now(), life.config.disk
+    full = shutil.disk_usage(life.config.home).free < disk.floor_gib * GIB
+    pause = timedelta(hours=1) if full else timedelta(days=1)
+    if life.tidied is not None and now < life.tidied + pause:
+        return None
+    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
+        done = tidy(shop, budget_bytes=int(disk.budget_gib * GIB), dry_run=False)
+    life.tidied = now
+    if done.things:
+        what = ", ".join(f"{one.what} ({one.bytes / GIB:.2f} GiB)" for one in done.things)
+        life.talk.say(f"kept to the disk budget of {disk.budget_gib:g} GiB: removed {what}")
+    return None
+
+
 def write_the_site(life: Life) -> None:
     """Write the pages anew where something is new since they were written last, and push them where that is wanted."""
     own, now = life.config.site, life.clock.now()
@@ -94,6 +145,8 @@ STEPS = (
     Step("models", look_for_models),
     Step("releases", look_for_releases),
     Step("miniatures", make_subjects),
+    Step("weights", fetch_weights),
+    Step("disk", keep_house),
     Step("probing", probe_what_is_due),
     Step("news", write_news),
     Step("sending", send_news),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from monitor.discovery.full import in_use
 from monitor.weights import WeightStore
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def tidy(shop: Workbench, *, budget_bytes: int, dry_run: bool) -> Tidied:
     home = shop.config.home
     usage = shop.environments.usage()
     subjects, logs = _size(home / "subjects"), shop.store.logs.size_bytes()
-    weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0)
+    weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0, kept=in_use(shop.store, shop.config))
     before = usage.total_bytes + subjects + logs + weights.used_bytes()
     clearing = _Clearing(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)

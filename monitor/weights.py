@@ -25,6 +25,7 @@ WEIGHTS = "weights"  # folder of the home
 GIB = 1 << 30
 _IN_VAIN = 3  # connections in a row that brought nothing
 _READ_BYTES = 1 << 20
+_TELL_BYTES = 1_000_000_000
 _LINKS = 2  # of a file that no other checkpoint has: the blob's own, and the checkpoint's
 _BESIDE = (Part.CONFIG, Part.TOKENIZER, Part.TEMPLATE, Part.LICENSE)
 
@@ -62,8 +63,9 @@ def checkpoint_folder(home: Path, digest: str) -> Path:
 class WeightStore:
     """``blobs/<hash>``, and ``checkpoints/<digest>/`` of hard links to them, which a container sees as plain files."""
 
-    def __init__(self, home: Path, *, budget_bytes: int, floor_bytes: int) -> None:
+    def __init__(self, home: Path, *, budget_bytes: int, floor_bytes: int, kept: Container[str] = ()) -> None:
         self.root = home / WEIGHTS
+        self._kept = kept  # digests that are never given up
         self._budget, self._floor = budget_bytes, floor_bytes
         self._blobs, self._checkpoints = self.root / "blobs", checkpoint_folder(home, "")
 
@@ -88,15 +90,16 @@ class WeightStore:
             self._blobs.mkdir(parents=True, exist_ok=True)
             for entry in missing.values():
                 talk.say(f"{name}: fetching {entry.path}, {entry.size / 1e6:.1f} MB")
-                self._fetch(hub, name, revision, entry)
+                self._fetch(hub, name, revision, entry, talk)
             self._link(entries, digest)
         except OSError as error:
             raise disk_full(error) or BenchError(f"{self.root} cannot be written: {error}") from error
         return digest
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Return what is here, longest unused first."""
-        found = [path for path in self._checkpoints.glob("*") if not path.name.startswith(".")]
+        """Return what may be given up, longest unused first."""
+        every = self._checkpoints.glob("*")
+        found = [path for path in every if not path.name.startswith(".") and path.name not in self._kept]
         return [
             Checkpoint(
                 path.name, sum(fact.st_size for file in path.iterdir() if (fact := file.stat()).st_nlink <= _LINKS)
@@ -116,13 +119,13 @@ class WeightStore:
             if path.stem not in but:
                 path.unlink()
 
-    def remove(self, digest: str) -> None:
-        """Give up a checkpoint, and what of its files no other has."""
+    def remove(self, digest: str, *, but: Container[str] = ()) -> None:
+        """Give up a checkpoint, and what of its files neither another has nor ``but`` names."""
         only_here = [blob for blob in (self.folder(digest).iterdir()) if blob.stat().st_nlink <= _LINKS]
         inodes = {blob.stat().st_ino for blob in only_here}
         shutil.rmtree(self.folder(digest), ignore_errors=True)
         for blob in self._blobs.glob("*"):
-            if blob.stat().st_ino in inodes:
+            if blob.stat().st_ino in inodes and blob.name not in but:
                 blob.unlink()
 
     def _loose(self) -> list[Path]:
@@ -131,11 +134,11 @@ class WeightStore:
     def _make_room(self, needed: int, ours: Container[str], talk: Talk) -> None:
         if self._excess(needed) > 0:
             self.remove_loose(but=ours)
-        kept = self.checkpoints()
-        while kept and self._excess(needed) > 0:
-            oldest = kept.pop(0)
+        others = self.checkpoints()
+        while others and self._excess(needed) > 0:
+            oldest = others.pop(0)
             talk.say(f"giving up weights that nobody used for longest, {oldest.own_bytes / 1e9:.1f} GB")
-            self.remove(oldest.digest)
+            self.remove(oldest.digest, but=ours)
         if (excess := self._excess(needed)) > 0:
             raise DiskFull(
                 f"{needed / 1e9:.1f} GB of weights are {excess / 1e9:.1f} GB too many",
@@ -158,12 +161,12 @@ class WeightStore:
         part = self._part(entry)
         return part.stat().st_size if part.exists() else 0
 
-    def _fetch(self, hub: Hub, name: str, revision: str, entry: TreeEntry) -> None:
+    def _fetch(self, hub: Hub, name: str, revision: str, entry: TreeEntry, talk: Talk) -> None:
         """Fetch one file, over as many connections as it takes, and keep it under its hash once that is right."""
         in_vain = 0
         while (before := self._there(entry)) < entry.size or not self._part(entry).exists():
             try:
-                self._receive(hub, name, revision, entry)
+                self._receive(hub, name, revision, entry, talk)
             except NoAnswer:
                 in_vain = 0 if self._there(entry) > before else in_vain + 1
                 if in_vain >= _IN_VAIN:
@@ -177,14 +180,18 @@ class WeightStore:
         part.chmod(0o644)  # the probe runs as another user
         part.rename(self._blob(entry))
 
-    def _receive(self, hub: Hub, name: str, revision: str, entry: TreeEntry) -> None:
+    def _receive(self, hub: Hub, name: str, revision: str, entry: TreeEntry, talk: Talk) -> None:
         with hub.open(name, revision, entry.path, start=self._there(entry)) as opened:
             if isinstance(opened, Refused):
                 raise BenchError(f"{entry.path} of {name}: {opened.why}", hint="a gated model needs a token in [hub]")
             with self._part(entry).open("r+b" if opened.start else "wb") as file:
                 file.seek(opened.start)
+                told = opened.start
                 for chunk in opened.chunks:
                     file.write(chunk[: entry.size - file.tell()])
+                    if file.tell() >= told + _TELL_BYTES:
+                        told = file.tell()
+                        talk.say(f"{name}: {told / 1e9:.0f} of {entry.size / 1e9:.0f} GB of {entry.path}")
                     if file.tell() >= entry.size:
                         break
                 file.flush()

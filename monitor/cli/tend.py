@@ -36,19 +36,19 @@ def rejudge(context: Context, *, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
-    """Examine engine, disk, index, certificates, memory and clock; each finding comes with its fix.
+    """Examine engine, disk, index, certificates, hub, memory and clock; each finding comes with its fix.
 
     Ends with exit code 5 when something is bad enough that nothing could be measured.
     """
     from monitor.cli.render import data_console, write_json
     from monitor.doctor import State, examine
-    from monitor.workbench import index_access, install_settings
+    from monitor.workbench import hub_access, index_access, install_settings
 
     config = context.config.model_copy(update={"engine": engine}) if engine else context.config
     settings = install_settings(config)
     findings = []
     console = data_console()
-    for finding in examine(config, settings, index_access(settings), now=datetime.now(UTC)):
+    for finding in examine(config, settings, index_access(settings), hub_access(config), now=datetime.now(UTC)):
         findings.append(finding)
         if not as_json:
             console.print(f"{finding.state:8} {finding.what}: {finding.found}", markup=False, soft_wrap=True)
@@ -69,10 +69,11 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
 def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bool) -> None:
     """Keep cache, environments, subjects and logs within the disk budget.
 
-    In this order until it fits: logs beyond a tenth of the budget, written miniatures, environments longest unused
-    first (never the last one), the package cache, then unpacked archives and wheels built from source that no
-    environment which stays needs. Environments share their files with the cache, so alone they free little. All of it
-    but the logs can be made again, a wheel with another hash; the database and the raw events are never touched.
+    In this order until it fits: logs beyond a tenth of the budget, written miniatures, weights that nothing probes now,
+    environments longest unused first (never the last one), the package cache, then unpacked archives and wheels built
+    from source that no environment which stays needs. Environments share their files with the cache, so alone they free
+    little. All of it but the logs can be made again, a wheel with another hash; the database and the raw events are
+    never touched.
     """
     from monitor.cli.render import data_console, write_json
     from monitor.talk import Spoken

@@ -1,28 +1,53 @@
-"""Makes a discovered model a subject with its full weights: the newest revision that was seen, fetched once."""
+"""Makes discovered models subjects with their full weights: the newest revision of each, fetched once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.errors import UnknownName
-from monitor.weights import GIB, WeightStore
+from monitor.errors import NotACheckpoint, UnknownName
+from monitor.weights import GIB, WeightStore, checkpoint_folder
 from monitor.words import Subject, SubjectForm
 
 if TYPE_CHECKING:
+    from monitor.settings import Config
     from monitor.sources.hub import Hub
+    from monitor.store import Reader
     from monitor.talk import Talk
     from monitor.workbench import Workbench
 
 
-def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject:
-    """Fetch the weights unless they are here, and record the subject. Raises as ``WeightStore.fetch`` does."""
+def unfetched(store: Reader, config: Config) -> list[str]:
+    """Return the models whose full weights are wanted and not here: a revision never fetched, or one that was lost."""
+    found = store.published.fetched(config.hub.full) if config.hub.full else {}
+    return [
+        model_id
+        for model_id, digest in found.items()
+        if digest is None or (digest and not checkpoint_folder(config.home, digest).is_dir())
+    ]
+
+
+def in_use(store: Reader, config: Config) -> set[str]:
+    """Return the digests of the weights that are probed now: given up, they would only be fetched again."""
+    return {digest for digest in store.published.fetched(config.hub.full).values() if digest}
+
+
+def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject | None:
+    """Fetch the weights unless they are here, and record the subject; None, and why, where nothing can be fetched.
+
+    Raises DiskFull and BenchError as ``WeightStore.fetch`` does: these are not recorded, and asked again.
+    """
     published = shop.store.published
     watched = published.watched()
     revisions = published.revisions(model_id)
     model = published.model(model_id)
     if model_id not in watched or model is None or not revisions:
         raise UnknownName("discovered model", model_id, watched, hint="`settle models` lists what is watched")
-    digest = weights_of(shop).fetch(hub, watched[model_id].standing.name, revisions[0], talk)
+    try:
+        digest = weights_of(shop).fetch(hub, watched[model_id].standing.name, revisions[0], talk)
+    except NotACheckpoint as error:
+        talk.say(f"{model_id}: no full weights: {error}")
+        published.record_fetch(model_id, revisions[0], shop.now(), reason=str(error))
+        return None
     subject = Subject(
         id=f"{model_id}#full",
         model_id=model_id,
@@ -30,16 +55,17 @@ def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject:
         architecture=model.architecture,
         digest=digest,
     )
-    shop.store.record_catalogue([], [subject])
+    published.record_fetch(model_id, revisions[0], shop.now(), subject=subject)
     return subject
 
 
 def weights_of(shop: Workbench) -> WeightStore:
-    """Return the store of weights, which may take what the budget leaves beside environments and their cache."""
+    """Return the store of weights; it may take what the budget leaves beside environments and their cache."""
     disk = shop.config.disk
     others = shop.environments.usage().total_bytes
     return WeightStore(
         shop.config.home,
         budget_bytes=max(0, int(disk.budget_gib * GIB) - others),
         floor_bytes=int(disk.floor_gib * GIB),
+        kept=in_use(shop.store, shop.config),
     )

@@ -160,6 +160,22 @@ class PublishedModels:
         )
         return [row["model_id"] for row in found]
 
+    def fetched(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Return, by model, which weights its newest revision has: None never fetched, "" none to fetch.
+
+        ``names`` are those of the models that are asked about: their ids here, or what the hub calls them now.
+        """
+        wanted = {name.lower() for name in names}
+        digests = {
+            (row["model_id"], row["revision"]): row["subject_digest"] for row in rows(self.db, "SELECT * FROM fetches")
+        }
+        return {
+            model_id: digests.get((model_id, newest))
+            for model_id, one in self.watched().items()
+            if wanted & {model_id.lower(), one.standing.name.lower()} and one.standing.there
+            for newest in self.revisions(model_id)[:1]
+        }
+
     def descriptions(self) -> dict[str, str]:
         """Return, by the digest of each subject that was derived, where its description is kept."""
         found = rows(self.db, "SELECT subject_digest, description FROM derivations WHERE subject_digest != ''")

@@ -74,6 +74,17 @@ CREATE TABLE hub_polls ( -- when what was asked last; no fact, only a memory
 ) STRICT, WITHOUT ROWID
 """
 
+FETCHES = """
+CREATE TABLE fetches ( -- facts: revisions whose full weights were fetched, or why there is nothing to fetch
+    model_id TEXT NOT NULL REFERENCES models (id),
+    revision TEXT NOT NULL,
+    at TEXT NOT NULL,
+    subject_digest TEXT NOT NULL, -- "" where nothing can be fetched
+    reason TEXT NOT NULL, -- why, "" where it was
+    PRIMARY KEY (model_id, revision)
+) STRICT, WITHOUT ROWID
+"""
+
 # digest of what a derived subject's files are made from
 DESCRIPTIONS = "ALTER TABLE derivations ADD COLUMN description TEXT NOT NULL DEFAULT ''"
 

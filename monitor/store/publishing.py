@@ -124,6 +124,18 @@ class Publishing(PublishedModels):
                 (model_id, made_from.revision, made_from.newest_id, stamp(now), release, digest, kept, reason),
             )
 
+    def record_fetch(
+        self, model_id: str, revision: str, now: datetime, *, subject: Subject | None = None, reason: str = ""
+    ) -> None:
+        """Record that a revision's weights were fetched, with the subject they are, or why there are none to fetch."""
+        with self.db.atomic():
+            if subject is not None:
+                write_subjects(self.db, [subject])
+            self.db.execute(
+                "INSERT OR IGNORE INTO fetches VALUES (?, ?, ?, ?, ?)",
+                (model_id, revision, stamp(now), subject.digest if subject else "", reason),
+            )
+
     def qualify(self, subject_id: str, digest: str) -> None:
         """Mark a discovered subject as one that has passed with these files; the caller holds the transaction."""
         self.db.execute(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from monitor.store import listings, parity, tables
 from monitor.store.numbered import number_what_is_derived
 from monitor.store.outbox import TABLES as OUTBOX
-from monitor.store.published_schema import DESCRIPTIONS, PUBLISHED, PUBLISHED_FACTS, REVISED
+from monitor.store.published_schema import DESCRIPTIONS, FETCHES, PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
 from monitor.store.told import TABLES as TOLD
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
@@ -25,6 +25,7 @@ FACT_TABLES = (
     "departures",
     "goldens",
     *PUBLISHED_FACTS,
+    "fetches",
     *listings.FACTS,
     "announcements",
     *TOLD,
@@ -130,6 +131,13 @@ def m014_parity(db: Database) -> None:
     """Answer how far runtimes are from the reference, and why where somebody has found out."""
     _run(db, parity.CAUSES)
     db.execute(parity.PARITY)
+
+
+@MIGRATIONS()
+def m015_fetches(db: Database) -> None:
+    """Keep which revisions' full weights were fetched: each is fetched once."""
+    _run(db, FETCHES)
+    _append_only(db, "fetches")
 
 
 def _append_only(db: Database, table: str) -> None:

@@ -243,6 +243,7 @@ def test_full_weights_are_fetched_and_probed_in_a_container_of_their_own(world: 
     settings = Settings(models=("acme/small",))
     assert find_models(world.shop.store, world.hub, settings, FIRST, world.talk).new == ("acme/small",)
     subject = fetch_full(world.shop, world.hub, "acme/small", world.talk)
+    assert subject is not None
     assert (subject.id, subject.form) == ("acme/small#full", SubjectForm.FULL)
     settled = world.probe(subject)
     assert settled.verdict.verdict is CellVerdict.WORKS, settled.verdict

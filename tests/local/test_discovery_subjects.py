@@ -231,7 +231,7 @@ def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop,
     settings = Settings(models=(ours.id, "acme/next"), folders=(tmp_path,))
     subjects = load_catalogue().subjects()
     shop.store.record_catalogue(load_catalogue().models, subjects)
-    assert list(everything(shop.store, subjects, discovered=True)().subjects) == list(subjects)
+    assert list(everything(shop.store, shop.config, subjects, discovered=True)().subjects) == list(subjects)
     rows = {row["id"]: row for row in watched_rows(settings, shop.store)}
     assert len(rows) == len(watched_rows(settings, shop.store))
     assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor import steps
 from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
+from monitor.settings import Config
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
+from monitor.store import open_store
 from monitor.talk import Spoken
+from monitor.tick import Life
 from monitor.weights import WeightStore
+from monitor.words import SubjectForm
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -158,3 +166,107 @@ def test_what_broke_off_long_ago_makes_room_first(fetching: Fetching) -> None:
     fetching.fetch("acme/other", other)
     assert fetching.store.loose_bytes() == 0
     assert fetching.store.folder(kept).is_dir()
+
+
+class Watching:
+    """A daemon's life with the two steps that find models and fetch weights; no engine is there."""
+
+    def __init__(self, served: standin.Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.served, self.home, self.at, self.said = served, home, NOW, io.StringIO()
+        self.store, self.hub = open_store(home), Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
+        monkeypatch.setattr(steps, "at_work", self.at_work)
+
+    @contextmanager
+    def at_work(self, config: Config, store: Any, *_: object, now: Any) -> Iterator[Any]:
+        usage = SimpleNamespace(total_bytes=0)
+        yield SimpleNamespace(config=config, store=store, now=now, environments=SimpleNamespace(usage=lambda: usage))
+
+    def life(self, *full: str, budget_gib: float = 1) -> Life:
+        settings = {
+            "home": str(self.home),
+            "hub": {"endpoint": self.served.url, "full": full},
+            "disk": {"budget_gib": budget_gib, "floor_gib": 0.001},
+        }
+        clock: Any = SimpleNamespace(now=lambda: self.at, sleep=lambda _: None)
+        config = Config.model_validate(settings)
+        watched = steps.everything(self.store, config, (), discovered=True)
+        return Life(config, self.store, Spoken(out=self.said), clock, watched, lambda _: "suite", hub=self.hub)
+
+    def look(self, life: Life) -> None:
+        self.at += timedelta(hours=2)
+        steps.look_for_models(life)
+        steps.fetch_weights(life)
+
+    def full(self, life: Life) -> Sequence[str]:
+        return [one.digest for one in life.watched().subjects if one.form is SubjectForm.FULL]
+
+    def downloads(self) -> int:
+        return sum("/cdn/" in line for line in self.served.asked)
+
+
+@pytest.fixture
+def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watching]:
+    with standin.Hub() as served:
+        found = Watching(served, tmp_path, monkeypatch)
+        yield found
+        found.hub.close()
+        found.store.close()
+
+
+def test_the_daemon_fetches_a_revision_of_a_named_model_once(watching: Watching) -> None:
+    watching.served.publish("acme/new", FILES, NOW)
+    life = watching.life("acme/new")
+    watching.look(life)
+    (first,) = watching.full(life)
+    assert watching.downloads() == 2
+    watching.served.publish("acme/new", {"README.md": b"# better"}, NOW)
+    watching.look(life)
+    assert (watching.full(life), watching.downloads()) == ([first], 2)
+    watching.served.publish("acme/new", {"model-00001-of-00002.safetensors": BIG[1:]}, NOW)
+    watching.look(life)
+    assert watching.full(life) != [first]
+    assert watching.downloads() == 3
+    assert steps.fetch_weights(life) is None
+
+
+def test_weights_that_were_lost_are_fetched_again(watching: Watching) -> None:
+    watching.served.publish("acme/new", FILES, NOW)
+    life = watching.life("acme/new")
+    watching.look(life)
+    shutil.rmtree(watching.home / "weights")
+    watching.look(life)
+    assert watching.downloads() == 4
+
+
+def test_a_model_of_the_catalogue_may_be_probed_whole_too(watching: Watching) -> None:
+    watching.served.publish("Qwen/Qwen3-8B", FILES, NOW)
+    life = watching.life("Qwen/Qwen3-8B")
+    watching.look(life)
+    assert [one.id for one in life.watched().subjects] == ["Qwen/Qwen3-8B#full"]
+
+
+def test_what_can_never_be_fetched_is_said_once_and_what_does_not_fit_holds_up_no_other(watching: Watching) -> None:
+    watching.served.publish("acme/pickled", {"config.json": b"{}", "pytorch_model.bin": BIG}, NOW)
+    watching.served.publish("acme/large", {"config.json": b"{}", "a.safetensors": BIG * 4}, NOW)
+    watching.served.publish("acme/small", {"config.json": b"{}", "a.safetensors": b"small"}, NOW)
+    life = watching.life("acme/pickled", "acme/large", "acme/small", budget_gib=len(BIG) * 2 / (1 << 30))
+    for _ in range(2):
+        with pytest.raises(DiskFull, match="too many"):
+            watching.look(life)
+    assert len(watching.full(life)) == 1
+    assert watching.said.getvalue().count("no full weights") == 1
+
+
+def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
+    watching.served.publish("acme/new", FILES, NOW)
+    watching.served.publish("acme/other", {"config.json": b"{}", "a.safetensors": BIG[:-1]}, NOW)
+    life = watching.life("acme/new", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    watching.look(life)
+    life = watching.life("acme/new", "acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    with pytest.raises(DiskFull):
+        watching.look(life)
+    assert len(watching.full(life)) == 1
+    life = watching.life("acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    watching.look(life)
+    (other,) = watching.full(life)
+    assert [path.name for path in (watching.home / "weights" / "checkpoints").iterdir()] == [other]
