@@ -15,6 +15,8 @@ _UNSEEN = re.compile(
 
 def printable(text: str) -> str:
     """Return ``text`` without terminal sequences, control characters and marks nobody sees; lines and tabs stay."""
+    if text.isprintable():  # most are: two patterns over every cell of a long table are felt
+        return text
     return _UNSEEN.sub("", _SEQUENCE.sub("", text))
 
 

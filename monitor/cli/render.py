@@ -96,7 +96,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     heading, *lines = laid_out([list(columns), *told], console.width, cell_len)
     console.print(Text(heading, style="bold"), soft_wrap=True)
     if lines:
-        console.out("\n".join(lines), highlight=False)
+        console.file.write("\n".join([*lines, ""]))  # rich would take as long over them as everything before
 
 
 def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
