@@ -17,7 +17,7 @@ from probes.runtimes import Generated, UnavailableError
 from probes.runtimes.traces import PlainTrace
 from probes.runtimes.vllm_named import name_as_vllm
 from probes.runtimes.vllm_said import SAYINGS, in_words
-from probes.runtimes.vllm_server import serve
+from probes.runtimes.vllm_server import Understudy, become_server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,10 @@ _LATER = (
     "vllm.model_executor.models.llama",
     "vllm.v1.attention.backends.cpu_attn",
     "vllm.v1.structured_output",
+    "vllm.v1.engine.async_llm",
+    "vllm.entrypoints.openai.api_server",
+    "vllm.entrypoints.cli.main",
+    "vllm.entrypoints.cli.serve",
 )
 
 
@@ -48,6 +52,8 @@ class Vllm:
 
     def __init__(self) -> None:
         self._model: VllmModel | None = None
+        self._primed = False
+        self._understudy: Understudy | None = None
 
     def load(self) -> dict[str, str]:
         scratch = Path(tempfile.gettempdir(), "probe-home")
@@ -70,9 +76,13 @@ class Vllm:
         for name in _LATER:
             with contextlib.suppress(ImportError):  # releases move their modules; then a subject's engine imports it
                 importlib.import_module(name)
+        self._primed = True
 
     def after_fork(self) -> None:
         import torch
+
+        if self._primed:  # else the server is started as users start it
+            self._understudy = Understudy(_become_server)
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
@@ -120,7 +130,7 @@ class Vllm:
                 disable_log_stats=True, logits_processors=[_forcing()],
             )  # fmt: skip
         # what is not in its own table runs with the code of transformers, and says the same as that for no other reason
-        self._model = VllmModel(engine, width, independent=bool(config["own"]))
+        self._model = VllmModel(engine, width, own=config["own"])
         return self._model
 
     def tokenizer(self, folder: Path) -> VllmTokenizer:
@@ -131,14 +141,16 @@ class Vllm:
         if self._model is None or not self._model.answered:
             raise UnavailableError("the engine computes nothing here, and a server would wait for the same engine")
         self._model.close()
-        return serve(subject.folder, names=Path(os.environ["HOME"]).parent / "names", context=sizes(subject.own)[0])
+        names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.own)[0]
+        return serve(subject.folder, names=names, context=context, understudy=self._understudy, own=self._model.own)
 
 
 class VllmModel:
     attention = ""
 
-    def __init__(self, engine: Any, width: int, *, independent: bool) -> None:
-        self.independent = independent
+    def __init__(self, engine: Any, width: int, *, own: Sequence[str]) -> None:
+        self.own = own
+        self.independent = bool(own)
         self._engine = engine
         self._width = width
         self.answered = False
@@ -270,6 +282,12 @@ def _register_here(architecture: str) -> None:
     from vllm import ModelRegistry
 
     ModelRegistry.register_model(architecture, ModelRegistry.models[architecture].load_model_cls())
+
+
+def _become_server(told: dict[str, Any]) -> None:
+    for name in told["own"]:
+        _register_here(name)
+    become_server(told)
 
 
 def _module_of(engine: Any) -> Any:

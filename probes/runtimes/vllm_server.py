@@ -1,53 +1,155 @@
-"""vLLM's OpenAI-compatible server, started as users start it."""
+"""vLLM's OpenAI-compatible server: started as users start it, or by a process that has imported it already."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import traceback
+import types
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from probes.faults import SaidError
 from probes.runtimes.vllm_said import said
 from probes.served import Server, ServerError, wait_until_ready
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 _KEPT_CHARS = 20000
 _MODEL = "subject"
 
 
-def serve(folder: Path, *, names: Path, context: int) -> tuple[Server, float]:
+class Understudy:
+    """A fork that waits, with vLLM imported and nothing computed yet, to be told to become the server.
+
+    The process that probes has had an engine by then, whose threads no fork of it would have. Which classes it need not
+    inspect in a process of their own is told with the rest. It never outlives who it waits for.
+    """
+
+    def __init__(self, become: Callable[[dict[str, Any]], None]) -> None:
+        heard, self._tell = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            os.close(self._tell)
+            _wait_and_become(heard, become)
+        os.close(heard)
+        self._status: int | None = None
+
+    def start(self, told: dict[str, Any]) -> None:
+        with os.fdopen(self._tell, "wb") as told_to:
+            told_to.write(json.dumps(told).encode())
+
+    def alive(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            self._status = status if pid else None
+        return self._status is None
+
+
+def serve(
+    folder: Path, *, names: Path, context: int, understudy: Understudy | None, own: Sequence[str]
+) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
 
-    Nobody ends it: it is of the subject's group of processes and dies with it.
+    Nobody ends it: it is of the subject's group of processes and dies with it. ``own`` are the classes that the model
+    may be run as.
     """
     port = _free_port()
     scratch = Path(tempfile.mkdtemp(prefix="vllm-serve-"))
     log = scratch / "log"
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            command(folder, port=port, context=context),
-            cwd=scratch, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(names)},
-        )  # fmt: skip
+    arguments = serve_arguments(folder, port=port, context=context)
+    if understudy is None:
+        alive = _started(arguments, log, names=names)
+    else:
+        understudy.start({"arguments": arguments, "log": str(log), "own": list(own)})
+        alive = understudy.alive
     there = Server(f"http://127.0.0.1:{port}", _MODEL)
     try:
-        seconds = wait_until_ready(there, lambda: server.poll() is None)
+        seconds = wait_until_ready(there, alive)
     except ServerError as error:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         sys.stderr.write(text[-_KEPT_CHARS:])
         raise SaidError(f"{error}: {said(text)}") from None
     return there, seconds
 
 
-def command(folder: Path, *, port: int, context: int) -> list[str]:
+def serve_arguments(folder: Path, *, port: int, context: int) -> list[str]:
     return [
-        *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder)),
+        *("serve", str(folder)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", _MODEL),
         *("--dtype", "float32", "--enforce-eager", "--seed", "0"),
         *("--max-model-len", str(context), "--max-num-batched-tokens", str(context), "--max-num-seqs", "8"),
     ]
+
+
+def become_server(told: dict[str, Any]) -> None:
+    """Run the command line of vLLM in this process, and its engine in a fork of it.
+
+    On a processor vLLM starts the engine's process anew, which imports everything again: on an accelerator it forks.
+    """
+    import multiprocessing
+
+    from vllm.entrypoints.cli.main import main
+
+    plain = multiprocessing.get_context
+
+    def forking(method: str | None = None) -> Any:
+        return plain("fork" if method == "spawn" else method)
+
+    multiprocessing.get_context = forking
+    sys.argv = ["vllm", *told["arguments"]]
+    main()
+
+
+def _started(arguments: Sequence[str], log: Path, *, names: Path) -> Callable[[], bool]:
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "vllm.entrypoints.cli.main", *arguments],
+            cwd=log.parent, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(names)},
+        )  # fmt: skip
+    return lambda: server.poll() is None
+
+
+def _wait_and_become(heard: int, become: Callable[[dict[str, Any]], None]) -> None:
+    code = 1
+    with os.fdopen(heard, "rb") as pipe:
+        read = pipe.read()
+    if not read:  # whoever would have told has ended
+        os._exit(0)
+    try:
+        told = json.loads(read)
+        _speak_into(Path(told["log"]))
+        become(told)
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 -- this is the end of the process: say why, and never return into the parent's code
+        traceback.print_exc()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _speak_into(log: Path) -> None:
+    os.chdir(log.parent)
+    with log.open("wb") as stream, Path(os.devnull).open("rb") as silence:
+        os.dup2(silence.fileno(), 0)
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # what starts a process anew looks at the main module, and must not find the probe
+    sys.modules["__main__"] = types.ModuleType("__main__")
 
 
 def _free_port() -> int:

@@ -12,7 +12,7 @@ import pytest
 from probes.faults import classify
 from probes.runtimes.vllm import sizes
 from probes.runtimes.vllm_said import SAYINGS, in_words, said
-from probes.runtimes.vllm_server import command
+from probes.runtimes.vllm_server import serve_arguments
 from probes.wire import FAULTS
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def test_the_cpu_builds_package_is_found_as_vllm(tmp_path: Path, package: str, t
 
 
 def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_asked(tmp_path: Path) -> None:
-    told = command(tmp_path, port=8123, context=256)
+    told = serve_arguments(tmp_path, port=8123, context=256)
     assert told[told.index("--host") + 1] == "127.0.0.1"
     assert told[told.index("--max-model-len") + 1] == "256"
     assert "--trust-remote-code" not in told
