@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
 from monitor.errors import UnknownName
-from monitor.judge.days import DayFacts, Memory, control_key, decide_day
-from monitor.judge.parity import differs_from_reference
-from monitor.judge.verdict import Circumstances, judge_run
-from monitor.store import history
+from monitor.store import decisions, history
 from monitor.store.archive import Archive
 from monitor.store.census import census
-from monitor.store.details import CellDetail, RunDetail
-from monitor.store.goldens import doubt_about, golden_trace
+from monitor.store.details import cell_detail, run_detail
+from monitor.store.goldens import golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
-from monitor.store.parity import cause_of
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_of, fingerprint_of, release_of, rows, subject_of
+from monitor.store.rows import environment_at, environment_of, names, one, release_of, rows, subject_of
 from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
-from monitor.store.told import VALUE, teach_events
+from monitor.store.told import teach_events
 from monitor.store.tracks import read_tracks, tracks_of
 from monitor.store.whole import at_one_moment, view
-from monitor.words import CellVerdict, Origin, Purpose, Rung, Verdict, bar_of
+from monitor.words import Origin, Rung, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from contextlib import AbstractContextManager
+    from datetime import date
     from pathlib import Path
 
     from sqlite_utils import Database
@@ -41,6 +36,7 @@ if TYPE_CHECKING:
     from monitor.judge.control import Control
     from monitor.judge.days import Fingerprint
     from monitor.store.census import Census
+    from monitor.store.details import CellDetail, RunDetail
     from monitor.store.records import EnvironmentRecord
     from monitor.store.tracks import Track
     from monitor.store.whole import View
@@ -84,70 +80,18 @@ class Reader:
         self, cell: Cell, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
     ) -> Settled | Again:
         """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
-        if origin is Origin.ADHOC:
-            facts, memory = DayFacts(day, tuple(history.adhoc_runs(self._db, cell.id, day))), Memory()
-        else:
-            found = history.day_facts(self._db, cell.id, since=day, until=day)
-            facts = found[0] if found else DayFacts(day)
-            memory = history.memory_before(self._db, cell.id, day)
-        runs = [
-            run
-            for run in facts.runs
-            if run.origin is origin
-            and run.fingerprint == fingerprint
-            and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
-        ]
-        control = history.control_on(self._db, cell.id, control_key(day, origin, fingerprint))
-        doubt = doubt_about(self._db, fingerprint.subject)
-        circumstances = Circumstances(self.subject(cell.subject_id), cell.runtime, version, control, doubt=doubt)
-        return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
+        subject = self.subject(cell.subject_id)
+        return decisions.decision(self._db, cell, subject, day, origin, fingerprint=fingerprint, version=version)
 
     def cells_to_reprobe(self, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
         """Return, by cell id, the environment in which a new suite must first repeat the verdict that stands."""
-        wanted = {}
-        for cell in cells:
-            confirmed = history.memory_before(self._db, cell.id, day).confirmed
-            if confirmed is None or confirmed.fingerprint.suite == suite:
-                continue
-            done = rows(
-                self._db,
-                "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND purpose = 'suite' AND suite = ?",
-                (cell.id, day.isoformat(), suite),
-            )
-            environment = self.environment(confirmed.fingerprint.environment)
-            if not done and environment is not None:
-                wanted[cell.id] = environment
-        return wanted
+        return decisions.cells_to_reprobe(self._db, cells, day, suite=suite)
 
     def last_good_environment(
         self, runtime: Runtime, platform: Platform, *, until: date, other_than: str = ""
     ) -> EnvironmentRecord | None:
-        """Return the environment in which a control of this runtime worked last, if there is one.
-
-        Runs are asked and not days: a day holds only its last environment, and a release may break at noon what worked
-        in the morning.
-        """
-        found = rows(
-            self._db,
-            "SELECT environments.*, runs.version AS told FROM runs JOIN cells ON cells.id = runs.cell_id"
-            " JOIN subjects ON subjects.id = cells.subject_id"
-            " JOIN environments ON environments.digest = runs.environment"
-            " WHERE subjects.control AND cells.runtime = ? AND cells.platform = ?"
-            " AND runs.day <= ? AND runs.environment != ?"
-            " AND EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id AND outcome = 'passed')"
-            " AND NOT EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id"
-            " AND rung IN (SELECT value FROM json_each(?)) AND outcome NOT IN ('passed', 'skipped'))"
-            " ORDER BY runs.day DESC, runs.started_at DESC, runs.rowid DESC LIMIT 1",
-            (
-                str(runtime),
-                str(platform),
-                until.isoformat(),
-                other_than,
-                json.dumps([str(rung) for rung in bar_of(runtime)]),
-            ),
-        )
-        # under the version that was told there: with another package pinned, it is no answer for the release itself
-        return replace(environment_of(found[0]), version=found[0]["told"]) if found else None
+        """Return the environment in which a control of this runtime worked last, if there is one."""
+        return decisions.last_good_environment(self._db, runtime, platform, until=until, other_than=other_than)
 
     def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str, suite: str) -> Control:
         """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""
@@ -160,12 +104,11 @@ class Reader:
         return golden_trace(self._db, subject_digest, whole=whole)
 
     def environment(self, digest: str) -> EnvironmentRecord | None:
-        found = rows(self._db, "SELECT * FROM environments WHERE digest = ?", (digest,))
-        return environment_of(found[0]) if found else None
+        return environment_at(self._db, digest)
 
     def packages(self, digest: str) -> dict[str, str]:
         """Return what an environment holds, name to version, without its lock of many kilobytes."""
-        found = self._one("SELECT packages FROM environments WHERE digest = ?", digest)
+        found = one(self._db, "SELECT packages FROM environments WHERE digest = ?", digest)
         return dict(json.loads(found["packages"])) if found else {}
 
     def resolved(
@@ -190,7 +133,7 @@ class Reader:
     def subject(self, subject_id: str) -> Subject:
         found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
         if not found:
-            raise UnknownName("subject", subject_id, self._names("SELECT id FROM subjects"))
+            raise UnknownName("subject", subject_id, names(self._db, "SELECT id FROM subjects"))
         return subject_of(found[0])
 
     def current(self, **wanted: str) -> list[dict[str, Any]]:
@@ -219,57 +162,15 @@ class Reader:
 
     def run_detail(self, name: str) -> RunDetail:
         """Return the run whose id begins with ``name``, if just one does."""
-        begins = "SELECT * FROM runs WHERE id >= ? AND id < ?"
-        found = rows(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
-        if len(found) != 1:
-            hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
-            raise UnknownName("run", name, self._names("SELECT id FROM runs"), hint=hint)
-        row = found[0]
-        cell_id, session_id = row["cell_id"], row["session_id"]
-        subject, runtime = history.subject_of_cell(self._db, cell_id)
-        checks = tuple(history.checks_of(self._db, [row["id"]]).get(row["id"], []))
-        key = control_key(date.fromisoformat(row["day"]), Origin(row["origin"]), fingerprint_of(row))
-        control = history.control_on(self._db, cell_id, key)
-        doubt = doubt_about(self._db, row["subject_digest"])
-        verdict = judge_run(checks, Circumstances(subject, runtime, row["version"], control, doubt=doubt))
-        facts = rows(
-            self._db,
-            f"SELECT name, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant
-            " JOIN cells ON cells.id = runs.cell_id WHERE facts.run_id = ?",
-            (row["id"],),
-        )
-        return RunDetail(
-            id=row["id"],
-            row=row,
-            checks=checks,
-            verdict=verdict,
-            note=history.note_on_run(self._db, row) if verdict.verdict is CellVerdict.WORKS else "",
-            cause=cause_of(self._db, runtime, subject.architecture) if differs_from_reference(checks) else "",
-            facts={fact["name"]: json.loads(fact["value"]) for fact in facts if fact["value"]},
-            resolution=rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
-            session=self._one("SELECT * FROM sessions WHERE id = ?", session_id),
-            ending=self._one("SELECT * FROM endings WHERE session_id = ?", session_id),
-        )
+        return run_detail(self._db, name)
 
     def cell_detail(self, cell_id: str) -> CellDetail:
-        row = self._one("SELECT * FROM cells WHERE id = ?", cell_id)
-        if row is None:
-            raise UnknownName(
-                "cell", cell_id, self._names("SELECT id FROM cells"), hint="`settle status` lists the cells"
-            )
-        return CellDetail(
-            id=cell_id,
-            subject=history.subject_of_cell(self._db, cell_id)[0],
-            row=row,
-            days=tuple(history.stored_days(self._db, cell_id)),
-            runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
-            flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
-        )
+        return cell_detail(self._db, cell_id)
 
     def last_run_of(self, cell_id: str) -> str | None:
         """Return the id of the cell's latest run, of whatever origin."""
         latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        found = self._one(latest, cell_id)
+        found = one(self._db, latest, cell_id)
         return found["id"] if found else None
 
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
@@ -364,10 +265,3 @@ class Reader:
         conditions = " AND ".join(["1", *(f"{column} = ?" for column in wanted)])
         sql = f"SELECT * FROM {view} WHERE {conditions} ORDER BY {order}"  # noqa: S608 - names checked above
         return rows(self._db, sql, wanted.values())
-
-    def _one(self, sql: str, key: str | None) -> dict[str, Any] | None:
-        found = rows(self._db, sql, (key,)) if key else []
-        return found[0] if found else None
-
-    def _names(self, sql: str) -> list[str]:
-        return [row["id"] for row in rows(self._db, sql)]

@@ -47,6 +47,16 @@ def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[st
     return [dict(row) for row in cursor.execute(sql, tuple(parameters))]
 
 
+def one(db: Database, sql: str, key: str | None) -> Row | None:
+    """Return the first row that the one key finds."""
+    found = rows(db, sql, (key,)) if key else []
+    return found[0] if found else None
+
+
+def names(db: Database, sql: str) -> list[str]:
+    return [row["id"] for row in rows(db, sql)]
+
+
 def rung_named(name: str) -> Rung:
     return Rung[name.upper()]
 
@@ -77,6 +87,11 @@ def release_of(row: Row) -> Release:
         fit=Fit(row["fit"]),
         revision=row["revision"],
     )
+
+
+def environment_at(db: Database, digest: str) -> EnvironmentRecord | None:
+    found = one(db, "SELECT * FROM environments WHERE digest = ?", digest)
+    return environment_of(found) if found else None
 
 
 def environment_of(row: Row) -> EnvironmentRecord:
