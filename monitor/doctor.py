@@ -134,21 +134,22 @@ def _hub(config: Config, access: HubAccess) -> Iterator[Finding]:
         return
     from monitor.sources.hub import Gone, Hub
 
-    with closing(Hub(access)) as hub:
-        try:
+    try:
+        with closing(Hub(access, sleep=lambda _: None)) as hub:
             if own.organisations:
                 name = own.organisations[0]
-                found = f"{len(hub.models_of(name)[0])} models of {name}"
+                there, found = True, f"{len(hub.models_of(name)[0])} models of {name}"
             else:
                 name = (*own.models, *own.full)[0]
-                answer = hub.model(name)
-                found = f"{name} is {'not there' if isinstance(answer, Gone) else 'there'}"
-        except SettleError as error:
-            fix = "check hub.endpoint, the proxy variables and SSL_CERT_FILE; the daemon waits for a hub that is gone"
-            yield Finding("hub", State.WARNING, str(error), error.hint or fix)
-            return
-    token = "with a token" if access.token else "without a token: nothing gated can be read"
-    yield Finding("hub", State.GOOD, f"{access.endpoint}: {found}; asked {token}")
+                there = not isinstance(hub.model(name), Gone)
+                found = f"{name} is {'there' if there else 'not there'}"
+    except SettleError as error:
+        fix = error.hint or "check hub.endpoint, the proxy variables and SSL_CERT_FILE; the daemon waits for a hub"
+        yield Finding("hub", State.WARNING, str(error), fix)
+        return
+    found = f"{access.endpoint}: {found}; asked {'with' if access.token else 'without'} a token"
+    fix = "" if there else "check the name; a private or gated model needs a token that may see it"
+    yield Finding("hub", State.GOOD if there else State.WARNING, found, fix)
 
 
 def _memory(config: Config) -> Finding:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor import steps
+from monitor import doctor, steps
+from monitor.doctor import State
 from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
 from monitor.settings import Config
 from monitor.sources.hub import Hub
@@ -19,7 +20,7 @@ from monitor.sources.hub_wire import HubAccess
 from monitor.store import open_store
 from monitor.talk import Spoken
 from monitor.tick import Life
-from monitor.weights import WeightStore
+from monitor.weights import GIB, WeightStore
 from monitor.words import SubjectForm
 from tests.standins import hub as standin
 
@@ -270,3 +271,51 @@ def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
     watching.look(life)
     (other,) = watching.full(life)
     assert [path.name for path in (watching.home / "weights" / "checkpoints").iterdir()] == [other]
+
+
+def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_full(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[datetime] = []
+    done = SimpleNamespace(things=[SimpleNamespace(what="old logs", bytes=GIB)])
+
+    def tidied(_shop: Any, *, budget_bytes: int, dry_run: bool) -> Any:
+        assert (budget_bytes, dry_run) == (GIB, False)
+        kept.append(watching.at)
+        return done
+
+    monkeypatch.setattr(steps, "tidy", tidied)
+    life = watching.life()
+
+    def hours(count: int) -> int:
+        before = len(kept)
+        for _ in range(count):
+            watching.at += timedelta(hours=1)
+            assert steps.keep_house(life) is None
+        return len(kept) - before
+
+    assert hours(49) == 3
+    assert "removed old logs (1.00 GiB)" in watching.said.getvalue()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert hours(5) == 5
+
+
+def test_the_doctor_looks_at_a_hub_only_where_something_is_watched_there(watching: Watching) -> None:
+    watching.served.publish("acme/new", FILES, NOW)
+    access = HubAccess(endpoint=watching.served.url)
+
+    def findings(**hub: Any) -> list[tuple[State, str]]:
+        config = Config.model_validate({"home": str(watching.home), "hub": hub})
+        return [(one.state, one.found) for one in doctor._hub(config, access)]
+
+    assert findings() == []
+    ((state, found),) = findings(models=["acme/new"])
+    assert state is State.GOOD
+    assert "acme/new is there; asked without a token" in found
+    ((state, found),) = findings(models=["acme/none"])
+    assert (state, "acme/none is not there" in found) == (State.WARNING, True)
+    ((state, found),) = findings(organisations=["acme"])
+    assert (state, "1 models of acme" in found) == (State.GOOD, True)
+    access = HubAccess(endpoint="http://127.0.0.1:9")
+    ((state, found),) = findings(organisations=["acme"])
+    assert state is State.WARNING
