@@ -62,7 +62,18 @@ def _addresses(name: str) -> Iterable[str]:
         return [named]
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     sockets = {
-        "docker": [Path("/var/run/docker.sock"), runtime / "docker.sock", Path.home() / ".docker/run/docker.sock"],
+        "docker": [
+            Path("/var/run/docker.sock"),
+            runtime / "docker.sock",
+            Path(os.environ.get("HOME", "/")) / ".docker/run/docker.sock",
+        ],
         "podman": [runtime / "podman/podman.sock", Path("/run/podman/podman.sock")],
     }
-    return [f"unix://{socket}" for socket in sockets[name] if socket.exists()]
+    return [f"unix://{socket}" for socket in sockets[name] if _is_there(socket)]
+
+
+def _is_there(socket: Path) -> bool:
+    try:
+        return socket.exists()
+    except OSError:  # a service is kept from even looking into /run/user
+        return False

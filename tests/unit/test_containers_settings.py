@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from containers.connect import connect
 from containers.environment import contradictions
+from containers.errors import EngineUnavailable
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from containers.resolving import Question, Resolution, _without_surprise, stripped
@@ -150,3 +152,13 @@ def test_a_recipe_asks_for_what_it_is_asked() -> None:
     assert recipe.requirements("4.49.0")[0] == "transformers==4.49.0"
     assert recipe.requirements(None)[0] == "transformers"
     assert recipe.ENVIRONMENT["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_folder_that_may_not_be_looked_into_holds_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A service of systemd with ProtectHome is refused even the question whether something is in /run/user."""
+    monkeypatch.delenv("CONTAINER_HOST", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "x" * 5000)
+    with pytest.raises(OSError, match="too long"):
+        Path(os.environ["XDG_RUNTIME_DIR"], "podman").exists()
+    with pytest.raises(EngineUnavailable, match="podman does not answer"):
+        connect("podman", home=tmp_path)
