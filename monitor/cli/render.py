@@ -9,10 +9,8 @@ import re
 import sys
 from datetime import date, datetime
 from enum import Enum
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -53,6 +51,7 @@ VERDICT_STYLES = {
     CellVerdict.FLAKY: "yellow",
     CellVerdict.UNKNOWN: "yellow",
 }
+_Pieces: TypeAlias = "list[tuple[str, str]]"  # of a line, each with its style
 _MOST_NAMED = 4  # models that one line names
 LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown (ours)  · not measured  n/a does not apply"
 
@@ -105,15 +104,20 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
     for title in dict.fromkeys(_title(row) for row in rows):
         own = [row for row in rows if _title(row) == title]
         console.print(plain(title), style="bold")
-        console.print(*_matrix(own), sep="\n", soft_wrap=True)
-        for line in _told(own):
-            console.print(line, soft_wrap=True)
-        console.print()
+        _write_lines(console, [*_matrix(own), *_told(own), []])
     console.print(LEGEND, style="dim")
     _write_unverified(str(row["runtime"]) for row in rows)
 
 
-def _told(rows: Sequence[Mapping[str, Any]]) -> list[Text]:
+def _write_lines(console: Console, lines: Iterable[_Pieces]) -> None:
+    """Print lines of harmless pieces; where no colour is seen they are written, for rich is felt over a thousand."""
+    if console.is_terminal:
+        console.print(*(Text.assemble(*line) for line in lines), sep="\n", soft_wrap=True)
+    else:
+        console.file.writelines("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> list[_Pieces]:
     """Return why those that do not work do not; what holds for many alike is told once."""
     alike: dict[tuple[str, str | None, str], list[str]] = {}
     for row in rows:
@@ -123,8 +127,8 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> list[Text]:
     for (verdict, blame, reason), subjects in alike.items():
         who = ", ".join(subjects) if len(subjects) <= _MOST_NAMED else f"{len(subjects)} of {len(rows)} models"
         blamed = f" (blame: {blame})" if blame else ""
-        why = plain(f"{who}{blamed}: {reason}")
-        lines.append(Text.assemble((str(verdict), VERDICT_STYLES[CellVerdict(verdict)]), " ", why))
+        why = in_one_line(f"{who}{blamed}: {reason}")
+        lines.append([(str(verdict), VERDICT_STYLES[CellVerdict(verdict)]), (f" {why}", "")])
     return lines
 
 
@@ -143,19 +147,20 @@ def _title(row: Mapping[str, Any]) -> str:
     return f"{_named(row['runtime'])} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
 
 
-def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Pieces]:
     """Yield the matrix line by line: rich's own tables take a second for a thousand rows."""
     rungs = _told_rungs(rows)
-    names = [plain(row["subject"]).plain for row in rows]
+    names = [in_one_line(row["subject"]) for row in rows]
     wide = max(map(cell_len, names))
-    yield Text("model".ljust(wide) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", style="bold")
+    yield [("model".ljust(wide) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", "bold")]
+    looks = {verdict: (f" {look:^9}", style) for verdict, (look, style) in SIGNS.items()}
     for name, row in zip(names, rows, strict=True):
-        line = Text(name + " " * (wide - cell_len(name)))
-        looks = [SIGNS[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs]
-        for style, same in groupby(looks, key=itemgetter(1)):
-            line.append("".join(f" {look[0]:^9}" for look in same), style)
         verdict = CellVerdict(row["verdict"])
-        yield line.append(f" {verdict}", VERDICT_STYLES[verdict])
+        yield [
+            (name + " " * (wide - cell_len(name)), ""),
+            *(looks[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs),
+            (f" {verdict}", VERDICT_STYLES[verdict]),
+        ]
 
 
 def _told_rungs(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:

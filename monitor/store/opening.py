@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from monitor.errors import DatabaseError, disk_full
-from monitor.store.schema import APPLICATION_ID, MIGRATIONS
-from monitor.store.sqlite import Database
+from monitor.store.plain import APPLICATION_ID, SHAPE, Plain, is_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sqlite_utils import Database
 
 BUSY_S = 30.0
 _ASIDE = "move it away, or name another home with SETTLE_HOME"
@@ -21,6 +22,9 @@ _ASIDE = "move it away, or name another home with SETTLE_HOME"
 
 def open_writing(path: Path) -> Database:
     """Return the database, created or brought up to date. The caller holds the writer's lock."""
+    from monitor.store.schema import MIGRATIONS
+    from monitor.store.sqlite import Database
+
     with spoken(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_S)
@@ -35,6 +39,8 @@ def open_writing(path: Path) -> Database:
             db.execute("PRAGMA synchronous = FULL")
             _check_whole(db, path)
             MIGRATIONS.apply(db)
+            if not is_marked(connection):
+                db.execute(f"PRAGMA user_version = {SHAPE}")
         except BaseException:
             connection.close()
             raise
@@ -50,15 +56,23 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
     with spoken(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
-            db = Database(connection, execute_plugins=False)
-            _recognise(db, path, may_be_empty=False)
-            db.execute("PRAGMA query_only = ON")
-            if not older:
-                _check_up_to_date(db, path)
+            if not is_marked(connection):
+                _examine(connection, path, older=older)
+            connection.execute("PRAGMA query_only = ON")
         except BaseException:
             connection.close()
             raise
-    return db
+    return cast("Database", Plain(connection))
+
+
+def _examine(connection: sqlite3.Connection, path: Path, *, older: bool) -> None:
+    """Look closer at a database that is not marked as one of this settle's."""
+    from monitor.store.sqlite import Database
+
+    db = Database(connection, execute_plugins=False)
+    _recognise(db, path, may_be_empty=False)
+    if not older:
+        _check_up_to_date(db, path)
 
 
 def _begin(connection: sqlite3.Connection) -> None:
@@ -70,6 +84,9 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 @cache
 def _blank() -> bytes:
+    from monitor.store.schema import MIGRATIONS
+    from monitor.store.sqlite import Database
+
     with closing(sqlite3.connect(":memory:")) as connection:
         MIGRATIONS.apply(Database(connection, execute_plugins=False))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -93,6 +110,8 @@ def spoken(path: Path) -> Iterator[None]:
 
 def _recognise(db: Database, path: Path, *, may_be_empty: bool) -> None:
     """Refuse a database that is another program's, or that a newer settle has written."""
+    from monitor.store.schema import MIGRATIONS
+
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     application = _application_id(db)
     if application != APPLICATION_ID and (tables or application or not may_be_empty):
@@ -112,11 +131,16 @@ def _check_whole(db: Database, path: Path) -> None:
 
 
 def _check_up_to_date(db: Database, path: Path) -> None:
+    from monitor.store.schema import MIGRATIONS
+
     if MIGRATIONS.pending(db):
         raise DatabaseError(f"{path} is older than this settle", hint="any `settle run` brings it up to date")
 
 
 def _applied_and_known(db: Database) -> set[str]:
+    from monitor.store.schema import MIGRATIONS
+    from monitor.store.sqlite import Database
+
     every = {migration.name for migration in MIGRATIONS.pending(Database(memory=True, execute_plugins=False))}
     return every & {applied.name for applied in MIGRATIONS.applied(db)}
 

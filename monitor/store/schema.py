@@ -15,7 +15,6 @@ from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
 MIGRATIONS = Migrations("settle")
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables

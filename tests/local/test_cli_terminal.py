@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -116,3 +118,16 @@ def test_no_line_is_wider_than_the_screen_and_no_word_is_lost(rows: list[list[st
     lines = list(laid_out(rows, 40, len))
     assert all(len(line) <= 40 for line in lines)
     assert sorted("".join(lines).replace(" ", "")) == sorted("".join(map("".join, rows)).replace(" ", ""))
+
+
+def test_who_only_reads_starts_without_what_a_writer_needs(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    told = """
+import sys
+from pathlib import Path
+from monitor.store import open_reader
+with open_reader(Path(sys.argv[1])) as reader:
+    print(reader.current(), "sqlite_utils" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", told, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[] False\n"

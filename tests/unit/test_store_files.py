@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ import pytest
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
 from monitor.store.archive import Archive
+from monitor.store.plain import APPLICATION_ID, SHAPE
 from monitor.store.reader import DATABASE
-from monitor.store.schema import APPLICATION_ID, FACT_TABLES, MIGRATIONS
+from monitor.store.schema import FACT_TABLES, MIGRATIONS
 from monitor.store.shipped import unpack
 from monitor.store.sqlite import Database
 
@@ -83,6 +85,7 @@ def test_a_database_of_a_newer_settle_is_left_alone(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     newer = Database(tmp_path / DATABASE)
     newer.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('settle', 'm999_moon', '')")
+    newer.execute(f"PRAGMA user_version = {SHAPE + 1}")
     newer.conn.commit()
     newer.close()
     for opener in (open_store, open_reader):
@@ -162,3 +165,10 @@ def test_logs_are_collected_oldest_first_and_half_written_ones_are_swept(tmp_pat
     half.write_bytes(b"half")
     open_store(tmp_path).close()
     assert not half.exists()
+
+
+def test_the_mark_of_a_database_counts_its_migrations(tmp_path: Path) -> None:
+    assert len(MIGRATIONS.pending(Database(memory=True, execute_plugins=False))) == SHAPE
+    open_store(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SHAPE,)
