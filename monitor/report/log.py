@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from monitor.printable import printable
 
 if TYPE_CHECKING:
     from monitor.store import Reader
@@ -12,11 +13,6 @@ if TYPE_CHECKING:
 def log_of(store: Reader, digest: str, cell: str) -> str:
     """Return what the container of a run of ``cell`` printed: of a shared session, the lines of this subject alone."""
     raw = store.log(digest) if digest else None
-    text = _printable((raw or b"").decode("utf-8", errors="replace"))
+    text = printable((raw or b"").decode("utf-8", errors="replace"))
     before, marker, own = text.partition(f"=== subject {cell.rpartition('@')[0]} ===\n")
     return own.partition("=== subject ")[0] if marker else before
-
-
-def _printable(text: str) -> str:
-    """Drop what would move a terminal's cursor or colour it: a container's output is untrusted."""
-    return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)

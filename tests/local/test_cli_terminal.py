@@ -53,9 +53,10 @@ COMMANDS = (
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home in which everything that others name is hostile."""
     folder = tmp_path_factory.mktemp("hostile")
-    with open_store(folder) as store:
-        world = World(store)
-        _record(store, world)
+    with open_store(folder) as store, pytest.MonkeyPatch.context() as patch:
+        told = store.end_session
+        patch.setattr(store, "end_session", lambda *ended, log: told(*ended, log=log + f" {EVIL}\xff".encode()))
+        _record(store, World(store))
     return folder
 
 
@@ -76,7 +77,7 @@ def _record(store: Store, world: World) -> None:
 def test_nothing_that_a_command_shows_moves_a_terminal(home: Path, arguments: list[str]) -> None:
     done = CliRunner().invoke(settle, arguments, env={"SETTLE_HOME": str(home)})
     assert done.exit_code == 0, done.output
-    assert "evil" in done.output or not set(arguments) & {"status", "query", NAME} or "--log" in arguments
+    assert "evil" in done.output or not set(arguments) & {"status", "query", NAME}
     assert not NEVER.search(done.output.replace("\r\n", "\n"))
 
 
