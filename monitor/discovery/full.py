@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 
 def unfetched(store: Reader, config: Config) -> list[str]:
-    """Return the models whose full weights are wanted and not here: a revision never fetched, or one that was lost."""
-    found = store.published.fetched(config.hub.full) if config.hub.full else {}
+    """Return the models on the hub whose full weights are wanted and not here: never fetched, or lost since."""
+    if not config.hub.full:
+        return []
+    watched = store.published.watched()
     return [
         model_id
-        for model_id, digest in found.items()
-        if digest is None or (digest and not checkpoint_folder(config.home, digest).is_dir())
+        for model_id, digest in store.published.fetched(config.hub.full).items()
+        if watched[model_id].standing.there
+        and (digest is None or (digest and not checkpoint_folder(config.home, digest).is_dir()))
     ]
 
 
 def in_use(store: Reader, config: Config) -> set[str]:
-    """Return the digests of the weights that are probed now: given up, they would only be fetched again."""
+    """Return the digests of the weights that are probed now: given up, they would be fetched again, if they can."""
     return {digest for digest in store.published.fetched(config.hub.full).values() if digest}
 
 

@@ -172,7 +172,7 @@ class PublishedModels:
         return {
             model_id: digests.get((model_id, newest))
             for model_id, one in self.watched().items()
-            if wanted & {model_id.lower(), one.standing.name.lower()} and one.standing.there
+            if wanted & {model_id.lower(), one.standing.name.lower()}
             for newest in self.revisions(model_id)[:1]
         }
 

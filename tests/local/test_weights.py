@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor import doctor, steps
+from monitor.discovery.full import in_use, unfetched
 from monitor.doctor import State
 from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
 from monitor.settings import Config
@@ -256,6 +257,20 @@ def test_what_can_never_be_fetched_is_said_once_and_what_does_not_fit_holds_up_n
             watching.look(life)
     assert len(watching.full(life)) == 1
     assert watching.said.getvalue().count("no full weights") == 1
+
+
+def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching: Watching) -> None:
+    watching.served.publish("acme/new", FILES, NOW)
+    life = watching.life("acme/new")
+    watching.look(life)
+    (digest,) = watching.full(life)
+    watching.served.delete("acme/new")
+    watching.look(life)
+    assert not watching.store.published.watched()["acme/new"].standing.there
+    assert watching.full(life) == [digest]
+    assert in_use(watching.store, life.config) == {digest}
+    shutil.rmtree(watching.home / "weights")
+    assert unfetched(watching.store, life.config) == []
 
 
 def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
