@@ -71,7 +71,7 @@ class Life:
     line_waits: dict[Line, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
     hub: Hub | None = None  # one conversation, once there is something to ask
-    tidied: datetime | None = None
+    tidied: datetime | None = None  # when the disk budget was seen to last
     published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the site that was written last
     done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why
     last_fault: str = ""

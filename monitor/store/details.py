@@ -14,7 +14,7 @@ from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
 from monitor.store.goldens import doubt_about
 from monitor.store.parity import cause_of
-from monitor.store.rows import fingerprint_of, names, one, rows
+from monitor.store.rows import fingerprint_of, names, row_at, rows
 from monitor.store.told import VALUE
 from monitor.words import CellVerdict, Origin
 
@@ -83,13 +83,13 @@ def run_detail(db: Database, name: str) -> RunDetail:
         cause=cause_of(db, runtime, subject.architecture) if differs_from_reference(checks) else "",
         facts={fact["name"]: json.loads(fact["value"]) for fact in facts if fact["value"]},
         resolution=rows(db, "SELECT * FROM resolutions WHERE id = ?", (row["resolution_id"],))[0],
-        session=one(db, "SELECT * FROM sessions WHERE id = ?", session_id),
-        ending=one(db, "SELECT * FROM endings WHERE session_id = ?", session_id),
+        session=row_at(db, "SELECT * FROM sessions WHERE id = ?", session_id),
+        ending=row_at(db, "SELECT * FROM endings WHERE session_id = ?", session_id),
     )
 
 
 def cell_detail(db: Database, cell_id: str) -> CellDetail:
-    row = one(db, "SELECT * FROM cells WHERE id = ?", cell_id)
+    row = row_at(db, "SELECT * FROM cells WHERE id = ?", cell_id)
     if row is None:
         raise UnknownName("cell", cell_id, names(db, "SELECT id FROM cells"), hint="`settle status` lists the cells")
     return CellDetail(

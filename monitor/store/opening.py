@@ -22,7 +22,6 @@ _ASIDE = "move it away, or name another home with SETTLE_HOME"
 
 def open_writing(path: Path) -> Database:
     """Return the database, created or brought up to date. The caller holds the writer's lock."""
-    from monitor.store.schema import MIGRATIONS
     from monitor.store.sqlite import Database
 
     with spoken(path):
@@ -38,9 +37,7 @@ def open_writing(path: Path) -> Database:
             # WAL with NORMAL survives a killed process; FULL survives a lost power supply too, at one fsync a run
             db.execute("PRAGMA synchronous = FULL")
             _check_whole(db, path)
-            MIGRATIONS.apply(db)
-            if not is_marked(connection):
-                db.execute(f"PRAGMA user_version = {SHAPE}")
+            bring_up_to_date(db)
         except BaseException:
             connection.close()
             raise
@@ -63,6 +60,15 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
             connection.close()
             raise
     return cast("Database", Plain(connection))
+
+
+def bring_up_to_date(db: Database) -> None:
+    """Apply what is new since it was written, and mark it as one that readers need not examine."""
+    from monitor.store.schema import MIGRATIONS
+
+    MIGRATIONS.apply(db)
+    if not is_marked(db.conn):
+        db.execute(f"PRAGMA user_version = {SHAPE}")
 
 
 def _examine(connection: sqlite3.Connection, path: Path, *, older: bool) -> None:

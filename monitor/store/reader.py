@@ -16,7 +16,7 @@ from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_at, environment_of, names, one, release_of, rows, subject_of
+from monitor.store.rows import environment_at, environment_of, names, release_of, row_at, rows, subject_of
 from monitor.store.sightings import Sightings
 from monitor.store.standings import Standings
 from monitor.store.told import teach_events
@@ -108,7 +108,7 @@ class Reader:
 
     def packages(self, digest: str) -> dict[str, str]:
         """Return what an environment holds, name to version, without its lock of many kilobytes."""
-        found = one(self._db, "SELECT packages FROM environments WHERE digest = ?", digest)
+        found = row_at(self._db, "SELECT packages FROM environments WHERE digest = ?", digest)
         return dict(json.loads(found["packages"])) if found else {}
 
     def resolved(
@@ -170,7 +170,7 @@ class Reader:
     def last_run_of(self, cell_id: str) -> str | None:
         """Return the id of the cell's latest run, of whatever origin."""
         latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        found = one(self._db, latest, cell_id)
+        found = row_at(self._db, latest, cell_id)
         return found["id"] if found else None
 
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:

@@ -47,7 +47,7 @@ def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[st
     return [dict(row) for row in cursor.execute(sql, tuple(parameters))]
 
 
-def one(db: Database, sql: str, key: str | None) -> Row | None:
+def row_at(db: Database, sql: str, key: str | None) -> Row | None:
     """Return the first row that the one key finds."""
     found = rows(db, sql, (key,)) if key else []
     return found[0] if found else None
@@ -90,7 +90,7 @@ def release_of(row: Row) -> Release:
 
 
 def environment_at(db: Database, digest: str) -> EnvironmentRecord | None:
-    found = one(db, "SELECT * FROM environments WHERE digest = ?", digest)
+    found = row_at(db, "SELECT * FROM environments WHERE digest = ?", digest)
     return environment_of(found) if found else None
 
 

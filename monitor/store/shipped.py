@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from monitor.store.opening import spoken
+from monitor.store.opening import bring_up_to_date, spoken
 from monitor.store.reader import DATABASE
 from monitor.store.schema import MIGRATIONS
 from monitor.store.sqlite import Database
@@ -55,7 +55,7 @@ def unpack(packed: bytes, home: Path) -> None:
         aside = database.with_suffix(".tmp")
         aside.write_bytes(lzma.decompress(packed))
         with closing(sqlite3.connect(aside)) as connection:
-            MIGRATIONS.apply(Database(connection))  # it is shipped as it was packed, by whatever settle that was
+            bring_up_to_date(Database(connection))  # it is shipped as it was packed, by whatever settle that was
         for old in home.glob(f"{DATABASE}-*"):
             old.unlink()
         aside.replace(database)
