@@ -130,7 +130,7 @@ def _clock(served_at: datetime | None, now: datetime) -> Finding:
 def _hub(config: Config, access: HubAccess) -> Iterator[Finding]:
     """Look at the first of what is watched there; without any, the hub is never asked."""
     own = config.hub
-    if not (own.organisations or own.models or own.full):
+    if not own.asked:
         return
     from monitor.sources.hub import Gone, Hub
 
@@ -140,7 +140,7 @@ def _hub(config: Config, access: HubAccess) -> Iterator[Finding]:
                 name = own.organisations[0]
                 there, found = True, f"{len(hub.models_of(name)[0])} models of {name}"
             else:
-                name = (*own.models, *own.full)[0]
+                name = own.named[0]
                 there = not isinstance(hub.model(name), Gone)
                 found = f"{name} is {'there' if there else 'not there'}"
     except SettleError as error:

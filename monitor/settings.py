@@ -234,6 +234,16 @@ class Hub(Section):
     poll_minutes: _Positive = Field(60, description="how often organisations, models and folders are asked")
     popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return the models that are watched by their own name."""
+        return tuple(dict.fromkeys([*self.models, *self.full]))
+
+    @property
+    def asked(self) -> bool:
+        """Tell whether there is anything that the hub itself is asked about."""
+        return bool(self.organisations or self.named)
+
 
 class Site(Section):
     """Where the daemon writes the pages of `settle site`, and where they go beside their folder."""

@@ -56,7 +56,7 @@ def everything(store: Store, config: Config, subjects: Sequence[Subject], *, dis
 
 def look_for_models(life: Life) -> datetime | None:
     hub = life.config.hub
-    if not (hub.organisations or hub.models or hub.full or hub.folders):
+    if not (hub.asked or hub.folders):
         return None
     return find_models(life.store, _hub(life), hub, life.clock.now(), life.talk).again_at
 

@@ -24,14 +24,18 @@ def unfetched(store: Reader, config: Config) -> list[str]:
     return [
         model_id
         for model_id, digest in store.published.fetched(config.hub.full).items()
-        if watched[model_id].standing.there
-        and (digest is None or (digest and not checkpoint_folder(config.home, digest).is_dir()))
+        if watched[model_id].standing.there and (digest is None or (digest and not _is_here(config, digest)))
     ]
 
 
 def in_use(store: Reader, config: Config) -> set[str]:
-    """Return the digests of the weights that are probed now: given up, they would be fetched again, if they can."""
-    return {digest for digest in store.published.fetched(config.hub.full).values() if digest}
+    """Return the digests of the weights that are here and probed now; what was lost holds up nothing else."""
+    found = store.published.fetched(config.hub.full).values()
+    return {digest for digest in found if digest and _is_here(config, digest)}
+
+
+def _is_here(config: Config, digest: str) -> bool:
+    return checkpoint_folder(config.home, digest).is_dir()
 
 
 def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject | None:

@@ -27,7 +27,7 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
     rows = [row | _sources(found.get(row["id"])) for row in _catalogue_rows()]
     rows += [_row(row) for row in found.values() if row["id"] not in {one["id"] for one in rows}]
     known = {row["id"] for row in rows} | {row["source"] for row in rows}
-    wanted = [(f"model:{name}", name) for name in settings.models]
+    wanted = [(f"model:{name}", name) for name in settings.named]
     wanted += [(f"folder:{folder}", f"folder:{folder}") for folder in settings.folders]
     rows += [
         _EMPTY | {"id": name, "source": source, "problem": "not found yet"}

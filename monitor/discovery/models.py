@@ -95,7 +95,7 @@ class _Search:
 
     def things(self) -> list[str]:
         """Return everything that can be asked: a model that moved out of its organisation is asked by itself."""
-        named = [f"model:{name}" for name in dict.fromkeys([*self.settings.models, *self.settings.full])]
+        named = [f"model:{name}" for name in self.settings.named]
         organisations = [f"organisation:{name}" for name in self.settings.organisations]
         moved = [
             f"model:{name}"

@@ -224,6 +224,11 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_pat
     assert shop.store.subject("acme/new").qualified
 
 
+def test_a_model_that_is_named_only_for_its_weights_is_listed_before_it_is_found() -> None:
+    (row,) = [one for one in watched_rows(Settings(full=("acme/whole",)), None) if one["id"] == "acme/whole"]
+    assert (row["source"], row["problem"]) == ("model:acme/whole", "not found yet")
+
+
 def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop, tmp_path: Path) -> None:
     shop.discover("acme/new", {"config.json": b"{}"})
     ours = next(iter(load_catalogue())).model

@@ -269,8 +269,9 @@ def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching:
     assert not watching.store.published.watched()["acme/new"].standing.there
     assert watching.full(life) == [digest]
     assert in_use(watching.store, life.config) == {digest}
-    shutil.rmtree(watching.home / "weights")
+    shutil.rmtree(watching.home / "weights")  # nothing can be done about it, and nobody waits for it
     assert unfetched(watching.store, life.config) == []
+    assert watching.full(life) == []
 
 
 def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
