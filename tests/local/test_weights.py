@@ -15,6 +15,7 @@ from monitor import doctor, steps
 from monitor.discovery.full import in_use, unfetched
 from monitor.doctor import State
 from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
+from monitor.seats import take_seat
 from monitor.settings import Config
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
@@ -22,7 +23,7 @@ from monitor.store import open_store
 from monitor.talk import Spoken
 from monitor.tick import Life
 from monitor.weights import GIB, WeightStore
-from monitor.words import SubjectForm
+from monitor.words import Origin, Runtime, SubjectForm
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
@@ -272,6 +273,11 @@ def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching:
     shutil.rmtree(watching.home / "weights")  # nothing can be done about it, and nobody waits for it
     assert unfetched(watching.store, life.config) == []
     assert watching.full(life) == []
+    (subject,) = watching.store.published.subjects("acme/new#full")
+    shop: Any = SimpleNamespace(config=life.config, store=watching.store)
+    question: Any = SimpleNamespace(runtime=Runtime.VLLM, origin=Origin.LIVE)
+    with pytest.raises(BenchError, match="the weights of acme/new are not here"):
+        take_seat(shop, subject, question)
 
 
 def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
