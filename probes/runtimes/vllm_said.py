@@ -45,6 +45,12 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
             "is not supported by mla",  # made for one width of latent, 512 and 64
             "gdn attention requires bf16",
             "gdn attention requires bfloat16",
+            # or it lacks what is published: files beside the weights, keys that transformers does not write by default
+            "can't load image processor for",
+            "first_k_dense_replace not exist",
+            "has no attribute 'mla_scale_q_lora'",
+            # or its tensors are named as in the whole model, and its class is that of the text part
+            "no module or parameter named 'language_model' in gemma3n",
         ),
     ),
     # a gap of the CPU backend, which a later release may close
@@ -59,6 +65,9 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
             "cpu backend does not support",
             "no module named 'triton",
             "triton is not installed",
+            "module 'triton' has no attribute",  # vLLM's own stand-in, where its metadata asks for no triton
+            "has no attribute 'selective_scan_fwd'",  # kernels that CPU builds do not have
+            "has no attribute 'convert_weight_packed'",
             "torch not compiled with cuda",
             "has no attribute 'cuda",
             "cpu platform does not support",
@@ -75,7 +84,12 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
     ),
     (
         "unknown-architecture",
-        ("are not supported for now", "is not supported anymore", "is not supported in-tree anymore"),
+        (
+            "are not supported for now",
+            "is not supported anymore",
+            "is not supported in-tree anymore",
+            "does not dispatch through the transformers attention interface",  # which it runs unknown classes by
+        ),
     ),
     ("missing-tensors", ("were not initialized from checkpoint",)),
     ("unexpected-tensors", ("there is no module or parameter named",)),
