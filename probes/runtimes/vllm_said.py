@@ -47,6 +47,7 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
             "gdn attention requires bfloat16",
             # or it lacks what is published: files beside the weights, keys that transformers does not write by default
             "can't load image processor for",
+            "can't load feature extractor for",
             "first_k_dense_replace not exist",
             "has no attribute 'mla_scale_q_lora'",
             # or its tensors are named as in the whole model, and its class is that of the text part

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'rms_norm'"), "runtime"),  # every build has it
         (AttributeError("module 'triton' has no attribute 'set_allocator'"), "platform"),
         (OSError("Can't load image processor for '8'. If you were trying to load it from"), "bench"),
+        (OSError("Can't load feature extractor for '3'. If you were trying to load it from"), "bench"),
         (ValueError("first_k_dense_replace not exist,please check config"), "bench"),
         (ValueError("There is no module or parameter named 'language_model' in Gemma3nTextModel."), "bench"),
         (ValueError("There is no module or parameter named 'q_scale' in Gemma3nTextModel."), "runtime"),
