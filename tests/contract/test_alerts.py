@@ -23,7 +23,7 @@ from monitor.store import open_store
 from monitor.talk import Spoken
 from tests.contract.receivers import Received, mail_server, webhook
 from tests.contract.teller import LATER
-from tests.unit.test_store_days import FIRST, World
+from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,7 +15,7 @@ from monitor.settings import Alerts, Target
 from monitor.store import open_reader, open_store
 from monitor.talk import Spoken
 from monitor.words import Model, ModelKind, Subject, SubjectForm
-from tests.unit.test_store_days import FIRST, World
+from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

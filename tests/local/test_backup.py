@@ -21,7 +21,7 @@ from monitor.store.backup import CONTENTS, back_up, restore
 from monitor.store.plain import APPLICATION_ID
 from monitor.store.schema import MIGRATIONS
 from monitor.store.sqlite import Database
-from tests.unit.test_store_days import World
+from tests.standins.days import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from monitor.cli.root import settle
 from monitor.printable import escaped, printable
 from monitor.store import Store, open_store
 from monitor.words import Model, ModelKind, Subject, SubjectForm
-from tests.unit.test_store_days import FIRST, World, events
+from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from monitor.judge.installs import Stage as JudgedStage
 from monitor.listening import Listener
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.words import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
-from tests.unit.test_store_days import FIRST, PLATFORM, events
+from tests.standins.days import FIRST, PLATFORM, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

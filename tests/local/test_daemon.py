@@ -39,7 +39,7 @@ from monitor.words import (
     SubjectForm,
 )
 from tests.local.test_cycle import Told
-from tests.unit.test_store_days import FIRST, PLATFORM
+from tests.standins.days import FIRST, PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

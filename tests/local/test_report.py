@@ -19,7 +19,7 @@ from monitor.stability.words import Observation, Setback, Span
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from monitor.words import CellVerdict, Rung
-from tests.unit.test_store_days import FIRST, World
+from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ import pytest
 from monitor.store import Store, open_store
 from monitor.store.questions import QUESTIONS
 from monitor.words import Model, ModelKind, Subject, SubjectForm
-from tests.unit.test_store_days import FIRST, World, events
+from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

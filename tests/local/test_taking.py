@@ -24,7 +24,7 @@ from monitor.store.described import described
 from monitor.store.questions import QUESTIONS
 from monitor.store.shipped import unpack
 from monitor.store.whole import EXPORTED
-from tests.unit.test_store_days import FIRST, World
+from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from monitor.daemon import pause
 from monitor.settings import Config
 from monitor.steps import STEPS
 from tests.local.test_daemon import OLD, YOUNG, days
-from tests.unit.test_store_days import FIRST
+from tests.standins.days import FIRST
 
 if TYPE_CHECKING:
     from tests.local.test_daemon import Days

@@ -28,8 +28,8 @@ from monitor.watch.logs import Logged, talk_in
 from monitor.watch.metrics import metrics_of
 from monitor.watch.notify import Supervisor
 from monitor.watch.ping import ping
+from tests.standins.days import World
 from tests.standins.publishers import Publishers
-from tests.unit.test_store_days import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

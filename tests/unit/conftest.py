@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from monitor.store import open_store
+from tests.standins.days import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MEMORY = Path("/dev/shm")
 WANTED_BYTES = 1 << 30
@@ -17,3 +25,9 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any machine")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_store(tmp_path) as store:
+        yield World(store)

@@ -16,7 +16,7 @@ from monitor.words import CellVerdict, Origin
 from probes.checks.generates import forward
 from probes.subject import Subject
 from tests.specimens.runtimes import PlainRuntime
-from tests.unit.test_store_days import FIRST, World, events
+from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

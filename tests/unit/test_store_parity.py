@@ -14,7 +14,7 @@ from monitor.parity_causes import ParityCause, load_parity_causes
 from monitor.store import RunDetail, Store, open_store
 from monitor.words import Cell, Origin, Runtime
 from probes import wire
-from tests.unit.test_store_days import FIRST, World
+from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
