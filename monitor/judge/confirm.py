@@ -25,7 +25,7 @@ KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 _RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
-# read from the runtime's own table of architectures
+# read from the runtime's own table of architectures, by itself when it is asked or by its loader when it opens the files
 _READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
 
@@ -180,7 +180,7 @@ def _same_failure(last: Standing, verdict: RunVerdict) -> bool:
 
 def _was_read(verdict: RunVerdict) -> bool:
     """Tell whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
-    return verdict.rung is Rung.KNOWS and verdict.fault in _READ
+    return verdict.rung in (Rung.KNOWS, Rung.LOADS) and verdict.fault in _READ
 
 
 def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:

@@ -204,6 +204,7 @@ def events(subject: str, letter: str) -> bytes:
             "B": ("loads.tensors", "missing-tensors"),
             "U": ("loads.model", "unclassified"),
             "K": ("knows.architecture", "unknown-architecture"),
+            "A": ("loads.model", "unknown-architecture"),
             "X": ("loads.tensors", "unexpected-tensors"),
         }.get(letter)
         finished = {"event": "finished", "subject": subject, "check": check, "outcome": "passed", "seconds": 0.1}

@@ -82,8 +82,9 @@ def test_a_failure_only_in_a_fork_is_the_forks(world: World) -> None:
     assert settled.note == "failed in a fork, works in a fresh process"
 
 
-def test_what_the_runtimes_own_table_does_not_hold_needs_no_fresh_process(world: World) -> None:
-    world.run("K", FIRST)
+@pytest.mark.parametrize("letter", ["K", "A"])  # asked for its table, or opening the files by it
+def test_what_the_runtimes_own_table_does_not_hold_needs_no_fresh_process(world: World, letter: str) -> None:
+    world.run(letter, FIRST)
     settled = world.decide(FIRST)
     assert isinstance(settled, Settled)
     assert settled.verdict.verdict is CellVerdict.BROKEN
