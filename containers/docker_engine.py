@@ -16,7 +16,7 @@ from docker.types import LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 
 from containers.cgroup import MemoryGroup, memory_group
-from containers.engine import Command, Execution, Role, ending_signal
+from containers.engine import NAMED, Command, Execution, Role, ending_signal
 from containers.images import Images
 from containers.log import BoundedLog
 from containers.owner import home_digest, owner_lives, owner_token
@@ -165,7 +165,7 @@ class DockerEngine:
             command=list(command.argv),
             user="0:0" if extending else self._user(command.role),
             working_dir="/tmp",  # noqa: S108 - inside the container, where it is a tmpfs of its own
-            environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **command.env},
+            environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **NAMED, **command.env},
             labels={
                 **command.labels,
                 "settle.home": self._home,

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
+# user 1000 is in no user database, and packages that ask who they are there end (`getpwuid(): uid not found`)
+NAMED = {"USER": "settle", "LOGNAME": "settle"}
+
 
 class Role(StrEnum):
     """Who a command is; each role has its own rights (network, user, what it may write)."""

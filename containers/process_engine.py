@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from containers.bubblewrap import HOME
-from containers.engine import Command, Execution, Limits, ending_signal
+from containers.engine import NAMED, Command, Execution, Limits, ending_signal
 from containers.log import BoundedLog
 from containers.owner import home_digest, owner_lives, owner_token
 from containers.processes import MARK, kill_marked, marked, resident_bytes, tree
@@ -156,6 +156,7 @@ class ProcessEngine:
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            **NAMED,
             "HOME": HOME if sandboxed else str(scratch),
             "TMPDIR": "/tmp" if sandboxed else str(scratch),  # noqa: S108 - the sandbox's own
             **env,

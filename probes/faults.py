@@ -28,7 +28,7 @@ _OWN_MODULE = re.compile(
 
 # what runtimes say -> fault; the first that occurs wins, so the specific ones stand first; a runtime's own come before
 _SAYINGS = (
-    ("bench-recipe", ("`model_kwargs` are not used by the model",)),
+    ("bench-recipe", ("`model_kwargs` are not used by the model", "getpwuid(): uid not found")),
     ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
     (
         "unknown-architecture",

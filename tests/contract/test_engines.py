@@ -215,6 +215,13 @@ def test_an_installer_may_use_the_network_and_writes_as_ourselves(engine: Engine
     assert (given / "x").stat().st_uid == home.stat().st_uid
 
 
+def test_who_asks_for_the_users_name_gets_one(engine: Engine, probe: Command) -> None:
+    script = "import getpass, pathlib; print(getpass.getuser(), pathlib.Path.home().is_dir())"
+    execution = engine.run(replace(probe, argv=("python3", "-I", "-c", script)))
+
+    assert execution.log.decode().split() == ["settle", "True"]
+
+
 def test_a_command_sees_nothing_of_our_environment(
     engine: Engine, probe: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ CASES = [
     (OSError(errno.ENFILE, "files"), "loads.model", "bench-memory"),
     (RuntimeError("os error 2"), "loads.model", "load-error"),
     (PermissionError(errno.EACCES, "Permission denied"), "loads.model", "bench-recipe"),
+    (KeyError("getpwuid(): uid not found: 1000"), "installs.imports", "bench-recipe"),
     (OSError(errno.EROFS, "Read-only file system"), "speaks.tokenizer", "bench-recipe"),
     (RuntimeError("size mismatch for model.embed.weight"), "loads.model", "load-error"),
     (KeyError("rope_theta"), "generates.forward", "unclassified"),
