@@ -48,17 +48,30 @@ ENVIRONMENT: Mapping[str, str] = {
 
 # A release's metadata asks for one build of torch alone, such as `torch==2.11.0+cpu`. Where only the index's build of
 # that version is to be had, it serves as well; so the version is asked for, from the first release on that it names.
-_TORCH = (("0.27", "2.13.0"), ("0.20", "2.11.0"), ("0.15", "2.10.0"), ("0.12", "2.9.1"))
+# An override of torch is one for torchvision's own pin of it, too: of the one that belongs to it the version is told.
+_TORCH = (
+    ("0.27", "2.13.0", "0.28.0"),
+    ("0.20", "2.11.0", "0.26.0"),
+    ("0.15", "2.10.0", "0.25.0"),
+    ("0.12", "2.9.1", "0.24.1"),
+)
 
 
 def requirements(version: str | None) -> tuple[str, ...]:
-    return (f"{DISTRIBUTION}=={version}" if version else DISTRIBUTION,)
+    named = f"{DISTRIBUTION}=={version}" if version else DISTRIBUTION
+    _, vision = _torch_of(version)
+    return (named, f"torchvision=={vision}") if vision else (named,)
 
 
 def overrides(version: str | None) -> tuple[str, ...]:
     """Leave out what no text model needs and what has no build for a processor on the index; name torch by version."""
     dropped = tuple(f"{name} ; sys_platform == 'never'" for name in ("triton", "torchaudio", "torchcodec"))
-    if version is None:
-        return dropped
-    torch = next((torch for first, torch in _TORCH if Version(version) >= Version(first)), None)
+    torch, _ = _torch_of(version)
     return (*dropped, f"torch=={torch}") if torch else dropped
+
+
+def _torch_of(version: str | None) -> tuple[str, str]:
+    """Return which torch a release was built for, and the torchvision that goes with that; nothing for no version."""
+    if version is None:
+        return "", ""
+    return next(((torch, vision) for first, torch, vision in _TORCH if Version(version) >= Version(first)), ("", ""))

