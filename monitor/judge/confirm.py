@@ -25,7 +25,7 @@ KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 _RECURRING = frozenset({"bench-memory", "bench-events"})
 # ours, and the same tomorrow: trying again shows nothing new
 _LASTING = frozenset({"bench-miniature", "bench-recipe"})
-# read from the runtime's own table of architectures, by itself when it is asked or by its loader when it opens the files
+# read from the runtime's own table of architectures, when it is asked or by its loader when it opens the files
 _READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
 
