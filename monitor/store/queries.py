@@ -76,4 +76,4 @@ def _spoken(error: Exception, patience_s: float) -> UsageError:
         )
     if "interrupted" in text:
         return UsageError(f"the query took longer than {patience_s:g} s", hint="narrow it with WHERE or LIMIT")
-    return UsageError(f"that is not SQL that can be answered: {text}", hint="`settle query --help` has twelve examples")
+    return UsageError(f"that is not SQL that can be answered: {text}", hint="`settle query --help` has examples")

@@ -56,6 +56,12 @@ QUESTIONS = (
         " GROUP BY runtime, version ORDER BY runtime, max(day)",
     ),
     Question(
+        "works_in_releases",
+        "In which releases does an architecture work?",
+        "SELECT architecture, runtime, group_concat(DISTINCT version) AS works_in FROM by_release"
+        " WHERE verdict = 'works' GROUP BY architecture, runtime ORDER BY runtime, architecture",
+    ),
+    Question(
         "rungs_now",
         "On which rungs does it fail now?",
         "SELECT runtime, rung, verdict, count(*) AS cells FROM matrix GROUP BY runtime, step, verdict",

@@ -50,8 +50,8 @@ def run(home: Path, *arguments: str) -> str:
     return done.output
 
 
-def test_there_are_twelve_useful_examples() -> None:
-    assert len({one.sql for one in QUESTIONS}) == len({one.name for one in QUESTIONS}) == 12
+def test_there_are_thirteen_useful_examples() -> None:
+    assert len({one.sql for one in QUESTIONS}) == len({one.name for one in QUESTIONS}) == 13
     assert not {one.name for one in QUESTIONS} & {one.name for one in described()}  # or its page would hide the table's
 
 
