@@ -19,7 +19,7 @@ SOURCES: tuple[str, ...] = ("xllamacpp>=0.2.2", "llama-cpp-python")
 
 IMPORTED = frozenset(
     {"xllamacpp", "sources/xllamacpp", "sources/llama-cpp-python", "torch", "transformers", "tokenizers", "numpy",
-     "sentencepiece", "safetensors"}
+     "sentencepiece", "safetensors", "mistral-common"}
 )  # fmt: skip
 
 EXEMPT: tuple[str, ...] = transformers.EXEMPT
@@ -34,9 +34,11 @@ UNVERIFIED = ""
 
 ENVIRONMENT: Mapping[str, str] = transformers.ENVIRONMENT
 
-# What llama.cpp's requirements-convert_hf_to_gguf.txt has asked for in every release so far; the probe looks whether
-# the release's own still does.
-CONVERTER = ("torch", "transformers>=4.45.1,<5", "sentencepiece>=0.1.98,<0.3", "protobuf>=4.21,<5", "numpy")
+# What llama.cpp's requirements-convert_hf_to_gguf.txt has asked for so far, the last one in the second half of 2025
+# only; the probe looks whether the release's own still does.
+CONVERTER = (
+    "torch", "transformers>=4.45.1,<5", "sentencepiece>=0.1.98,<0.3", "protobuf>=4.21,<5", "numpy", "mistral-common",
+)  # fmt: skip
 
 
 def requirements(version: str | None) -> tuple[str, ...]:

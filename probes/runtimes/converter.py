@@ -26,6 +26,10 @@ class NotSupportedError(Exception):
     """The converter has no class for the architecture."""
 
 
+class LacksError(Exception):
+    """A package that the converter imports is not beside it: our recipe, for no binding asks for it."""
+
+
 class Converter:
     """Imported once; a conversion changes its classes, so each belongs into a process of its own."""
 
@@ -39,7 +43,10 @@ class Converter:
         self._root = _found()
         # its own gguf belongs to it; one that is installed may be of another day
         sys.path[:0] = [str(self._root), str(self._root / "gguf-py")]
-        import convert_hf_to_gguf as script  # type: ignore[import-not-found, unused-ignore]
+        try:
+            import convert_hf_to_gguf as script  # type: ignore[import-not-found, unused-ignore]
+        except ModuleNotFoundError as error:
+            raise LacksError(f"the converter asks for {error.name}, which is not installed") from None
         import torch
         import transformers
 

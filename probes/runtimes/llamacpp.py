@@ -38,7 +38,7 @@ _TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "
 # llama.cpp's own words, or the converter's -> fault; the first that occurs wins
 SAYINGS = (
     ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
-    ("bench-recipe", ("the converter asks for transformers",)),
+    ("bench-recipe", ("the converter asks for",)),
     ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
     # what we made may not fit; and random weights say what no parser of answers expects, or no JSON can hold
     ("bench-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),

@@ -6,8 +6,9 @@ import math
 import os
 import random
 import signal
+import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,9 +16,13 @@ from probes.checks import loads
 from probes.faults import SaidError, classify
 from probes.metadata import difference
 from probes.runtimes import UnavailableError
+from probes.runtimes.converter import Converter, LacksError
 from probes.runtimes.llamacpp import SAYINGS, Heard, LlamaCpp, Specials, UnfitError, hearing
 from probes.runtimes.traces import PlainTrace
 from probes.wire import FAULTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # as they stand in the logs, with the prefixes of newer builds
 SAID = {
@@ -45,6 +50,17 @@ def test_a_saying_has_its_fault(said: str) -> None:
 def test_a_converter_without_a_class_does_not_know_the_architecture() -> None:
     error = SaidError("the converter has no class for NeverPublishedForCausalLM")
     assert classify(error, "knows.architecture", "xllamacpp", SAYINGS) == "unknown-architecture"
+
+
+def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "share" / "sources" / "llama.cpp"
+    folder.mkdir(parents=True)
+    (folder / "convert_hf_to_gguf.py").write_text("import mistral_uncommon\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(LacksError, match="asks for mistral_uncommon") as caught:
+        Converter().load()
+    assert classify(caught.value, "installs.imports", "xllamacpp", SAYINGS) == "bench-recipe"
 
 
 def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
