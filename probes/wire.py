@@ -220,7 +220,7 @@ RUNTIMES = {
     ),
     "vllm": Probing(
         "probes.runtimes.vllm:Vllm",
-        ("traces", "vllm", "vllm_named", "vllm_said", "vllm_server"),
+        ("traces", "vllm", "vllm_forcing", "vllm_named", "vllm_said", "vllm_server"),
         (
             "knows.architecture",
             "loads.model",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import importlib
 import os
@@ -30,6 +29,7 @@ _CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyond it the likeliest
 _LIKELIEST = 20  # as many as vLLM gives without being told otherwise
 _EMBEDDING = "VocabParallelEmbedding"
+_FORCING = "probes.runtimes.vllm_forcing:Forcing"  # by name: some releases pickle what they are given
 _LATER = (
     "vllm.v1.engine.llm_engine",
     "vllm.v1.engine.core",
@@ -127,7 +127,7 @@ class Vllm:
             engine = LLM(
                 model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
                 max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
-                disable_log_stats=True, logits_processors=[_forcing()],
+                disable_log_stats=True, logits_processors=[_FORCING],
             )  # fmt: skip
         # what is not in its own table runs with the code of transformers, and says the same as that for no other reason
         self._model = VllmModel(engine, width, own=config["own"])
@@ -312,28 +312,3 @@ def _tokenizer_of(folder: Path) -> Any:
 
 def _row(place: Any) -> dict[int, float]:
     return {int(name): float(one.logprob) for name, one in place.items()}
-
-
-@functools.cache
-def _forcing() -> Any:
-    """Return the class that makes a request continue as written down; reported are the log-probabilities before it."""
-    from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
-
-    class Forcing(AdapterLogitsProcessor):  # type: ignore[misc, unused-ignore]
-        def is_argmax_invariant(self) -> bool:
-            return False
-
-        def new_req_logits_processor(self, params: Any) -> Any:
-            forced = (params.extra_args or {}).get("forced")
-            return functools.partial(_force, forced) if forced else None
-
-    return Forcing
-
-
-def _force(forced: Sequence[int], given: Sequence[int], logits: Any) -> Any:
-    step = len(given)
-    if step < len(forced):
-        keep = logits[forced[step]].clone()
-        logits.fill_(float("-inf"))
-        logits[forced[step]] = keep
-    return logits
