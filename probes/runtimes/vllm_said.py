@@ -94,6 +94,8 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
     ),
     ("missing-tensors", ("were not initialized from checkpoint",)),
     ("unexpected-tensors", ("there is no module or parameter named",)),
+    # the cause is in the log of another process, where nobody heard it: by this alone nobody can be blamed
+    ("bench-recipe", ("workerproc initialization failed", "worker failed with error ''")),
 )
 
 
