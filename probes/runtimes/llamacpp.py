@@ -31,7 +31,9 @@ _SAID_LINES = 6
 _DATE = re.compile(r"""set\s+date_string\s*=\s*["']([^"']+)["']""")
 # what a miniature has otherwise than the published files: the names of its tensors, and no SentencePiece file
 _OURS = ("Can not map tensor", "tokenizer.model")
-_DATA = re.compile(r" - kv +\d+:|print_info:|system_info:")  # of the file, whatever words are in it
+_DATA = re.compile(r" - kv +\d+:|print_info:|system_info:|build_info:")  # of file or build, whatever words are in it
+_FRAME = re.compile(r"^\S+\(\S*\+0x[0-9a-f]+\) *\[0x[0-9a-f]+\]$")  # of a backtrace, with addresses of this one process
+_STAMP = re.compile(r"^\d+(\.\d+)+ [A-Z] ")  # seconds since the start, and the level
 _SHAPE = "has wrong shape"
 _TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
 
@@ -202,7 +204,8 @@ class Heard:
 
     def tail(self) -> str:
         """Return the last lines that say what went wrong, the last lines at all where none does."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip() and not _DATA.search(line)]
+        whole = [_STAMP.sub("", line.strip()) for line in self.text.splitlines()]
+        lines = [line for line in whole if line and not _DATA.search(line) and not _FRAME.match(line)]
         telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
         return " | ".join((telling or lines)[-_SAID_LINES:])
 

@@ -110,6 +110,22 @@ def test_stderr_is_heard_and_still_goes_where_it_went(capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err == "loading\nerror: tensor 'a' not found\nbye\nlater\n"
 
 
+def test_of_a_log_only_what_went_wrong_is_told() -> None:
+    ears = Heard()
+    ears.text = """\
+0.00.002.750 I srv          init: build_info: b0-unknown
+0.00.005.440 I srv    load_model: loading model '/tmp/settle-gguf/f32.gguf'
+0.00.008.832 E llama_model_load: error loading model: check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape
+/workspace/llama.cpp/src/llama-graph.cpp:2116: fatal error
+/env/lib/xllamacpp.abi3.so(ggml_abort+0x11d)[0x7f88170dac3d]
+/env/lib/xllamacpp.abi3.so(+0xeda6c8)[0x7f88170da6c8]
+"""
+    assert ears.tail() == (
+        "llama_model_load: error loading model: check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape"
+        " | /workspace/llama.cpp/src/llama-graph.cpp:2116: fatal error"
+    )
+
+
 def test_the_beginning_is_put_back_only_where_the_template_has_it() -> None:
     said: dict[str, Any] = {"tokenizer.ggml.tokens": ["<s>"], "tokenizer.ggml.bos_token_id": 0}
     assert Specials({**said, "tokenizer.chat_template": "{{ bos_token }}hi"}).with_beginning("hi") == "<s>hi"
