@@ -19,6 +19,7 @@ import pytest
 from containers.base import Base, ensure_base
 from containers.bubblewrap import find_bubblewrap
 from containers.connect import connect
+from containers.environments import Environments
 from containers.errors import EngineUnavailable
 from containers.process_engine import ProcessEngine
 from containers.settings import settings_from_environment
@@ -190,3 +191,8 @@ def settings(index: Index) -> InstallSettings:
     from containers.settings import InstallSettings
 
     return InstallSettings(index_url=index.url, seconds=120, memory_bytes=1 << 30, free_bytes=64 << 20)
+
+
+@pytest.fixture
+def environments(engine: Engine, base: Base, home: Path, settings: InstallSettings) -> Environments:
+    return Environments(engine, base, home / "store", settings)
