@@ -22,6 +22,10 @@ LETTERS = {
     CellVerdict.FLAKY: "F",
     CellVerdict.UNKNOWN: "?",
 }
+MINIATURES = (
+    "Subjects are miniatures: random weights, and the published configuration with only its sizes shrunk. They show"
+    " what the tooling does with an architecture, not what a model is worth."
+)
 STRIP_LEGEND = "W works, B broken, F flaky, ? unknown (ours), . not measured; small letters are carried"
 
 
@@ -60,13 +64,22 @@ def since_text(span: Span) -> str:
 
 
 def quantile_text(quantile: Quantile) -> str:
-    """Write a day with its 95 percent interval; without one there are too few architectures to have it."""
-    if quantile.low is quantile.high is None and quantile.day is not None:
-        return f"{quantile.day}"
+    """Write a day with its 95 percent interval; without one there are too few architectures to have it.
+
+    What the data do not tell is written as the days of which it is one.
+    """
+    if not quantile.told:
+        bounds = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
+        return f"{_day(bounds[0])} to {_day(bounds[1])}, no closer"
+    if quantile.low is quantile.high is None:
+        return _day(quantile.day)
     return f"{_day(quantile.day)} ({_day(quantile.low)} to {_day(quantile.high)})"
 
 
 def share_text(share: Share) -> str:
+    if not share.told:
+        low, high = (share.least, share.most) if share.low is None or share.high is None else (share.low, share.high)
+        return f"{low:.0%} to {high:.0%}, no closer"
     if share.low is None or share.high is None:
         return f"{share.share:.0%}"
     return f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -13,9 +13,6 @@ from monitor.site import names
 from monitor.site.grid import letter_of
 from monitor.site.text import clipped, shown
 from monitor.words import CellVerdict
-
-if TYPE_CHECKING:
-    from monitor.stability.figures import Quantile
 
 
 @cache
@@ -30,7 +27,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(names=names, letter=lambda verdict: letter_of(CellVerdict(verdict)))
-    environment.filters.update(clip=clipped, days=days_text, since=since_text, lasting=length_text, quantile=_quantile)
+    environment.filters.update(
+        clip=clipped, days=days_text, since=since_text, lasting=length_text, quantile=quantile_text
+    )
     return environment
 
 
@@ -38,10 +37,6 @@ def render(template: str, path: str, **values: Any) -> bytes:
     """Return what the template says at ``path``, from which its links lead."""
     root = names.root_of(path)
     return _environment().get_template(template).render(root=root, path=path, **values).encode()
-
-
-def _quantile(one: Quantile) -> str:
-    return "not reached" if one.day is one.low is one.high is None else quantile_text(one)
 
 
 def style() -> bytes:

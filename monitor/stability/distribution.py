@@ -28,11 +28,14 @@ ROUNDING = 1e-6
 class Curves:
     """The share supported by the end of each day from 0: the estimate's, of shape (days,), and the samples'.
 
+    ``first`` and ``last`` are the estimate's with all mass on the first, and on the last day that the data allow.
     ``early`` and ``late`` are of shape (samples, days), with the mass that no observation places on its first and on
     its last possible day: resampling alone does not show that doubt, and its intervals would be too short.
     """
 
     estimate: Floats
+    first: Floats
+    last: Floats
     early: Floats | None  # None where there are too few architectures
     late: Floats | None
 
@@ -55,7 +58,7 @@ def distribution(
     derived = sum(entry.registry_derived for entry in entries)
     undecided = sum(entry.undecided for entry in entries)
     if undecided > MOST_UNDECIDED * len(entries):
-        curves, followed, horizons = Curves(np.zeros(0), None, None), -1, ()
+        curves, followed, horizons = _untold(), -1, ()
     return Distribution(
         entries=len(entries),
         architectures=len({entry.architecture for entry in entries}),
@@ -80,12 +83,17 @@ def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
     possible = [(entry.first, entry.last) for entry in entries]
     cells = support(possible)
     masses = estimate(possible, cells)
-    evenly = cells.by_day(masses, Within.EVENLY)
+    evenly, first, last = (cells.by_day(masses, within) for within in (Within.EVENLY, Within.FIRST, Within.LAST))
     architectures = [entry.architecture for entry in entries]
     if len(set(architectures)) < FEWEST_ARCHITECTURES:
-        return Curves(evenly, None, None)
+        return Curves(evenly, first, last, None, None)
     samples = resampled(cells, masses, architectures, resamples=resamples, seed=seed)
-    return Curves(evenly, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
+    return Curves(evenly, first, last, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
+
+
+def _untold() -> Curves:
+    nothing = np.zeros(0)
+    return Curves(nothing, nothing, nothing, None, None)
 
 
 def _quantile(curves: Curves, share: float) -> Quantile:
@@ -93,7 +101,10 @@ def _quantile(curves: Curves, share: float) -> Quantile:
     if curves.early is not None and curves.late is not None:
         low = _day(np.quantile(_reached(curves.early, share), LOW, method="inverted_cdf"))
         high = _day(np.quantile(_reached(curves.late, share), HIGH, method="inverted_cdf"))
-    return Quantile(share, _day(_reached(curves.estimate[None, :], share)[0]), low, high)
+    day, earliest, latest = (
+        _day(_reached(curve[None, :], share)[0]) for curve in (curves.estimate, curves.first, curves.last)
+    )
+    return Quantile(share, day, low, high, earliest, latest)
 
 
 def _reached(supported: Floats, share: float) -> Floats:
@@ -116,7 +127,7 @@ def _share(curves: Curves, day: int) -> Share:
     if curves.early is not None and curves.late is not None:
         low = _left(np.quantile(curves.early[:, at], HIGH))
         high = _left(np.quantile(curves.late[:, at], LOW))
-    return Share(day, _left(curves.estimate[at]), low, high)
+    return Share(day, _left(curves.estimate[at]), low, high, _left(curves.first[at]), _left(curves.last[at]))
 
 
 def _left(supported: float) -> float:

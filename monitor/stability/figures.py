@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOLD_DAYS = 14  # two weeks of doubt are a figure's rounding; more, and it would be made up
+TOLD_SHARE = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -25,23 +28,40 @@ class Quantile:
     """The first day by which ``share`` of the cells are supported, with the bounds of its 95 percent interval.
 
     A day is None where the data do not reach it: not followed long enough, or never supported; both bounds are None
-    where there are too few architectures to resample.
+    where there are too few architectures to resample. ``day`` spreads evenly what the data cannot tell apart, and they
+    allow every day from ``earliest`` to ``latest``: far apart where most was there already when it was first looked at.
     """
 
     share: float
     day: int | None
     low: int | None
     high: int | None
+    earliest: int | None
+    latest: int | None
+
+    @property
+    def told(self) -> bool:
+        """Whether the data tell the day, and not only the days of which it is one."""
+        return self.earliest is None or (self.latest is not None and self.latest - self.earliest <= TOLD_DAYS)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The share of cells not supported at the end of ``day``, with its 95 percent interval where there is one."""
+    """The share of cells not supported at the end of ``day``, with its 95 percent interval where there is one.
+
+    ``share`` spreads evenly what the data cannot tell apart; they allow every share from ``least`` to ``most``.
+    """
 
     day: int  # since the release
     share: float
     low: float | None
     high: float | None
+    least: float
+    most: float
+
+    @property
+    def told(self) -> bool:
+        return self.most - self.least <= TOLD_SHARE
 
 
 @dataclass(frozen=True, slots=True)

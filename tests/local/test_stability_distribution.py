@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monitor.report.words import quantile_text, share_text
 from monitor.stability.distribution import distribution
 from monitor.stability.figures import Entry
 from monitor.stability.turnbull import estimate, support
@@ -59,6 +60,18 @@ def test_a_cell_that_cannot_be_told_apart_is_spread_over_its_days() -> None:
     found = distribution(entries((1, 4), (1, 4)), seed=1)
     assert [(fall.day, fall.share) for fall in found.curve] == [(0, 1), (1, 0.75), (2, 0.5), (3, 0.25), (4, 0.0)]
     assert found.median.day == 2
+
+
+def test_what_was_there_when_it_was_first_looked_at_is_not_told_closer() -> None:
+    found = distribution([*entries(*((0, late) for late in (90, 200, 300, 400, 500))), *exact(0)], seed=1)
+    assert (found.median.earliest, found.median.latest, found.median.told) == (0, 0, True)
+    begun_late = distribution(entries(*((0, late) for late in (90, 200, 300, 400, 500))), seed=1)
+    assert (begun_late.median.earliest, begun_late.median.latest) == (0, 90)
+    assert not begun_late.median.told
+    assert quantile_text(begun_late.median) == "0 to 90, no closer"
+    (by_day_30,) = [share for share in begun_late.not_by if share.day == 30]
+    assert (by_day_30.least, by_day_30.most, by_day_30.told) == (0.0, 1.0, False)
+    assert share_text(by_day_30) == "0% to 100%, no closer"
 
 
 def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
