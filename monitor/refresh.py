@@ -6,7 +6,8 @@ For maintainers, from a checkout::
     python -m monitor.refresh derive [SLUG...]   # miniatures from monitor/data/recipes.toml, in containers
     python -m monitor.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
     python -m monitor.refresh history HOME       # ship the history of a home, as `settle demo` opens it
-    python -m monitor.refresh findings           # docs/findings.md, from the shipped history
+    python -m monitor.refresh runtimes HOME      # ship another: every runtime, side by side and by release
+    python -m monitor.refresh findings           # docs/findings.md and docs/runtimes.md, from these two
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from monitor.catalogue import load_catalogue
-from monitor.cli.demo import SHIPPED
+from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
 from monitor.cli.render import markdown
 from monitor.config import load_config
 from monitor.cycle import hold_cycle
@@ -31,6 +32,7 @@ from monitor.miniatures.manifest import load_miniature, miniature_slugs
 from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
 from monitor.miniatures.writer import digest_of
 from monitor.report.findings import findings
+from monitor.report.runtimes import runtimes_page
 from monitor.store import open_reader
 from monitor.store.shipped import pack, unpack
 from monitor.talk import Spoken
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from monitor.words import Subject
     from monitor.workbench import Workbench
 
-FINDINGS = DATA.parents[1] / "docs" / "findings.md"
+DOCS = DATA.parents[1] / "docs"
+PAGES = {"findings.md": (SHIPPED, findings), "runtimes.md": (SHIPPED_RUNTIMES, runtimes_page)}
 FIRST_KNOWN = DATA / "first_known.csv"
 
 
@@ -58,19 +61,23 @@ def main(arguments: Sequence[str]) -> int:
             _qualify(slugs)
         case ["history", home]:
             pack(Path(home), DATA / SHIPPED)
+        case ["runtimes", home]:
+            pack(Path(home), DATA / SHIPPED_RUNTIMES)
         case ["findings"]:
-            FINDINGS.write_text(findings_page(), encoding="utf-8")
+            for page in PAGES:
+                (DOCS / page).write_text(page_of(page), encoding="utf-8")
         case _:
-            raise UsageError("say first-known, derive, qualify, history or findings", hint=str(__doc__))
+            raise UsageError("say first-known, derive, qualify, history, runtimes or findings", hint=str(__doc__))
     return 0
 
 
-def findings_page() -> str:
-    """Return the page as the shipped history makes it."""
+def page_of(name: str) -> str:
+    """Return a page of docs/ as its shipped history makes it."""
+    shipped, sections = PAGES[name]
     with TemporaryDirectory() as folder:
-        unpack((DATA / SHIPPED).read_bytes(), Path(folder))
+        unpack((DATA / shipped).read_bytes(), Path(folder))
         with open_reader(Path(folder)) as store:
-            return "\n".join(markdown(section) for section in findings(store))
+            return "\n".join(markdown(section) for section in sections(store))
 
 
 def _derive(slugs: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""`settle demo`: the shipped history, opened with the commands that read."""
+"""`settle demo`: a shipped history, opened with the commands that read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from monitor.errors import UsageError
 from monitor.places import cache_folder
 
 READING = ("report", "show", "release", "status", "query", "site")
-SHIPPED = "history.db.xz"
+SHIPPED = "history.db.xz"  # transformers, day by day
+SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, in one week
 
 
 @click.command(
@@ -20,14 +21,18 @@ SHIPPED = "history.db.xz"
         "settle demo",
         'settle demo show "Gemma 4"',
         "settle demo release 4.51.0",
+        "settle demo --runtimes status",
         "settle demo query \"select version, count(*) from history where verdict = 'broken' group by version\"",
     ),
     context_settings={"ignore_unknown_options": True},
 )
+@click.option("--runtimes", is_flag=True, help="Open the history of every runtime instead: its default is status.")
 @click.argument("arguments", metavar="[COMMAND ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def demo(context: Context, *, arguments: tuple[str, ...]) -> None:
-    """Open the history that comes with settle: models with a sourced release day in every transformers since 2025.
+def demo(context: Context, *, runtimes: bool, arguments: tuple[str, ...]) -> None:
+    """Open a history that comes with settle: what is watched, in every transformers since 2025.
+
+    The other one has every runtime in its newest release and in older ones, with how far their numbers are apart.
 
     COMMAND is one of report (the default), show, release, status, query and site, with its own arguments. Nothing is
     measured and your own history is not touched.
@@ -35,13 +40,13 @@ def demo(context: Context, *, arguments: tuple[str, ...]) -> None:
     from monitor.cli.render import talk_console
     from monitor.store.shipped import unpack
 
-    command = arguments or ("report",)
+    command = arguments or ("status" if runtimes else "report",)
     if command[0] not in READING:
         raise UsageError(
             f"the demo only reads: {command[0]!r} is not among {', '.join(READING)}", hint="try `settle demo report`"
         )
-    home = cache_folder() / "demo"
-    unpack((files("monitor") / "data" / SHIPPED).read_bytes(), home)
+    home = cache_folder() / ("demo-runtimes" if runtimes else "demo")
+    unpack((files("monitor") / "data" / (SHIPPED_RUNTIMES if runtimes else SHIPPED)).read_bytes(), home)
     talk_console().print(f"the shipped history, in {home}", soft_wrap=True)
     os.environ["SETTLE_HOME"] = str(home)  # this process alone, and it ends with the command
     named = ["--config", str(context.config_file)] if context.config_file else []

@@ -28,7 +28,7 @@ from monitor.store.whole import EXPORTED
 @JSON
 @click.pass_obj
 def export(context: Context, *, target: Path, form: str | None, only: tuple[str, ...], as_json: bool) -> None:
-    """Write the views current, history, matrix, by_release and flips as CSV or JSON.
+    """Write the views current, history, matrix, by_release, parity and flips as CSV or JSON.
 
     Into FOLDER goes a file a view; FILE ends in .json and holds them all by name, or ends in .csv and holds one. All of
     it is the history of one moment, whatever is recorded meanwhile, and a file appears whole or not at all.

@@ -8,7 +8,7 @@ from monitor.report.causes import causes, causes_section, doubts_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
-from monitor.report.words import Section, quantile_text, share_text
+from monitor.report.words import MINIATURES, Section, quantile_text, share_text
 from monitor.words import BAR
 
 if TYPE_CHECKING:
@@ -21,15 +21,11 @@ _GENERATED = (
     "Generated from the history that ships with Settle, by `python -m monitor.refresh findings`; `settle demo` opens"
     " the same history, and the rows below name the command that shows their evidence again."
 )
-_MINIATURES = (
-    "Subjects are miniatures: random weights, and the published configuration with only its sizes shrunk. They show"
-    " what the tooling does with an architecture, not what a model is worth."
-)
 
 
 def findings(store: Reader) -> Iterator[Section]:
     """Yield the page's sections: the limits and the distributions first, then causes, unknowns and every track."""
-    yield Section("Findings", (_GENERATED, _MINIATURES), level=1)
+    yield Section("Findings", (_GENERATED, MINIATURES), level=1)
     tracks = store.tracks()
     through = max(track.observations[-1].day for track in tracks)
     rungs = [track for rung in BAR for track in store.tracks(rung=rung)]

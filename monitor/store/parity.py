@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monitor.judge.parity import MATCHES
 from monitor.store.rows import rows
@@ -67,6 +67,11 @@ LEFT JOIN days ON days.cell_id = told.cell_id AND days.day = told.day AND days.r
 LEFT JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = days.day AND day_rungs.rung = 'matches'
 WHERE told.place = 1
 """  # noqa: S608 - built from the constant above
+
+
+def parity(db: Database) -> list[dict[str, Any]]:
+    """Return the whole view, release by release."""
+    return rows(db, "SELECT * FROM parity ORDER BY runtime, version, family, subject")
 
 
 def write_causes(db: Database, causes: Iterable[ParityCause]) -> None:

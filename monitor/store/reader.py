@@ -14,6 +14,7 @@ from monitor.store.goldens import golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
+from monitor.store.parity import parity
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_at, environment_of, names, release_of, row_at, rows, subject_of
@@ -147,6 +148,10 @@ class Reader:
     def by_release(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``by_release`` whose columns equal what is wanted: one a cell and version."""
         return self._view("by_release", wanted, "family, model, runtime, version, channel, platform")
+
+    def parity(self) -> list[dict[str, Any]]:
+        """Return every row of the view ``parity``: one a cell and version, those of one release together."""
+        return parity(self._db)
 
     def matrix(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-EXPORTED = ("current", "history", "matrix", "by_release", "flips")
+EXPORTED = ("current", "history", "matrix", "by_release", "parity", "flips")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,36 +12,18 @@ from monitor.catalogue import load_catalogue
 from monitor.parity_causes import ParityCause, load_parity_causes
 from monitor.store import RunDetail, Store, open_store
 from monitor.words import Cell, Origin, Runtime
-from probes import wire
 from tests.standins.days import FIRST, World
+from tests.standins.traces import APART, DIFFERS, TRACE, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-TRACE = {"prompts": [{"ids": [1, 2], "from": 0, "top": [[[5, 6], [-1.0, -2.0]]] * 2}], "spread": 1.0, "trembling": 0.0}
-APART = {"maximum": 0.5, "p99": 0.25, "allowed": 1e-3}
-DIFFERS = {"outcome": "failed", "fault": "differs-from-reference", "evidence": APART, "message": "differs"}
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with open_store(tmp_path) as store:
         yield World(store)
-
-
-def told(subject: str, runtime: Runtime, facts: dict[str, Any], *, wrong: str = "", ending: Any = DIFFERS) -> bytes:
-    """Return the events of a session in which every check of the runtime passes but the one that is ``wrong``."""
-    lines: list[dict[str, Any]] = [
-        {"event": "session", "wire": 1, "suite": "s", "runtime": str(runtime), "version": "1", "python": "3"}
-    ]
-    for name in ("installs.imports", *wire.RUNTIMES[runtime].checks):
-        of = None if name.startswith("installs.") else subject
-        outcome = ending if name == wrong else {"outcome": "passed"}
-        lines.append({"event": "started", "subject": of, "check": name})
-        lines.append({"event": "finished", "subject": of, "check": name, "seconds": 0.1, **outcome})
-    lines += [{"event": "fact", "subject": subject, "name": name, "value": value} for name, value in facts.items()]
-    return b"".join(json.dumps({"at": 1.0, **line}).encode() + b"\n" for line in [*lines, {"event": "done"}])
 
 
 def matches(store: Store, cell: Cell) -> tuple[str, str | None]:

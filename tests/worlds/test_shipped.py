@@ -1,4 +1,4 @@
-"""The shipped history: the page that is generated from it is the page that is shipped, and `settle demo` opens it."""
+"""The shipped histories: the pages generated from them are the pages that are shipped, and `settle demo` opens both."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from monitor.refresh import FINDINGS, findings_page
+import pytest
+
+from monitor.refresh import DOCS, PAGES, page_of
 from tests.worlds.world import SETTLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_findings_are_what_the_shipped_history_says() -> None:
-    assert FINDINGS.read_text(encoding="utf-8") == findings_page()
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_what_its_shipped_history_says(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == page_of(page)
 
 
 def test_a_new_user_opens_the_shipped_history(tmp_path: Path) -> None:
@@ -35,4 +38,8 @@ def test_a_new_user_opens_the_shipped_history(tmp_path: Path) -> None:
     assert history["caveats"]
     assert "init_empty_weights" in demo("release", "4.51.0")
     assert "Bbbb" in demo("show", "google/gemma-4-31B-it").replace(" ", "")
+    newest = json.loads(demo("--runtimes", "status", "--json"))
+    assert {row["runtime"] for row in newest} >= {"transformers", "xllamacpp", "llama-cpp-python", "vllm", "ollama"}
+    assert {row["verdict"] for row in newest if row["runtime"] == "ollama"} == {"unknown"}
+    assert "transformers" in demo("--runtimes", "query", "SELECT reference FROM parity")
     assert not (tmp_path / "own").exists()  # a demo touches nothing of the user's own
