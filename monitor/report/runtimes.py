@@ -9,7 +9,7 @@ from monitor.report.words import LETTERS, MINIATURES, Section
 from monitor.words import CellVerdict, Runtime, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from monitor.store import Reader
@@ -43,7 +43,9 @@ def runtimes_page(store: Reader) -> Iterator[Section]:
     yield _newest(told, tuple(newest.values()))
     yield _why(told, tuple(newest.values()))
     yield _every(told, columns)
-    yield from _parity(store.parity(), columns)
+    compared = store.parity()
+    yield _parity(compared, columns)
+    yield _differences(compared, columns)
 
 
 def _published(store: Reader, runtime: Runtime) -> dict[str, date]:
@@ -109,8 +111,8 @@ def _why(told: Sequence[Row], columns: Sequence[Column]) -> Section:
     return Section("Why, in the newest releases", (), heading, tuple(rows))
 
 
-def _parity(compared: Sequence[Row], columns: Sequence[Column]) -> Iterator[Section]:
-    """Yield how far each release's log-probabilities are from the reference's, then every one that is too far."""
+def _parity(compared: Sequence[Row], columns: Sequence[Column]) -> Section:
+    """Return how far each release's log-probabilities are from the reference's, in short."""
     note = (
         "The largest difference of a log-probability, in nats, over every position of the forced texts, from the pinned"
         " transformers. docs/definitions.md says how much is allowed for rounding."
@@ -130,24 +132,55 @@ def _parity(compared: Sequence[Row], columns: Sequence[Column]) -> Iterator[Sect
             )
         )
     heading = ("release", "compared", "within rounding", "differ", "undecided", "largest")
-    yield Section("Parity: how far numbers are from the reference", (note,), heading, tuple(rows))
-    apart = sorted((row for row in compared if row["verdict"] != Verdict.PASSED), key=lambda row: -row["max"])
-    yield Section(
+    return Section("Parity: how far numbers are from the reference", (note,), heading, tuple(rows))
+
+
+def _differences(compared: Sequence[Row], columns: Sequence[Column]) -> Section:
+    """Return every difference beyond rounding, the largest first; what several releases share is told once."""
+    alike: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in sorted(compared, key=lambda row: -float(row["max"])):
+        if row["verdict"] != Verdict.PASSED:
+            key = (row["subject"], f"{row['max']:.2g}", row["verdict"], row["cause"] or "")
+            alike.setdefault(key, []).append(row)
+    within = {(row["subject"], _of(row)) for row in compared if row["verdict"] == Verdict.PASSED}
+    rows = []
+    for (subject, maximum, verdict, cause), own in alike.items():
+        own.sort(key=lambda row: columns.index(_of(row)))
+        mended = [_mended(subject, _of(row), within, columns) for row in own]
+        rows.append(
+            (
+                subject,
+                ", ".join(_titled(_of(row)) for row in own),
+                maximum,
+                *(f"{own[0][name]:.2g}" for name in ("p99", "allowed")),
+                verdict,
+                cause,
+                ", ".join(dict.fromkeys(filter(None, mended))),
+                own[0]["run"][:12],
+            )
+        )
+    return Section(
         "Every difference beyond rounding",
         ("A cause is what a person found by looking; it excuses nothing, for the verdict is by the numbers alone.",),
-        ("subject", "release", "maximum", "99th percentile", "allowed", "verdict", "cause", "run"),
-        tuple(
-            (
-                row["subject"],
-                _titled(_of(row)),
-                *(f"{row[name]:.2g}" for name in ("max", "p99", "allowed")),
-                row["verdict"],
-                row["cause"] or "",
-                row["run"][:12],
-            )
-            for row in apart
+        (
+            "subject",
+            "releases",
+            "maximum",
+            "99th percentile",
+            "allowed",
+            "verdict",
+            "cause",
+            "rounding again in",
+            "run",
         ),
+        tuple(rows),
     )
+
+
+def _mended(subject: str, column: Column, within: Collection[tuple[str, Column]], columns: Sequence[Column]) -> str:
+    """Return the first later release of those asked in which nothing but rounding is left, "" where there is none."""
+    later = columns[columns.index(column) + 1 :]
+    return next((_titled(one) for one in later if one[0] is column[0] and (subject, one) in within), "")
 
 
 def _largest(rows: Iterable[Row]) -> str:

@@ -77,3 +77,4 @@ def test_parity_is_told_by_release_and_every_difference_with_its_cause(page: dic
     )
     (apart,) = page["Every difference beyond rounding"].rows
     assert apart[:7] == ("acme/new", "xllamacpp 9.0", "0.5", "0.25", "0.001", "failed", "no window")
+    assert apart[7] == "xllamacpp 10.0"
