@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -25,7 +26,7 @@ _INK, _RULE, _WORKS, _STABLE = _CLASSES
 
 
 def curves(group: Group, title: str, *, salt: str) -> str:
-    """Return an ``svg`` element, or "" where there is no estimate. ``salt`` keeps the ids of two drawings apart."""
+    """Return an ``svg`` element, or "" where no share is told; ``salt`` keeps the ids of two drawings apart."""
     told = [
         (name, found, colour, style)
         for name, found, colour, style in (
@@ -34,7 +35,7 @@ def curves(group: Group, title: str, *, salt: str) -> str:
         )
         if found is not None and found.curve
     ]
-    if not told:
+    if not told or not all(_has_a_line(found) for _, found, _, _ in told):
         return ""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -53,12 +54,18 @@ def curves(group: Group, title: str, *, salt: str) -> str:
     return _cleaned(buffer.getvalue(), title)
 
 
+def _has_a_line(found: Distribution) -> bool:
+    falls = [one for one in found.curve if one.share < 1 and one.day <= LONGEST_DAYS]
+    return not falls or any(one.told for one in falls)
+
+
 def _draw(axes: Axes, found: Distribution, last: int, *, name: str, colour: str, style: str) -> None:
-    """Draw the share that is supported by the end of each day, with its band where there is one."""
+    """Draw the share that is supported by the end of each day where it is told, with its band where there is one."""
     points = [one for one in found.curve if one.day <= last]
     days = [0, *(one.day for one in points), last]
-    shares = [0.0, *(1 - one.share for one in points)]
+    shares = [0.0, *(1 - one.share if one.told else math.nan for one in points)]
     shares.append(shares[-1])
+    label_at = next(share for share in reversed(shares) if not math.isnan(share))
     axes.step(days, shares, where="post", color=colour, linestyle=style, linewidth=2, label=name, zorder=3)
     banded = [one for one in points if one.low is not None and one.high is not None]
     if banded:
@@ -69,7 +76,7 @@ def _draw(axes: Axes, found: Distribution, last: int, *, name: str, colour: str,
         )  # fmt: skip
     # a label at the line's end: a legend would have to be matched by colour
     axes.annotate(
-        f" {name}", (last, shares[-1]), color=colour, va="bottom" if name == "works" else "top", ha="left",
+        f" {name}", (last, label_at), color=colour, va="bottom" if name == "works" else "top", ha="left",
         annotation_clip=False, fontweight="bold",
     )  # fmt: skip
 

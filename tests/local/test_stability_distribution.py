@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monitor.report.summary import Group
 from monitor.report.words import quantile_text, share_text
+from monitor.site.curves import curves
 from monitor.stability.distribution import distribution
-from monitor.stability.figures import Entry
+from monitor.stability.figures import Distribution, Entry
 from monitor.stability.turnbull import estimate, support
 
 pytestmark = pytest.mark.xdist_group("lifelines")  # one process imports it, and not each: that takes two seconds
@@ -72,6 +74,22 @@ def test_what_was_there_when_it_was_first_looked_at_is_not_told_closer() -> None
     (by_day_30,) = [share for share in begun_late.not_by if share.day == 30]
     assert (by_day_30.least, by_day_30.most, by_day_30.told) == (0.0, 1.0, False)
     assert share_text(by_day_30) == "0% to 100%, no closer"
+
+
+def test_a_curve_is_drawn_only_where_it_is_told() -> None:
+    never = distribution(entries(*((200, None),) * 6), seed=1)
+    begun_late = distribution(entries(*((0, late) for late in (200, 300, 400, 500))), seed=1)
+    known = distribution(exact(0, 3, 3, 9, 20, 40), seed=1)
+    assert curves(Group("late", begun_late, never), "late", salt="late") == ""
+    assert curves(Group("known", known, never), "known", salt="known").startswith("<svg")
+    assert "nan" not in curves(Group("both", _half_told(), never), "both", salt="both")
+
+
+def _half_told() -> Distribution:
+    """Return what is told for a third, and for the others only that it is there by day 100."""
+    found = distribution([*exact(2, 2), *entries(*((50, 100),) * 4)], seed=1)
+    assert {share.told for share in found.curve} == {True, False}
+    return found
 
 
 def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
