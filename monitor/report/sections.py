@@ -40,6 +40,10 @@ _DISTRIBUTION_COLUMNS = (
     "not seen yet",
     "undecided",
 )
+_UNTOLD = (
+    "Nothing is told where too much was seen too thinly, or worked already when it was first looked at, two weeks and"
+    " more after it can have begun to: `settle replay` looks at the days before."
+)
 
 
 def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
@@ -166,9 +170,10 @@ def _distributions(summary: Summary) -> Section:
         "Turnbull's estimate with its 95 percent interval from a bootstrap over architectures: the first day by which a"
         " half, or three quarters, are there, and the share that is not there by the end of a day."
     )
+    untold = any(found and not found.curve for group in summary.groups for found in (group.works, group.stable))
     return Section(
         "Days from release",
-        (how,),
+        (how, _UNTOLD) if untold else (how,),
         _DISTRIBUTION_COLUMNS,
         tuple(row for group in summary.groups for row in _group_rows(group)),
     )
@@ -182,10 +187,11 @@ def _group_rows(group: Group) -> Iterator[tuple[str, ...]]:
 
 def _shape(found: Distribution) -> tuple[str, ...]:
     shares = {one.day: share_text(one) for one in found.not_by}
+    missing = "not followed" if found.curve else "not told"
     return (
         quantile_text(found.median),
         quantile_text(found.upper_quartile),
-        *(shares.get(day, "not followed") for day in HORIZONS),
+        *(shares.get(day, missing) for day in HORIZONS),
         share_text(found.never) if found.never else "not measurable",
         str(found.exact),
         str(found.not_seen),

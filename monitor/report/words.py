@@ -68,6 +68,8 @@ def quantile_text(quantile: Quantile) -> str:
 
     What the data do not tell is written as the days of which it is one.
     """
+    if quantile.day is None and not quantile.told:
+        return "not told"
     if not quantile.told:
         bounds = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
         return f"{_day(bounds[0])} to {_day(bounds[1])}, no closer"

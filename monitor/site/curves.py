@@ -26,7 +26,7 @@ _INK, _RULE, _WORKS, _STABLE = _CLASSES
 
 
 def curves(group: Group, title: str, *, salt: str) -> str:
-    """Return an ``svg`` element, or "" where no share is told; ``salt`` keeps the ids of two drawings apart."""
+    """Return an ``svg`` element, or "" where nothing is told; ``salt`` keeps the ids of two drawings apart."""
     told = [
         (name, found, colour, style)
         for name, found, colour, style in (
@@ -35,7 +35,7 @@ def curves(group: Group, title: str, *, salt: str) -> str:
         )
         if found is not None and found.curve
     ]
-    if not told or not all(_has_a_line(found) for _, found, _, _ in told):
+    if group.works is None or not group.works.curve:
         return ""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -52,11 +52,6 @@ def curves(group: Group, title: str, *, salt: str) -> str:
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     return _cleaned(buffer.getvalue(), title)
-
-
-def _has_a_line(found: Distribution) -> bool:
-    falls = [one for one in found.curve if one.share < 1 and one.day <= LONGEST_DAYS]
-    return not falls or any(one.told for one in falls)
 
 
 def _draw(axes: Axes, found: Distribution, last: int, *, name: str, colour: str, style: str) -> None:

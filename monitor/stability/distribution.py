@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitor.stability.figures import Distribution, Quantile, Share
+from monitor.stability.figures import TOLD_DAYS, Distribution, Quantile, Share
 from monitor.stability.turnbull import Within, estimate, resampled, support
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HORIZONS = (30, 90, 180)  # days since the release
 RESAMPLES = 400
 MOST_UNDECIDED = 0.1  # else those that pass leave the set at risk because they pass, and nobody seems to be supported
+MOST_LATE = 0.5  # else the estimate rests on when somebody began to look: Turnbull's puts all mass where ranges overlap
 FEWEST_ARCHITECTURES = 5  # with fewer, resampling them says nothing
 LOW, HIGH = 0.025, 0.975
 ROUNDING = 1e-6
@@ -57,7 +58,8 @@ def distribution(
     followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
     derived = sum(entry.registry_derived for entry in entries)
     undecided = sum(entry.undecided for entry in entries)
-    if undecided > MOST_UNDECIDED * len(entries):
+    late = sum(entry.last is not None and entry.last - entry.first > TOLD_DAYS for entry in entries)
+    if undecided > MOST_UNDECIDED * len(entries) or late > MOST_LATE * (len(entries) - len(unseen)):
         curves, followed, horizons = _untold(), -1, ()
     return Distribution(
         entries=len(entries),
@@ -65,6 +67,7 @@ def distribution(
         exact=sum(entry.first == entry.last for entry in entries),
         not_seen=len(unseen),
         undecided=undecided,
+        late=late,
         registry_derived=derived,
         lower_quartile=_quantile(curves, 0.25),
         median=_quantile(curves, 0.5),
@@ -97,6 +100,8 @@ def _untold() -> Curves:
 
 
 def _quantile(curves: Curves, share: float) -> Quantile:
+    if not curves.estimate.size:
+        return Quantile(share, None, None, None, earliest=0, latest=None)
     low = high = None
     if curves.early is not None and curves.late is not None:
         low = _day(np.quantile(_reached(curves.early, share), LOW, method="inverted_cdf"))

@@ -73,6 +73,7 @@ class Distribution:
     exact: int  # to the day, of ``entries``; the others are known between two days, or not seen yet
     not_seen: int  # right-censored
     undecided: int  # where they are more than a tenth nothing is told: quantiles are without days, there are no shares
+    late: int  # seen, but two weeks and more are possible; of more than a half of those that were seen nothing is told
     registry_derived: int  # where there are any, times are those of what got supported at all, hence too short
     lower_quartile: Quantile
     median: Quantile

@@ -12,8 +12,8 @@ from monitor.pins import Moved
 from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence, moved_text
 from monitor.report.release import effects, release_sections
-from monitor.report.sections import line_sections
-from monitor.report.summary import line_of
+from monitor.report.sections import line_sections, summary_sections
+from monitor.report.summary import line_of, summaries
 from monitor.report.words import Section, days_text, length_text, since_text, strip
 from monitor.stability.words import Observation, Setback, Span
 from monitor.store import open_reader, open_store
@@ -61,6 +61,17 @@ def test_what_one_line_says_of_itself(world: World) -> None:
     assert strips.rows == (("2026-04", "BWWWwwW"),)
     assert setbacks.notes == ("None.",)
     assert [row[2] for row in changes.rows] == ["broken", "works", "works"]
+
+
+def test_a_history_that_began_long_after_the_release_tells_no_median(tmp_path: Path) -> None:
+    with open_store(tmp_path / "late") as store:
+        World(store).run("W", day(60))
+        (summary,) = summaries(store.tracks(), day(60))
+        days = next(one for one in summary_sections(store, summary) if one.title == "Days from release")
+    assert "Nothing is told" in days.notes[1]
+    assert dict(zip(days.columns, days.rows[0], strict=True)).items() >= {
+        ("event", "works"), ("median", "not told"), ("not by day 30", "not told"), ("never", "not measurable"),
+    }  # fmt: skip
 
 
 def test_a_setback_is_told_once_with_everybody_it_hit(world: World) -> None:

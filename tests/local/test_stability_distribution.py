@@ -9,7 +9,7 @@ from monitor.report.summary import Group
 from monitor.report.words import quantile_text, share_text
 from monitor.site.curves import curves
 from monitor.stability.distribution import distribution
-from monitor.stability.figures import Distribution, Entry
+from monitor.stability.figures import Entry
 from monitor.stability.turnbull import estimate, support
 
 pytestmark = pytest.mark.xdist_group("lifelines")  # one process imports it, and not each: that takes two seconds
@@ -64,32 +64,32 @@ def test_a_cell_that_cannot_be_told_apart_is_spread_over_its_days() -> None:
     assert found.median.day == 2
 
 
-def test_what_was_there_when_it_was_first_looked_at_is_not_told_closer() -> None:
-    found = distribution([*entries(*((0, late) for late in (90, 200, 300, 400, 500))), *exact(0)], seed=1)
-    assert (found.median.earliest, found.median.latest, found.median.told) == (0, 0, True)
-    begun_late = distribution(entries(*((0, late) for late in (90, 200, 300, 400, 500))), seed=1)
-    assert (begun_late.median.earliest, begun_late.median.latest) == (0, 90)
-    assert not begun_late.median.told
-    assert quantile_text(begun_late.median) == "0 to 90, no closer"
-    (by_day_30,) = [share for share in begun_late.not_by if share.day == 30]
-    assert (by_day_30.least, by_day_30.most, by_day_30.told) == (0.0, 1.0, False)
-    assert share_text(by_day_30) == "0% to 100%, no closer"
+def test_what_is_known_only_roughly_is_told_by_its_bounds() -> None:
+    found = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
+    assert (found.median.day, found.median.told, found.late) == (3, True, 2)
+    assert (found.upper_quartile.earliest, found.upper_quartile.latest) == (20, 60)
+    assert quantile_text(found.upper_quartile) == "20 to 60, no closer"
+    (by_day_30,) = [share for share in found.not_by if share.day == 30]
+    assert (by_day_30.least, by_day_30.most, by_day_30.told) == (0.0, 0.4, False)
+    assert share_text(by_day_30).endswith(", no closer")
+
+
+def test_where_most_was_there_when_it_was_first_looked_at_nothing_is_told() -> None:
+    begun_late = entries(*((0, late) for late in (300, 400, 500)), (290, None), (290, None))
+    found = distribution(begun_late, seed=1)  # whose estimate would be that nobody was there by day 289, for certain
+    assert (found.late, found.curve, found.not_by, found.never) == (3, (), (), None)
+    assert quantile_text(found.median) == "not told"
 
 
 def test_a_curve_is_drawn_only_where_it_is_told() -> None:
     never = distribution(entries(*((200, None),) * 6), seed=1)
     begun_late = distribution(entries(*((0, late) for late in (200, 300, 400, 500))), seed=1)
     known = distribution(exact(0, 3, 3, 9, 20, 40), seed=1)
-    assert curves(Group("late", begun_late, never), "late", salt="late") == ""
+    rough = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
+    assert {share.told for share in rough.curve} == {True, False}
+    assert curves(Group("late", begun_late, None), "late", salt="late") == ""
     assert curves(Group("known", known, never), "known", salt="known").startswith("<svg")
-    assert "nan" not in curves(Group("both", _half_told(), never), "both", salt="both")
-
-
-def _half_told() -> Distribution:
-    """Return what is told for a third, and for the others only that it is there by day 100."""
-    found = distribution([*exact(2, 2), *entries(*((50, 100),) * 4)], seed=1)
-    assert {share.told for share in found.curve} == {True, False}
-    return found
+    assert "nan" not in curves(Group("rough", rough, never), "rough", salt="rough")
 
 
 def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
