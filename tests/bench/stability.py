@@ -87,14 +87,16 @@ def _scored(setting: Setting) -> str:
     decided = [truth + (STABLE_DAYS if setting.stable else 0) for truth in truths]
     longest = longest_followed(decided, setting.censored, generator)
     samples = [_sample(setting, longest, generator) for _ in range(SAMPLES)]
-    if not any(one.found.curve for one in samples):
+    told = [one for one in samples if one.found.curve]
+    if not told:
         return "not measurable: seen too thinly"
     truth, share = median(truths), statistics.mean(one > SHARE_AT for one in truths)
-    medians = [_far(one.found.median.day) for one in samples]
-    held = statistics.mean(_far(one.found.median.low) <= truth <= _far(one.found.median.high) for one in samples)
-    shares = [one.found.not_by[0] for one in samples if one.found.not_by]
-    naive = median([one.naive for one in samples])
-    text = f"true {truth:.0f} d, bias {_bias(medians, truth)}, held {held:.0%}, naive {naive - truth:+.0f} d"
+    medians = [_far(one.found.median.day) for one in told]
+    held = statistics.mean(_far(one.found.median.low) <= truth <= _far(one.found.median.high) for one in told)
+    shares = [one.found.not_by[0] for one in told if one.found.not_by]
+    naive = median([one.naive for one in told])
+    silent = f"nothing told in {len(samples) - len(told)} of {len(samples)}, else " if len(told) < len(samples) else ""
+    text = f"{silent}true {truth:.0f} d, bias {_bias(medians, truth)}, held {held:.0%}, naive {naive - truth:+.0f} d"
     if not shares:
         return text
     bias = statistics.mean(one.share for one in shares) - share
