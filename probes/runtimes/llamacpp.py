@@ -204,8 +204,8 @@ class Heard:
 
     def tail(self) -> str:
         """Return the last lines that say what went wrong, the last lines at all where none does."""
-        whole = [_STAMP.sub("", line.strip()) for line in self.text.splitlines()]
-        lines = [line for line in whole if line and not _DATA.search(line) and not _FRAME.match(line)]
+        said = [line for line in self.text.splitlines() if line.strip() and not _DATA.search(line)]
+        lines = [_STAMP.sub("", line.strip()) for line in said if not _FRAME.match(line.strip())]
         telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
         return " | ".join((telling or lines)[-_SAID_LINES:])
 

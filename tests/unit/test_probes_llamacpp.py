@@ -115,6 +115,7 @@ def test_of_a_log_only_what_went_wrong_is_told() -> None:
     ears.text = """\
 0.00.002.750 I srv          init: build_info: b0-unknown
 0.00.005.440 I srv    load_model: loading model '/tmp/settle-gguf/f32.gguf'
+ - kv   3: general.name str = unknown error
 0.00.008.832 E llama_model_load: error loading model: check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape
 /workspace/llama.cpp/src/llama-graph.cpp:2116: fatal error
 /env/lib/xllamacpp.abi3.so(ggml_abort+0x11d)[0x7f88170dac3d]
