@@ -38,6 +38,11 @@ if TYPE_CHECKING:
         (ImportError("_C.abi3.so: undefined symbol: _ZN3c1013MessageLogger6streamB5cxx11Ev"), "bench"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'selective_scan_fwd'"), "platform"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'rms_norm'"), "runtime"),  # every build has it
+        (
+            ImportError("cannot import name 'x' from 'vllm.v1.attention.backends.fa_utils' (fa_utils.py)"),
+            "platform",
+        ),
+        (ImportError("cannot import name 'sizes' from 'vllm.v1.attention.backends.utils' (utils.py)"), "runtime"),
         (AttributeError("module 'triton' has no attribute 'set_allocator'"), "platform"),
         (OSError("Can't load image processor for '8'. If you were trying to load it from"), "bench"),
         (OSError("Can't load feature extractor for '3'. If you were trying to load it from"), "bench"),
