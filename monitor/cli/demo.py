@@ -13,7 +13,7 @@ from monitor.places import cache_folder
 
 READING = ("report", "show", "release", "status", "query", "site")
 SHIPPED = "history.db.xz"  # transformers, day by day
-SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, in one week
+SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, newest and older releases, as of one day
 
 
 @click.command(

@@ -24,14 +24,16 @@ _GENERATED = (
     " `query` answers from its views `by_release` and `parity`, of which the tables below are made."
 )
 _ORDER = tuple(Runtime)
+FEWEST_ALIKE = 3  # older releases fail in hundreds of ways
 
 
 def runtimes_page(store: Reader) -> Iterator[Section]:
-    """Yield the page's sections: counts by release, the newest side by side, every release, parity, and reasons."""
+    """Yield the page's sections: counts, the newest releases with every reason, the older ones, and parity."""
     told = store.by_release()
     published = {runtime: _published(store, runtime) for runtime in Runtime}
     columns = _columns(told, published)
-    newest = {runtime: (runtime, version) for runtime, version in columns}  # the last of each runtime stays
+    newest = tuple({runtime: (runtime, version) for runtime, version in columns}.values())  # each runtime's last
+    older = [column for column in columns if column not in newest]
     platforms = ", ".join(sorted({row["platform"] for row in told}))
     first, last = (choose(row["day"] for row in told) for choose in (min, max))
     yield Section(
@@ -40,9 +42,10 @@ def runtimes_page(store: Reader) -> Iterator[Section]:
         level=1,
     )
     yield _counts(told, columns, published)
-    yield _newest(told, tuple(newest.values()))
-    yield _why(told, tuple(newest.values()))
+    yield _newest(told, newest)
+    yield _why("Why, in the newest releases", told, newest)
     yield _every(told, columns)
+    yield _why("Why, in older releases", told, older, fewest=FEWEST_ALIKE)
     compared = store.parity()
     yield _parity(compared, columns)
     yield _differences(compared, columns)
@@ -67,8 +70,9 @@ def _counts(told: Sequence[Row], columns: Sequence[Column], published: Published
         numbers = (count.total(), *(count[verdict] for verdict in CellVerdict))
         rows.append((runtime, version or "-", str(day), *(str(number) for number in numbers)))
     note = (
-        "An older release was asked by hand about everything that is watched, unless its row counts fewer. Flaky and"
-        " unknown count for nobody; unknown is Settle's own limit on this machine or a miniature that does not fit."
+        "An older release was asked by hand about everything that is watched, unless its row counts fewer. Unknown is"
+        " what could not be measured: a limit of Settle's own, a miniature that does not fit, or a release that cannot"
+        " be asked, as one without a server. The reasons stand below."
     )
     heading = ("runtime", "release", "published", "asked", *map(str, CellVerdict))
     return Section("How much works in which release", (note,), heading, tuple(rows))
@@ -89,8 +93,8 @@ def _every(told: Sequence[Row], columns: Sequence[Column]) -> Section:
     return Section("Every release", (legend,), ("subject", *(_titled(column) for column in asked)), tuple(rows))
 
 
-def _why(told: Sequence[Row], columns: Sequence[Column]) -> Section:
-    """Return why what does not work in the newest releases does not; equal reasons are told once."""
+def _why(title: str, told: Sequence[Row], columns: Sequence[Column], *, fewest: int = 1) -> Section:
+    """Return why what does not work does not; equal reasons are told once, if ``fewest`` subjects share them."""
     alike: dict[tuple[Column, str, str, str], list[Row]] = {}
     for column in columns:
         for row in told:
@@ -106,9 +110,11 @@ def _why(told: Sequence[Row], columns: Sequence[Column]) -> Section:
             own[0]["run"][:12] if own[0]["run"] else "",
         )
         for (column, verdict, blame, reason), own in alike.items()
+        if len(own) >= fewest
     ]
     heading = ("release", "verdict", "blame", "reason", "subjects", "run of the first")
-    return Section("Why, in the newest releases", (), heading, tuple(rows))
+    notes = (f"Reasons that {fewest} subjects or more have in common.",) if fewest > 1 else ()
+    return Section(title, notes, heading, tuple(rows))
 
 
 def _parity(compared: Sequence[Row], columns: Sequence[Column]) -> Section:

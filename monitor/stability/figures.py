@@ -29,7 +29,7 @@ class Quantile:
 
     A day is None where the data do not reach it: not followed long enough, or never supported; both bounds are None
     where there are too few architectures to resample. ``day`` spreads evenly what the data cannot tell apart, and they
-    allow every day from ``earliest`` to ``latest``: far apart where most was there already when it was first looked at.
+    allow every day from ``earliest`` to ``latest``; where nothing is told that is every day from 0 on.
     """
 
     share: float
