@@ -69,7 +69,7 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
             "module 'triton' has no attribute",  # vLLM's own stand-in, where its metadata asks for no triton
             "has no attribute 'selective_scan_fwd'",  # kernels that CPU builds do not have
             "has no attribute 'convert_weight_packed'",
-            "from 'vllm.v1.attention.backends.fa_utils'",  # it has its names only where there is a GPU's flash attention
+            "from 'vllm.v1.attention.backends.fa_utils'",  # its names are there for GPUs only
             "torch not compiled with cuda",
             "has no attribute 'cuda",
             "cpu platform does not support",
