@@ -48,7 +48,7 @@ MAX_EVENTS_BYTES = 64 << 20
 MAX_MESSAGE_CHARS = 4000
 OUR_BUG_EXIT = 70  # our own code raised, or could not write what it saw: neither the runtime nor the subject
 
-# name of the check -> (rung, what it asks); the rung names are monitor.words.Rung's values in order
+# name of the check -> (rung, what it asks); the rung names are monitor.domain.Rung's values in order
 CHECKS = {
     "installs.resolves": (0, "the index has a consistent set of packages for this release on this platform"),
     "installs.builds": (0, "every package installs, from its wheel or from one built of its sources"),
@@ -248,7 +248,7 @@ RUNTIMES = {
     ),
 }
 
-# fault -> blame (monitor.words.Blame's values); a slug not listed here is not accepted from a probe
+# fault -> blame (monitor.domain.Blame's values); a slug not listed here is not accepted from a probe
 FAULTS = {
     # the runtime's own
     "unknown-architecture": "runtime",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from monitor.alerts.message import Message
-    from monitor.settings import Alerts, Target
+    from monitor.config.settings import Alerts, Target
     from monitor.store.outbox import Outbox
 
 MOST_LINES = 30  # of one kind

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from monitor.alerts.describing import TARGET
 from monitor.alerts.words import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
+from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence
 from monitor.stability.words import Span
 from monitor.store.recording import stamp
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

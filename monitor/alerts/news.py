@@ -18,8 +18,8 @@ from monitor.alerts.describing import (
 )
 from monitor.alerts.flapping import spells
 from monitor.alerts.words import Alert, Kind
+from monitor.domain import CellVerdict
 from monitor.stability.track import stabilization
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from monitor.alerts.words import Alert, Trouble
-    from monitor.settings import Alerts, Target
+    from monitor.config.settings import Alerts, Target
+    from monitor.progress import Talk
     from monitor.store import Store
     from monitor.store.outbox import Letter, OutboxWriter
-    from monitor.talk import Talk
 
 FIRST_PAUSE = timedelta(minutes=1)  # doubled after every attempt
 LONGEST_PAUSE = timedelta(hours=6)

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from monitor.pins import Moved
+    from monitor.domain import CellVerdict
+    from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Told
     from monitor.store import Track
-    from monitor.words import CellVerdict
 
 
 class Severity(StrEnum):

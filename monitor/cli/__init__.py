@@ -10,7 +10,7 @@ from typing import NoReturn
 from monitor.cli.root import settle
 from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.errors import SettleError, disk_full
-from monitor.printable import printable
+from monitor.text import printable
 
 # objects between two collections: what a command imports and reads is kept to its end anyway
 _SPARING = 50_000

@@ -15,7 +15,7 @@ from monitor.errors import BenchError, ConfigError, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.settings import Config, Target
+    from monitor.config.settings import Config, Target
 
 _COLUMNS = ("id", "written_at", "target", "severity", "state", "attempts", "title", "problem")
 

@@ -8,8 +8,8 @@ from importlib.resources import files
 import click
 
 from monitor.cli.root import Context, examples, settle
+from monitor.config.paths import cache_folder
 from monitor.errors import UsageError
-from monitor.places import cache_folder
 
 READING = ("report", "show", "release", "status", "query", "site")
 SHIPPED = "history.db.xz"  # transformers, day by day

@@ -32,15 +32,15 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
     CONFIG is a config.json of your own: it is shrunk, instantiated in a container by the first release that knows its
     architecture, and written with a tokenizer. MODEL is one of the catalogue's, which needs no container.
     """
-    from monitor.catalogue import load_catalogue
     from monitor.cli.render import talk_console, write_json
     from monitor.miniatures.writer import write_miniature
+    from monitor.subjects.catalogue import load_catalogue
 
     path = Path(source)
     if path.exists():
-        from monitor.deriving import make_miniature, read_config, recipe_for
-        from monitor.talk import Spoken
-        from monitor.workbench import set_up
+        from monitor.progress import Spoken
+        from monitor.runner.context import set_up
+        from monitor.runner.derive import make_miniature, read_config, recipe_for
 
         config = read_config(path)
         name = (path if path.is_dir() else path.resolve().parent).resolve().name
@@ -79,7 +79,7 @@ def reproduce(context: Context, *, run: str) -> None:
     It needs only uv and the same Python version: it installs the stored lock with its hashes, writes the subject, and
     runs the same checks in a plain process. Give your index and find-links to uv by its own variables.
     """
-    from monitor.reproduce import script
+    from monitor.report.reproduce import script
     from monitor.store import open_reader
 
     with open_reader(context.home) as store:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.root import COMMANDS, settle
-from monitor.config import reference
+from monitor.config.load import reference
+from monitor.domain import Rung
 from monitor.store.described import described
-from monitor.words import Rung
 from probes import wire
 
 if TYPE_CHECKING:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from monitor.domain import Blame, CellVerdict
 from monitor.errors import NotMeasured
-from monitor.words import Blame, CellVerdict
 from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.cycle import Held
-    from monitor.judge.crossing import Crossed
-    from monitor.settings import Config
-    from monitor.words import RunVerdict
+    from monitor.config.settings import Config
+    from monitor.domain import RunVerdict
+    from monitor.judge.attribution import Crossed
+    from monitor.runner.cycle import Held
 
 
 def print_cycle(config: Config, held: Sequence[Held], *, as_json: bool) -> None:

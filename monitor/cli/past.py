@@ -9,11 +9,11 @@ import click
 
 from monitor.cli.root import Context, examples
 from monitor.cli.run import ENGINE, chosen, day_named, learn, runtime_named, with_engine
+from monitor.domain import Runtime
 from monitor.errors import UsageError
-from monitor.words import Runtime
 
 if TYPE_CHECKING:
-    from monitor.replay import Replayed
+    from monitor.schedule.past import Replayed
 
 
 @click.command(
@@ -56,11 +56,11 @@ def replay(
     imports differs from the day before, it is built and probed, else the day is carried. A replay that was interrupted
     goes on where it was when the same command is given again. Days that were measured live keep their verdict.
     """
-    from monitor.catalogue import load_catalogue
-    from monitor.replay import Every, Order
-    from monitor.replay import replay as rebuild
-    from monitor.talk import Spoken
-    from monitor.workbench import set_up
+    from monitor.progress import Spoken
+    from monitor.runner.context import set_up
+    from monitor.schedule.past import Every, Order
+    from monitor.schedule.past import replay as rebuild
+    from monitor.subjects.catalogue import load_catalogue
 
     today = datetime.now(UTC).date()
     name, version = runtime_named(runtime)

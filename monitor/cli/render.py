@@ -19,16 +19,16 @@ from rich.text import Text
 
 from containers.recipes import RECIPES
 from monitor.cli.columns import laid_out
-from monitor.printable import escaped, in_one_line, printable
-from monitor.words import BAR, CellVerdict, Outcome, Rung, Verdict
+from monitor.domain import BAR, CellVerdict, Outcome, Rung, Verdict
+from monitor.text import escaped, in_one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from monitor.cycle import Held
+    from monitor.domain import RunVerdict
     from monitor.report.words import Section
+    from monitor.runner.cycle import Held
     from monitor.store import EnvironmentRecord, Reader, RunDetail
-    from monitor.words import RunVerdict
 
 SIGNS = {
     Verdict.PASSED: ("✓", "green"),

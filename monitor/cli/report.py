@@ -9,8 +9,8 @@ import click
 
 from monitor.cli.root import Context, examples
 from monitor.cli.run import past_day, runtime_named
+from monitor.domain import BAR, Rung, Runtime
 from monitor.errors import UnknownName, UsageError
-from monitor.words import BAR, Rung, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.places import config_path, home_in_force, usual_home
+from monitor.config.paths import config_path, home_in_force, usual_home
 
 if TYPE_CHECKING:
-    from monitor.settings import Config
+    from monitor.config.settings import Config
 
 
 # command -> module that defines it, so that `settle query` does not import the engine
@@ -53,7 +53,7 @@ class Context:
 
     @cached_property
     def config(self) -> Config:
-        from monitor.config import load_config
+        from monitor.config.load import load_config
 
         return load_config(self.config_file)
 

@@ -15,19 +15,19 @@ from monitor.cli.outcome import (
     say_whether_only_the_bench_failed,
 )
 from monitor.cli.root import Context, examples
+from monitor.domain import Channel, Origin, Runtime
 from monitor.errors import UnknownName, UsageError
-from monitor.words import Channel, Origin, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.cycle import Held
-    from monitor.installation import Question
-    from monitor.judge.crossing import Crossed
-    from monitor.settings import Config
-    from monitor.talk import Talk
-    from monitor.words import Subject
-    from monitor.workbench import Workbench
+    from monitor.config.settings import Config
+    from monitor.domain import Subject
+    from monitor.judge.attribution import Crossed
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
+    from monitor.runner.cycle import Held
+    from monitor.runner.install import Question
 
 ENGINE = click.option(
     "--engine",
@@ -77,8 +77,8 @@ def run(
     and prints the matrix. A cycle in which nothing has changed since the last one ends within seconds. A pinned version
     is an answer by hand: it is kept by release, and stays out of the daily history.
     """
-    from monitor.installation import Question
-    from monitor.talk import Spoken
+    from monitor.progress import Spoken
+    from monitor.runner.install import Question
 
     now = datetime.now(UTC)
     talk = Spoken()
@@ -108,8 +108,8 @@ def _watch(
     config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], *, discovered: bool, as_json: bool
 ) -> None:
     from monitor.cli.stopping import Stopped
-    from monitor.daemon import watch
-    from monitor.watch.logs import talk_in
+    from monitor.daemon.logs import talk_in
+    from monitor.daemon.loop import watch
 
     named = [runtime_named(one) for one in runtimes]
     if as_json or any(version for _, version in named):
@@ -165,9 +165,9 @@ def probe(
     Ends with exit code 0 whatever the verdict is, and with 5 when there is none because the bench failed (engine,
     disk, network, memory, a limit or recipe of ours).
     """
-    from monitor.crossing import foundation_of
-    from monitor.installation import Question
-    from monitor.talk import Spoken
+    from monitor.progress import Spoken
+    from monitor.runner.attribution import foundation_of
+    from monitor.runner.install import Question
 
     now = datetime.now(UTC)
     name, version = runtime_named(runtime)
@@ -202,9 +202,9 @@ def probe(
 def _answer_crossing(
     config: Config, question: Question, talk: Talk, models: Sequence[object]
 ) -> tuple[Held, Mapping[str, Sequence[Crossed]]]:
-    from monitor.crossing import cross
-    from monitor.cycle import hold_cycle
-    from monitor.workbench import set_up
+    from monitor.runner.attribution import cross
+    from monitor.runner.context import set_up
+    from monitor.runner.cycle import hold_cycle
 
     with set_up(config, talk) as shop:
         learn(shop, question.subjects, models)
@@ -215,8 +215,8 @@ def _answer_crossing(
 def _answer_all(
     config: Config, questions: Sequence[Question], talk: Talk, *, models: Sequence[object] = ()
 ) -> list[Held]:
-    from monitor.cycle import hold_cycle
-    from monitor.workbench import set_up
+    from monitor.runner.context import set_up
+    from monitor.runner.cycle import hold_cycle
 
     with set_up(config, talk) as shop:
         learn(shop, questions[0].subjects, models)
@@ -225,8 +225,8 @@ def _answer_all(
 
 def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
     """Record what the project and the command line know of models before anything is said about them."""
-    from monitor.parity_causes import load_parity_causes
-    from monitor.words import Model
+    from monitor.domain import Model
+    from monitor.subjects.parity_causes import load_parity_causes
 
     known = [model for model in models if isinstance(model, Model)]
     shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
@@ -234,7 +234,7 @@ def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]
 
 
 def chosen(only: Sequence[str], talk: Talk, home: Path) -> Sequence[Subject]:
-    from monitor.catalogue import load_catalogue
+    from monitor.subjects.catalogue import load_catalogue
 
     if not only:
         return load_catalogue().subjects()
@@ -242,8 +242,8 @@ def chosen(only: Sequence[str], talk: Talk, home: Path) -> Sequence[Subject]:
 
 
 def _watched(model: str, talk: Talk, home: Path) -> Sequence[Subject]:
-    from monitor.catalogue import load_catalogue
     from monitor.discovery.listed import discovered_subjects
+    from monitor.subjects.catalogue import load_catalogue
 
     try:
         found = load_catalogue().find(model)
@@ -259,7 +259,7 @@ def _watched(model: str, talk: Talk, home: Path) -> Sequence[Subject]:
 
 
 def _subjects(model: str, talk: Talk, home: Path) -> tuple[Sequence[Subject], Sequence[object]]:
-    from monitor.folders import folder_subject
+    from monitor.subjects.local_folder import folder_subject
 
     if model.startswith((".", "/", "~")) or (model and Path(model).is_dir()):
         own, subject = folder_subject(Path(model).expanduser())

@@ -29,11 +29,11 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
     Ends cleanly with SIGTERM or Ctrl-C; it can run beside the daemon.
     """
     from monitor.cli.render import talk_console
+    from monitor.daemon.metrics import metrics_of
     from monitor.serve.app import SQL, web_app
     from monitor.serve.history import history_app
     from monitor.serve.server import listen, serve_until_stopped
     from monitor.store import open_reader
-    from monitor.watch.metrics import metrics_of
 
     config = context.config
     folder = site or config.site.folder or config.home / "site"

@@ -9,7 +9,7 @@ import click
 from monitor.cli.read import JSON
 from monitor.cli.root import Context, examples
 from monitor.errors import UsageError
-from monitor.store.whole import EXPORTED
+from monitor.store.snapshot import EXPORTED
 
 
 @click.command(
@@ -33,8 +33,8 @@ def export(context: Context, *, target: Path, form: str | None, only: tuple[str,
     Into FOLDER goes a file a view; FILE ends in .json and holds them all by name, or ends in .csv and holds one. All of
     it is the history of one moment, whatever is recorded meanwhile, and a file appears whole or not at all.
     """
+    from monitor.cli.exporting import export_views
     from monitor.cli.render import talk_console, write_json
-    from monitor.exporting import export_views
     from monitor.store import open_reader
 
     is_file = target.suffix in {".csv", ".json"}

@@ -40,9 +40,9 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
 
     Ends with exit code 5 when something is bad enough that nothing could be measured.
     """
+    from monitor.cli.doctor import State, examine
     from monitor.cli.render import data_console, write_json
-    from monitor.doctor import State, examine
-    from monitor.workbench import hub_access, index_access, install_settings
+    from monitor.runner.context import hub_access, index_access, install_settings
 
     config = context.config.model_copy(update={"engine": engine}) if engine else context.config
     settings = install_settings(config)
@@ -76,9 +76,9 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
     never touched.
     """
     from monitor.cli.render import data_console, write_json
-    from monitor.talk import Spoken
-    from monitor.tidy import tidy
-    from monitor.workbench import set_up
+    from monitor.daemon.disk_budget import tidy
+    from monitor.progress import Spoken
+    from monitor.runner.context import set_up
 
     gib = 1 << 30
     budget = context.config.disk.budget_gib if budget_gib is None else budget_gib
@@ -108,7 +108,7 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
 def check_config(context: Context, *, show_reference: bool, as_json: bool) -> None:
     """Check the configuration, naming every problem at once, and print what is in force."""
     from monitor.cli.render import write_json, write_table
-    from monitor.config import reference
+    from monitor.config.load import reference
 
     if show_reference:
         rows = reference()

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from monitor.catalogue import SHELF, load_catalogue
-from monitor.deriving import DATA, NotInstantiated, derive_inside, recipe_for
 from monitor.discovery.described import architecture_of, as_config
 from monitor.discovery.fitted import fitted, template_of
+from monitor.domain import REFERENCE, Channel, Subject, SubjectForm
 from monitor.errors import SettleError
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.manifest import HUB
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.shelf import describe, misfit, shelve
-from monitor.offered import offered
+from monitor.runner.derive import DATA, NotInstantiated, derive_inside, recipe_for
+from monitor.sources.offers import offered
 from monitor.sources.published import plain
-from monitor.words import REFERENCE, Channel, Subject, SubjectForm
+from monitor.subjects.catalogue import SHELF, load_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from monitor.domain import Release
     from monitor.miniatures.manifest import Miniature
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
     from monitor.store import Reader
     from monitor.store.published import KeptFiles
-    from monitor.talk import Talk
-    from monitor.words import Release
-    from monitor.workbench import Workbench
 
 _WHY_CHARS = 300
 

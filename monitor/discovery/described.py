@@ -7,15 +7,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.discovery.changes import has_weights
-from monitor.folders import has_experts
+from monitor.domain import Model, ModelKind
+from monitor.sources.model_changes import has_weights
 from monitor.store.published import Listing
-from monitor.words import Model, ModelKind
+from monitor.subjects.local_folder import has_experts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.settings import Hub
+    from monitor.config.settings import Hub
     from monitor.sources.published import Published
     from monitor.store.published import Revision
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.domain import Subject, SubjectForm
 from monitor.errors import NotACheckpoint, UnknownName
-from monitor.weights import GIB, WeightStore, checkpoint_folder
-from monitor.words import Subject, SubjectForm
+from monitor.subjects.weights import GIB, WeightStore, checkpoint_folder
 
 if TYPE_CHECKING:
-    from monitor.settings import Config
+    from monitor.config.settings import Config
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
     from monitor.sources.hub import Hub
     from monitor.store import Reader
-    from monitor.talk import Talk
-    from monitor.workbench import Workbench
 
 
 def unfetched(store: Reader, config: Config) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.discovery.changes import EPOCH, has_weights, what_changed
 from monitor.sources.hub import Refused
+from monitor.sources.model_changes import EPOCH, has_weights, what_changed
 from monitor.store.published import Revision
 
 if TYPE_CHECKING:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.catalogue import load_catalogue
 from monitor.store import open_reader
 from monitor.store.reader import DATABASE
+from monitor.subjects.catalogue import load_catalogue
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitor.settings import Hub as Settings
+    from monitor.config.settings import Hub as Settings
+    from monitor.domain import Subject
     from monitor.store import Reader
-    from monitor.words import Subject
 
 CATALOGUE = "catalogue"
 

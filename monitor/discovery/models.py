@@ -8,27 +8,27 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from monitor.catalogue import load_catalogue
-from monitor.discovery.changes import ModelState, Standing, news
 from monitor.discovery.described import as_config, dated, fits, listing_of, model_of, with_config
 from monitor.discovery.history import small_files, unseen_revisions
 from monitor.errors import AskAgain, BenchError, NoAnswer, SettleError
-from monitor.folders import folder_subject
 from monitor.sources.hub import Gone, Moved
+from monitor.sources.model_changes import ModelState, Standing, news
 from monitor.store.published import Watched
+from monitor.subjects.catalogue import load_catalogue
+from monitor.subjects.local_folder import folder_subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
-    from monitor.settings import Hub as Settings
+    from monitor.config.settings import Hub as Settings
+    from monitor.domain import Model
+    from monitor.progress import Talk
     from monitor.sources.hub import Hub
     from monitor.sources.published import Published
     from monitor.store import Store
     from monitor.store.published import Revision
-    from monitor.talk import Talk
-    from monitor.words import Model
 
 _SOON = timedelta(minutes=5)  # until what failed is asked again
 _IN_VAIN = 3  # questions without an answer after which a step leaves the hub alone

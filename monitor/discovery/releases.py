@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 from containers.lock import redacted
 from containers.recipes import RECIPES
 from containers.uv_command import fitting_tags
+from monitor.domain import Runtime
 from monitor.errors import SettleError
-from monitor.fitting import fit_of
-from monitor.offered import releases_offered
+from monitor.runner.context import install_settings
+from monitor.sources.compatibility import fit_of
 from monitor.sources.nightlies import fetch_nightlies
+from monitor.sources.offers import releases_offered
 from monitor.sources.registry import fetch_image_tags
 from monitor.sources.tags import fetch_refs
 from monitor.store.listings import Learnt
-from monitor.words import Runtime
-from monitor.workbench import install_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from containers.settings import InstallSettings
-    from monitor.listing import ReleaseEvent
-    from monitor.settings import Config
+    from monitor.config.settings import Config
+    from monitor.domain import Release
+    from monitor.progress import Talk
+    from monitor.sources.release_events import ReleaseEvent
     from monitor.store import Store
     from monitor.store.listings import Poll
-    from monitor.talk import Talk
-    from monitor.words import Release
 
 # what does not answer is asked again sooner: an hour lost is an hour by which every release looks later
 RETRY = timedelta(minutes=5)

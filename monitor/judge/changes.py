@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.words import CellVerdict, Outcome
+from monitor.domain import CellVerdict, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from monitor.domain import CheckResult
     from monitor.judge.days import Day
-    from monitor.words import CheckResult
 
     Likeliest: TypeAlias = Mapping[int, float]  # the likeliest tokens of one position, with their log-probabilities
     Prompt: TypeAlias = tuple[tuple[int, ...], int]  # the ids that were asked, and the first position answered

@@ -6,15 +6,15 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import Blame, CheckResult, Ending, Outcome, Rung
 from monitor.judge.signature import signature
-from monitor.words import Blame, CheckResult, Ending, Outcome, Rung
 from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from monitor.judge.seen import Finished, Said, Session
-    from monitor.words import Runtime
+    from monitor.domain import Runtime
+    from monitor.judge.observations import Finished, Said, Session
 
 SESSION_CHECKS = ("installs.imports",)
 

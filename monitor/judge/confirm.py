@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict, bar_of
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
 from monitor.judge.installs import Stage
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
-from monitor.words import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from monitor.words import CellVerdict
+from monitor.domain import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from monitor.domain import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict, bar_of
 from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
-from monitor.words import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from monitor.words import Rung, Runtime
+    from monitor.domain import Rung, Runtime
 
     ControlKey: TypeAlias = tuple[date, Origin, str, str]
 

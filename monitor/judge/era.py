@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from monitor.domain import Outcome
 from monitor.judge.checks import fault_result
-from monitor.words import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from monitor.words import CheckResult
+    from monitor.domain import CheckResult
 
 # what a package has stopped taking, in the words of its refusal: its users of that day never met it
 REFUSALS: Mapping[str, re.Pattern[str]] = {

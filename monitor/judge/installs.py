@@ -6,14 +6,14 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from monitor.domain import CheckResult, Outcome, Rung
 from monitor.judge.checks import SESSION_CHECKS, fault_result, passed
-from monitor.words import CheckResult, Outcome, Rung
 from probes import wire
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from monitor.words import Runtime
+    from monitor.domain import Runtime
 
 
 class Stage(StrEnum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from monitor.words import Blame, Outcome, SubjectForm
+from monitor.domain import Blame, Outcome, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from monitor.words import CheckResult
+    from monitor.domain import CheckResult
 
 # what the files hold and the runtime leaves: only of our own miniatures is it known that the model has it
 EITHERS = frozenset({"unexpected-tensors"})

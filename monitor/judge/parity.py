@@ -6,12 +6,12 @@ import math
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.words import Outcome
+from monitor.domain import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from monitor.words import CheckResult
+    from monitor.domain import CheckResult
 
     Heard: TypeAlias = tuple[float | None, ...]  # what is said of the tokens that the reference names, in order
 

@@ -8,9 +8,9 @@ from monitor.judge.checks import HANG_FACTOR, judge_subject
 from monitor.judge.installs import judge_installation, not_installed
 
 if TYPE_CHECKING:
+    from monitor.domain import CheckResult, Ending, Runtime
     from monitor.judge.installs import Stage
-    from monitor.judge.seen import Session
-    from monitor.words import CheckResult, Ending, Runtime
+    from monitor.judge.observations import Session
 
 
 def checks_without_environment(runtime: Runtime, failed: Stage, fault: str, message: str) -> tuple[CheckResult, ...]:

@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monitor.judge.control import Control
-from monitor.judge.ownership import EITHERS
-from monitor.words import (
+from monitor.domain import (
     BAR,
     Blame,
     CellVerdict,
@@ -23,6 +21,8 @@ from monitor.words import (
     Verdict,
     bar_of,
 )
+from monitor.judge.control import Control
+from monitor.judge.ownership import EITHERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

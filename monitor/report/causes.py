@@ -13,7 +13,7 @@ from monitor.report.words import Section, length_text, since_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from monitor.pins import Moved
+    from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Evidence, Told
     from monitor.report.summary import Line
     from monitor.stability.words import Setback

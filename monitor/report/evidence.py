@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from monitor.pins import Moved, moved
+from monitor.judge.lock_diff import Moved, moved
 from monitor.stability.words import Span
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.domain import BAR
 from monitor.report.causes import causes, causes_section, doubts_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
 from monitor.report.words import MINIATURES, Section, quantile_text, share_text
-from monitor.words import BAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monitor.store import Reader
 
 _GENERATED = (
-    "Generated from the history that ships with Settle, by `python -m monitor.refresh findings`; `settle demo` opens"
+    "Generated from the history that ships with Settle, by `python -m tools.refresh findings`; `settle demo` opens"
     " the same history, and the rows below name the command that shows their evidence again."
 )
 

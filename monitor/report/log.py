@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.printable import printable
+from monitor.text import printable
 
 if TYPE_CHECKING:
     from monitor.store import Reader

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence, moved_text
 from monitor.report.words import Section
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

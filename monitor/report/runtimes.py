@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from monitor.domain import CellVerdict, Runtime, Verdict
 from monitor.report.words import LETTERS, MINIATURES, Section
-from monitor.words import CellVerdict, Runtime, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ Column: TypeAlias = "tuple[Runtime, str]"  # with the version, "" where none cou
 Published: TypeAlias = "Mapping[Runtime, Mapping[str, date]]"  # the day of each version
 
 _GENERATED = (
-    "Generated from the second history that ships with Settle, by `python -m monitor.refresh findings`;"
+    "Generated from the second history that ships with Settle, by `python -m tools.refresh findings`;"
     " `settle demo --runtimes` opens the same history: `status` shows its matrix, `show RUN` the evidence of a row, and"
     " `query` answers from its views `by_release` and `parity`, of which the tables below are made."
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from monitor.domain import SubjectForm
 from monitor.stability.figures import Entry
 from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span
-from monitor.words import SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict
 from monitor.stability.words import Censoring
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

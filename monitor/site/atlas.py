@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict, SubjectForm
 from monitor.errors import UsageError
 from monitor.report.summary import summaries
 from monitor.site import names
-from monitor.words import CellVerdict, SubjectForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from monitor.domain import Rung, Verdict
     from monitor.report.summary import Line, Summary
     from monitor.store import Reader, Track
-    from monitor.store.sightings import Good, Latest, Sighting, Turn
-    from monitor.words import Rung, Verdict
+    from monitor.store.failure_queries import Good, Latest, Sighting, Turn
 
 MOST_TURNS = 500  # kept for the page of changes
 

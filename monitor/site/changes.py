@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.words import CellVerdict
+from monitor.domain import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
     from monitor.site.atlas import Atlas, Entry, History
-    from monitor.store.sightings import Turn
+    from monitor.store.failure_queries import Turn
 
 MOST_DAYS = 60
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict
 from monitor.report.words import LETTERS
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

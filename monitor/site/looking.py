@@ -6,22 +6,22 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict, Outcome
 from monitor.errors import SettleError, UsageError
 from monitor.report.log import log_of
-from monitor.reproduce import script
+from monitor.report.reproduce import script
 from monitor.site.text import clipped, tail
 from monitor.stability.words import Span
-from monitor.words import CellVerdict, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.pins import Moved
+    from monitor.domain import CheckResult
+    from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Change, Evidence, Told
     from monitor.site.atlas import Entry
     from monitor.stability.words import Setback
     from monitor.store import Reader
-    from monitor.words import CheckResult
 
 LOG_LINES, LINE_CHARS = 40, 400
 EVIDENCE_CHARS, MESSAGE_CHARS = 4_000, 600

@@ -14,9 +14,9 @@ from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 
 from containers.archives import Wanted, source_shape
 from containers.lock import SOURCES
+from monitor.domain import Release, Runtime
 from monitor.errors import BenchError, UnknownName
-from monitor.fitting import channel_of
-from monitor.words import Release, Runtime
+from monitor.sources.compatibility import channel_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from monitor.domain import Release, Runtime
 from monitor.errors import BenchError
-from monitor.fitting import channel_of
+from monitor.sources.compatibility import channel_of
 from monitor.sources.web import fetch
-from monitor.words import Release, Runtime
 
 if TYPE_CHECKING:
     from datetime import datetime

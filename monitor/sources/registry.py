@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from monitor.domain import Release, Runtime
 from monitor.errors import BenchError
-from monitor.fitting import channel_of
-from monitor.listing import Refs
+from monitor.sources.compatibility import channel_of
+from monitor.sources.release_events import Refs
 from monitor.sources.web import fetch
-from monitor.words import Release, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from datetime import timedelta
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict
 from monitor.stability.words import Lack, Milestone, Provisional, Span
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict
 from monitor.stability.streaks import milestone, provisional, streaks
 from monitor.stability.words import (
     ESTABLISHED_DAYS,
@@ -17,7 +18,6 @@ from monitor.stability.words import (
     Stabilization,
     Standing,
 )
-from monitor.words import CellVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

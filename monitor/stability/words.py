@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from monitor.words import CellVerdict, Verdict
+from monitor.domain import CellVerdict, Verdict
 
 if TYPE_CHECKING:
     from datetime import date

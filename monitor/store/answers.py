@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+from monitor.domain import Origin
 from monitor.judge.confirm import Settled, unsettled
 from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances
 from monitor.store.goldens import doubt_about
 from monitor.store.history import control_on, runs_where, subject_of_cell
 from monitor.store.rows import rows
-from monitor.words import Origin
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

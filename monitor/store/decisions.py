@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from monitor.domain import Origin, Purpose, bar_of
 from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances
 from monitor.store import history
 from monitor.store.goldens import doubt_about
 from monitor.store.rows import environment_at, environment_of, rows
-from monitor.words import Origin, Purpose, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from monitor.domain import Cell, Platform, Runtime, Subject
     from monitor.judge.confirm import Again, Settled
     from monitor.judge.days import Fingerprint
     from monitor.store.records import EnvironmentRecord
-    from monitor.words import Cell, Platform, Runtime, Subject
 
 
 def decision(

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import CellVerdict, Origin
 from monitor.errors import UnknownName
 from monitor.judge.days import control_key
 from monitor.judge.parity import differs_from_reference
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store import history
+from monitor.store.facts import VALUE
 from monitor.store.goldens import doubt_about
 from monitor.store.parity import cause_of
 from monitor.store.rows import fingerprint_of, names, row_at, rows
-from monitor.store.told import VALUE
-from monitor.words import CellVerdict, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlite_utils import Database
 
+    from monitor.domain import CheckResult, RunVerdict, Subject
     from monitor.judge.days import Day
-    from monitor.words import CheckResult, RunVerdict, Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import REFERENCE, CellVerdict, Origin, family_of
 from monitor.judge.parity import HEARD, MATCHES, TRACE, doubt, heard_of, trace_of
 from monitor.store.rows import rows
-from monitor.words import REFERENCE, CellVerdict, Origin, family_of
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -7,6 +7,7 @@ from collections import defaultdict
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
 from monitor.judge.changes import FACT, Before, Passed, Pinned, Said, changed, logprobs_of, noted, skipped
 from monitor.judge.control import Control
 from monitor.judge.days import (
@@ -20,21 +21,20 @@ from monitor.judge.days import (
     judge_days,
     remember,
 )
+from monitor.store.facts import VALUE
 from monitor.store.goldens import doubts
 from monitor.store.rows import check_of, day_of, day_run_of, rows, subject_of
-from monitor.store.sayings import keep_opinions
-from monitor.store.told import VALUE
-from monitor.words import CellVerdict, CheckResult, Origin, Purpose, Runtime, Subject
+from monitor.store.text_pool import keep_opinions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlite_utils import Database
 
+    from monitor.domain import RungVerdict, RunVerdict
     from monitor.judge.changes import Logprobs
     from monitor.judge.days import ControlKey, Fingerprint, Flip
     from monitor.store.rows import Row
-    from monitor.words import RungVerdict, RunVerdict
 
 _EVER = date.min
 

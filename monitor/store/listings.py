@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from monitor.listing import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
+from monitor.sources.release_events import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
 from monitor.store.recording import stamp
 from monitor.store.rows import release_of, rows
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.listing import Refs
-    from monitor.words import Release, Runtime
+    from monitor.domain import Release, Runtime
+    from monitor.sources.release_events import Refs
 
 # SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL
 # where no source has listed files; `fit` is for the platform that asked last; `revision` is the commit of a nightly;

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from monitor.errors import DatabaseError, disk_full
-from monitor.store.plain import APPLICATION_ID, SHAPE, Plain, is_marked
+from monitor.store.readonly import APPLICATION_ID, SHAPE, Plain, is_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

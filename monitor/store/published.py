@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from monitor.discovery.changes import ModelState, Standing
+from monitor.domain import Model, ModelKind
+from monitor.sources.model_changes import ModelState, Standing
 from monitor.store.recording import stamp
 from monitor.store.rows import rows, subject_of
-from monitor.words import Model, ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlite_utils import Database
 
-    from monitor.discovery.changes import Part
+    from monitor.domain import Subject
+    from monitor.sources.model_changes import Part
     from monitor.store.archive import Archive
-    from monitor.words import Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
 
-    from monitor.discovery.changes import ModelState
+    from monitor.domain import Model, Subject
+    from monitor.sources.model_changes import ModelState
     from monitor.store.published import KeptFiles, Listing, Revision
-    from monitor.words import Model, Subject
 
 
 @dataclass(frozen=True, slots=True)

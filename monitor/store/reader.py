@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from monitor.domain import Origin, Rung, Verdict
 from monitor.errors import UnknownName
 from monitor.store import decisions, history
 from monitor.store.archive import Archive
-from monitor.store.census import census
+from monitor.store.counts import census
 from monitor.store.details import cell_detail, run_detail
+from monitor.store.facts import teach_events
+from monitor.store.failure_queries import Sightings
 from monitor.store.goldens import golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
 from monitor.store.parity import parity
+from monitor.store.planning_queries import Standings
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_at, environment_of, names, release_of, row_at, rows, subject_of
-from monitor.store.sightings import Sightings
-from monitor.store.standings import Standings
-from monitor.store.told import teach_events
+from monitor.store.snapshot import at_one_moment, view
 from monitor.store.tracks import read_tracks, tracks_of
-from monitor.store.whole import at_one_moment, view
-from monitor.words import Origin, Rung, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from monitor.domain import Cell, Channel, Platform, Release, Runtime, Subject
     from monitor.judge.confirm import Again, Settled
     from monitor.judge.control import Control
     from monitor.judge.days import Fingerprint
-    from monitor.store.census import Census
+    from monitor.store.counts import Census
     from monitor.store.details import CellDetail, RunDetail
     from monitor.store.records import EnvironmentRecord
+    from monitor.store.snapshot import View
     from monitor.store.tracks import Track
-    from monitor.store.whole import View
-    from monitor.words import Cell, Channel, Platform, Release, Runtime, Subject
 
 DATABASE = "settle.db"
 _FILTERS = frozenset(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from monitor.store.sayings import keep_findings
+from monitor.store.text_pool import keep_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from monitor.domain import Cell, CheckResult, Ending, Model, Origin, Subject
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
-    from monitor.words import Cell, CheckResult, Ending, Model, Origin, Subject
 
 
 def write_models(db: Database, models: Iterable[Model]) -> None:

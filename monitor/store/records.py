@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from monitor.words import Ending, Origin, Purpose
+from monitor.domain import Ending, Origin, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
 
+    from monitor.domain import Cell, Channel, Platform, Runtime
     from monitor.judge.days import Fingerprint
     from monitor.judge.installs import Stage
-    from monitor.words import Cell, Channel, Platform, Runtime
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor.domain import Runtime, SubjectForm
 from monitor.judge.era import of_its_day
 from monitor.judge.ownership import of_its_files
 from monitor.judge.runs import checks_of_session, checks_without_environment
-from monitor.listening import read_events
 from monitor.store.answers import rebuild_answers
 from monitor.store.history import checks_of, rebuild_cell
 from monitor.store.recording import replace_checks
 from monitor.store.rows import ending_of, rows, stage_of
-from monitor.store.sayings import forget_unsaid
-from monitor.words import Runtime, SubjectForm
+from monitor.store.text_pool import forget_unsaid
+from monitor.wire.stream import read_events
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from monitor.domain import CheckResult
     from monitor.store.archive import Archive
     from monitor.store.rows import Row
-    from monitor.words import CheckResult
 
 JUDGED = """
 SELECT runs.*, cells.subject_id, cells.runtime, subjects.form,

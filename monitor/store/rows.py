@@ -7,11 +7,7 @@ import sqlite3
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.judge.confirm import Attempt
-from monitor.judge.days import Day, DayRun, Fingerprint
-from monitor.judge.installs import Stage
-from monitor.store.records import EnvironmentRecord
-from monitor.words import (
+from monitor.domain import (
     Blame,
     CellVerdict,
     Channel,
@@ -31,6 +27,10 @@ from monitor.words import (
     SubjectForm,
     Verdict,
 )
+from monitor.judge.confirm import Attempt
+from monitor.judge.days import Day, DayRun, Fingerprint
+from monitor.judge.installs import Stage
+from monitor.store.records import EnvironmentRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

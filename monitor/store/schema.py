@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.store import listings, parity, tables
-from monitor.store.numbered import number_what_is_derived
+from monitor.store.compact_tables import number_what_is_derived
+from monitor.store.facts import TABLES as TOLD
 from monitor.store.outbox import TABLES as OUTBOX
 from monitor.store.published_schema import DESCRIPTIONS, FETCHES, PUBLISHED, PUBLISHED_FACTS, REVISED
 from monitor.store.sqlite import Migrations
-from monitor.store.told import TABLES as TOLD
 from monitor.store.views import BY_RELEASE, CURRENT, MATRIX, VIEWS
 
 if TYPE_CHECKING:

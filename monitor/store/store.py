@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Self
 
-from monitor.listening import read_events
+from monitor.domain import REFERENCE, CellVerdict, Origin
 from monitor.store import history, parity, recording
 from monitor.store.answers import rebuild_answer
+from monitor.store.facts import write_facts
 from monitor.store.goldens import pin_golden
 from monitor.store.lockfile import WriterLock
 from monitor.store.opening import open_writing, spoken
@@ -16,8 +17,7 @@ from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader
 from monitor.store.rejudge import JUDGED, Rejudged, judge_stored, rejudge
 from monitor.store.rows import rows
-from monitor.store.told import write_facts
-from monitor.words import REFERENCE, CellVerdict, Origin
+from monitor.wire.stream import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from monitor.domain import Cell, Ending, Model, Release, Subject
     from monitor.judge.days import Fingerprint
-    from monitor.listing import Refs
-    from monitor.parity_causes import ParityCause
+    from monitor.sources.release_events import Refs
     from monitor.store.details import RunDetail
     from monitor.store.listings import Learnt
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
-    from monitor.words import Cell, Ending, Model, Release, Subject
+    from monitor.subjects.parity_causes import ParityCause
 
 LOCK = "settle.lock"
 

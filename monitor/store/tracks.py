@@ -9,18 +9,18 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
-from monitor.pins import imported_pins
+from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
+from monitor.judge.lock_diff import imported_pins
 from monitor.stability.words import Observation, of_rung
 from monitor.store.rows import rows, subject_of
-from monitor.words import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlite_utils import Database
 
+    from monitor.domain import Subject
     from monitor.store.rows import Row
-    from monitor.words import Subject
 
 _KEYS = ("runtime", "channel", "platform")
 _CELLS = (

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from containers.lock import parse_lock
-from monitor.catalogue import load_catalogue
-from monitor.config import load_config
+from monitor.config.load import load_config
+from monitor.domain import Channel, Origin, Runtime
 from monitor.errors import SettleError
-from monitor.installation import Question
-from monitor.talk import Spoken
-from monitor.words import Channel, Origin, Runtime
-from monitor.workbench import set_up
+from monitor.progress import Spoken
+from monitor.runner.context import set_up
+from monitor.runner.install import Question
+from monitor.subjects.catalogue import load_catalogue
 from tests.bench import installing, pages, planning, probing, replaying, runtimes, scale, stability
 
 if TYPE_CHECKING:
-    from monitor.settings import Config
-    from monitor.words import Subject
+    from monitor.config.settings import Config
+    from monitor.domain import Subject
 
 HOME = Path(__file__).parents[2] / ".settle-test" / "bench"
 ARCHITECTURES = 20

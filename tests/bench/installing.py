@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from containers.engine import Command, Execution, Limits, Mount, Role
 from containers.environment import Environment
 from containers.environments import Environments
-from monitor.workbench import install_settings
+from monitor.runner.context import install_settings
 from tests.bench.timing import Times, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from containers.lock import Lock
     from containers.settings import InstallSettings
-    from monitor.workbench import Workbench
+    from monitor.runner.context import Workbench
 
 WARM_BUILDS = 5
 PIP_SECONDS = 1200

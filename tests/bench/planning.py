@@ -11,14 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from monitor import tick
-from monitor.daily import Scope, Watched, survey
-from monitor.judge.days import Fingerprint
-from monitor.plan import plan
-from monitor.settings import Config
-from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store, open_store
-from monitor.tick import Life, Step, probe_what_is_due
-from monitor.words import (
+from monitor.config.settings import Config
+from monitor.daemon import tick
+from monitor.daemon.tick import Life, Step, probe_what_is_due
+from monitor.domain import (
     Cell,
     Ending,
     Isolation,
@@ -30,6 +26,10 @@ from monitor.words import (
     Subject,
     SubjectForm,
 )
+from monitor.judge.days import Fingerprint
+from monitor.schedule.plan import plan
+from monitor.schedule.today import Scope, Watched, survey
+from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store, open_store
 from tests.bench.timing import tell, tell_aim, timed, title
 from tests.standins.planned import LINES, World
 

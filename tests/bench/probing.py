@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from monitor.bench import Sitting
-from monitor.cycle import _Cycle
-from monitor.seats import take_seat
-from monitor.words import Purpose
+from monitor.domain import Purpose
+from monitor.runner.cycle import _Cycle
+from monitor.runner.session import Sitting
+from monitor.runner.subject_files import take_seat
 from tests.bench.timing import Times, side_by_side, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.installation import Place, Question
+    from monitor.domain import Cell
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
+    from monitor.runner.install import Place, Question
     from monitor.store import RunDetail
-    from monitor.talk import Talk
-    from monitor.words import Cell
-    from monitor.workbench import Workbench
 
 REPEATS = 3
 OVERHEAD_REPEATS = 5

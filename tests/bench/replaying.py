@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from monitor.installation import learn_releases
-from monitor.words import Channel, Origin
+from monitor.domain import Channel, Origin
+from monitor.runner.install import learn_releases
 from tests.bench.probing import Probing
 from tests.bench.timing import tell, timed, title
 
 if TYPE_CHECKING:
-    from monitor.installation import Question
-    from monitor.talk import Talk
-    from monitor.workbench import Workbench
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
+    from monitor.runner.install import Question
 
 RELEASES = 3
 ALONE = 3  # cells of each release that are measured the naive way

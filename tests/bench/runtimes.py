@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from containers.recipes import Built, recipe_of
 from containers.uv_command import cpu_torches, free_bytes
-from monitor.words import Outcome, Runtime
-from monitor.workbench import install_settings
+from monitor.domain import Outcome, Runtime
+from monitor.runner.context import install_settings
 from tests.bench.probing import Probing
 from tests.bench.timing import Times, tell, timed, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.installation import Question
+    from monitor.progress import Talk
+    from monitor.runner.context import Workbench
+    from monitor.runner.install import Question
     from monitor.store import RunDetail
-    from monitor.talk import Talk
-    from monitor.workbench import Workbench
 
 RUNTIMES = (Runtime.TRANSFORMERS, Runtime.XLLAMACPP, Runtime.LLAMA_CPP_PYTHON, Runtime.VLLM)
 ARCHITECTURES = ("llama", "qwen3", "olmo3", "glm4_moe")  # what each of them takes

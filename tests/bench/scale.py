@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.cli.demo import SHIPPED
+from monitor.domain import Runtime
 from monitor.store import open_store
 from monitor.store.reader import DATABASE
 from monitor.store.shipped import unpack
-from monitor.words import Runtime
 from tests.bench.timing import Times, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from monitor.judge.confirm import Again
-from monitor.judge.days import Fingerprint
-from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
-from monitor.words import (
+from monitor.domain import (
     Cell,
     Channel,
     Ending,
@@ -26,6 +23,9 @@ from monitor.words import (
     Subject,
     SubjectForm,
 )
+from monitor.judge.confirm import Again
+from monitor.judge.days import Fingerprint
+from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
 from probes import wire
 
 if TYPE_CHECKING:

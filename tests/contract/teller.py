@@ -17,9 +17,9 @@ from pathlib import Path
 
 import monitor.alerts.sending  # noqa: F401 - loaded once, for all that are forked
 from monitor.alerts.steps import send_alerts, write_alerts
-from monitor.config import load_config
+from monitor.config.load import load_config
+from monitor.progress import Spoken
 from monitor.store import open_store
-from monitor.talk import Spoken
 
 LATER = timedelta(hours=1)  # after whatever pause was due
 

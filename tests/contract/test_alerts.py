@@ -18,9 +18,9 @@ from monitor.alerts.message import REPETITION, message
 from monitor.alerts.sending import Arrival, send
 from monitor.alerts.steps import MOST_ATTEMPTS, send_alerts, write_alerts
 from monitor.alerts.words import Alert, Item, Kind, Severity
-from monitor.config import load_config
+from monitor.config.load import load_config
+from monitor.progress import Spoken
 from monitor.store import open_store
-from monitor.talk import Spoken
 from tests.contract.receivers import Received, mail_server, webhook
 from tests.contract.teller import LATER
 from tests.standins.days import FIRST, World
@@ -28,7 +28,7 @@ from tests.standins.days import FIRST, World
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from monitor.settings import Config
+    from monitor.config.settings import Config
     from monitor.store import Store
 
 ROOT = Path(__file__).parents[2]

@@ -19,33 +19,33 @@ from containers.engine import Limits as EngineLimits
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from containers.settings import settings_from_environment
-from monitor.catalogue import load_catalogue
-from monitor.cycle import hold_cycle
-from monitor.deriving import DATA
+from monitor.config.settings import Config
+from monitor.config.settings import Hub as Settings
 from monitor.discovery.derived import derive_discovered, underived
 from monitor.discovery.full import fetch_full
 from monitor.discovery.models import find_models
+from monitor.domain import CellVerdict, Channel, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import BenchError
-from monitor.installation import Question
 from monitor.judge.confirm import Settled
 from monitor.miniatures.derive import NotDerived
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
-from monitor.reproduce import script
-from monitor.settings import Config
-from monitor.settings import Hub as Settings
+from monitor.progress import Spoken
+from monitor.report.reproduce import script
+from monitor.runner.context import set_up
+from monitor.runner.cycle import hold_cycle
+from monitor.runner.derive import DATA
+from monitor.runner.install import Question
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
-from monitor.talk import Spoken
-from monitor.words import CellVerdict, Channel, Origin, Runtime, Subject, SubjectForm
-from monitor.workbench import set_up
+from monitor.subjects.catalogue import load_catalogue
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.discovery.models import FoundModels
-    from monitor.workbench import Workbench
+    from monitor.runner.context import Workbench
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
 

@@ -21,18 +21,18 @@ from containers.environments import Environments
 from containers.failures import InstallFailure
 from containers.recipes import ollama as recipe
 from containers.settings import settings_from_environment
-from monitor.bench import Bench, Seat, Sitting
-from monitor.bundle import build_bundle
+from monitor.config.settings import Limits
+from monitor.domain import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.checks import judge_subject
 from monitor.judge.control import Control
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
-from monitor.settings import Limits
+from monitor.runner.context import index_access
+from monitor.runner.session import Bench, Seat, Sitting
 from monitor.sources.index import fetch_source
-from monitor.words import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
-from monitor.workbench import index_access
+from monitor.wire.bundle import build_bundle
 from tests.contract.conftest import base_of, make_engine
 from tests.specimens.pieces import with_pieces
 from tests.standins.ollama import make_release, write_gguf
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from containers.environment import Environment
-    from monitor.words import CheckResult, RunVerdict
+    from monitor.domain import CheckResult, RunVerdict
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

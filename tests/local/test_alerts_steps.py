@@ -10,11 +10,11 @@ import pytest
 
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
 from monitor.alerts.words import Trouble
+from monitor.config.settings import Alerts, Target
+from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.errors import DatabaseError
-from monitor.settings import Alerts, Target
+from monitor.progress import Spoken
 from monitor.store import open_reader, open_store
-from monitor.talk import Spoken
-from monitor.words import Model, ModelKind, Subject, SubjectForm
 from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:

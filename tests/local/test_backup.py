@@ -18,7 +18,7 @@ from monitor.cli.root import settle
 from monitor.errors import DatabaseError, SettleError, UsageError
 from monitor.store import open_reader, open_store
 from monitor.store.backup import CONTENTS, back_up, restore
-from monitor.store.plain import APPLICATION_ID
+from monitor.store.readonly import APPLICATION_ID
 from monitor.store.schema import MIGRATIONS
 from monitor.store.sqlite import Database
 from tests.standins.days import World

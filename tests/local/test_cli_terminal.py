@@ -18,9 +18,9 @@ from rich.cells import cell_len
 
 from monitor.cli.columns import laid_out
 from monitor.cli.root import settle
-from monitor.printable import escaped, printable
+from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.store import Store, open_store
-from monitor.words import Model, ModelKind, Subject, SubjectForm
+from monitor.text import escaped, printable
 from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:

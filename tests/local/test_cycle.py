@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
-from monitor import cycle, sessions
-from monitor.bench import Sat, Seat
 from monitor.cli.outcome import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
+from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import BenchError, NotMeasured
-from monitor.installation import Place, Question
 from monitor.judge.installs import Stage as JudgedStage
-from monitor.listening import Listener
+from monitor.runner import cycle
+from monitor.runner import parallel as sessions
+from monitor.runner.install import Place, Question
+from monitor.runner.session import Sat, Seat
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
-from monitor.words import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
+from monitor.wire.stream import Listener
 from tests.standins.days import FIRST, PLATFORM, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from monitor.bench import Sitting
+    from monitor.runner.session import Sitting
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 NAMES = ("acme/control", "acme/a", "acme/b", "acme/c", "acme/d")

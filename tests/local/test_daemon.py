@@ -14,18 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
-from monitor import cycle, daily, sessions, tick
-from monitor.bench import Seat
-from monitor.daemon import pause
-from monitor.daily import Watched
-from monitor.errors import BenchError
-from monitor.installation import Place
-from monitor.judge.installs import Stage as JudgedStage
-from monitor.judge.installs import failed_key
-from monitor.settings import Config
-from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
-from monitor.tick import Life, Step
-from monitor.words import (
+from monitor.config.settings import Config
+from monitor.daemon import tick
+from monitor.daemon.loop import pause
+from monitor.daemon.tick import Life, Step
+from monitor.domain import (
     Channel,
     Ending,
     Isolation,
@@ -38,6 +31,16 @@ from monitor.words import (
     Subject,
     SubjectForm,
 )
+from monitor.errors import BenchError
+from monitor.judge.installs import Stage as JudgedStage
+from monitor.judge.installs import failed_key
+from monitor.runner import cycle
+from monitor.runner import parallel as sessions
+from monitor.runner.install import Place
+from monitor.runner.session import Seat
+from monitor.schedule import today as daily
+from monitor.schedule.today import Watched
+from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from tests.local.test_cycle import Told
 from tests.standins.days import FIRST, PLATFORM
 

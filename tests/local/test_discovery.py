@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.catalogue import load_catalogue
-from monitor.discovery.changes import ModelState, Part, Standing, has_weights, news, part_of, what_changed
+from monitor.config.settings import Hub as Settings
 from monitor.discovery.described import kind_of
 from monitor.discovery.models import FoundModels, find_models
+from monitor.domain import ModelKind
 from monitor.miniatures.manifest import load_miniature
-from monitor.settings import Hub as Settings
+from monitor.progress import Spoken
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
+from monitor.sources.model_changes import ModelState, Part, Standing, has_weights, news, part_of, what_changed
 from monitor.store import open_store
-from monitor.talk import Spoken
-from monitor.words import ModelKind
+from monitor.subjects.catalogue import load_catalogue
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from containers.settings import InstallSettings
+from monitor.config.settings import Config
 from monitor.discovery.releases import find_releases
+from monitor.domain import Channel, Fit, Runtime
 from monitor.errors import BenchError
-from monitor.listing import EventKind
-from monitor.settings import Config
+from monitor.sources.release_events import EventKind
 from monitor.sources.tags import fetch_refs
 from monitor.sources.web import fetch
 from monitor.store import open_store
-from monitor.words import Channel, Fit, Runtime
 from tests.standins.publishers import Publishers, nightly, tag, wheel
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.catalogue import SHELF, catalogue_of, load_catalogue
-from monitor.deriving import DATA, recipe_for
-from monitor.discovery.changes import Part
+from monitor.config.settings import Config
+from monitor.config.settings import Hub as Settings
+from monitor.daemon.steps import everything
 from monitor.discovery.derived import derive_discovered, newest_stable, underived
 from monitor.discovery.fitted import fitted, template_of, tokens_of
 from monitor.discovery.listed import discovered_subjects, watched_rows
+from monitor.domain import Channel, Model, ModelKind, Release, Runtime, Subject, SubjectForm
 from monitor.errors import UnknownName
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.golden import golden
@@ -23,14 +24,13 @@ from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_s
 from monitor.miniatures.shelf import describe, misfit
 from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
-from monitor.settings import Config
-from monitor.settings import Hub as Settings
-from monitor.steps import everything
+from monitor.progress import Spoken
+from monitor.runner.derive import DATA, recipe_for
+from monitor.sources.model_changes import Part
 from monitor.store import open_reader, open_store
 from monitor.store.backup import back_up, restore
 from monitor.store.published import Revision
-from monitor.talk import Spoken
-from monitor.words import Channel, Model, ModelKind, Release, Runtime, Subject, SubjectForm
+from monitor.subjects.catalogue import SHELF, catalogue_of, load_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

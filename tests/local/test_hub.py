@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.errors import AskAgain, BenchError, NoAnswer
+from monitor.runner.context import hub_access
 from monitor.sources.hub import Gone, Hub, Moved, Refused
 from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess, wait_of
 from monitor.sources.published import Published
-from monitor.workbench import hub_access
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:

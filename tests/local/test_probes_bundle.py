@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import probes
-from monitor.bundle import build_bundle, suite_of, used
-from monitor.events import parse_event
+from monitor.wire.bundle import build_bundle, suite_of, used
+from monitor.wire.events import parse_event
 from probes import wire
 from probes.checks import sequence
 from tests.specimens import checkpoints

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.listening import read_events
+from monitor.wire.stream import read_events
 from probes import session
 from probes.events import Events
 from tests.specimens import checkpoints

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.cli.render import markdown
-from monitor.pins import Moved
+from monitor.domain import CellVerdict, Rung
+from monitor.judge.lock_diff import Moved
 from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence, moved_text
 from monitor.report.release import effects, release_sections
@@ -18,7 +19,6 @@ from monitor.report.words import Section, days_text, length_text, since_text, st
 from monitor.stability.words import Observation, Setback, Span
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
-from monitor.words import CellVerdict, Rung
 from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.store import Store, open_store
 from monitor.store.questions import QUESTIONS
-from monitor.words import Model, ModelKind, Subject, SubjectForm
 from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from monitor.store.copying import copy_database
 from monitor.store.described import described
 from monitor.store.questions import QUESTIONS
 from monitor.store.shipped import unpack
-from monitor.store.whole import EXPORTED
+from monitor.store.snapshot import EXPORTED
 from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from monitor import tick
-from monitor.daemon import pause
-from monitor.settings import Config
-from monitor.steps import STEPS
+from monitor.config.settings import Config
+from monitor.daemon import tick
+from monitor.daemon.loop import pause
+from monitor.daemon.steps import STEPS
 from tests.local.test_daemon import OLD, YOUNG, days
 from tests.standins.days import FIRST
 

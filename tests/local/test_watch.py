@@ -16,18 +16,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from containers.settings import InstallSettings
-from monitor.config import load_config
+from monitor.config.load import load_config
+from monitor.config.settings import Config
+from monitor.daemon.health import serve_health
+from monitor.daemon.heartbeat import Heartbeat, Pulse, patience_s
+from monitor.daemon.logs import Logged, talk_in
+from monitor.daemon.metrics import metrics_of
+from monitor.daemon.ping import ping
+from monitor.daemon.systemd import Supervisor
 from monitor.errors import ConfigError
-from monitor.judge.seen import Finished
-from monitor.settings import Config
+from monitor.judge.observations import Finished
+from monitor.progress import Spoken
 from monitor.store import open_store
-from monitor.talk import Spoken
-from monitor.watch.health import serve_health
-from monitor.watch.heartbeat import Heartbeat, Pulse, patience_s
-from monitor.watch.logs import Logged, talk_in
-from monitor.watch.metrics import metrics_of
-from monitor.watch.notify import Supervisor
-from monitor.watch.ping import ping
 from tests.standins.days import World
 from tests.standins.publishers import Publishers
 

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor import doctor, steps
+from monitor.cli import doctor
+from monitor.cli.doctor import State
+from monitor.config.settings import Config
+from monitor.daemon import steps
+from monitor.daemon.tick import Life
 from monitor.discovery.full import in_use, unfetched
-from monitor.doctor import State
+from monitor.domain import Origin, Runtime, SubjectForm
 from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
-from monitor.seats import take_seat
-from monitor.settings import Config
+from monitor.progress import Spoken
+from monitor.runner.subject_files import take_seat
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.store import open_store
-from monitor.talk import Spoken
-from monitor.tick import Life
-from monitor.weights import GIB, WeightStore
-from monitor.words import Origin, Runtime, SubjectForm
+from monitor.subjects.weights import GIB, WeightStore
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:

@@ -7,10 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from monitor.judge.confirm import Again, Settled
-from monitor.judge.days import Fingerprint
-from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store
-from monitor.words import (
+from monitor.domain import (
     Cell,
     Channel,
     Ending,
@@ -24,6 +21,9 @@ from monitor.words import (
     Subject,
     SubjectForm,
 )
+from monitor.judge.confirm import Again, Settled
+from monitor.judge.days import Fingerprint
+from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store
 from probes import wire
 
 FIRST = date(2026, 4, 1)

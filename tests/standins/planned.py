@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from monitor.plan import YOUNG, Budget, Latest, Line, Offer, Standing, plan
-from monitor.words import CellVerdict, Channel, Runtime
+from monitor.domain import CellVerdict, Channel, Runtime
+from monitor.schedule.plan import YOUNG, Budget, Latest, Line, Offer, Standing, plan
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from probes import wire
 
 if TYPE_CHECKING:
-    from monitor.words import Runtime
+    from monitor.domain import Runtime
 
 TRACE = {"prompts": [{"ids": [1, 2], "from": 0, "top": [[[5, 6], [-1.0, -2.0]]] * 2}], "spread": 1.0, "trembling": 0.0}
 APART = {"maximum": 0.5, "p99": 0.25, "allowed": 1e-3}

@@ -10,10 +10,10 @@ import pytest
 from monitor.alerts.news import news
 from monitor.alerts.routing import routed
 from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Severity, Trouble
+from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Subject, SubjectForm
 from monitor.report.evidence import Told
 from monitor.stability.words import Observation
 from monitor.store import Track
-from monitor.words import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Subject, SubjectForm
 
 FIRST = date(2026, 4, 1)
 WORD = {"W": CellVerdict.WORKS, "B": CellVerdict.BROKEN, "F": CellVerdict.FLAKY, "?": CellVerdict.UNKNOWN}

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from monitor.cli import settle
-from monitor.doctor import State, _disk
+from monitor.cli.doctor import State, _disk
+from monitor.config.settings import Config
 from monitor.errors import SettleError
-from monitor.settings import Config
 from monitor.store import open_store
 
 if TYPE_CHECKING:

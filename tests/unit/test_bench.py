@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from containers.engine import Command, Execution
 from containers.environment import Environment
-from monitor.bench import Bench, Seat, Sitting
-from monitor.settings import Limits
-from monitor.words import Runtime, Subject, SubjectForm
+from monitor.config.settings import Limits
+from monitor.domain import Runtime, Subject, SubjectForm
+from monitor.runner.session import Bench, Seat, Sitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from monitor.judge.seen import Session
-    from monitor.words import Ending
+    from monitor.domain import Ending
+    from monitor.judge.observations import Session
 
 
 class PlainEngine:
@@ -63,7 +63,7 @@ def sit(folder: Path, probe: Callable[[Path, threading.Event], int]) -> tuple[Se
 
 
 def test_what_nobody_will_read_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.bench._OUTPUT_BYTES", 1 << 20)
+    monkeypatch.setattr("monitor.runner.session._OUTPUT_BYTES", 1 << 20)
 
     def flood(events: Path, stopped: threading.Event) -> int:
         for number in range(1000):

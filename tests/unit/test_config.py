@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.errors import ConfigError
-from monitor.workbench import install_settings
+from monitor.runner.context import install_settings
 
 HOME = {"SETTLE_HOME": "/somewhere"}
 

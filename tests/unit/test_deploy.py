@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.root import COMMANDS
-from monitor.config import reference
-from monitor.settings import Config
-from monitor.watch.heartbeat import patience_s
+from monitor.config.load import reference
+from monitor.config.settings import Config
+from monitor.daemon.heartbeat import patience_s
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

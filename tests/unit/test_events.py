@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.events import FactEvent, FinishedEvent, MalformedEventError, StartedEvent, parse_event
+from monitor.wire.events import FactEvent, FinishedEvent, MalformedEventError, StartedEvent, parse_event
 from probes import wire
 
 STARTED = {"event": "started", "at": 1.0, "subject": "a", "check": "loads.model"}

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
+from monitor.config.settings import Config
+from monitor.domain import Channel, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
-from monitor.installation import Question, install
-from monitor.settings import Config
-from monitor.words import Channel, Isolation, Origin, Platform, Release, Runtime
+from monitor.runner.install import Question, install
 from probes import wire
 
 if TYPE_CHECKING:

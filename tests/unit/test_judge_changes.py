@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor.domain import CellVerdict, Origin
 from monitor.judge.changes import TOLERANCE_NAT, distance, logprobs_of
 from monitor.judge.confirm import Again
 from monitor.store import open_store
-from monitor.words import CellVerdict, Origin
 from probes.checks.generates import forward
 from probes.subject import Subject
 from tests.specimens.runtimes import PlainRuntime

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Rung, Runtime, Subject, SubjectForm
 from monitor.judge.checks import fault_result, judge_subject
 from monitor.judge.control import Control
 from monitor.judge.era import of_its_day
 from monitor.judge.installs import Stage, judge_installation, not_installed
+from monitor.judge.observations import Finished, Said, Session
 from monitor.judge.runs import checks_of_session
-from monitor.judge.seen import Finished, Said, Session
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Rung, Runtime, Subject, SubjectForm
 from probes import wire
 
 HERE = Runtime.TRANSFORMERS

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from monitor.domain import Channel, CheckResult, Outcome, Release, Rung, Runtime
+from monitor.judge.attribution import Corner, Crossed, Culprit, crossed, release_before
 from monitor.judge.checks import fault_result, passed
-from monitor.judge.crossing import Corner, Crossed, Culprit, crossed, release_before
-from monitor.words import Channel, CheckResult, Outcome, Release, Rung, Runtime
 
 LORA = "trains.lora"
 FAILS = fault_result(LORA, "adapter-error", "AttributeError: 'tuple' object has no attribute 'dtype'")

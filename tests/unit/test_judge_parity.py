@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor.domain import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict, family_of
 from monitor.judge.control import Control
 from monitor.judge.parity import agree, doubt, heard_of, trace_of
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict, family_of
 from probes import subject as probing
 from probes.checks import matches
 from probes.runtimes.traces import PlainTrace

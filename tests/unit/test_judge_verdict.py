@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.checks import fault_result, passed
 from monitor.judge.confirm import Again, Attempt, Settled, Standing, Why, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
-from monitor.words import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from probes import wire
 
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True, first_known="5.5.0")

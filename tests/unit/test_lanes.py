@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.lanes import FEW, dealt, lanes_for, side_by_side
+from monitor.runner.threads import FEW, dealt, lanes_for, side_by_side
 
 if TYPE_CHECKING:
-    from monitor.lanes import Job, Tell
+    from monitor.runner.threads import Job, Tell
 
 
 def test_jobs_run_together_and_what_they_tell_is_heard_here_in_order() -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.listening import Listener, read_events
-from monitor.tail import Tail
+from monitor.wire.stream import Listener, read_events
+from monitor.wire.tail import Tail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitor.judge.seen import Session
+    from monitor.judge.observations import Session
 
 SESSION = {
     "event": "session",

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli.manual import pages
 from monitor.cli.root import COMMANDS, settle
-from monitor.config import load_config, reference
+from monitor.config.load import load_config, reference
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from monitor.plan import Budget, Latest, Line, Offer, Reason, Standing, pause, plan, why_due
-from monitor.words import CellVerdict, Channel, Runtime
+from monitor.domain import CellVerdict, Channel, Runtime
+from monitor.schedule.plan import Budget, Latest, Line, Offer, Reason, Standing, pause, plan, why_due
 from tests.standins.planned import LINES, SECONDS, World
 
 LINE = Line(Runtime.TRANSFORMERS, Channel.STABLE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.events import parse_event
+from monitor.wire.events import parse_event
 from probes.events import Events
 from probes.subject import Subject, run_checks
 from probes.wire import RUNTIMES

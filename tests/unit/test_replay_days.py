@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.pins import imported_pins, moved
-from monitor.replay import Every, days_between, end_of, next_change, release_days, spans
-from monitor.words import Channel, Release, Runtime
+from monitor.domain import Channel, Release, Runtime
+from monitor.judge.lock_diff import imported_pins, moved
+from monitor.schedule.past import Every, days_between, end_of, next_change, release_days, spans
 
 FIRST = date(2026, 4, 1)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from monitor.reproduce import _apart
+from monitor.domain import Isolation, Platform, Runtime
+from monitor.report.reproduce import _apart
 from monitor.store import EnvironmentRecord
-from monitor.words import Isolation, Platform, Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,12 +26,12 @@ OWNERS = {
     "lifelines": ["monitor/stability/turnbull.py"],
     "matplotlib": ["monitor/site/curves.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
-    "platformdirs": ["monitor/places.py"],
-    "prometheus_client": ["monitor/watch/metrics.py"],
+    "platformdirs": ["monitor/config/paths.py"],
+    "prometheus_client": ["monitor/daemon/metrics.py"],
     "pydantic": [
-        "monitor/config.py",
-        "monitor/settings.py",
-        "monitor/events.py",
+        "monitor/config/load.py",
+        "monitor/config/settings.py",
+        "monitor/wire/events.py",
         "monitor/sources/",
         "monitor/store/backup.py",
     ],

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.domain import CellVerdict, Verdict
 from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.words import Lack, Observation, Span, Stabilization, of_rung
-from monitor.words import CellVerdict, Verdict
 
 if TYPE_CHECKING:
     from random import Random

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from monitor.judge.confirm import Again, Settled, Why
-from monitor.judge.control import Control
-from monitor.judge.days import Fingerprint
-from monitor.words import (
+from monitor.domain import (
     Origin,
     Purpose,
     Runtime,
 )
+from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.control import Control
+from monitor.judge.days import Fingerprint
 from tests.standins.days import FIRST, PLATFORM, World
 
 

@@ -7,11 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.judge.confirm import Again, Settled, Why, can_be_mended
-from monitor.judge.days import Fingerprint
-from monitor.judge.installs import Stage
-from monitor.store import RunRecord
-from monitor.words import (
+from monitor.domain import (
     Blame,
     CellVerdict,
     Ending,
@@ -21,6 +17,10 @@ from monitor.words import (
     Rung,
     SubjectForm,
 )
+from monitor.judge.confirm import Again, Settled, Why, can_be_mended
+from monitor.judge.days import Fingerprint
+from monitor.judge.installs import Stage
+from monitor.store import RunRecord
 from tests.standins.days import FIRST, World, events
 
 

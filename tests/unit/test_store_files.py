@@ -14,8 +14,8 @@ import pytest
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
 from monitor.store.archive import Archive
-from monitor.store.plain import APPLICATION_ID, SHAPE
 from monitor.store.reader import DATABASE
+from monitor.store.readonly import APPLICATION_ID, SHAPE
 from monitor.store.schema import FACT_TABLES, MIGRATIONS
 from monitor.store.shipped import unpack
 from monitor.store.sqlite import Database

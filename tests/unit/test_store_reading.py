@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.errors import UnknownName, UsageError
-from monitor.store.sayings import keep_findings
-from monitor.words import (
+from monitor.domain import (
     Blame,
     Rung,
 )
+from monitor.errors import UnknownName, UsageError
+from monitor.store.text_pool import keep_findings
 from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:

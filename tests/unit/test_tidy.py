@@ -13,15 +13,15 @@ from containers.environments import Environments
 from containers.lock import parse_lock
 from containers.settings import InstallSettings
 from containers.wheels import kept_wheel, note_wheel
-from monitor.settings import Config
+from monitor.config.settings import Config
+from monitor.daemon.disk_budget import tidy
 from monitor.store import open_store
-from monitor.tidy import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from monitor.tidy import Tidied
+    from monitor.daemon.disk_budget import Tidied
 
 MIB = 1 << 20
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from monitor.catalogue import load_catalogue
 from monitor.cli.stopping import Stopped, stop_on_signals
-from monitor.config import load_config
-from monitor.daemon import watch
+from monitor.config.load import load_config
+from monitor.daemon.loop import watch
 from monitor.errors import SettleError
-from monitor.talk import Spoken
+from monitor.progress import Spoken
+from monitor.subjects.catalogue import load_catalogue
 
 
 class Over(BaseException):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.settings import settings_from_environment
-from monitor.deriving import DATA
+from monitor.runner.derive import DATA
 from tests.contract.proxy import SOCKET, Proxy
 from tests.standins.hub import Hub
 from tests.worlds.conftest import WORLDS

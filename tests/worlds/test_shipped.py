@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.refresh import DOCS, PAGES, page_of
 from tests.worlds.world import SETTLE
+from tools.refresh import DOCS, PAGES, page_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,7 +28,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, open_store
-from monitor.words import *
+from monitor.domain import *
 
 platform = Platform("3.11", "cpu", Isolation.CONTAINER)
 now = datetime(2026, 4, 1, tzinfo=UTC)

@@ -1,0 +1,98 @@
+"""Reads the configuration: one TOML file, checked whole; what it leaves out comes from the environment."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+
+from monitor.config.paths import config_path, home_in_force
+from monitor.config.settings import Config, Section
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+_SECRET = frozenset({"daemon.ping_url"})  # not even a wrong value is repeated
+
+
+def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
+    """Read, check and freeze the configuration.
+
+    ``path`` None means the usual place, where a missing file is the defaults; a named file must exist. ``SETTLE_HOME``
+    replaces ``home``. Raises ConfigError that lists every problem.
+    """
+    env = os.environ if env is None else env
+    file = path or config_path(env)
+    named = path is not None or bool(env.get("SETTLE_CONFIG"))
+    raw = _read(file) if named or file.exists() else {}
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(dict(found)) for found in error.errors()]
+        raise ConfigError(
+            "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
+            hint="`settle check-config --reference` lists every key with its default",
+        ) from None
+    return config.model_copy(update={"home": home_in_force(env, config.home)})
+
+
+_TOLD_DEFAULTS = {"home": "the user's data directory", "site.folder": "the folder site in home"}
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """Return (key, default, meaning) of every setting, for the page and for ``check-config --reference``."""
+    return list(_fields(Config, ""))
+
+
+def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Section):
+            rows += _fields(type(field.default), f"{prefix}{name}.")
+            continue
+        default = _TOLD_DEFAULTS.get(prefix + name, field.default)
+        shown = "from the environment" if default is None else _spelt(default)
+        rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
+        of = get_args(field.annotation)[:1]
+        if of and isinstance(of[0], type) and issubclass(of[0], Section):
+            rows += _fields(of[0], f"{prefix}{name}[].")
+    return rows
+
+
+def _spelt(default: Any) -> str:
+    """Spell a default as TOML does."""
+    if isinstance(default, tuple):
+        return json.dumps([str(one) for one in default])
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {file}", hint="name another with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}", hint="it must be a readable UTF-8 text file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not TOML: {error}", hint="compare it with deploy/settle.example.toml") from None
+
+
+def _problem(found: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in found["loc"])
+    if found["type"] != "extra_forbidden":
+        # a whole table may hold an address with a password in it, and so may an address that is none
+        secret = where in _SECRET or where.endswith(".url") or isinstance(found["input"], dict)
+        shown = "" if secret else f" (found {found['input']!r})"
+        return f"{where}: {found['msg'].removeprefix('Value error, ')}{shown}"
+    siblings = [key for key, _, _ in reference()]
+    sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
+    close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)
+    return f"{where}: there is no such key" + (f"; did you mean {close[0]!r}?" if close else "")

@@ -1,0 +1,1 @@
+"""The loop: ticks of idempotent steps, health, metrics and the disk budget."""

@@ -1,0 +1,96 @@
+"""The daemon's figures for Prometheus, counted when they are asked for."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from monitor.errors import SettleError
+from monitor.store import open_reader
+from monitor.store.reader import DATABASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from prometheus_client import Metric
+
+    from monitor.daemon.heartbeat import Pulse
+
+
+def metrics_of(home: Path, pulse: Pulse | None) -> Callable[[], bytes]:
+    """Return what counts and writes all figures, in a registry of its own: nobody else's are among them.
+
+    Without a pulse they are those of the home alone: whoever reads it beside the daemon has no part in its loop.
+    """
+    registry = CollectorRegistry()
+    if pulse is not None:
+        registry.register(_Daemon(pulse))
+    registry.register(_Home(home))
+    ProcessCollector(registry=registry)
+    return lambda: generate_latest(registry)
+
+
+class _Daemon(Collector):
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+
+    def collect(self) -> Iterator[Metric]:
+        last = self._pulse.heartbeat
+        yield _gauge("settle_heartbeat_age_seconds", "Seconds since the loop last gave a sign", self._pulse.age_s)
+        yield _gauge("settle_stale", "1 when that is too long ago", self._pulse.stale)
+        ticks = CounterMetricFamily("settle_ticks", "Ticks since the start")
+        ticks.add_metric([], last.tick if last else 0)
+        yield ticks
+        jobs = CounterMetricFamily("settle_jobs_done", "Jobs done since the start, by reason", labels=["reason"])
+        for reason, count in (last.jobs_done if last else {}).items():
+            jobs.add_metric([reason], count)
+        yield jobs
+
+
+class _Home(Collector):
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._disk()
+        try:
+            # a connection of its own each time: the threads of a server come and go
+            with open_reader(self._home) as store:
+                found = store.census()
+        except SettleError:
+            yield _gauge("settle_database_readable", "0 when the database cannot be read", 0)
+            return
+        yield _gauge("settle_database_readable", "0 when the database cannot be read", 1)
+        cells = GaugeMetricFamily("settle_cells", "Cells by their verdict now", labels=["runtime", "verdict"])
+        for (runtime, verdict), count in found.cells.items():
+            cells.add_metric([runtime, verdict], count)
+        yield cells
+        yield _by("settle_bench_faults", "Cells unknown for a fault of ours", "fault", found.bench_faults)
+        yield _by("settle_environments", "Environments ever installed", "runtime", found.environments)
+        yield _by("settle_source_failing", "1 when a source does not answer", "source", found.failing_sources)
+
+    def _disk(self) -> Iterator[Metric]:
+        try:
+            disk = shutil.disk_usage(self._home)
+            size = (self._home / DATABASE).stat().st_size
+        except OSError:
+            return
+        yield _gauge("settle_disk_free_bytes", "Free on the home's filesystem", disk.free)
+        yield _gauge("settle_disk_total_bytes", "Size of the home's filesystem", disk.total)
+        yield _gauge("settle_database_bytes", "Size of the database file", size)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _by(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for key, count in counts.items():
+        family.add_metric([key], count)
+    return family

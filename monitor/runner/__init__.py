@@ -1,0 +1,1 @@
+"""Installs one release, runs probe sessions in it and records them."""

@@ -1,0 +1,1 @@
+"""Decides what is due: today, and for past days in a backfill."""

@@ -1,0 +1,51 @@
+"""What packaging says of a release: its channel, and what a platform can take of it; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from monitor.domain import Channel, Fit
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from packaging.tags import Tag
+    from packaging.version import Version
+
+    from monitor.domain import Release
+
+
+def channel_of(version: Version) -> Channel:
+    """Return the channel: a development version is of one commit, whatever release it says it comes before."""
+    if version.is_devrelease:
+        return Channel.NIGHTLY
+    return Channel.PRERELEASE if version.is_prerelease else Channel.STABLE
+
+
+def fit_of(release: Release, *, python: str, tags: Container[Tag]) -> Fit:
+    """Return what there is of a release for a Python such as 3.11 that takes wheels with these tags."""
+    if release.wheels is None:
+        return Fit.UNKNOWN
+    if not _takes(release.requires_python, python):
+        return Fit.NOTHING
+    if any(_fits(name, tags) for name in release.wheels):
+        return Fit.WHEEL
+    return Fit.SOURCES if release.has_sources else Fit.NOTHING
+
+
+def _takes(requires_python: str, python: str) -> bool:
+    try:
+        # environments have the newest patch of their Python, and nobody forbids that
+        return SpecifierSet(requires_python).contains(f"{python}.99")
+    except InvalidSpecifier:
+        return True  # installers pass over what they cannot read, too
+
+
+def _fits(name: str, tags: Container[Tag]) -> bool:
+    try:
+        return any(tag in tags for tag in parse_wheel_filename(name)[3])
+    except InvalidWheelFilename:
+        return False

@@ -1,0 +1,1 @@
+"""What is probed: catalogue models, local folders, full weights."""

@@ -1,0 +1,169 @@
+"""The models that are watched, from the project's catalogue, and how a name that a person types finds one of them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.errors import UnknownName
+from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
+from monitor.miniatures.shelf import shelve
+from monitor.miniatures.writer import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from monitor.miniatures.manifest import Miniature
+    from monitor.store import Reader
+
+SHELF = "miniatures"  # folder of the home
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model and the slugs of its miniatures, the main one first."""
+
+    model: Model
+    miniatures: tuple[str, ...]
+
+    @property
+    def subject_ids(self) -> tuple[str, ...]:
+        """``<model id>`` for the main miniature, ``<model id>#text`` for one of the language part alone."""
+        return tuple(self.model.id if place == 0 else f"{self.model.id}#text" for place in range(len(self.miniatures)))
+
+    def subjects(self) -> tuple[Subject, ...]:
+        """Read the miniatures and describe each as a subject; the digest names files that need not exist yet."""
+        return tuple(
+            _subject(self.model, name, load_miniature(slug))
+            for name, slug in zip(self.subject_ids, self.miniatures, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``note`` says which was chosen where the name fits several models, else it is empty."""
+
+    entry: Entry
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """``shelf`` is where miniatures lie that were derived since."""
+
+    entries: tuple[Entry, ...]
+    shelf: Path | None = None
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return tuple(entry.model for entry in self.entries)
+
+    @property
+    def control(self) -> Entry:
+        """The old architecture known to work that runs in every environment."""
+        return next(entry for entry in self.entries if entry.model.control)
+
+    def subjects(self) -> tuple[Subject, ...]:
+        return tuple(subject for entry in self.entries for subject in entry.subjects())
+
+    def folder_of(self, subject_id: str, digest: str) -> Traversable:
+        """Return where the miniature behind a subject is described; UnknownName when there is none.
+
+        What was derived since is found by its digest alone: it lies on the home's shelf.
+        """
+        slugs = {
+            name: slug for entry in self.entries for name, slug in zip(entry.subject_ids, entry.miniatures, strict=True)
+        }
+        if subject_id in slugs:
+            return data_folder() / "miniatures" / slugs[subject_id]
+        if self.shelf is not None and digest and (self.shelf / digest).is_dir():
+            return self.shelf / digest
+        raise UnknownName("subject", subject_id, slugs)
+
+    def miniature_of(self, subject_id: str, digest: str = "") -> Miniature:
+        folder = self.folder_of(subject_id, digest)
+        return load_miniature(folder.name) if folder.name in miniature_slugs() else read_miniature(folder)
+
+    def find(self, name: str) -> Found:
+        """Find by hub id (or its last part), then by family, then by architecture, in any case; else UnknownName."""
+        wanted = name.strip().lower()
+        for names in (_ids, _families, _architectures):
+            fitting = [entry for entry in self.entries if wanted in {own.lower() for own in names(entry)}]
+            if fitting:
+                return Found(fitting[0], _choice(name, fitting))
+        known = {own for entry in self.entries for names in (_ids, _families, _architectures) for own in names(entry)}
+        raise UnknownName("model", name, sorted(known), hint="`settle models` lists them")
+
+
+def catalogue_of(home: Path, store: Reader) -> Catalogue:
+    """Return the project's catalogue together with what was derived in this home, its shelf filled from the history."""
+    shelf = home / SHELF
+    for digest, kept in store.published.descriptions().items():
+        if not (shelf / digest).is_dir() and (description := store.published.archive.read(kept)):
+            shelve(description, shelf)
+    return replace(load_catalogue(), shelf=shelf)
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    text = (files("monitor") / "data" / "catalogue.toml").read_text(encoding="utf-8")
+    return Catalogue(tuple(_entry(row) for row in tomllib.loads(text)["model"]))
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    released = row.get("released")
+    return Entry(
+        model=Model(
+            id=row["id"],
+            family=row["family"],
+            architecture=row["architecture"],
+            kind=ModelKind(row["kind"]),
+            organisation=row.get("organisation", ""),
+            released=released if isinstance(released, date) else None,
+            released_source=row.get("released_source", ""),
+            license=row.get("license", ""),
+            note=row.get("note", ""),
+            control=row.get("control", False),
+        ),
+        miniatures=tuple(row["miniatures"]),
+    )
+
+
+def _subject(model: Model, name: str, miniature: Miniature) -> Subject:
+    return Subject(
+        id=name,
+        model_id=model.id,
+        form=SubjectForm.MINIATURE,
+        architecture=miniature.architecture,
+        digest=digest_of(miniature),
+        qualified=bool(miniature.qualified),
+        first_known=miniature.first_known,
+        control=model.control,
+    )
+
+
+def _ids(entry: Entry) -> set[str]:
+    return {entry.model.id, entry.model.id.rpartition("/")[2], *entry.subject_ids}
+
+
+def _families(entry: Entry) -> set[str]:
+    return {entry.model.family}
+
+
+def _architectures(entry: Entry) -> set[str]:
+    return {entry.model.architecture}
+
+
+def _choice(name: str, fitting: list[Entry]) -> str:
+    first, *others = [entry.model.id for entry in fitting]
+    return f"{name!r} fits several models: {first} is meant, not {', '.join(others)}" if others else ""

@@ -1,0 +1,75 @@
+"""A checkpoint folder of the user's own as a subject: a launch rehearsed before the model is public."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.errors import NotACheckpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+_READ_WHOLE_BYTES = 1 << 20
+
+
+def folder_subject(folder: Path) -> tuple[Model, Subject]:
+    """Describe a local checkpoint. Raises NotACheckpoint when it has no readable config.json or no weights."""
+    folder = folder.resolve()
+    config = _config(folder)
+    weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern)]
+    if not weights:
+        raise NotACheckpoint(
+            f"{folder} holds no weights ({', '.join(_WEIGHTS)})",
+            hint="give the folder that from_pretrained would take; `settle miniature` makes one from a config.json",
+        )
+    digest = _digest(folder)
+    name = f"folder:{folder}"
+    model = Model(
+        id=name,
+        family=folder.name,
+        architecture=str(config.get("model_type", "")),
+        kind=ModelKind.MIXTURE if has_experts(config) else ModelKind.DENSE,
+        organisation="",
+        released=None,
+        released_source="",
+    )
+    subject = Subject(id=name, model_id=name, form=SubjectForm.FOLDER, architecture=model.architecture, digest=digest)
+    return model, subject
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise NotACheckpoint(f"there is no folder {folder}", hint="give a model's name or a checkpoint folder")
+    file = folder / "config.json"
+    if not file.is_file():  # a pipe would never end
+        raise NotACheckpoint(
+            f"{folder} is no checkpoint: it has no config.json", hint="give the folder that from_pretrained would take"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotACheckpoint(f"{file} cannot be read: {error}", hint="it must be a JSON object in UTF-8") from None
+    if not isinstance(config, dict):
+        raise NotACheckpoint(f"{file} is {type(config).__name__}, not a JSON object", hint="compare a published one")
+    return config
+
+
+def _digest(folder: Path) -> str:
+    """Name the folder's files: small ones by content, weights by size and time, for hashing a terabyte helps nobody."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        facts = file.stat()
+        digest.update(f"{file.relative_to(folder)}\0{facts.st_size}\0".encode())
+        digest.update(file.read_bytes() if facts.st_size <= _READ_WHOLE_BYTES else str(facts.st_mtime_ns).encode())
+    return digest.hexdigest()
+
+
+def has_experts(config: dict[str, Any]) -> bool:
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    return any(
+        "expert" in key and isinstance(value, int) and value > 1 for part in parts for key, value in part.items()
+    )

@@ -1,0 +1,240 @@
+"""Listens to a session: holds its events to their order, and hands over each subject as its turn ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from monitor.domain import Ending
+from monitor.judge.observations import Announcement, Fact, Finished, Said, Session
+from monitor.wire.events import (
+    DiedEvent,
+    DoneEvent,
+    Event,
+    FactEvent,
+    FinishedEvent,
+    MalformedEventError,
+    SessionEvent,
+    StartedEvent,
+    parse_event,
+)
+from probes import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_KEPT_OF_MALFORMED = 2000
+
+
+class Listener:
+    """Takes the events file's bytes as they come, in pieces of any size; never raises for what they say.
+
+    ``heard`` is told each finished check; ``over`` is told the name of a subject whose turn has ended, with the session
+    as far as it concerns this subject and the raw lines that prove it.
+    """
+
+    def __init__(
+        self,
+        requested: Iterable[str],
+        *,
+        heard: Callable[[str | None, Finished], None] | None = None,
+        over: Callable[[str, Session, bytes], None] | None = None,
+    ) -> None:
+        self._requested = tuple(requested)
+        self._order = _Order(self._requested)
+        self._heard, self._over = heard, over
+        self._torn = b""
+        self._raw: dict[str | None, bytearray] = {None: bytearray()}
+        self._handed: set[str] = set()
+        self._lines = 0
+        self._malformed = ""
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the file. After the first malformed line nothing more is believed."""
+        *lines, self._torn = (self._torn + data).split(b"\n")
+        for line in lines:
+            if not self._malformed:
+                self._take(line)
+        if len(self._torn) > wire.MAX_LINE_BYTES and not self._malformed:
+            self._take(self._torn)
+            self._torn = b""
+
+    def close(self, problem: str = "") -> Session:
+        """Return the whole session. A torn last line is what a kill leaves behind: it was never said."""
+        if problem and not self._malformed:
+            self._malformed = problem
+        for subject in self._requested:
+            self._hand_over(subject)
+        return self._order.session(self._malformed)
+
+    def _take(self, line: bytes) -> None:
+        self._lines += 1
+        before = self._order.current
+        try:
+            event = parse_event(line)
+            self._order.take(event)
+        except MalformedEventError as error:
+            self._malformed = f"line {self._lines} of the events file: {error}"
+            self._order.touch(_subject_named_in(line))
+            self._keep(self._order.current, line[:_KEPT_OF_MALFORMED])
+            return
+        if not isinstance(event, DoneEvent):  # the end of the session is nobody's own
+            self._keep(None if isinstance(event, SessionEvent) else self._order.current, line)
+        if isinstance(event, FinishedEvent) and self._heard:
+            self._heard(event.subject, _finished(event))
+        if before is not None and (before != self._order.current or isinstance(event, DiedEvent | DoneEvent)):
+            self._hand_over(before)
+
+    def _keep(self, subject: str | None, line: bytes) -> None:
+        self._raw.setdefault(subject, bytearray()).extend(line + b"\n")
+
+    def _hand_over(self, subject: str) -> None:
+        if self._over is None or subject in self._handed:
+            return
+        self._handed.add(subject)
+        whole = self._order.session(self._malformed)
+        own = Session(whole.announced, whole.own, {subject: whole.subjects[subject]}, self._malformed, whole.done)
+        self._over(subject, own, bytes(self._raw[None] + self._raw.get(subject, b"")))
+
+
+def read_events(data: bytes, requested: Iterable[str], problem: str = "") -> Session:
+    """Return what a whole events file says about the ``requested`` subjects, up to its first malformed line."""
+    listener = Listener(requested)
+    listener.feed(data)
+    return listener.close(problem)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What has been said about one subject so far."""
+
+    started: list[str] = field(default_factory=list)
+    finished: dict[str, Finished] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+    died: Ending | None = None
+    first_at: float | None = None
+    last_at: float = 0.0
+
+    def said(self, subject: str | None, spoiled: str) -> Said:
+        return Said(
+            subject=subject,
+            started=tuple(self.started),
+            finished=tuple(self.finished.values()),
+            facts=tuple(self.facts),
+            died=self.died,
+            seconds=max(0.0, self.last_at - (self.first_at or 0.0)),
+            spoiled=spoiled,
+        )
+
+
+class _Order:
+    """The order of events, held to the rules: one subject at a time, each check begun once and ended once."""
+
+    def __init__(self, requested: Iterable[str]) -> None:
+        self._notes: dict[str | None, _Notes] = {None: _Notes()} | {subject: _Notes() for subject in requested}
+        self._announced: Announcement | None = None
+        self.current: str | None = None
+        self._touched: set[str | None] = set()
+        self._done = False
+
+    def take(self, event: Event) -> None:
+        if self._done:
+            raise MalformedEventError(f"{event.event} after done")
+        match event:
+            case SessionEvent():
+                self._announce(event)
+            case DoneEvent():
+                self._done = True
+            case StartedEvent() | FinishedEvent() | FactEvent() | DiedEvent():
+                self._note(event, self._turn_to(event))
+            case _:
+                assert_never(event)
+
+    def touch(self, subject: str | None) -> None:
+        """Mark whom a malformed line concerns: whose turn it was, and who is named in it."""
+        self._touched |= {self.current, subject}
+
+    def session(self, malformed: str) -> Session:
+        """Return what was taken. Where the file is malformed, who was touched and who never came is spoiled."""
+        spoiled = dict.fromkeys(self._notes, "")
+        if malformed:
+            for subject, notes in self._notes.items():
+                if subject in self._touched or subject == self.current or notes.first_at is None:
+                    spoiled[subject] = malformed
+        said = {subject: notes.said(subject, spoiled[subject]) for subject, notes in self._notes.items()}
+        return Session(
+            announced=self._announced,
+            own=said[None],
+            subjects={subject: one for subject, one in said.items() if subject is not None},
+            malformed=malformed,
+            done=self._done,
+        )
+
+    def _announce(self, event: SessionEvent) -> None:
+        if event.wire != wire.WIRE:
+            raise MalformedEventError(f"wire version {event.wire}, expected {wire.WIRE}")
+        if self._announced is not None:
+            raise MalformedEventError("a second session event")
+        self._announced = Announcement(event.suite, event.runtime, event.version, event.python)
+
+    def _turn_to(self, event: StartedEvent | FinishedEvent | FactEvent | DiedEvent) -> _Notes:
+        subject = event.subject
+        if subject not in self._notes:
+            raise MalformedEventError(f"subject {subject!r} was not requested")
+        if subject is not None and self._announced is None:
+            raise MalformedEventError("a subject before the session event")
+        notes = self._notes[subject]
+        if subject != self.current and (notes.first_at is not None or subject is None):
+            raise MalformedEventError(f"{subject or 'the session'} again after its turn")
+        if notes.died is not None:
+            raise MalformedEventError(f"{event.event} after died")
+        self.current = subject
+        notes.first_at = event.at if notes.first_at is None else notes.first_at
+        notes.last_at = event.at
+        return notes
+
+    @staticmethod
+    def _note(event: StartedEvent | FinishedEvent | FactEvent | DiedEvent, notes: _Notes) -> None:
+        match event:
+            case StartedEvent():
+                if event.check in notes.started:
+                    raise MalformedEventError(f"{event.check} started twice")
+                if len(notes.started) > len(notes.finished):
+                    raise MalformedEventError(f"{event.check} started inside {notes.started[-1]}")
+                notes.started.append(event.check)
+            case FinishedEvent():
+                if event.check in notes.finished:
+                    raise MalformedEventError(f"{event.check} finished twice")
+                if event.check not in notes.started:
+                    raise MalformedEventError(f"{event.check} finished and never started")
+                notes.finished[event.check] = _finished(event)
+            case FactEvent():
+                notes.facts.append(Fact(event.name, event.value))
+            case DiedEvent():
+                notes.died = Ending(
+                    exit_code=event.exit_code,
+                    signal=event.signal,
+                    timed_out=event.timed_out,
+                    out_of_memory=event.out_of_memory,
+                    seconds=event.seconds,
+                    peak_memory_bytes=event.peak_memory_bytes,
+                )
+            case _:
+                assert_never(event)
+
+
+def _finished(event: FinishedEvent) -> Finished:
+    return Finished(event.check, event.outcome, event.seconds, event.fault or "", event.message, event.evidence)
+
+
+def _subject_named_in(line: bytes) -> str | None:
+    """Return whom a malformed line claims to be about, as far as that can be told."""
+    if len(line) > wire.MAX_LINE_BYTES:
+        return None
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    subject = value.get("subject") if isinstance(value, dict) else None
+    return subject if isinstance(subject, str) else None

@@ -1,0 +1,1 @@
+"""Commands that refresh the shipped data; not part of the wheel."""

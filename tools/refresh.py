@@ -1,0 +1,160 @@
+"""Makes the project's own data again: which release first knew what, and the catalogue's miniatures.
+
+For maintainers, from a checkout::
+
+    python -m tools.refresh first-known        # ask the index for every release's registry
+    python -m tools.refresh derive [SLUG...]   # miniatures from monitor/data/recipes.toml, in containers
+    python -m tools.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
+    python -m tools.refresh history HOME       # ship the history of a home, as `settle demo` opens it
+    python -m tools.refresh runtimes HOME      # ship another: every runtime, side by side and by release
+    python -m tools.refresh findings           # docs/findings.md and docs/runtimes.md, from these two
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
+from monitor.cli.render import markdown
+from monitor.config.load import load_config
+from monitor.domain import CellVerdict, Channel, Origin, Runtime
+from monitor.errors import SettleError, UsageError
+from monitor.miniatures.derive import NotDerived, read_recipes, write_down
+from monitor.miniatures.manifest import load_miniature, miniature_slugs
+from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
+from monitor.miniatures.writer import digest_of
+from monitor.progress import Spoken
+from monitor.report.findings import findings
+from monitor.report.runtimes import runtimes_page
+from monitor.runner.context import set_up
+from monitor.runner.cycle import hold_cycle
+from monitor.runner.derive import DATA, derive_inside
+from monitor.runner.install import Question
+from monitor.store import open_reader
+from monitor.store.shipped import pack, unpack
+from monitor.subjects.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.domain import Subject
+    from monitor.miniatures.manifest import Miniature
+    from monitor.runner.context import Workbench
+
+DOCS = DATA.parents[1] / "docs"
+PAGES = {"findings.md": (SHIPPED, findings), "runtimes.md": (SHIPPED_RUNTIMES, runtimes_page)}
+FIRST_KNOWN = DATA / "first_known.csv"
+
+
+def main(arguments: Sequence[str]) -> int:
+    match arguments:
+        case ["first-known"]:
+            write_first_known(FIRST_KNOWN, fetch_first_known())
+        case ["derive", *slugs]:
+            _derive(slugs)
+        case ["qualify", *slugs]:
+            _qualify(slugs)
+        case ["history", home]:
+            pack(Path(home), DATA / SHIPPED)
+        case ["runtimes", home]:
+            pack(Path(home), DATA / SHIPPED_RUNTIMES)
+        case ["findings"]:
+            for page in PAGES:
+                (DOCS / page).write_text(page_of(page), encoding="utf-8")
+        case _:
+            raise UsageError("say first-known, derive, qualify, history, runtimes or findings", hint=str(__doc__))
+    return 0
+
+
+def page_of(name: str) -> str:
+    """Return a page of docs/ as its shipped history makes it."""
+    shipped, sections = PAGES[name]
+    with TemporaryDirectory() as folder:
+        unpack((DATA / shipped).read_bytes(), Path(folder))
+        with open_reader(Path(folder)) as store:
+            return "\n".join(markdown(section) for section in sections(store))
+
+
+def _derive(slugs: Sequence[str]) -> None:
+    recipes = {recipe.slug: recipe for recipe in read_recipes(DATA) if not slugs or recipe.slug in slugs}
+    talk = Spoken()
+    with set_up(load_config(None), talk) as shop:
+        for made in derive_inside(shop, list(recipes.values()), read_first_known(FIRST_KNOWN), talk):
+            if isinstance(made, NotDerived):
+                talk.say(f"{made.slug}: not derived: {made.reason.strip().splitlines()[-1]}")
+                continue
+            qualified = _still_qualified(made)
+            write_down(made, recipe=recipes[made.slug], data=DATA)
+            _set_qualified(made.slug, qualified)
+            talk.say(f"{made.slug}: derived{'' if qualified else ', to be qualified'}")
+
+
+def _still_qualified(made: Miniature) -> str:
+    """Return where the miniature passed, if it is the same miniature."""
+    if made.slug not in miniature_slugs():
+        return ""
+    before = load_miniature(made.slug)
+    return before.qualified if digest_of(before) == digest_of(made) else ""
+
+
+def _qualify(slugs: Sequence[str]) -> None:
+    catalogue = load_catalogue()
+    wanted = {
+        name: slug
+        for entry in catalogue
+        for name, slug in zip(entry.subject_ids, entry.miniatures, strict=True)
+        if (slug in slugs if slugs else not load_miniature(slug).qualified)
+    }
+    subjects = [subject for subject in catalogue.subjects() if subject.id in wanted]
+    with set_up(load_config(None), Spoken()) as shop:
+        shop.store.record_catalogue(catalogue.models, catalogue.subjects())
+        for version, group in _by_version(subjects):
+            held_in, passing = _passing(shop, version, group)
+            for subject_id in passing:
+                _set_qualified(wanted[subject_id], held_in)
+
+
+def _by_version(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
+    groups: dict[str, list[Subject]] = {"": list(subjects)}
+    for subject in subjects:
+        groups.setdefault(subject.first_known.removeprefix("<="), []).append(subject)
+    return list(groups.items())
+
+
+def _passing(shop: Workbench, version: str, subjects: Sequence[Subject]) -> tuple[str, list[str]]:
+    now = datetime.now(UTC)
+    question = Question(
+        runtime=Runtime.TRANSFORMERS,
+        channel=Channel.STABLE,
+        version=version,
+        day=now.date(),
+        cutoff=now,
+        origin=Origin.ADHOC,
+        subjects=subjects,
+        anew=True,
+    )
+    held = hold_cycle(shop, question, Spoken())
+    passing = [
+        name.rpartition("@")[0] for name, one in held.settled.items() if one.verdict.verdict is CellVerdict.WORKS
+    ]
+    return held.place.version, passing
+
+
+def _set_qualified(slug: str, version: str) -> None:
+    file = DATA / "miniatures" / slug / "miniature.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        re.sub(r'^qualified = ".*"$', f'qualified = "{version}"', text, flags=re.MULTILINE), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SettleError as error:
+        sys.exit(f"{error}\n{error.hint}")
