@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from monitor.alerts.flapping import Spell
     from monitor.alerts.words import FlipSeen, History, NewModel, TakenBack, Trouble
     from monitor.report.evidence import Told
-    from monitor.stability.words import Stabilization
+    from monitor.stability.values import Stabilization
 
 _VERBS = {
     Kind.REGRESSION: "was stable and is broken",

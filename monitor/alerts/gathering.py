@@ -10,7 +10,7 @@ from monitor.alerts.describing import TARGET
 from monitor.alerts.words import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
 from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence
-from monitor.stability.words import Span
+from monitor.stability.values import Span
 from monitor.store.recording import stamp
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from monitor.alerts.flapping import Spell
     from monitor.alerts.words import Facts, FlipSeen, History, Item, Rules
-    from monitor.stability.words import Stabilization
+    from monitor.stability.values import Stabilization
 
 _BROKEN = (Kind.REGRESSION, Kind.SETBACK)
 

@@ -9,7 +9,7 @@ import click
 
 from monitor.cli.root import Context, examples
 from monitor.cli.run import past_day, runtime_named
-from monitor.domain import BAR, Rung, Runtime
+from monitor.domain import Rung, Runtime
 from monitor.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def report(
     """
     from monitor.cli.render import write_csv, write_json, write_markdown, write_sections
     from monitor.report.sections import side_by_side, summary_sections
-    from monitor.report.summary import summaries
+    from monitor.report.summary import rung_tracks, summaries
     from monitor.store import open_reader
 
     today = datetime.now(UTC).date()
@@ -72,9 +72,8 @@ def report(
             raise UsageError(f"nothing has been measured on the rung {rung}", hint="`settle status` shows which were")
         chosen = _chosen(tracks, models)
         through = past_day(last, today) if last else max(track.observations[-1].day for track in chosen)
-        cells = {track.cell for track in chosen}
-        single = [] if rung else [one for step in BAR for one in store.tracks(rung=step, **wanted) if one.cell in cells]
-        found = summaries(chosen, through, first=past_day(first, today) if first else None, rungs=single)
+        rungs = [] if rung else rung_tracks(store, chosen, through)
+        found = summaries(chosen, through, first=past_day(first, today) if first else None, rungs=rungs)
         if not found:
             raise UsageError(f"no model in the history was released on or after {first}", hint="leave out --from")
         if form == "json":
@@ -154,7 +153,7 @@ def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
 
 def _row(summary: Summary, line: Line) -> dict[str, Any]:
     """Return one subject's answer with plain names; days from the release where there is one."""
-    from monitor.stability.words import Span
+    from monitor.stability.values import Span
 
     track, answer = line.track, line.answer
     row: dict[str, Any] = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Evidence, Told
     from monitor.report.summary import Line
-    from monitor.stability.words import Setback
+    from monitor.stability.values import Setback
 
 MOST_NAMED = 6
 

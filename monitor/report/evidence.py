@@ -7,13 +7,13 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from monitor.judge.lock_diff import Moved, moved
-from monitor.stability.words import Span
+from monitor.stability.values import Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from monitor.report.summary import Summary
-    from monitor.stability.words import Observation, Setback
+    from monitor.stability.values import Observation, Setback
     from monitor.store import Reader, Track
 
 MOST_MOVED = 12

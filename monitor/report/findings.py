@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.domain import BAR
 from monitor.report.causes import causes, causes_section, doubts_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import summary_sections
-from monitor.report.summary import summaries
+from monitor.report.summary import rung_tracks, summaries
 from monitor.report.words import MINIATURES, Section, quantile_text, share_text
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ def findings(store: Reader) -> Iterator[Section]:
     yield Section("Findings", (_GENERATED, MINIATURES), level=1)
     tracks = store.tracks()
     through = max(track.observations[-1].day for track in tracks)
-    rungs = [track for rung in BAR for track in store.tracks(rung=rung)]
-    for summary in summaries(tracks, through, rungs=rungs):
+    for summary in summaries(tracks, through, rungs=rung_tracks(store, tracks, through)):
         limits, *rest = summary_sections(store, summary)
         yield Section(limits.title, limits.notes)
         yield _answer(summary)

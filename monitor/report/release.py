@@ -12,7 +12,7 @@ from monitor.report.words import Section
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from monitor.stability.words import Observation
+    from monitor.stability.values import Observation
     from monitor.store import Reader, Track
 
 _KINDS = (

@@ -17,14 +17,13 @@ from monitor.report.words import (
     since_text,
     strip,
 )
-from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS
+from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.report.summary import Group, Line, Summary
-    from monitor.stability.figures import Distribution
-    from monitor.stability.words import Span, Stabilization
+    from monitor.stability.values import Distribution, Span, Stabilization
     from monitor.store import Reader
 
 

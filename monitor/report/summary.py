@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monitor.domain import SubjectForm
-from monitor.stability.figures import Entry
+from monitor.domain import BAR, SubjectForm
 from monitor.stability.track import sensitivity, stabilization
-from monitor.stability.words import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span
+from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Entry, Milestone, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date
 
-    from monitor.stability.figures import Distribution
-    from monitor.stability.words import Stabilization
+    from monitor.stability.values import Distribution, Stabilization
+    from monitor.store.reader import Reader
     from monitor.store.tracks import Track
 
 SEED = 0  # of the resampling: the same history gives the same report
@@ -33,14 +32,12 @@ class Line:
 
     @property
     def timed(self) -> bool:
-        """Whether the clock has started by a sourced day, so that it may enter a distribution."""
-        answer = self.answer
-        return answer.released is not None and answer.released <= answer.through and answer.works != Span(None, None)
+        """Whether the track may enter a distribution: its clock has started, and some day was observed."""
+        return _has_time(self.track, self.answer.through) and self.answer.works != Span(None, None)
 
     @property
     def is_model(self) -> bool:
-        """Whether the track stands for its model: a language part probed alone is the same model once more."""
-        return self.track.subject.id == self.track.subject.model_id
+        return _is_model(self.track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,22 @@ def summaries(
     return [_summary(title, own, through, by_rung.get(title, ())) for title, own in by_history.items()]
 
 
+def rung_tracks(store: Reader, tracks: Iterable[Track], through: date) -> list[Track]:
+    """Return the tracks of each rung of the bar that enter a distribution; the others cost time and show nowhere."""
+    cells = {track.cell for track in tracks if _has_time(track, through) and _is_model(track)}
+    return [track for rung in BAR for track in store.tracks_of(cells, rung=rung)]
+
+
+def _has_time(track: Track, through: date) -> bool:
+    """Return whether the model's clock has started, on a sourced day."""
+    return track.released is not None and track.released <= through
+
+
+def _is_model(track: Track) -> bool:
+    """Return whether the track stands for its model: a language part probed alone is the same model once more."""
+    return track.subject.id == track.subject.model_id
+
+
 def line_of(track: Track, through: date) -> Line:
     return Line(track, stabilization(track.observations, released=track.released, through=through))
 
@@ -100,7 +113,7 @@ def line_of(track: Track, through: date) -> Line:
 def _summary(title: str, tracks: Sequence[Track], through: date, rungs: Sequence[Track]) -> Summary:
     lines = [line_of(track, through) for track in tracks]
     timed = _standing_for_models(lines)
-    single = _standing_for_models([line_of(track, through) for track in rungs])
+    single = _standing_for_models([line_of(track, through) for track in rungs if _has_time(track, through)])
     return Summary(
         title=title,
         first=min(track.observations[0].day for track in tracks),

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict
-from monitor.stability.words import Censoring
+from monitor.stability.values import Censoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from monitor.stability.figures import Quantile, Share
-    from monitor.stability.words import Observation, Setback, Span
+    from monitor.stability.values import Observation, Quantile, Setback, Share, Span
 
 LETTERS = {
     CellVerdict.WORKS: "W",
@@ -68,9 +67,9 @@ def quantile_text(quantile: Quantile) -> str:
 
     What the data do not tell is written as the days of which it is one.
     """
-    if quantile.day is None and not quantile.told:
+    if quantile.day is None and not quantile.precise:
         return "not told"
-    if not quantile.told:
+    if not quantile.precise:
         bounds = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
         return f"{_day(bounds[0])} to {_day(bounds[1])}, no closer"
     if quantile.low is quantile.high is None:
@@ -79,7 +78,7 @@ def quantile_text(quantile: Quantile) -> str:
 
 
 def share_text(share: Share) -> str:
-    if not share.told:
+    if not share.precise:
         low, high = (share.least, share.most) if share.low is None or share.high is None else (share.low, share.high)
         return f"{low:.0%} to {high:.0%}, no closer"
     if share.low is None or share.high is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from monitor.report.summary import Group
-    from monitor.stability.figures import Distribution
+    from monitor.stability.values import Distribution
 
 SVG = "http://www.w3.org/2000/svg"
 _LINKS = "{http://www.w3.org/1999/xlink}href"
@@ -58,7 +58,7 @@ def _draw(axes: Axes, found: Distribution, last: int, *, name: str, colour: str,
     """Draw the share that is supported by the end of each day where it is told, with its band where there is one."""
     points = [one for one in found.curve if one.day <= last]
     days = [0, *(one.day for one in points), last]
-    shares = [0.0, *(1 - one.share if one.told else math.nan for one in points)]
+    shares = [0.0, *(1 - one.share if one.precise else math.nan for one in points)]
     shares.append(shares[-1])
     label_at = next(share for share in reversed(shares) if not math.isnan(share))
     axes.step(days, shares, where="post", color=colour, linestyle=style, linewidth=2, label=name, zorder=3)

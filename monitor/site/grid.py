@@ -12,7 +12,7 @@ from monitor.report.words import LETTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.stability.words import Observation
+    from monitor.stability.values import Observation
 
 MOST_MONTHS = 24  # a page's; every day is in the model's JSON
 _LONGEST_MONTH = 31

@@ -11,7 +11,7 @@ from monitor.errors import SettleError, UsageError
 from monitor.report.log import log_of
 from monitor.report.reproduce import script
 from monitor.site.text import clipped, tail
-from monitor.stability.words import Span
+from monitor.stability.values import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Change, Evidence, Told
     from monitor.site.atlas import Entry
-    from monitor.stability.words import Setback
+    from monitor.stability.values import Setback
     from monitor.store import Reader
 
 LOG_LINES, LINE_CHARS = 40, 400

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.report.words import LETTERS
 from monitor.site import names
-from monitor.stability.words import Span
+from monitor.stability.values import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
     from monitor.site.atlas import Atlas, Entry, Subject
-    from monitor.stability.words import Observation, Stabilization
+    from monitor.stability.values import Observation, Stabilization
 
 FORM = 1  # grows when something that was there means something else or is gone
 

@@ -1,1 +1,1 @@
-"""Time to stable support: from a cell's days to when it worked and kept working, and to distributions; pure."""
+"""Time to stable support: when a cell worked and kept working, and how that is distributed over cells; pure."""

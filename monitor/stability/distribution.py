@@ -1,4 +1,4 @@
-"""From the times of many cells to their distribution, with intervals from resampled architectures; pure."""
+"""Estimates the distribution of the times of many cells, with intervals from resampled architectures; pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monitor.stability.figures import TOLD_DAYS, Distribution, Quantile, Share
 from monitor.stability.turnbull import Within, estimate, resampled, support
+from monitor.stability.values import MOST_DOUBT_DAYS, Distribution, Quantile, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from monitor.stability.figures import Entry
     from monitor.stability.turnbull import Floats
+    from monitor.stability.values import Entry
 
 HORIZONS = (30, 90, 180)  # days since the release
 RESAMPLES = 400
-MOST_UNDECIDED = 0.1  # else those that pass leave the set at risk because they pass, and nobody seems to be supported
-MOST_LATE = 0.5  # else the estimate rests on when somebody began to look: Turnbull's puts all mass where ranges overlap
-FEWEST_ARCHITECTURES = 5  # with fewer, resampling them says nothing
+MOST_UNDECIDED = 0.1  # with more, cells leave the set at risk because they pass, and none seems to be supported
+MOST_LATE = 0.5  # with more, the estimate shows when observation began: Turnbull's puts all mass where ranges overlap
+FEWEST_ARCHITECTURES = 5  # to resample
 LOW, HIGH = 0.025, 0.975
 ROUNDING = 1e-6
 
@@ -30,8 +30,8 @@ class Curves:
     """The share supported by the end of each day from 0: the estimate's, of shape (days,), and the samples'.
 
     ``first`` and ``last`` are the estimate's with all mass on the first, and on the last day that the data allow.
-    ``early`` and ``late`` are of shape (samples, days), with the mass that no observation places on its first and on
-    its last possible day: resampling alone does not show that doubt, and its intervals would be too short.
+    ``early`` and ``late`` are of shape (samples, days), with the mass on the first and on the last possible day:
+    resampling alone does not show that doubt, and its intervals would be too short.
     """
 
     estimate: Floats
@@ -51,16 +51,16 @@ def distribution(
     whatever order, and an equal ``seed`` give an equal answer.
     """
     if not entries:
-        raise ValueError("there is no distribution of nothing")
+        raise ValueError("a distribution needs at least one entry")
     entries = sorted(entries, key=_order)
     curves = _curves(entries, seed=seed, resamples=resamples)
     unseen = [entry.first for entry in entries if entry.last is None]
     followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
     derived = sum(entry.registry_derived for entry in entries)
     undecided = sum(entry.undecided for entry in entries)
-    late = sum(entry.last is not None and entry.last - entry.first > TOLD_DAYS for entry in entries)
+    late = sum(entry.last is not None and entry.last - entry.first > MOST_DOUBT_DAYS for entry in entries)
     if undecided > MOST_UNDECIDED * len(entries) or late > MOST_LATE * (len(entries) - len(unseen)):
-        curves, followed, horizons = _untold(), -1, ()
+        curves, followed, horizons = _no_curves(), -1, ()
     return Distribution(
         entries=len(entries),
         architectures=len({entry.architecture for entry in entries}),
@@ -83,9 +83,8 @@ def _order(entry: Entry) -> tuple[object, ...]:
 
 
 def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
-    possible = [(entry.first, entry.last) for entry in entries]
-    cells = support(possible)
-    masses = estimate(possible, cells)
+    cells = support([(entry.first, entry.last) for entry in entries])
+    masses = estimate(cells)
     evenly, first, last = (cells.by_day(masses, within) for within in (Within.EVENLY, Within.FIRST, Within.LAST))
     architectures = [entry.architecture for entry in entries]
     if len(set(architectures)) < FEWEST_ARCHITECTURES:
@@ -94,9 +93,9 @@ def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
     return Curves(evenly, first, last, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
 
 
-def _untold() -> Curves:
-    nothing = np.zeros(0)
-    return Curves(nothing, nothing, nothing, None, None)
+def _no_curves() -> Curves:
+    empty = np.zeros(0)
+    return Curves(empty, empty, empty, None, None)
 
 
 def _quantile(curves: Curves, share: float) -> Quantile:
@@ -113,11 +112,11 @@ def _quantile(curves: Curves, share: float) -> Quantile:
 
 
 def _reached(supported: Floats, share: float) -> Floats:
-    """Return the first day on which each of the curves, of shape (curves, days), has reached ``share``; inf: none."""
+    """Return the first day on which each curve, of shape (curves, days), has reached ``share``; inf where none has."""
     if not supported.size:
         return np.full(len(supported), np.inf)
-    there = supported >= share - ROUNDING
-    days: Floats = np.where(there.any(axis=1), there.argmax(axis=1), np.inf)
+    reached = supported >= share - ROUNDING
+    days: Floats = np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
     return days
 
 
@@ -126,7 +125,7 @@ def _day(day: float) -> int | None:
 
 
 def _share(curves: Curves, day: int) -> Share:
-    """Return the share not supported by the end of ``day``; after the last day of the curve nothing falls."""
+    """Return the share not supported by the end of ``day``; after its last day the curve stays level."""
     at = min(day, len(curves.estimate) - 1)
     low = high = None
     if curves.early is not None and curves.late is not None:

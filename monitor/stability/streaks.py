@@ -1,4 +1,4 @@
-"""The rule of evidence: which run of passing days proves that something works and keeps working; pure."""
+"""The rule of evidence: which run of passing days proves lasting support; pure."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict
-from monitor.stability.words import Lack, Milestone, Provisional, Span
+from monitor.stability.values import Lack, Milestone, Provisional, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from monitor.stability.words import Observation
+    from monitor.stability.values import Observation
 
     Days = Sequence[Observation]  # valid ones, in order
 
 VALID_OF = 10, 14  # so many days of so many must be valid, in every run whatever its length
-LONGEST_GAP = 3  # days in a row that may say nothing within a run
+LONGEST_GAP = 3  # consecutive days without a valid observation within a run
 
 
 @dataclass(frozen=True, slots=True)
 class Streak:
     """Passing days with no other valid day between them."""
 
-    after: date | None  # the last valid day before, which did not pass
+    after: date | None  # the last valid day before it, which did not pass
     passes: Days
     until: date | None  # the valid day that ended it; None: it goes on
 
 
 def streaks(days: Days) -> tuple[Streak, ...]:
-    found: list[Streak] = []
+    ended: list[Streak] = []
     after: date | None = None
     passes: list[Observation] = []
-    for one in days:
-        if one.verdict is CellVerdict.WORKS:
-            passes.append(one)
+    for observation in days:
+        if observation.verdict is CellVerdict.WORKS:
+            passes.append(observation)
             continue
         if passes:
-            found.append(Streak(after, tuple(passes), one.day))
-        after, passes = one.day, []
-    return (*found, Streak(after, tuple(passes), None)) if passes else tuple(found)
+            ended.append(Streak(after, tuple(passes), observation.day))
+        after, passes = observation.day, []
+    return (*ended, Streak(after, tuple(passes), None)) if passes else tuple(ended)
 
 
 def milestone(days: Days, window: int) -> Milestone:
-    """Return when the first run began that lasted ``window`` days and more and met the rule.
+    """Return when the first run began that lasted at least ``window`` days and met the rule.
 
-    A run that met it began after the last non-passing day before it. Where an earlier run is too thinly seen to be
-    refused, it may as well have begun after the last non-passing day before that one.
+    A run that met it began after the last non-passing day before it. Where too few days of an earlier run were observed
+    to refuse it, the beginning may also lie after the last non-passing day before that earlier run.
     """
     not_refused: list[Streak] = []
     for streak in streaks(days):
@@ -59,13 +59,13 @@ def milestone(days: Days, window: int) -> Milestone:
             return Milestone(window, Span((not_refused or [streak])[0].after, first), proven, _decided(days, window))
         if _may_have_lasted(streak, window):
             not_refused.append(streak)
-    failing = [one.day for one in days if one.verdict is not CellVerdict.WORKS]
+    failing = [observation.day for observation in days if observation.verdict is not CellVerdict.WORKS]
     after = not_refused[0].after if not_refused else max(failing, default=None)
     return Milestone(window, Span(after, None), None, _decided(days, window))
 
 
 def provisional(days: Days, window: int) -> Provisional | None:
-    """Return the run that goes on at the end of ``days``, with what it lacks to be stable."""
+    """Return the run that goes on at the end of ``days``, with the conditions of stability it does not meet yet."""
     last = streaks(days)[-1:]
     if not last or last[0].until is not None:
         return None
@@ -97,17 +97,17 @@ def _proof(streak: Streak, window: int, *, with_change: bool = True) -> tuple[da
 
 
 def _may_have_lasted(streak: Streak, window: int) -> bool:
-    """Tell whether too few days were seen to say that no run in ``streak`` met the rule."""
+    """Return whether a run in ``streak`` may have met the rule on days that were not observed."""
     if streak.until is None or streak.after is None:
-        return True  # it goes on, or may have begun long before it was first seen
-    frozen = _proof(streak, window, with_change=False) is not None  # seen well enough: only the change was lacking
+        return True  # it goes on, or may have begun long before its first observed day
+    frozen = _proof(streak, window, with_change=False) is not None  # well observed: only the change is lacking
     return (streak.until - streak.after).days - 1 >= window and not frozen
 
 
 def _decided(days: Days, window: int) -> date | None:
     """Return the last day on which a run could begin, go on through the last of ``days``, and meet the rule by then.
 
-    It hangs on the days that were seen and on releases and pins, never on what passed.
+    It depends on the observed days, releases and pins, never on verdicts.
     """
     changes = [earlier.day for earlier, later in pairwise(days) if _differ(earlier, later)]
     return min(changes[-1], days[-1].day - timedelta(days=window - 1)) if changes else None

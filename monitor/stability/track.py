@@ -1,14 +1,15 @@
-"""From one history of days to its stabilization; pure."""
+"""Computes the stabilization of one history of days; pure."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict
 from monitor.stability.streaks import milestone, provisional, streaks
-from monitor.stability.words import (
+from monitor.stability.values import (
     ESTABLISHED_DAYS,
     STABLE_DAYS,
     DayCounts,
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from monitor.stability.streaks import Days
-    from monitor.stability.words import Milestone, Observation
+    from monitor.stability.values import Milestone, Observation
 
-WINDOWS = (7, 14, 21, 30)  # days, to show how much hangs on the choice of one
+WINDOWS = (7, 14, 21, 30)  # days, to show how much the choice of the window matters
 
 
 def stabilization(
@@ -37,15 +38,13 @@ def stabilization(
     window: int = STABLE_DAYS,
     established: int = ESTABLISHED_DAYS,
 ) -> Stabilization:
-    """Return what the days of one cell, or of one rung of it, say as of ``through``.
+    """Return the stabilization of one cell, or of one rung of it, as of ``through``.
 
-    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are not looked at.
+    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are ignored.
     ``window`` and ``established`` are in days.
     """
-    seen = sorted((one for one in observations if one.day <= through), key=lambda one: one.day)
-    if twice := [later.day for earlier, later in pairwise(seen) if earlier.day == later.day]:
-        raise ValueError(f"more than one observation on {twice[0]}")
-    days = _since_prehistory([one for one in seen if one.verdict is not CellVerdict.UNKNOWN], released)
+    seen = _through(observations, through)
+    days = _valid(seen, released)
     works = _works(days)
     stable = milestone(days, window)
     return Stabilization(
@@ -66,18 +65,24 @@ def stabilization(
 def sensitivity(
     observations: Sequence[Observation], *, released: date | None, through: date, windows: Sequence[int] = WINDOWS
 ) -> dict[int, Milestone]:
-    """Return what stable would be for other windows, in days; a larger one is never earlier."""
-    return {
-        window: stabilization(observations, released=released, through=through, window=window).stable
-        for window in windows
-    }
+    """Return the stable milestone by length of the window, in days; a longer window is never earlier."""
+    days = _valid(_through(observations, through), released)
+    return {window: milestone(days, window) for window in windows}
 
 
-def _since_prehistory(days: Days, released: date | None) -> Days:
-    """Drop what came before the last non-passing day before the release: prehistory gives bounds, never failures."""
+def _through(observations: Sequence[Observation], through: date) -> Days:
+    seen = sorted((observation for observation in observations if observation.day <= through), key=attrgetter("day"))
+    if repeated := [later.day for earlier, later in pairwise(seen) if earlier.day == later.day]:
+        raise ValueError(f"more than one observation on {repeated[0]}")
+    return seen
+
+
+def _valid(seen: Days, released: date | None) -> Days:
+    """Return the valid days since the last non-passing day before the release: prehistory only gives bounds."""
+    days = [observation for observation in seen if observation.verdict is not CellVerdict.UNKNOWN]
     if released is None:
         return days
-    failing = [at for at, one in enumerate(days) if one.day < released and one.verdict is not CellVerdict.WORKS]
+    failing = [at for at, day in enumerate(days) if day.day < released and day.verdict is not CellVerdict.WORKS]
     return days[failing[-1] :] if failing else days
 
 
@@ -89,10 +94,10 @@ def _works(days: Days) -> Span:
 
 def _setbacks(days: Days, stable: Milestone) -> Iterator[Setback]:
     """Yield every failure after a passing day, each from its first broken day to the next passing one."""
-    first = next((at for at, one in enumerate(days) if one.verdict is CellVerdict.WORKS), len(days))
-    spells = [tuple(spell) for _, spell in groupby(days[first:], key=lambda one: one.verdict is CellVerdict.WORKS)]
+    first = next((at for at, day in enumerate(days) if day.verdict is CellVerdict.WORKS), len(days))
+    spells = [tuple(spell) for _, spell in groupby(days[first:], key=lambda day: day.verdict is CellVerdict.WORKS)]
     for good, failing, restored in zip(spells[::2], spells[1::2], [*spells[2::2], ()], strict=False):
-        broken = [at for at, one in enumerate(failing) if one.verdict is CellVerdict.BROKEN]
+        broken = [at for at, day in enumerate(failing) if day.verdict is CellVerdict.BROKEN]
         if broken:
             spell = failing[broken[0] :]
             before = (good[-1], *failing)[broken[0]].day
@@ -131,19 +136,19 @@ def _standing(days: Days, stable: Milestone) -> Standing:
 
 def _counts(seen: Days, released: date | None, through: date) -> DayCounts:
     first = released or (seen[0].day if seen else through + timedelta(days=1))
-    counted = [one for one in seen if one.day >= first]
-    verdicts = [one.verdict for one in counted]
+    counted = [observation for observation in seen if observation.day >= first]
+    verdicts = [observation.verdict for observation in counted]
     return DayCounts(
         works=verdicts.count(CellVerdict.WORKS),
         broken=verdicts.count(CellVerdict.BROKEN),
         flaky=verdicts.count(CellVerdict.FLAKY),
         unknown=verdicts.count(CellVerdict.UNKNOWN),
         missing=max(0, (through - first).days + 1 - len(counted)),
-        carried=sum(one.carried and one.verdict is not CellVerdict.UNKNOWN for one in counted),
+        carried=sum(day.carried and day.verdict is not CellVerdict.UNKNOWN for day in counted),
     )
 
 
 def _epochs(days: Days, window: int) -> Iterator[Epoch]:
-    for id_, group in groupby(days, key=lambda one: one.epoch):
-        own = list(group)
-        yield Epoch(id_, own[0].day, own[-1].day, _works(own), milestone(own, window))
+    for id_, group in groupby(days, key=attrgetter("epoch")):
+        epoch_days = list(group)
+        yield Epoch(id_, epoch_days[0].day, epoch_days[-1].day, _works(epoch_days), milestone(epoch_days, window))

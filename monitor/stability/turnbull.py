@@ -1,8 +1,7 @@
-"""Turnbull's estimator for days that are known between bounds, and its bootstrap; pure. Import it late: it is heavy."""
+"""Turnbull's estimator for days that are known between bounds, with its bootstrap; pure."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -18,14 +17,13 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
     Possible: TypeAlias = tuple[int, int | None]  # first and last day, both included; None: not seen yet
 
-MARGIN = 0.25  # of a day; lifelines takes closed intervals, and a day must not be a point: at points it tells S(t-)
-LIFELINES_STEPS, STEPS = 100, 2000
+STEPS = 2000
 TOLERANCE, RESAMPLE_TOLERANCE = 1e-8, 1e-4  # of every probability
 TINY, LONGEST_STEP = 1e-300, 1e4
 
 
 class Within(StrEnum):
-    """Where in a cell its mass is taken to lie, for the data say nothing of it."""
+    """Where the mass of an interval lies within it; the data do not show that."""
 
     FIRST = "on its first day"
     EVENLY = "spread evenly over its days"
@@ -34,16 +32,16 @@ class Within(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Turnbull's innermost intervals: all that the likelihood can tell apart.
+    """Turnbull's innermost intervals (cells): the likelihood cannot place mass any closer.
 
     ``first`` and ``last`` are days, both included, of shape (cells,). ``inside`` is of shape (intervals, cells), and 1
-    where the cell lies within the interval; ``counts`` says how many entries have it.
+    where the cell lies within the observed interval.
     """
 
     first: Floats
-    last: Floats  # inf in the cell of what has not been seen yet
+    last: Floats  # inf in the cell of events that have not been seen yet
     inside: Floats
-    of_entry: NDArray[np.intp]  # (entries,): the place of each in ``inside``
+    of_entry: NDArray[np.intp]  # (entries,): the row of each entry in ``inside``
 
     def by_day(self, masses: Floats, within: Within) -> Floats:
         """Return the share supported by the end of each day from 0, of shape (..., days), for masses (..., cells)."""
@@ -71,26 +69,12 @@ def support(possible: Sequence[Possible]) -> Support:
     return Support(first, last, inside.astype(float), of_entry.reshape(-1))
 
 
-def estimate(possible: Sequence[Possible], cells: Support) -> Floats:
-    """Return the mass of every cell, of shape (cells,): the nonparametric maximum likelihood estimate (Turnbull 1976).
-
-    lifelines stops where the likelihood no longer grows much, which may be some hundredths away from the estimate
-    where intervals overlap; its answer is followed up until the masses themselves stand still.
-    """
-    from lifelines import KaplanMeierFitter
-
-    lows = np.array([first for first, _ in possible]) - MARGIN
-    highs = np.array([np.inf if last is None else last for _, last in possible]) + MARGIN
-    befores, afters = cells.first - 2 * MARGIN, cells.last + 2 * MARGIN
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of not having converged: that is what the follow-up is for
-        timeline = np.unique([*befores, *afters])
-        fitted = KaplanMeierFitter().fit_interval_censoring(lows, highs, timeline=timeline, max_iter=LIFELINES_STEPS)
-    survival = dict(zip(timeline, fitted.survival_function_.to_numpy()[:, 0], strict=True)) | {np.inf: 0.0}
-    masses = np.array([survival[before] - survival[after] for before, after in zip(befores, afters, strict=True)])
+def estimate(cells: Support) -> Floats:
+    """Return the mass of every cell, of shape (cells,): Turnbull's (1976) nonparametric maximum likelihood estimate."""
     weights = np.bincount(cells.of_entry, minlength=len(cells.inside)).astype(float)
-    found: Floats = settled(cells, weights[None, :], masses, tolerance=TOLERANCE)[0]
-    return found
+    evenly = np.full(len(cells.first), 1 / len(cells.first))
+    masses: Floats = settled(cells, weights[None, :], evenly, tolerance=TOLERANCE)[0]
+    return masses
 
 
 def resampled(cells: Support, estimated: Floats, clusters: Sequence[str], *, resamples: int, seed: int) -> Floats:
@@ -107,9 +91,9 @@ def resampled(cells: Support, estimated: Floats, clusters: Sequence[str], *, res
 
 
 def settled(cells: Support, weights: Floats, start: Floats, *, tolerance: float) -> Floats:
-    """Return the masses, of shape (samples, cells), that Turnbull's self-consistency equations leave where they are.
+    """Return the masses, of shape (samples, cells), that Turnbull's self-consistency equations leave unchanged.
 
-    ``weights`` is of shape (samples, intervals). The steps are extrapolated (Varadhan and Roland 2008), for plain
+    ``weights`` is of shape (samples, intervals). The steps are extrapolated (Varadhan and Roland 2008): plain
     expectation and maximization takes thousands where intervals overlap.
     """
     inside, total = cells.inside, weights.sum(axis=1, keepdims=True)
@@ -132,7 +116,7 @@ def settled(cells: Support, weights: Floats, start: Floats, *, tolerance: float)
 
 
 def _extrapolated(masses: Floats, once: Floats, twice: Floats) -> Floats:
-    """Return where two steps lead, taken further; a sample that would leave the simplex stays at its second step."""
+    """Return two steps extrapolated; a sample that would leave the simplex stays at its second step."""
     change, bend = once - masses, twice - 2 * once + masses
     size = np.linalg.norm(bend, axis=1, keepdims=True)
     length = np.clip(np.linalg.norm(change, axis=1, keepdims=True) / np.maximum(size, TINY), 1, LONGEST_STEP)

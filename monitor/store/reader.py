@@ -182,9 +182,9 @@ class Reader:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
         return read_tracks(self._db, rung=rung, **wanted)
 
-    def tracks_of(self, cells: Collection[str]) -> list[Track]:
-        """Return whole histories, at the bar, of the cells with these ids."""
-        return tracks_of(self._db, cells)
+    def tracks_of(self, cells: Collection[str], *, rung: Rung | None = None) -> list[Track]:
+        """Return whole histories, at the bar or on one rung, of the cells with these ids."""
+        return tracks_of(self._db, cells, rung)
 
     @property
     def outbox(self) -> Outbox:

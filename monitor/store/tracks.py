@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from containers.recipes import RECIPES
 from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
 from monitor.judge.lock_diff import imported_pins
-from monitor.stability.words import Observation, of_rung
+from monitor.stability.values import Observation, of_rung
 from monitor.store.rows import rows, subject_of
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def read_tracks(db: Database, *, rung: Rung | None = None, **wanted: str) -> lis
     return _tracks(db, rung, rows(db, sql, wanted.values()))
 
 
-def tracks_of(db: Database, cells: Collection[str]) -> list[Track]:
-    """Return the tracks at the bar of the cells with these ids."""
+def tracks_of(db: Database, cells: Collection[str], rung: Rung | None = None) -> list[Track]:
+    """Return the tracks, at the bar or on one rung, of the cells with these ids."""
     chosen = f"{_CELLS} WHERE cells.id IN (SELECT value FROM json_each(?)) ORDER BY cells.id"  # noqa: S608 - as above
-    return _tracks(db, None, rows(db, chosen, [json.dumps(list(cells))]))
+    return _tracks(db, rung, rows(db, chosen, [json.dumps(list(cells))]))
 
 
 def _tracks(db: Database, rung: Rung | None, cells: Sequence[Row]) -> list[Track]:
@@ -91,34 +91,30 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
         else " JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = coalesce(carried_from, days.day)"
         f" AND step = {int(rung)}"
     )
-    found: dict[str, list[Observation]] = defaultdict(list)
-    told = rows(
-        db,
-        f"SELECT days.cell_id, days.day, {verdict} AS verdict, version, environment, subject_digest, carried_from"  # noqa: S608 - as above
+    # whole histories are a hundred thousand rows: tuples, and each text turned into a value once
+    found = db.conn.execute(
+        f"SELECT days.cell_id, days.day, {verdict}, version, environment, subject_digest, carried_from IS NOT NULL"  # noqa: S608 - as above
         f" FROM days{joined} WHERE days.cell_id IN (SELECT value FROM json_each(?)) ORDER BY days.cell_id, days.day",
         [json.dumps(cells)],
-    )
-    pins = pins_by_environment(db, {row["environment"] for row in told})
-    for row in told:
-        seen = _seen(row["verdict"], rung)
+    ).fetchall()
+    pins = pins_by_environment(db, {environment for _, _, _, _, environment, _, _ in found})
+    dates = {text: date.fromisoformat(text) for text in {row[1] for row in found}}
+    verdicts = {text: _cell_verdict(text, rung) for text in {row[2] for row in found}}
+    observations: dict[str, list[Observation]] = defaultdict(list)
+    for cell, day, text, version, environment, epoch, carried in found:
+        seen = verdicts[text]
         if seen is not None:
-            observation = Observation(
-                day=date.fromisoformat(row["day"]),
-                verdict=seen,
-                version=row["version"],
-                pins=pins.get(row["environment"], row["environment"]),
-                epoch=row["subject_digest"],
-                carried=row["carried_from"] is not None,
+            observations[cell].append(
+                Observation(dates[day], seen, version, pins.get(environment, environment), epoch, carried=bool(carried))
             )
-            found[row["cell_id"]].append(observation)
-    return found
+    return observations
 
 
-def _seen(verdict: str, rung: Rung | None) -> CellVerdict | None:
-    """Return what a day says in the words of a cell; None where the rung does not apply."""
+def _cell_verdict(text: str, rung: Rung | None) -> CellVerdict | None:
+    """Return a day's verdict as that of a cell; None where the rung does not apply."""
     if rung is None:
-        return CellVerdict(verdict)
-    return None if verdict == Verdict.NOT_APPLICABLE else of_rung(Verdict(verdict))
+        return CellVerdict(text)
+    return None if text == Verdict.NOT_APPLICABLE else of_rung(Verdict(text))
 
 
 def pins_by_environment(db: Database, digests: Collection[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict
-from monitor.stability.words import STABLE_DAYS, Observation
+from monitor.stability.values import STABLE_DAYS, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from monitor.stability.distribution import distribution
-from monitor.stability.figures import Entry
 from monitor.stability.track import stabilization
-from monitor.stability.words import STABLE_DAYS
+from monitor.stability.values import STABLE_DAYS, Entry
 from tests.bench.histories import HORIZON, RELEASED, Looking, longest_followed, median, observed, worlds
 from tests.bench.timing import tell, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.stability.figures import Distribution
+    from monitor.stability.values import Distribution
     from tests.bench.histories import World
 
 SEED = 20260401

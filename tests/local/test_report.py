@@ -16,7 +16,7 @@ from monitor.report.release import effects, release_sections
 from monitor.report.sections import line_sections, summary_sections
 from monitor.report.summary import line_of, summaries
 from monitor.report.words import Section, days_text, length_text, since_text, strip
-from monitor.stability.words import Observation, Setback, Span
+from monitor.stability.values import Observation, Setback, Span
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from tests.standins.days import FIRST, World

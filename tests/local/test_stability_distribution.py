@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -9,10 +12,15 @@ from monitor.report.summary import Group
 from monitor.report.words import quantile_text, share_text
 from monitor.site.curves import curves
 from monitor.stability.distribution import distribution
-from monitor.stability.figures import Entry
 from monitor.stability.turnbull import estimate, support
+from monitor.stability.values import Entry
 
-pytestmark = pytest.mark.xdist_group("lifelines")  # one process imports it, and not each: that takes two seconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from monitor.stability.turnbull import Support
 
 
 def entries(*times: tuple[int, int | None]) -> list[Entry]:
@@ -25,8 +33,23 @@ def exact(*days: int) -> list[Entry]:
 
 def masses(*possible: tuple[int, int | None]) -> dict[tuple[float, float], float]:
     cells = support(possible)
-    found = estimate(possible, cells)
+    found = estimate(cells)
     return {(a, b): round(float(p), 3) for a, b, p in zip(cells.first, cells.last, found, strict=True) if p > 1e-4}
+
+
+def oracle(possible: Sequence[tuple[int, int | None]], cells: Support) -> NDArray[np.float64]:
+    """Return the masses that lifelines finds; its intervals are closed and must be longer than a point."""
+    lows = np.array([first for first, _ in possible]) - 0.25
+    highs = np.array([np.inf if last is None else last for _, last in possible]) + 0.25
+    befores, afters = cells.first - 0.5, cells.last + 0.5
+    timeline = np.unique([*befores, *afters[np.isfinite(afters)]])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it has not converged
+        from lifelines import KaplanMeierFitter
+
+        fitted = KaplanMeierFitter().fit_interval_censoring(lows, highs, timeline=timeline, max_iter=2000)
+    survival = dict(zip(timeline, fitted.survival_function_.to_numpy()[:, 0], strict=True)) | {np.inf: 0.0}
+    return np.array([survival[before] - survival[after] for before, after in zip(befores, afters, strict=True)])
 
 
 def test_the_estimate_is_kaplan_meiers_where_every_time_is_exact_or_not_seen_yet() -> None:
@@ -49,6 +72,18 @@ def test_the_estimate_is_turnbulls_where_times_overlap() -> None:
     assert middle == pytest.approx(1 - 2 * best, abs=2e-3)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_estimate_is_that_of_lifelines_where_one_is_given(seed: int) -> None:
+    """The oracle stops where the likelihood no longer grows much, which may be some hundredths from the estimate."""
+    generator = np.random.default_rng(seed)
+    firsts = generator.integers(0, 40, 60)
+    possible = [
+        (int(first), None if generator.random() < 0.2 else int(first + generator.integers(0, 9))) for first in firsts
+    ]
+    cells = support(possible)
+    assert np.abs(estimate(cells) - oracle(possible, cells)).max() < 0.03
+
+
 def test_a_median_is_the_first_day_by_which_half_are_supported() -> None:
     found = distribution(exact(0, 0, 3, 9, 20), seed=1)
     assert (found.lower_quartile.day, found.median.day, found.upper_quartile.day) == (0, 3, 9)
@@ -66,11 +101,11 @@ def test_a_cell_that_cannot_be_told_apart_is_spread_over_its_days() -> None:
 
 def test_what_is_known_only_roughly_is_told_by_its_bounds() -> None:
     found = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
-    assert (found.median.day, found.median.told, found.late) == (3, True, 2)
+    assert (found.median.day, found.median.precise, found.late) == (3, True, 2)
     assert (found.upper_quartile.earliest, found.upper_quartile.latest) == (20, 60)
     assert quantile_text(found.upper_quartile) == "20 to 60, no closer"
     (by_day_30,) = [share for share in found.not_by if share.day == 30]
-    assert (by_day_30.least, by_day_30.most, by_day_30.told) == (0.0, 0.4, False)
+    assert (by_day_30.least, by_day_30.most, by_day_30.precise) == (0.0, 0.4, False)
     assert share_text(by_day_30).endswith(", no closer")
 
 
@@ -86,7 +121,7 @@ def test_a_curve_is_drawn_only_where_it_is_told() -> None:
     begun_late = distribution(entries(*((0, late) for late in (200, 300, 400, 500))), seed=1)
     known = distribution(exact(0, 3, 3, 9, 20, 40), seed=1)
     rough = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
-    assert {share.told for share in rough.curve} == {True, False}
+    assert {share.precise for share in rough.curve} == {True, False}
     assert curves(Group("late", begun_late, None), "late", salt="late") == ""
     assert curves(Group("known", known, never), "known", salt="known").startswith("<svg")
     assert "nan" not in curves(Group("rough", rough, never), "rough", salt="rough")
@@ -143,5 +178,5 @@ def test_models_of_one_architecture_count_as_one_draw() -> None:
 
 
 def test_nothing_has_no_distribution() -> None:
-    with pytest.raises(ValueError, match="nothing"):
+    with pytest.raises(ValueError, match="at least one entry"):
         distribution([], seed=1)

@@ -12,7 +12,7 @@ from monitor.alerts.routing import routed
 from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Severity, Trouble
 from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Subject, SubjectForm
 from monitor.report.evidence import Told
-from monitor.stability.words import Observation
+from monitor.stability.values import Observation
 from monitor.store import Track
 
 FIRST = date(2026, 4, 1)

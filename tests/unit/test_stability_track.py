@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.domain import CellVerdict, Verdict
 from monitor.stability.track import sensitivity, stabilization
-from monitor.stability.words import Lack, Observation, Span, Stabilization, of_rung
+from monitor.stability.values import Lack, Observation, Span, Stabilization, of_rung
 
 if TYPE_CHECKING:
     from random import Random
