@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-# They come with lifelines, and were two thirds of the time that every command took to start.
+# numpy takes longer to start than most commands; pandas may be there, too, beside what developers install.
 _modules: dict[str, Any] = sys.modules
 _hidden = [name for name in ("pandas", "numpy") if name not in _modules]
 _modules.update(dict.fromkeys(_hidden))
