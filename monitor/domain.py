@@ -36,7 +36,7 @@ class Channel(StrEnum):
     NIGHTLY = "nightly"
 
 
-class Fit(StrEnum):
+class Compatibility(StrEnum):
     """What there is of a release for the platform that asks."""
 
     WHEEL = "wheel"
@@ -214,7 +214,7 @@ class Release:
     requires_python: str = ""
     wheels: tuple[str, ...] | None = None  # file names; None where the source lists no files
     has_sources: bool = False
-    fit: Fit = Fit.UNKNOWN
+    fit: Compatibility = Compatibility.UNKNOWN
     revision: str = ""  # the commit of a nightly
 
 

@@ -62,19 +62,19 @@ class DatabaseError(SettleError):
     exit_code = 4
 
 
-class BenchError(SettleError):
+class InfraError(SettleError):
     exit_code = 5
 
 
-class NotMeasured(BenchError):
+class NotMeasured(InfraError):
     pass
 
 
-class NoAnswer(BenchError):
+class NoAnswer(InfraError):
     pass
 
 
-class AskAgain(BenchError):
+class AskAgain(InfraError):
     """``at`` is when it may be asked again."""
 
     def __init__(self, message: str, *, at: datetime, hint: str = "") -> None:
@@ -82,7 +82,7 @@ class AskAgain(BenchError):
         self.at = at
 
 
-class DiskFull(BenchError):
+class DiskFull(InfraError):
     pass
 
 

@@ -28,13 +28,13 @@ from monitor.miniatures.derive import NotDerived, read_recipes, write_down
 from monitor.miniatures.manifest import load_miniature, miniature_slugs
 from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
 from monitor.miniatures.writer import digest_of
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.report.findings import findings
 from monitor.report.runtimes import runtimes_page
-from monitor.runner.context import set_up
-from monitor.runner.cycle import hold_cycle
+from monitor.runner.context import open_context
+from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA, derive_inside
-from monitor.runner.install import Question
+from monitor.runner.install import ProbeRequest
 from monitor.store import open_reader
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import Subject
     from monitor.miniatures.manifest import Miniature
-    from monitor.runner.context import Workbench
+    from monitor.runner.context import RunContext
 
 DOCS = DATA.parents[1] / "docs"
 PAGES = {"findings.md": (SHIPPED, findings), "runtimes.md": (SHIPPED_RUNTIMES, runtimes_page)}
@@ -82,16 +82,16 @@ def page_of(name: str) -> str:
 
 def _derive(slugs: Sequence[str]) -> None:
     recipes = {recipe.slug: recipe for recipe in read_recipes(DATA) if not slugs or recipe.slug in slugs}
-    talk = Spoken()
-    with set_up(load_config(None), talk) as shop:
-        for made in derive_inside(shop, list(recipes.values()), read_first_known(FIRST_KNOWN), talk):
+    progress = ConsoleProgress()
+    with open_context(load_config(None), progress) as context:
+        for made in derive_inside(context, list(recipes.values()), read_first_known(FIRST_KNOWN), progress):
             if isinstance(made, NotDerived):
-                talk.say(f"{made.slug}: not derived: {made.reason.strip().splitlines()[-1]}")
+                progress.message(f"{made.slug}: not derived: {made.reason.strip().splitlines()[-1]}")
                 continue
             qualified = _still_qualified(made)
             write_down(made, recipe=recipes[made.slug], data=DATA)
             _set_qualified(made.slug, qualified)
-            talk.say(f"{made.slug}: derived{'' if qualified else ', to be qualified'}")
+            progress.message(f"{made.slug}: derived{'' if qualified else ', to be qualified'}")
 
 
 def _still_qualified(made: Miniature) -> str:
@@ -111,10 +111,10 @@ def _qualify(slugs: Sequence[str]) -> None:
         if (slug in slugs if slugs else not load_miniature(slug).qualified)
     }
     subjects = [subject for subject in catalogue.subjects() if subject.id in wanted]
-    with set_up(load_config(None), Spoken()) as shop:
-        shop.store.record_catalogue(catalogue.models, catalogue.subjects())
+    with open_context(load_config(None), ConsoleProgress()) as context:
+        context.store.record_catalogue(catalogue.models, catalogue.subjects())
         for version, group in _by_version(subjects):
-            held_in, passing = _passing(shop, version, group)
+            held_in, passing = _passing(context, version, group)
             for subject_id in passing:
                 _set_qualified(wanted[subject_id], held_in)
 
@@ -126,9 +126,9 @@ def _by_version(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     return list(groups.items())
 
 
-def _passing(shop: Workbench, version: str, subjects: Sequence[Subject]) -> tuple[str, list[str]]:
+def _passing(context: RunContext, version: str, subjects: Sequence[Subject]) -> tuple[str, list[str]]:
     now = datetime.now(UTC)
-    question = Question(
+    request = ProbeRequest(
         runtime=Runtime.TRANSFORMERS,
         channel=Channel.STABLE,
         version=version,
@@ -136,13 +136,13 @@ def _passing(shop: Workbench, version: str, subjects: Sequence[Subject]) -> tupl
         cutoff=now,
         origin=Origin.ADHOC,
         subjects=subjects,
-        anew=True,
+        force=True,
     )
-    held = hold_cycle(shop, question, Spoken())
+    held = run_cycle(context, request, ConsoleProgress())
     passing = [
         name.rpartition("@")[0] for name, one in held.settled.items() if one.verdict.verdict is CellVerdict.WORKS
     ]
-    return held.place.version, passing
+    return held.installation.version, passing
 
 
 def _set_qualified(slug: str, version: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from monitor.alerts.words import Alert, Trouble
     from monitor.config.settings import Alerts, Target
-    from monitor.progress import Talk
+    from monitor.progress import Progress
     from monitor.store import Store
     from monitor.store.outbox import Letter, OutboxWriter
 
@@ -97,7 +97,7 @@ def _put(outbox: OutboxWriter, to: Target, kind: Kind, said: Message, now: datet
 
 
 def send_alerts(
-    store: Store, settings: Alerts, now: datetime, talk: Talk, *, env: Mapping[str, str] | None = None
+    store: Store, settings: Alerts, now: datetime, progress: Progress, *, env: Mapping[str, str] | None = None
 ) -> int:
     """Send what is due, in order; of a target that fails the rest waits. Returns how many arrived.
 
@@ -106,21 +106,25 @@ def send_alerts(
     """
     outbox = store.outbox
     if taken := outbox.take_back(most_attempts=MOST_ATTEMPTS):
-        talk.say(f"{taken} messages were being sent when the process before ended: once more, marked as such")
+        progress.message(f"{taken} messages were being sent when the process before ended: once more, marked as such")
     urls = {one.name: one.url.get_secret_value() for one in settings.targets}
     arrived = 0
     failing: set[str] = set()
     for letter in outbox.due(now):
         if letter.target in failing:
             continue
-        if _send(store, letter, urls.get(letter.target), now, env=os.environ if env is None else env, talk=talk):
+        if _send(
+            store, letter, urls.get(letter.target), now, env=os.environ if env is None else env, progress=progress
+        ):
             arrived += 1
         else:
             failing.add(letter.target)
     return arrived
 
 
-def _send(store: Store, letter: Letter, url: str | None, now: datetime, *, env: Mapping[str, str], talk: Talk) -> bool:
+def _send(
+    store: Store, letter: Letter, url: str | None, now: datetime, *, env: Mapping[str, str], progress: Progress
+) -> bool:
     from monitor.alerts.sending import Arrival, Sent, send  # heavy: a tick with nothing to send does not need it
 
     outbox, by = store.outbox, secrets.token_hex(6)
@@ -134,12 +138,12 @@ def _send(store: Store, letter: Letter, url: str | None, now: datetime, *, env: 
         told = send(url, said, Severity(letter.severity), env)
     if told.arrival is Arrival.ARRIVED:
         outbox.sent(letter, now, by)
-        talk.say(f"told {letter.target}: {letter.title}")
+        progress.message(f"told {letter.target}: {letter.title}")
         return True
     again = next_attempt(letter.attempts + 1, now) if url is not None else None
     outbox.failed(letter, by, told.problem, again=again, may_have_arrived=told.arrival is Arrival.UNCERTAIN)
     what = f"again at {again:%Y-%m-%d %H:%M} UTC" if again else "given up"
-    talk.say(f"not told {letter.target}, {what}: {told.problem}")
+    progress.message(f"not told {letter.target}, {what}: {told.problem}")
     return False
 
 

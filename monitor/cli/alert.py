@@ -10,7 +10,7 @@ import click
 
 from monitor.cli.read import JSON
 from monitor.cli.root import Context, examples
-from monitor.errors import BenchError, ConfigError, UnknownName
+from monitor.errors import ConfigError, InfraError, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def test_targets(context: Context, *, name: str | None, as_json: bool) -> None:
             data_console().print(f"{to} {one.arrival}{why}", markup=False, soft_wrap=True)
     lost = [to for to, one in told.items() if one.arrival is not Arrival.ARRIVED]
     if lost:
-        raise BenchError(f"not told: {', '.join(lost)}", hint="each line above says why; the address is in [alerts]")
+        raise InfraError(f"not told: {', '.join(lost)}", hint="each line above says why; the address is in [alerts]")
 
 
 @alert.command(name="list", epilog=examples("settle alert list", "settle alert list --json | jq '.[] | .title'"))

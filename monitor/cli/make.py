@@ -38,16 +38,16 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
 
     path = Path(source)
     if path.exists():
-        from monitor.progress import Spoken
-        from monitor.runner.context import set_up
+        from monitor.progress import ConsoleProgress
+        from monitor.runner.context import open_context
         from monitor.runner.derive import make_miniature, read_config, recipe_for
 
         config = read_config(path)
         name = (path if path.is_dir() else path.resolve().parent).resolve().name
         target = _free(out or Path(f"{name}-miniature"))
-        talk = Spoken()
-        with set_up(context.config, talk) as shop:
-            made = make_miniature(shop, recipe_for(config, name), talk, release=release)
+        progress = ConsoleProgress()
+        with open_context(context.config, progress) as run_context:
+            made = make_miniature(run_context, recipe_for(config, name), progress, release=release)
     elif source.endswith(".json"):
         raise UsageError(f"there is no file {source}", hint="give a config.json, or a model of `settle models`")
     else:

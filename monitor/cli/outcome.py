@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.domain import RunVerdict
     from monitor.judge.attribution import Crossed
-    from monitor.runner.cycle import Held
+    from monitor.runner.cycle import CycleResult
 
 
-def print_cycle(config: Config, held: Sequence[Held], *, as_json: bool) -> None:
+def print_cycle(config: Config, held: Sequence[CycleResult], *, as_json: bool) -> None:
     from monitor.cli.render import settled_rows, talk_console, write_json, write_matrix, write_overview
     from monitor.store import open_reader
 
@@ -44,9 +44,9 @@ def print_cycle(config: Config, held: Sequence[Held], *, as_json: bool) -> None:
     )
 
 
-def say_whether_nothing_was_installed(held: Sequence[Held]) -> None:
+def say_whether_nothing_was_installed(held: Sequence[CycleResult]) -> None:
     """Raise NotMeasured where nothing is known of any cell, because every installation failed for a reason of ours."""
-    failures = [one.place.failure for one in held]
+    failures = [one.installation.failure for one in held]
     failure = failures[0]
     if failure is None or any(one is None or wire.FAULTS[one.slug] != Blame.BENCH for one in failures):
         return
@@ -56,7 +56,7 @@ def say_whether_nothing_was_installed(held: Sequence[Held]) -> None:
     )
 
 
-def say_whether_only_the_bench_failed(held: Held) -> None:
+def say_whether_only_the_bench_failed(held: CycleResult) -> None:
     """Raise NotMeasured where not one cell has a verdict, and each of them for a fault of ours."""
     faults = {one.verdict.fault for one in held.settled.values() if _is_ours(one.verdict)}
     if not faults or not all(_is_ours(one.verdict) for one in held.settled.values()):
@@ -72,7 +72,7 @@ def _is_ours(verdict: RunVerdict) -> bool:
 
 
 def print_probe(
-    config: Config, held: Held, crossings: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
+    config: Config, held: CycleResult, crossings: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
 ) -> None:
     """Print every cell's last run and its verdict; ``crossings`` is None where nobody asked whose a failure is."""
     from monitor.cli.render import data_console, run_as_json, write_json, write_run

@@ -56,8 +56,8 @@ def replay(
     imports differs from the day before, it is built and probed, else the day is carried. A replay that was interrupted
     goes on where it was when the same command is given again. Days that were measured live keep their verdict.
     """
-    from monitor.progress import Spoken
-    from monitor.runner.context import set_up
+    from monitor.progress import ConsoleProgress
+    from monitor.runner.context import open_context
     from monitor.schedule.past import Every, Order
     from monitor.schedule.past import replay as rebuild
     from monitor.subjects.catalogue import load_catalogue
@@ -67,14 +67,14 @@ def replay(
     if version:
         raise UsageError("a replay takes whatever version each day gave", hint=f"say --runtime {name}")
     begin, end = _past_days(first, last, today)
-    talk = Spoken()
+    progress = ConsoleProgress()
     control = load_catalogue().control.subjects()[0]
-    subjects = list(dict.fromkeys([control, *chosen(models, talk, context.config.home)]))
+    subjects = list(dict.fromkeys([control, *chosen(models, progress, context.config.home)]))
     order = Order(runtime=name, first=begin, last=end, every=Every(every), subjects=subjects, seed=seed)
     config = with_engine(context.config, engine)
-    with set_up(config, talk) as shop:
-        learn(shop, subjects, [])
-        done = rebuild(shop, order, talk)
+    with open_context(config, progress) as run_context:
+        learn(run_context, subjects, [])
+        done = rebuild(run_context, order, progress)
     _print(done, as_json=as_json)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import RunVerdict
     from monitor.report.words import Section
-    from monitor.runner.cycle import Held
+    from monitor.runner.cycle import CycleResult
     from monitor.store import EnvironmentRecord, Reader, RunDetail
 
 SIGNS = {
@@ -229,11 +229,11 @@ def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current()]
 
 
-def settled_rows(store: Reader, held: Held) -> list[dict[str, Any]]:
+def settled_rows(store: Reader, held: CycleResult) -> list[dict[str, Any]]:
     """Return one row a cell that a cycle settled, with its verdict a rung, in the catalogue's order of families."""
     return [
         row | _verdict_columns(held.settled[row["cell"]].verdict)
-        for row in store.by_release(runtime=str(held.runtime), version=held.place.version)
+        for row in store.by_release(runtime=str(held.runtime), version=held.installation.version)
         if row["cell"] in held.settled
     ]
 

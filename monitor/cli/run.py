@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.domain import Subject
     from monitor.judge.attribution import Crossed
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.cycle import Held
-    from monitor.runner.install import Question
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.cycle import CycleResult
+    from monitor.runner.install import ProbeRequest
 
 ENGINE = click.option(
     "--engine",
@@ -77,18 +77,18 @@ def run(
     and prints the matrix. A cycle in which nothing has changed since the last one ends within seconds. A pinned version
     is an answer by hand: it is kept by release, and stays out of the daily history.
     """
-    from monitor.progress import Spoken
-    from monitor.runner.install import Question
+    from monitor.progress import ConsoleProgress
+    from monitor.runner.install import ProbeRequest
 
     now = datetime.now(UTC)
-    talk = Spoken()
+    progress = ConsoleProgress()
     config = with_engine(context.config, engine)
-    subjects = chosen(only, talk, config.home)
+    subjects = chosen(only, progress, config.home)
     if not once:
         _watch(config, subjects, runtimes, discovered=not only, as_json=as_json)
         return
     questions = [
-        Question(
+        ProbeRequest(
             runtime=runtime,
             channel=Channel.STABLE,
             version=version,
@@ -99,7 +99,7 @@ def run(
         )
         for runtime, version in map(runtime_named, runtimes or config.runtimes)
     ]
-    held = _answer_all(config, questions, talk)
+    held = _answer_all(config, questions, progress)
     print_cycle(config, held, as_json=as_json)
     say_whether_nothing_was_installed(held)
 
@@ -118,11 +118,13 @@ def _watch(
             hint="--json and runtime==version go with --once; `settle status` shows what it has recorded",
         )
     chosen_runtimes = tuple(name for name, _ in named) or config.runtimes
-    talk = talk_in(config.daemon.logs)
+    progress = talk_in(config.daemon.logs)
     try:
-        watch(config.model_copy(update={"runtimes": chosen_runtimes}), talk, subjects=subjects, discovered=discovered)
+        watch(
+            config.model_copy(update={"runtimes": chosen_runtimes}), progress, subjects=subjects, discovered=discovered
+        )
     except Stopped as stopped:  # a daemon has no other end
-        talk.say(f"{stopped}; what was recorded stays")
+        progress.message(f"{stopped}; what was recorded stays")
 
 
 @click.command(
@@ -165,9 +167,9 @@ def probe(
     Ends with exit code 0 whatever the verdict is, and with 5 when there is none because the bench failed (engine,
     disk, network, memory, a limit or recipe of ours).
     """
-    from monitor.progress import Spoken
+    from monitor.progress import ConsoleProgress
     from monitor.runner.attribution import foundation_of
-    from monitor.runner.install import Question
+    from monitor.runner.install import ProbeRequest
 
     now = datetime.now(UTC)
     name, version = runtime_named(runtime)
@@ -176,10 +178,10 @@ def probe(
     origin = Origin.ADHOC if version or beside else Origin.LIVE if day == now.date() else Origin.REPLAY
     if cross:
         foundation_of(name)
-    talk = Spoken(checks=True)
+    progress = ConsoleProgress(checks=True)
     config = with_engine(context.config, engine)
-    subjects, models = _subjects(model, talk, config.home)
-    question = Question(
+    subjects, models = _subjects(model, progress, config.home)
+    request = ProbeRequest(
         runtime=name,
         channel=Channel.STABLE,
         version=version,
@@ -187,61 +189,61 @@ def probe(
         cutoff=cutoff,
         origin=origin,
         subjects=subjects,
-        anew=True,
+        force=True,
         beside=tuple(map(pinned_beside, beside)),
     )
     held, crossings = (
-        _answer_crossing(config, question, talk, models)
+        _answer_crossing(config, request, progress, models)
         if cross
-        else (_answer_all(config, [question], talk, models=models)[0], None)
+        else (_answer_all(config, [request], progress, models=models)[0], None)
     )
     print_probe(config, held, crossings, as_json=as_json)
     say_whether_only_the_bench_failed(held)
 
 
 def _answer_crossing(
-    config: Config, question: Question, talk: Talk, models: Sequence[object]
-) -> tuple[Held, Mapping[str, Sequence[Crossed]]]:
+    config: Config, request: ProbeRequest, progress: Progress, models: Sequence[object]
+) -> tuple[CycleResult, Mapping[str, Sequence[Crossed]]]:
     from monitor.runner.attribution import cross
-    from monitor.runner.context import set_up
-    from monitor.runner.cycle import hold_cycle
+    from monitor.runner.context import open_context
+    from monitor.runner.cycle import run_cycle
 
-    with set_up(config, talk) as shop:
-        learn(shop, question.subjects, models)
-        held = hold_cycle(shop, question, talk)
-        return held, cross(shop, question, held, talk)
+    with open_context(config, progress) as run_context:
+        learn(run_context, request.subjects, models)
+        held = run_cycle(run_context, request, progress)
+        return held, cross(run_context, request, held, progress)
 
 
 def _answer_all(
-    config: Config, questions: Sequence[Question], talk: Talk, *, models: Sequence[object] = ()
-) -> list[Held]:
-    from monitor.runner.context import set_up
-    from monitor.runner.cycle import hold_cycle
+    config: Config, questions: Sequence[ProbeRequest], progress: Progress, *, models: Sequence[object] = ()
+) -> list[CycleResult]:
+    from monitor.runner.context import open_context
+    from monitor.runner.cycle import run_cycle
 
-    with set_up(config, talk) as shop:
-        learn(shop, questions[0].subjects, models)
-        return [hold_cycle(shop, question, talk) for question in questions]
+    with open_context(config, progress) as run_context:
+        learn(run_context, questions[0].subjects, models)
+        return [run_cycle(run_context, request, progress) for request in questions]
 
 
-def learn(shop: Workbench, subjects: Sequence[Subject], models: Sequence[object]) -> None:
+def learn(context: RunContext, subjects: Sequence[Subject], models: Sequence[object]) -> None:
     """Record what the project and the command line know of models before anything is said about them."""
     from monitor.domain import Model
     from monitor.subjects.parity_causes import load_parity_causes
 
     known = [model for model in models if isinstance(model, Model)]
-    shop.store.record_catalogue([*shop.catalogue.models, *known], [*shop.catalogue.subjects(), *subjects])
-    shop.store.record_parity_causes(load_parity_causes())
+    context.store.record_catalogue([*context.catalogue.models, *known], [*context.catalogue.subjects(), *subjects])
+    context.store.record_parity_causes(load_parity_causes())
 
 
-def chosen(only: Sequence[str], talk: Talk, home: Path) -> Sequence[Subject]:
+def chosen(only: Sequence[str], progress: Progress, home: Path) -> Sequence[Subject]:
     from monitor.subjects.catalogue import load_catalogue
 
     if not only:
         return load_catalogue().subjects()
-    return list(dict.fromkeys(subject for name in only for subject in _watched(name, talk, home)))
+    return list(dict.fromkeys(subject for name in only for subject in _watched(name, progress, home)))
 
 
-def _watched(model: str, talk: Talk, home: Path) -> Sequence[Subject]:
+def _watched(model: str, progress: Progress, home: Path) -> Sequence[Subject]:
     from monitor.discovery.listed import discovered_subjects
     from monitor.subjects.catalogue import load_catalogue
 
@@ -252,19 +254,19 @@ def _watched(model: str, talk: Talk, home: Path) -> Sequence[Subject]:
             return discovered
         raise
     if found.note:
-        talk.say(found.note)
+        progress.message(found.note)
     subjects = found.entry.subjects()
     exact = [subject for subject in subjects if subject.id.lower() == model.lower()]
     return exact or subjects
 
 
-def _subjects(model: str, talk: Talk, home: Path) -> tuple[Sequence[Subject], Sequence[object]]:
+def _subjects(model: str, progress: Progress, home: Path) -> tuple[Sequence[Subject], Sequence[object]]:
     from monitor.subjects.local_folder import folder_subject
 
     if model.startswith((".", "/", "~")) or (model and Path(model).is_dir()):
         own, subject = folder_subject(Path(model).expanduser())
         return [subject], [own]
-    return _watched(model, talk, home), []
+    return _watched(model, progress, home), []
 
 
 def runtime_named(text: str) -> tuple[Runtime, str]:

@@ -21,9 +21,9 @@ def site(context: Context, *, folder: Path, no_push: bool) -> None:
     folder beside it, so that a new site takes the old one's place at once. With `remote` in [site] the pages are
     committed and pushed as well. Subjects that are folders of your own are left out.
     """
-    from monitor.progress import Spoken
+    from monitor.progress import ConsoleProgress
     from monitor.site.publishing import publish_pages
     from monitor.store import open_reader
 
     with open_reader(context.config.home) as store:
-        publish_pages(context.config, store, Spoken(), folder=folder, push=not no_push)
+        publish_pages(context.config, store, ConsoleProgress(), folder=folder, push=not no_push)

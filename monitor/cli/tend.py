@@ -9,7 +9,7 @@ import click
 
 from monitor.cli.read import JSON
 from monitor.cli.root import Context, examples
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 
 
 @click.command(epilog=examples("settle rejudge"))
@@ -58,7 +58,7 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
         write_json(findings)
     bad = [finding.what for finding in findings if finding.state is State.BAD]
     if bad:
-        raise BenchError(f"not fit to measure: {', '.join(bad)}", hint="each finding above names its fix")
+        raise InfraError(f"not fit to measure: {', '.join(bad)}", hint="each finding above names its fix")
 
 
 @click.command(epilog=examples("settle gc", "settle gc --dry-run", "settle gc --budget-gib 10"))
@@ -76,14 +76,14 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
     never touched.
     """
     from monitor.cli.render import data_console, write_json
-    from monitor.daemon.disk_budget import tidy
-    from monitor.progress import Spoken
-    from monitor.runner.context import set_up
+    from monitor.daemon.disk_budget import apply_disk_budget
+    from monitor.progress import ConsoleProgress
+    from monitor.runner.context import open_context
 
     gib = 1 << 30
     budget = context.config.disk.budget_gib if budget_gib is None else budget_gib
-    with set_up(context.config, Spoken()) as shop:
-        removed = tidy(shop, budget_bytes=int(budget * gib), dry_run=dry_run)
+    with open_context(context.config, ConsoleProgress()) as run_context:
+        removed = apply_disk_budget(run_context, budget_bytes=int(budget * gib), dry_run=dry_run)
     if as_json:
         write_json(removed)
         return

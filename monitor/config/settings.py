@@ -114,7 +114,7 @@ class Limits(Section):
     memory_gib: _Memory = Field(8, description="a container")
     subject_memory_gib: _Memory = Field(3, description="one subject inside it")
     cpus: _Positive = Field(2, description="processors a container may use")
-    lanes: int | None = Field(None, gt=0, description="containers side by side; else as processors and memory allow")
+    workers: int | None = Field(None, gt=0, description="containers side by side; else as processors and memory allow")
     processes: int = Field(512, gt=8, description="processes and threads a container may start")
     log_mib: _Positive = Field(4, description="log kept of one container; the middle of more is dropped")
     scratch_gib: _Positive = Field(1, description="temporary files in memory, a container")

@@ -10,35 +10,35 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from containers.lock import redacted
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from monitor.judge.observations import Finished
-    from monitor.progress import Talk
+    from monitor.progress import Progress
 
 
-def talk_in(form: Literal["auto", "text", "json"], out: TextIO | None = None) -> Talk:
+def talk_in(form: Literal["auto", "text", "json"], out: TextIO | None = None) -> Progress:
     """Return how the daemon talks; ``auto`` is text on a terminal and JSON everywhere else."""
     out = out or sys.stderr
-    return Spoken(out) if form == "text" or (form == "auto" and out.isatty()) else Logged(out)
+    return ConsoleProgress(out) if form == "text" or (form == "auto" and out.isatty()) else JsonProgress(out)
 
 
 @dataclass(slots=True)
-class Logged:
+class JsonProgress:
     """Talk as JSON lines: ``at``, ``event``, and what belongs to it. A message holds no password of an address."""
 
     out: TextIO = field(default_factory=lambda: sys.stderr)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def say(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         self._write("said", message=redacted(sentence))
 
-    def expect(self, subjects: int) -> None:
+    def expect_subjects(self, subjects: int) -> None:
         self._write("expected", subjects=subjects)
 
-    def heard(self, subject: str | None, check: Finished) -> None:
+    def check_finished(self, subject: str | None, check: Finished) -> None:
         if check.outcome == "passed":
             return  # thousands a day, and all of them are in the database
         self._write(
@@ -50,7 +50,7 @@ class Logged:
             message=redacted(check.message[:500]),
         )
 
-    def over(self, subject: str, verdict: str, reason: str, seconds: float) -> None:
+    def subject_finished(self, subject: str, verdict: str, reason: str, seconds: float) -> None:
         self._write("probed", subject=subject, verdict=verdict, reason=redacted(reason), seconds=round(seconds, 3))
 
     def _write(self, event: str, **told: Any) -> None:

@@ -13,10 +13,10 @@ from monitor.daemon.health import serve_health
 from monitor.daemon.heartbeat import Heartbeat, Pulse, patience_s
 from monitor.daemon.metrics import metrics_of
 from monitor.daemon.ping import ping
-from monitor.daemon.signs import Signs
-from monitor.daemon.steps import STEPS, everything
+from monitor.daemon.signs import HeartbeatProgress
+from monitor.daemon.steps import STEPS, subjects_to_watch
 from monitor.daemon.systemd import Supervisor
-from monitor.daemon.tick import Life, tick
+from monitor.daemon.tick import DaemonState, tick
 from monitor.runner.context import install_settings
 from monitor.store import open_store
 from monitor.wire.bundle import suite_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.daemon.tick import Clock, Step
     from monitor.domain import Subject
-    from monitor.progress import Talk
+    from monitor.progress import Progress
 
 _NAP_S = 60.0
 
@@ -44,7 +44,7 @@ class SystemClock:
 
 def watch(
     config: Config,
-    talk: Talk,
+    progress: Progress,
     *,
     subjects: Sequence[Subject],
     discovered: bool = True,
@@ -53,14 +53,19 @@ def watch(
 ) -> None:
     """Tick for ever. Ends by what a signal raises; whatever was begun is ended on the way out."""
     clock = clock or SystemClock()
-    with open_store(config.home) as store, _seen_by_others(config, clock, talk) as seen:
-        life = Life(
-            config, store, seen.talk, clock, everything(store, config, subjects, discovered=discovered), cache(suite_of)
+    with open_store(config.home) as store, _seen_by_others(config, clock, progress) as seen:
+        state = DaemonState(
+            config,
+            store,
+            seen.progress,
+            clock,
+            subjects_to_watch(store, config, subjects, discovered=discovered),
+            cache(suite_of),
         )
-        talk.say(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
+        progress.message(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:
-            again_at = tick(life, steps)
-            seen.ticked(life)
+            again_at = tick(state, steps)
+            seen.ticked(state)
             pause(clock, again_at)
 
 
@@ -75,25 +80,25 @@ def pause(clock: Clock, until: datetime) -> None:
 class _Seen:
     """What others see of the loop: health, figures, systemd, and a dead man's switch."""
 
-    def __init__(self, config: Config, clock: Clock, talk: Talk) -> None:
+    def __init__(self, config: Config, clock: Clock, progress: Progress) -> None:
         self._config, self._clock = config, clock
         self.pulse, self.supervisor = Pulse(patience_s(config)), Supervisor.of(os.environ)
-        self.talk: Talk = Signs(talk, self._beat)
+        self.progress: Progress = HeartbeatProgress(progress, self._beat)
         self._ticks, self._last = 0, Heartbeat(clock.now(), 0)
         self._beaten = self._pinged = 0.0
 
-    def ticked(self, life: Life) -> None:
+    def ticked(self, state: DaemonState) -> None:
         self._ticks += 1
         self._last = Heartbeat(
             at=self._clock.now(),
             tick=self._ticks,
-            waiting_for="; ".join(f"{name}: {wait.why}" for name, wait in life.waits.items()),
-            jobs_done={str(reason): count for reason, count in life.done.items()},
-            last_fault=life.last_fault,
+            waiting_for="; ".join(f"{name}: {wait.why}" for name, wait in state.waits.items()),
+            jobs_done={str(reason): count for reason, count in state.done.items()},
+            last_fault=state.last_fault,
         )
         self._beat(now=True)
-        if not life.waits and time.monotonic() - self._pinged >= self._config.daemon.tick_seconds:
-            ping(self._config.daemon.ping_url.get_secret_value(), install_settings(self._config), self.talk)
+        if not state.waits and time.monotonic() - self._pinged >= self._config.daemon.tick_seconds:
+            ping(self._config.daemon.ping_url.get_secret_value(), install_settings(self._config), self.progress)
             self._pinged = time.monotonic()
 
     def _beat(self, *, now: bool = False) -> None:
@@ -104,11 +109,11 @@ class _Seen:
 
 
 @contextmanager
-def _seen_by_others(config: Config, clock: Clock, talk: Talk) -> Iterator[_Seen]:
-    seen = _Seen(config, clock, talk)
+def _seen_by_others(config: Config, clock: Clock, progress: Progress) -> Iterator[_Seen]:
+    seen = _Seen(config, clock, progress)
     with serve_health(config.daemon.listen, seen.pulse, metrics_of(config.home, seen.pulse)) as address:
         if address:
-            talk.say(f"{address}/healthz tells how it goes, {address}/metrics in figures")
+            progress.message(f"{address}/healthz tells how it goes, {address}/metrics in figures")
         seen.supervisor.ready()
         try:
             yield seen

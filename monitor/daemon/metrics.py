@@ -61,7 +61,7 @@ class _Home(Collector):
         try:
             # a connection of its own each time: the threads of a server come and go
             with open_reader(self._home) as store:
-                found = store.census()
+                found = store.counts()
         except SettleError:
             yield _gauge("settle_database_readable", "0 when the database cannot be read", 0)
             return

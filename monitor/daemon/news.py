@@ -9,24 +9,24 @@ from monitor.alerts.steps import send_alerts, write_alerts
 from monitor.alerts.words import Trouble
 
 if TYPE_CHECKING:
-    from monitor.daemon.tick import Life
+    from monitor.daemon.tick import DaemonState
 
 LASTING = 4  # failures in a row of one step, about a quarter of an hour: less may come back by itself
 
 
-def write_news(life: Life) -> None:
-    write_alerts(life.store, life.config.alerts, life.clock.now(), own_troubles(life))
+def write_news(state: DaemonState) -> None:
+    write_alerts(state.store, state.config.alerts, state.clock.now(), own_troubles(state))
 
 
-def send_news(life: Life) -> None:
-    send_alerts(life.store, life.config.alerts, life.clock.now(), life.talk)
+def send_news(state: DaemonState) -> None:
+    send_alerts(state.store, state.config.alerts, state.clock.now(), state.progress)
 
 
-def own_troubles(life: Life) -> list[Trouble] | None:
+def own_troubles(state: DaemonState) -> list[Trouble] | None:
     """Return which steps have failed for long; None where that cannot be said yet, as soon after a start."""
     lasting = [
         Trouble(f"{DAEMON}{name}", f"{name}: {wait.why}")
-        for name, wait in life.waits.items()
+        for name, wait in state.waits.items()
         if wait.failures >= LASTING
     ]
-    return None if life.waits and not lasting else lasting
+    return None if state.waits and not lasting else lasting

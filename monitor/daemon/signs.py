@@ -9,28 +9,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from monitor.judge.observations import Finished
-    from monitor.progress import Talk
+    from monitor.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class HeartbeatProgress:
     """Passes everything on, and gives a sign each time."""
 
-    talk: Talk
+    progress: Progress
     sign: Callable[[], object]
 
-    def say(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         self.sign()
-        self.talk.say(sentence)
+        self.progress.message(sentence)
 
-    def expect(self, subjects: int) -> None:
+    def expect_subjects(self, subjects: int) -> None:
         self.sign()
-        self.talk.expect(subjects)
+        self.progress.expect_subjects(subjects)
 
-    def heard(self, subject: str | None, check: Finished) -> None:
+    def check_finished(self, subject: str | None, check: Finished) -> None:
         self.sign()
-        self.talk.heard(subject, check)
+        self.progress.check_finished(subject, check)
 
-    def over(self, subject: str, verdict: str, reason: str, seconds: float) -> None:
+    def subject_finished(self, subject: str, verdict: str, reason: str, seconds: float) -> None:
         self.sign()
-        self.talk.over(subject, verdict, reason, seconds)
+        self.progress.subject_finished(subject, verdict, reason, seconds)

@@ -6,7 +6,7 @@ import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from monitor.daemon.disk_budget import tidy
+from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.daemon.news import send_news, write_news
 from monitor.daemon.tick import Step, probe_what_is_due
 from monitor.discovery.derived import derive_discovered, underived
@@ -14,8 +14,8 @@ from monitor.discovery.full import fetch_full, in_use, unfetched
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
 from monitor.domain import SubjectForm
-from monitor.errors import BenchError
-from monitor.runner.context import GIB, at_work, hub_access
+from monitor.errors import InfraError
+from monitor.runner.context import GIB, hub_access, run_context
 from monitor.schedule.today import Watched
 from monitor.site.publishing import publish_pages
 from monitor.sources.hub import Hub
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.config.settings import Config
-    from monitor.daemon.tick import Life
+    from monitor.daemon.tick import DaemonState
     from monitor.domain import Subject
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.store import Store
 
 _DERIVED_AT_A_TIME = 10  # before probing has its turn
 
 
-def everything(store: Store, config: Config, subjects: Sequence[Subject], *, discovered: bool) -> Callable[[], Watched]:
+def subjects_to_watch(
+    store: Store, config: Config, subjects: Sequence[Subject], *, discovered: bool
+) -> Callable[[], Watched]:
     """Return what tells whom to measure: these subjects, and with ``discovered`` whatever was found by then."""
     released = {model.id: model.released for model in load_catalogue().models}
 
@@ -54,91 +56,93 @@ def everything(store: Store, config: Config, subjects: Sequence[Subject], *, dis
     return watched
 
 
-def look_for_models(life: Life) -> datetime | None:
-    hub = life.config.hub
+def look_for_models(state: DaemonState) -> datetime | None:
+    hub = state.config.hub
     if not (hub.asked or hub.folders):
         return None
-    return find_models(life.store, _hub(life), hub, life.clock.now(), life.talk).again_at
+    return find_models(state.store, _hub(state), hub, state.clock.now(), state.progress).again_at
 
 
-def _hub(life: Life) -> Hub:
-    if life.hub is None:
-        life.hub = Hub(hub_access(life.config), now=life.clock.now, sleep=life.clock.sleep)
-    return life.hub
+def _hub(state: DaemonState) -> Hub:
+    if state.hub is None:
+        state.hub = Hub(hub_access(state.config), now=state.clock.now, sleep=state.clock.sleep)
+    return state.hub
 
 
-def look_for_releases(life: Life) -> None:
-    find_releases(life.store, life.config, life.clock.now(), life.talk)
+def look_for_releases(state: DaemonState) -> None:
+    find_releases(state.store, state.config, state.clock.now(), state.progress)
 
 
-def make_subjects(life: Life) -> datetime | None:
+def make_subjects(state: DaemonState) -> datetime | None:
     """Derive miniatures of discovered models, some at a time; one that the bench fails for holds up no other."""
-    waiting = underived(life.store)
+    waiting = underived(state.store)
     if not waiting:
         return None
-    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
-        failed = [error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(shop, model_id, life.talk))]
+    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
+        failed = [
+            error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(context, model_id, state.progress))
+        ]
     if failed:
         raise failed[-1]
-    return life.clock.now()
+    return state.clock.now()
 
 
-def _derive(shop: Workbench, model_id: str, talk: Talk) -> BenchError | None:
+def _derive(context: RunContext, model_id: str, progress: Progress) -> InfraError | None:
     try:
-        derive_discovered(shop, model_id, talk)
-    except BenchError as error:
+        derive_discovered(context, model_id, progress)
+    except InfraError as error:
         return error
     return None
 
 
-def fetch_weights(life: Life) -> datetime | None:
+def fetch_weights(state: DaemonState) -> datetime | None:
     """Fetch what is probed whole; a model that does not fit or is not given out holds up no other."""
-    waiting = unfetched(life.store, life.config)
+    waiting = unfetched(state.store, state.config)
     if not waiting:
         return None
-    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
-        failed = [error for model_id in waiting if (error := _fetch(shop, _hub(life), model_id, life.talk))]
+    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
+        failed = [error for model_id in waiting if (error := _fetch(context, _hub(state), model_id, state.progress))]
     if failed:
         raise failed[-1]
-    return life.clock.now()
+    return state.clock.now()
 
 
-def _fetch(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> BenchError | None:
+def _fetch(context: RunContext, hub: Hub, model_id: str, progress: Progress) -> InfraError | None:
     try:
-        fetch_full(shop, hub, model_id, talk)
-    except BenchError as error:
+        fetch_full(context, hub, model_id, progress)
+    except InfraError as error:
         return error
     return None
 
 
-def keep_house(life: Life) -> datetime | None:
+def keep_disk_budget(state: DaemonState) -> datetime | None:
     """Keep to the disk budget once a day, and at once where less is free than is left alone."""
-    now, disk = life.clock.now(), life.config.disk
-    full = shutil.disk_usage(life.config.home).free < disk.floor_gib * GIB
+    now, disk = state.clock.now(), state.config.disk
+    full = shutil.disk_usage(state.config.home).free < disk.floor_gib * GIB
     pause = timedelta(hours=1) if full else timedelta(days=1)
-    if life.tidied is not None and now < life.tidied + pause:
+    if state.tidied is not None and now < state.tidied + pause:
         return None
-    with at_work(life.config, life.store, life.talk, now=life.clock.now) as shop:
-        done = tidy(shop, budget_bytes=int(disk.budget_gib * GIB), dry_run=False)
-    life.tidied = now
+    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
+        done = apply_disk_budget(context, budget_bytes=int(disk.budget_gib * GIB), dry_run=False)
+    state.tidied = now
     if done.things:
         what = ", ".join(f"{one.what} ({one.bytes / GIB:.2f} GiB)" for one in done.things)
-        life.talk.say(f"kept to the disk budget of {disk.budget_gib:g} GiB: removed {what}")
+        state.progress.message(f"kept to the disk budget of {disk.budget_gib:g} GiB: removed {what}")
     return None
 
 
-def write_the_site(life: Life) -> None:
+def write_the_site(state: DaemonState) -> None:
     """Write the pages anew where something is new since they were written last, and push them where that is wanted."""
-    own, now = life.config.site, life.clock.now()
+    own, now = state.config.site, state.clock.now()
     if own.folder is None or not own.every_hours:
         return
-    mark = life.store.standings.mark()
-    if life.published is not None:
-        due = life.published[1] + timedelta(hours=own.every_hours)
-        if mark == life.published[0] or now < due:
+    mark = state.store.planning_queries.mark()
+    if state.published is not None:
+        due = state.published[1] + timedelta(hours=own.every_hours)
+        if mark == state.published[0] or now < due:
             return
-    publish_pages(life.config, life.store, life.talk)
-    life.published = mark, now
+    publish_pages(state.config, state.store, state.progress)
+    state.published = mark, now
 
 
 STEPS = (
@@ -146,7 +150,7 @@ STEPS = (
     Step("releases", look_for_releases),
     Step("miniatures", make_subjects),
     Step("weights", fetch_weights),
-    Step("disk", keep_house),
+    Step("disk", keep_disk_budget),
     Step("probing", probe_what_is_due),
     Step("news", write_news),
     Step("sending", send_news),

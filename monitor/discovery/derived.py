@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from monitor.domain import Release
     from monitor.miniatures.manifest import Miniature
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.store import Reader
     from monitor.store.published import KeptFiles
 
@@ -46,23 +46,23 @@ def newest_stable(releases: Iterable[Release]) -> str:
     return str(max(versions)) if versions else ""
 
 
-def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | NotDerived:
+def derive_discovered(context: RunContext, model_id: str, progress: Progress) -> Subject | NotDerived:
     """Derive a miniature from the newest configuration that was read, and record what came of it.
 
     The first release that knows the architecture instantiates it; where none is known to, the newest is tried, so that
     trying again on every release finds the first. Raises BenchError where the bench is at fault: that is not recorded.
     """
-    kept = shop.store.published.files(model_id)
-    release = newest_stable(shop.store.releases(REFERENCE)) or _learn(shop)
-    made = _made(shop, kept, release=release, talk=talk)
-    record = shop.store.published.record_derivation
+    kept = context.store.published.files(model_id)
+    release = newest_stable(context.store.releases(REFERENCE)) or _learn(context)
+    made = _made(context, kept, release=release, progress=progress)
+    record = context.store.published.record_derivation
     if isinstance(made, NotDerived):
         made = NotDerived(model_id, plain(made.reason)[:_WHY_CHARS])  # in a stranger's words, often
-        talk.say(f"{model_id}: no miniature: {made.reason}")
-        record(model_id, kept, shop.now(), release=release, reason=made.reason)
+        progress.message(f"{model_id}: no miniature: {made.reason}")
+        record(model_id, kept, context.now(), release=release, reason=made.reason)
         return made
     description, digest = describe(made)
-    shelve(description, shop.config.home / SHELF)
+    shelve(description, context.config.home / SHELF)
     subject = Subject(
         id=model_id,
         model_id=model_id,
@@ -71,12 +71,12 @@ def derive_discovered(shop: Workbench, model_id: str, talk: Talk) -> Subject | N
         digest=digest,
         first_known=made.first_known,
     )
-    record(model_id, kept, shop.now(), release=release, subject=subject, description=description)
-    talk.say(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
+    record(model_id, kept, context.now(), release=release, subject=subject, description=description)
+    progress.message(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
     return subject
 
 
-def _made(shop: Workbench, kept: KeptFiles, *, release: str, talk: Talk) -> Miniature | NotDerived:
+def _made(context: RunContext, kept: KeptFiles, *, release: str, progress: Progress) -> Miniature | NotDerived:
     revision, files = kept.revision, kept.files
     config = as_config(files.get("config.json"))
     architecture = architecture_of(config)
@@ -89,7 +89,7 @@ def _made(shop: Workbench, kept: KeptFiles, *, release: str, talk: Talk) -> Mini
     plain = replace(recipe_for(config, "discovered"), origin=f"{HUB}{revision}")
     try:
         recipe = fitted(plain, read_recipes(DATA), files)
-        (made,) = derive_inside(shop, [recipe], known, talk)
+        (made,) = derive_inside(context, [recipe], known, progress)
     except NotInstantiated as error:
         return NotDerived(revision, str(error))
     except SettleError:
@@ -111,8 +111,8 @@ def _why(config: Mapping[str, object], architecture: str, release: str, said: st
     return said.strip().splitlines()[-1] if said.strip() else "it was not instantiated"
 
 
-def _learn(shop: Workbench) -> str:
+def _learn(context: RunContext) -> str:
     """Ask the index where nobody has yet."""
-    answer = offered(shop, REFERENCE)
-    shop.store.record_releases(answer.releases, seen_at=shop.now())
+    answer = offered(context, REFERENCE)
+    context.store.record_releases(answer.releases, seen_at=context.now())
     return newest_stable(answer.releases)

@@ -10,8 +10,8 @@ from monitor.subjects.weights import GIB, WeightStore, checkpoint_folder
 
 if TYPE_CHECKING:
     from monitor.config.settings import Config
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.sources.hub import Hub
     from monitor.store import Reader
 
@@ -38,22 +38,22 @@ def _is_here(config: Config, digest: str) -> bool:
     return checkpoint_folder(config.home, digest).is_dir()
 
 
-def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject | None:
+def fetch_full(context: RunContext, hub: Hub, model_id: str, progress: Progress) -> Subject | None:
     """Fetch the weights unless they are here, and record the subject; None, and why, where nothing can be fetched.
 
     Raises DiskFull and BenchError as ``WeightStore.fetch`` does: these are not recorded, and asked again.
     """
-    published = shop.store.published
+    published = context.store.published
     watched = published.watched()
     revisions = published.revisions(model_id)
     model = published.model(model_id)
     if model_id not in watched or model is None or not revisions:
         raise UnknownName("discovered model", model_id, watched, hint="`settle models` lists what is watched")
     try:
-        digest = weights_of(shop).fetch(hub, watched[model_id].standing.name, revisions[0], talk)
+        digest = weights_of(context).fetch(hub, watched[model_id].standing.name, revisions[0], progress)
     except NotACheckpoint as error:
-        talk.say(f"{model_id}: no full weights: {error}")
-        published.record_fetch(model_id, revisions[0], shop.now(), reason=str(error))
+        progress.message(f"{model_id}: no full weights: {error}")
+        published.record_fetch(model_id, revisions[0], context.now(), reason=str(error))
         return None
     subject = Subject(
         id=f"{model_id}#full",
@@ -62,17 +62,17 @@ def fetch_full(shop: Workbench, hub: Hub, model_id: str, talk: Talk) -> Subject 
         architecture=model.architecture,
         digest=digest,
     )
-    published.record_fetch(model_id, revisions[0], shop.now(), subject=subject)
+    published.record_fetch(model_id, revisions[0], context.now(), subject=subject)
     return subject
 
 
-def weights_of(shop: Workbench) -> WeightStore:
+def weights_of(context: RunContext) -> WeightStore:
     """Return the store of weights; it may take what the budget leaves beside environments and their cache."""
-    disk = shop.config.disk
-    others = shop.environments.usage().total_bytes
+    disk = context.config.disk
+    others = context.environments.usage().total_bytes
     return WeightStore(
-        shop.config.home,
+        context.config.home,
         budget_bytes=max(0, int(disk.budget_gib * GIB) - others),
         floor_bytes=int(disk.floor_gib * GIB),
-        kept=in_use(shop.store, shop.config),
+        kept=in_use(context.store, context.config),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from monitor.discovery.described import as_config, dated, fits, listing_of, model_of, with_config
 from monitor.discovery.history import small_files, unseen_revisions
-from monitor.errors import AskAgain, BenchError, NoAnswer, SettleError
+from monitor.errors import AskAgain, InfraError, NoAnswer, SettleError
 from monitor.sources.hub import Gone, Moved
 from monitor.sources.model_changes import ModelState, Standing, news
 from monitor.store.published import Watched
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from monitor.config.settings import Hub as Settings
     from monitor.domain import Model
-    from monitor.progress import Talk
+    from monitor.progress import Progress
     from monitor.sources.hub import Hub
     from monitor.sources.published import Published
     from monitor.store import Store
@@ -47,12 +47,12 @@ class FoundModels:
     again_at: datetime | None = None
 
 
-def find_models(store: Store, hub: Hub, settings: Settings, now: datetime, talk: Talk) -> FoundModels:
+def find_models(store: Store, hub: Hub, settings: Settings, now: datetime, progress: Progress) -> FoundModels:
     """Ask what is due, record what is new, and return it. Asking twice finds nothing twice, and no failure is fatal.
 
     What a failure left unasked is asked again soon, and after a rate limit when the hub allows it.
     """
-    search = _Search(store, hub, settings, now, talk)
+    search = _Search(store, hub, settings, now, progress)
     for what in store.published.due(search.things(), now):
         if search.given_up:
             break
@@ -66,7 +66,7 @@ class _Search:
     hub: Hub
     settings: Settings
     now: datetime
-    talk: Talk
+    progress: Progress
     new: list[str] = field(default_factory=list)
     revised: list[str] = field(default_factory=list)
     states: list[tuple[str, ModelState, str]] = field(default_factory=list)
@@ -140,7 +140,7 @@ class _Search:
 
     def _complain(self, trouble: str) -> None:
         self.troubles.append(trouble)
-        self.talk.say(trouble)
+        self.progress.message(trouble)
 
     def _organisation(self, organisation: str) -> None:
         listed, wrong = self.hub.models_of(organisation)
@@ -183,25 +183,25 @@ class _Search:
         if isinstance(answer, Moved):
             answer = self.hub.model(answer.to)
         if isinstance(answer, Moved):
-            raise BenchError(f"the hub sends from {asked} to {answer.to} and on")
+            raise InfraError(f"the hub sends from {asked} to {answer.to} and on")
         if not isinstance(answer, Gone):
             known = self._see(answer, source, known=known)
             self._count(known.model_id, answer)
             return
         if known is None:
-            raise BenchError("there is no such model on the hub", hint="check its name, and whether a token is needed")
+            raise InfraError("there is no such model on the hub", hint="check its name, and whether a token is needed")
         self._record_states(known.model_id, known.standing, name=asked, there=False, gated=known.standing.gated)
 
     def _see(self, seen: Published, source: str, *, known: Watched | None = None) -> Watched:
         known = known or self._known(seen.id)
         model_id = known.model_id if known else seen.id
         if known is None and model_id in self.watched:
-            raise BenchError(f"another model has taken the name that {self.watched[model_id].standing.name} had")
+            raise InfraError(f"another model has taken the name that {self.watched[model_id].standing.name} had")
         if known is None:
             model = self.ours.get(model_id) or model_of(model_id, seen, families=self.families)
             self.store.published.record_discovery(model, source, self.now, created_at=seen.created)
             self.new.append(model_id)
-            self.talk.say(f"{model_id} is new")
+            self.progress.message(f"{model_id} is new")
             known = self.watched[model_id] = Watched(model_id, source, Standing())
         self._record_states(model_id, known.standing, name=seen.id, there=True, gated=bool(seen.gated))
         self.store.published.record_listing(model_id, listing_of(seen))
@@ -224,7 +224,7 @@ class _Search:
             before = before.after(state, detail)
             self.states.append((model_id, state, detail))
             if state not in {ModelState.LISTED, ModelState.OPENED}:
-                self.talk.say(f"{model_id} is {state}{f' to {detail}' if state is ModelState.RENAMED else ''}")
+                self.progress.message(f"{model_id} is {state}{f' to {detail}' if state is ModelState.RENAMED else ''}")
         self.watched[model_id] = replace(self.watched[model_id], standing=before)
 
     def _follow(self, model_id: str, seen: Published) -> None:
@@ -244,7 +244,7 @@ class _Search:
         )
         if known and read:
             self.revised.append(model_id)
-            self.talk.say(f"{model_id} has a new revision: {', '.join(read[-1].changed) or 'nothing'} changed")
+            self.progress.message(f"{model_id} has a new revision: {', '.join(read[-1].changed) or 'nothing'} changed")
 
     def _read_again(self, model_id: str, name: str) -> None:
         """Read what a gate or a token stood before: it may be open now."""

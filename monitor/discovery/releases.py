@@ -13,9 +13,9 @@ from containers.uv_command import fitting_tags
 from monitor.domain import Runtime
 from monitor.errors import SettleError
 from monitor.runner.context import install_settings
-from monitor.sources.compatibility import fit_of
+from monitor.sources.compatibility import compatibility_of
 from monitor.sources.nightlies import fetch_nightlies
-from monitor.sources.offers import releases_offered
+from monitor.sources.offers import available_releases
 from monitor.sources.registry import fetch_image_tags
 from monitor.sources.tags import fetch_refs
 from monitor.store.listings import Learnt
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from containers.settings import InstallSettings
     from monitor.config.settings import Config
     from monitor.domain import Release
-    from monitor.progress import Talk
+    from monitor.progress import Progress
     from monitor.sources.release_events import ReleaseEvent
     from monitor.store import Store
     from monitor.store.listings import Poll
@@ -62,7 +62,7 @@ class Source:
     learn: Callable[[Store, datetime], Learnt]  # raises SettleError
 
 
-def find_releases(store: Store, config: Config, now: datetime, talk: Talk) -> FoundReleases:
+def find_releases(store: Store, config: Config, now: datetime, progress: Progress) -> FoundReleases:
     """Ask every source that is due and record what it lists; one that does not answer is said, and keeps no other."""
     polls = store.listings.polls()
     every = timedelta(minutes=config.releases.poll_minutes)
@@ -77,7 +77,7 @@ def find_releases(store: Store, config: Config, now: datetime, talk: Talk) -> Fo
             faults[source.name] = str(error)
         fault = faults.get(source.name, "")
         if fault != before:  # what goes on as it was is in the database, and need not fill the log
-            talk.say(f"releases: {source.name}: {fault or 'answers again'}")
+            progress.message(f"releases: {source.name}: {fault or 'answers again'}")
         store.record_poll(source.name, now, fault)
     found = FoundReleases(
         asked=tuple(source.name for source in due),
@@ -86,7 +86,7 @@ def find_releases(store: Store, config: Config, now: datetime, talk: Talk) -> Fo
         faults=faults,
     )
     for event in found.events:
-        talk.say(f"releases: {event.project} {event.version}: {event.kind} {event.after or event.before}"[:300])
+        progress.message(f"releases: {event.project} {event.version}: {event.kind} {event.after or event.before}"[:300])
     return found
 
 
@@ -119,7 +119,7 @@ def _repositories(config: Config) -> Mapping[str, str]:
 
 
 def _from_index(settings: InstallSettings, runtime: Runtime, store: Store, now: datetime) -> Learnt:
-    return store.record_releases(releases_offered(settings, runtime, ACCELERATOR), now)
+    return store.record_releases(available_releases(settings, runtime, ACCELERATOR), now)
 
 
 def _from_tags(settings: InstallSettings, project: str, address: str, store: Store, now: datetime) -> Learnt:
@@ -129,7 +129,7 @@ def _from_tags(settings: InstallSettings, project: str, address: str, store: Sto
 def _from_nightlies(settings: InstallSettings, address: str, store: Store, now: datetime) -> Learnt:
     tags = fitting_tags(settings.python)
     listed = fetch_nightlies(address, ACCELERATOR, settings, now=now)
-    fitting = [replace(one, fit=fit_of(one, python=settings.python, tags=tags)) for one in listed]
+    fitting = [replace(one, fit=compatibility_of(one, python=settings.python, tags=tags)) for one in listed]
     return store.record_releases(fitting, now)
 
 

@@ -29,7 +29,7 @@ _LASTING = frozenset({"bench-miniature", "bench-recipe"})
 _READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
 
-class Why(StrEnum):
+class RetryReason(StrEnum):
     """Why another attempt is needed."""
 
     FIRST = "not probed yet"
@@ -60,8 +60,8 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    why: Why
+class RetryNeeded:
+    why: RetryReason
     leaning: RunVerdict  # what the attempts so far would say
     solo: bool = True
     limit_factor: int = 1
@@ -74,19 +74,19 @@ class Settled:
     note: str = ""
 
 
-def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | Again:
+def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | RetryNeeded:
     """Return the settled verdict of ``attempts``, all made with one fingerprint, oldest first, or what is needed."""
     if not attempts:
-        return Again(Why.FIRST, merge((), bar_of(circumstances.runtime)), solo=False)
+        return RetryNeeded(RetryReason.FIRST, merge((), bar_of(circumstances.runtime)), solo=False)
     circumstances = replace(circumstances, reproduced=reproduced(attempts))
     attempts = _that_count(attempts, circumstances)
     verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
     hung = any(verdict.fault == "hung" for verdict in verdicts)
     next_factor = HANG_FACTOR if hung else 1
     decision = _decide_by_evidence(last, attempts, verdicts, next_factor, bar_of(circumstances.runtime))
-    if isinstance(decision, Again):
+    if isinstance(decision, RetryNeeded):
         decision = _decide_by_unknowns(attempts, verdicts, circumstances, decision)
-    if isinstance(decision, Again) and len(attempts) >= MAX_ATTEMPTS:
+    if isinstance(decision, RetryNeeded) and len(attempts) >= MAX_ATTEMPTS:
         return Settled(unsettled(verdicts[-1], f"not settled after {len(attempts)} runs"))
     return decision
 
@@ -145,12 +145,12 @@ def _decide_by_evidence(
     verdicts: Sequence[RunVerdict],
     factor: int,
     bar: Sequence[Rung],
-) -> Settled | Again:
+) -> Settled | RetryNeeded:
     """Weigh the attempts that know something; once there are fresh processes, forks only agree or do not count."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
     fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
-        return Again(Why.BENCH, verdicts[-1], limit_factor=factor)
+        return RetryNeeded(RetryReason.BENCH, verdicts[-1], limit_factor=factor)
     if not fresh:
         return _decide_by_forks(last, known[-1][1], factor)
     merged = merge(fresh, bar)
@@ -159,18 +159,20 @@ def _decide_by_evidence(
     agreeing = [v for v in forked if v.verdict is merged.verdict]
     if changed and len(fresh) + len(agreeing) < CHANGE_RUNS:
         # where forks say the same they may say it again, in a session of their own: one import serves many
-        return Again(Why.CHANGE, merged, solo=factor > 1 or len(agreeing) < len(forked), limit_factor=factor)
+        return RetryNeeded(
+            RetryReason.CHANGE, merged, solo=factor > 1 or len(agreeing) < len(forked), limit_factor=factor
+        )
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
 
 
-def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> Settled | Again:
+def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> Settled | RetryNeeded:
     if last is not None and _same_failure(last, latest):
         return Settled(latest)
     if not _works(latest):
-        return Again(Why.FORK, latest, limit_factor=factor)
+        return RetryNeeded(RetryReason.FORK, latest, limit_factor=factor)
     if last is None or last.verdict is CellVerdict.WORKS:
         return Settled(latest)
-    return Again(Why.CHANGE, latest, limit_factor=factor)
+    return RetryNeeded(RetryReason.CHANGE, latest, limit_factor=factor)
 
 
 def _same_failure(last: Standing, verdict: RunVerdict) -> bool:
@@ -193,16 +195,18 @@ def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict
 
 
 def _decide_by_unknowns(
-    attempts: Sequence[Attempt], verdicts: Sequence[RunVerdict], circumstances: Circumstances, wanted: Again
-) -> Settled | Again:
+    attempts: Sequence[Attempt], verdicts: Sequence[RunVerdict], circumstances: Circumstances, wanted: RetryNeeded
+) -> Settled | RetryNeeded:
     """Say whether trying again can help when the latest attempt knew nothing."""
     latest = verdicts[-1]
     if latest.verdict is not CellVerdict.UNKNOWN:
         return wanted
     if latest.fault == "hung" and attempts[-1].limit_factor < HANG_FACTOR:
-        return replace(wanted, why=Why.HANG, limit_factor=HANG_FACTOR)
+        return replace(wanted, why=RetryReason.HANG, limit_factor=HANG_FACTOR)
     if circumstances.control is Control.PENDING and circumstances.subject.control and not any(a.solo for a in attempts):
-        return replace(wanted, why=Why.FORK)  # before the whole day hangs on a control that only fails in a fork
+        return replace(
+            wanted, why=RetryReason.FORK
+        )  # before the whole day hangs on a control that only fails in a fork
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
     # in a session of many another one may have brought it about, so only a fresh process tells a habit
     if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
@@ -210,10 +214,10 @@ def _decide_by_unknowns(
             attempts[-1].limit_factor >= HANG_FACTOR or _installer_ran_out_of_time(attempts[-1])
         )
         if passes_by(latest.blame, latest.fault) and not patient:
-            return replace(wanted, why=Why.BENCH)
+            return replace(wanted, why=RetryReason.BENCH)
         may_count = circumstances.subject.qualified and circumstances.control.vouches
         if latest.fault == "unclassified" and may_count:
-            return replace(wanted, why=Why.UNCLASSIFIED)
+            return replace(wanted, why=RetryReason.UNCLASSIFIED)
     return Settled(latest)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.domain import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict, bar_of
-from monitor.judge.confirm import KNOWN, Again, Attempt, Settled, Standing, decide, unsettled
+from monitor.judge.confirm import KNOWN, Attempt, RetryNeeded, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
 
@@ -178,7 +178,7 @@ def _first(origins: Iterable[Origin]) -> Origin:
 
 def decide_day(
     facts: DayFacts, runs: Sequence[DayRun], fingerprint: Fingerprint, circumstances: Circumstances, memory: Memory
-) -> tuple[Settled | Again, Standing | None, str]:
+) -> tuple[Settled | RetryNeeded, Standing | None, str]:
     """Return whether ``runs`` settle the day, the verdict they were compared with, and a note where suites differ."""
     last, note = _standing(memory, facts, fingerprint.suite, circumstances)
     decision = decide(last, [run.attempt for run in runs], circumstances)
@@ -228,7 +228,7 @@ def _judge_day(
     return day, _flip(day, decision, last, memory)
 
 
-def _day(when: date, runs: Sequence[DayRun], decision: Settled | Again, suite_note: str) -> Day:
+def _day(when: date, runs: Sequence[DayRun], decision: Settled | RetryNeeded, suite_note: str) -> Day:
     latest = runs[-1]
     leaning = None
     if isinstance(decision, Settled):
@@ -250,8 +250,8 @@ def _day(when: date, runs: Sequence[DayRun], decision: Settled | Again, suite_no
     )
 
 
-def _flip(day: Day, decision: Settled | Again, last: Standing | None, memory: Memory) -> Flip | None:
-    if last is None or isinstance(decision, Again) or not decision.changed or day.verdict.verdict not in KNOWN:
+def _flip(day: Day, decision: Settled | RetryNeeded, last: Standing | None, memory: Memory) -> Flip | None:
+    if last is None or isinstance(decision, RetryNeeded) or not decision.changed or day.verdict.verdict not in KNOWN:
         return None
     after = day.verdict.verdict
     pending = memory.pending

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from containers.archives import Wanted
     from monitor.config.settings import Config
     from monitor.domain import Runtime
-    from monitor.runner.install import Question
+    from monitor.runner.install import ProbeRequest
 
 
-def nobody_named(question: Question) -> bool:
+def nobody_named(request: ProbeRequest) -> bool:
     """Tell whether a cycle asks for whatever archive is configured: that there is none is ours, and others go on."""
-    by_hand = question.version or question.anew or question.origin is not Origin.LIVE
-    return RECIPES[question.runtime].ARCHIVE is not None and not by_hand
+    by_hand = request.version or request.force or request.origin is not Origin.LIVE
+    return RECIPES[request.runtime].ARCHIVE is not None and not by_hand
 
 
-def archive_meant(question: Question, config: Config) -> Wanted | InstallFailure | None:
+def archive_meant(request: ProbeRequest, config: Config) -> Wanted | InstallFailure | None:
     """Return what ``artefact_wanted`` does. Who asks by hand is told what to name; a cycle says why it has nothing."""
     try:
-        return artefact_wanted(question.runtime, question.version, question.origin, config)
+        return artefact_wanted(request.runtime, request.version, request.origin, config)
     except UsageError as error:
-        if not nobody_named(question):
+        if not nobody_named(request):
             raise
         return InstallFailure(Stage.RESOLVE, InstallFault.RECIPE, f"{error}: {error.hint}", b"", 0.0)
 

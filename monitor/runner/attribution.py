@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.domain import Origin, Outcome, Runtime
 from monitor.errors import UsageError
 from monitor.judge.attribution import Corner, Crossed, crossed, release_before
-from monitor.runner.cycle import hold_cycle
+from monitor.runner.cycle import run_cycle
 from monitor.runner.install import listed
 from probes import wire
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.domain import CheckResult
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.cycle import Held
-    from monitor.runner.install import Question
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.cycle import CycleResult
+    from monitor.runner.install import ProbeRequest
 
 
 def foundation_of(runtime: Runtime) -> Runtime:
@@ -31,17 +31,19 @@ def foundation_of(runtime: Runtime) -> Runtime:
     return Runtime(foundation)
 
 
-def cross(shop: Workbench, question: Question, held: Held, talk: Talk) -> dict[str, list[Crossed]]:
+def cross(
+    context: RunContext, request: ProbeRequest, held: CycleResult, progress: Progress
+) -> dict[str, list[Crossed]]:
     """Return per cell whose fault its failing checks are; where nothing fails, nothing is asked."""
-    foundation = foundation_of(question.runtime)
-    here = {cell: checks for cell, checks in _checks(shop, held.runs).items() if _fails(checks)}
-    environment = shop.store.environment(held.place.key)
+    foundation = foundation_of(request.runtime)
+    here = {cell: checks for cell, checks in _checks(context, held.runs).items() if _fails(checks)}
+    environment = context.store.environment(held.installation.key)
     if not here or environment is None:
         return {}
     pins = environment.packages
-    own, its = pins[str(question.runtime)], pins[str(foundation)]
-    older_own = release_before(own, listed(shop, question.runtime).releases)
-    older_its = release_before(its, listed(shop, foundation).releases)
+    own, its = pins[str(request.runtime)], pins[str(foundation)]
+    older_own = release_before(own, listed(context, request.runtime).releases)
+    older_its = release_before(its, listed(context, foundation).releases)
     places = {
         corner: (version, f"{foundation}=={beside}")
         for corner, version, beside in (
@@ -50,27 +52,27 @@ def cross(shop: Workbench, question: Question, held: Held, talk: Talk) -> dict[s
         )
         if version and beside
     }
-    wanted = [subject for subject in question.subjects if any(cell.startswith(f"{subject.id}@") for cell in here)]
+    wanted = [subject for subject in request.subjects if any(cell.startswith(f"{subject.id}@") for cell in here)]
     answered: dict[Corner, dict[str, Sequence[CheckResult]]] = {}
     for corner, (version, beside) in places.items():
-        asked = replace(question, version=version, beside=(beside,), origin=Origin.ADHOC, subjects=wanted, anew=True)
-        there = hold_cycle(shop, asked, talk)
-        answered[corner] = _checks(shop, there.runs)
-    names = {corner: f"{question.runtime} {version} with {beside}" for corner, (version, beside) in places.items()}
+        asked = replace(request, version=version, beside=(beside,), origin=Origin.ADHOC, subjects=wanted, force=True)
+        there = run_cycle(context, asked, progress)
+        answered[corner] = _checks(context, there.runs)
+    names = {corner: f"{request.runtime} {version} with {beside}" for corner, (version, beside) in places.items()}
     return {
         cell: crossed(
             {Corner.HERE: checks, **{corner: told.get(cell, ()) for corner, told in answered.items()}},
             names,
-            str(question.runtime),
+            str(request.runtime),
             str(foundation),
         )
         for cell, checks in here.items()
     }
 
 
-def _checks(shop: Workbench, runs: Sequence[str]) -> dict[str, Sequence[CheckResult]]:
+def _checks(context: RunContext, runs: Sequence[str]) -> dict[str, Sequence[CheckResult]]:
     """Return the checks of each cell's last run."""
-    details = [shop.store.run_detail(run) for run in runs]
+    details = [context.store.run_detail(run) for run in runs]
     return {str(detail.row["cell_id"]): detail.checks for detail in details}
 
 

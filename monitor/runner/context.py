@@ -19,9 +19,9 @@ from containers.outfit import outfitted
 from containers.recipes import Built, recipe_of
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from monitor.domain import Isolation, Platform
-from monitor.errors import BenchError
-from monitor.runner.session import Bench
-from monitor.runner.threads import lanes_for
+from monitor.errors import InfraError
+from monitor.runner.session import SessionRunner
+from monitor.runner.threads import worker_count
 from monitor.sources.index import DEFAULT_INDEX, IndexAccess
 from monitor.store import open_store
 from monitor.subjects.catalogue import catalogue_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from containers.engine import Engine
     from monitor.config.settings import Config
     from monitor.domain import Runtime
-    from monitor.progress import Talk
+    from monitor.progress import Progress
     from monitor.sources.hub_wire import HubAccess
     from monitor.store import Store
     from monitor.subjects.catalogue import Catalogue
@@ -48,19 +48,19 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Workbench:
+class RunContext:
     config: Config
     store: Store
     engine: Engine
     base: Base
     environments: Environments
-    bench: Bench
+    session_runner: SessionRunner
     catalogue: Catalogue
     platform: Platform
-    lanes: int = 1  # containers side by side
+    workers: int = 1  # containers side by side
     now: Callable[[], datetime] = utc_now
 
-    def for_runtime(self, runtime: Runtime, talk: Talk) -> Workbench:
+    def for_runtime(self, runtime: Runtime, progress: Progress) -> RunContext:
         """Return the bench as one runtime needs it: on a base with its libraries, and builders with their tools.
 
         Raises BenchError where they cannot be had.
@@ -72,7 +72,7 @@ class Workbench:
 
         def with_packages(base: Base, packages: tuple[str, ...]) -> Base:
             with _ours():
-                return outfitted(self.engine, base, packages, settings=settings, say=talk.say)
+                return outfitted(self.engine, base, packages, settings=settings, say=progress.message)
 
         base = with_packages(self.base, own.LIBRARIES)
         toolchain = partial(with_packages, base, own.BUILD_LIBRARIES) if isinstance(own, Built) else None
@@ -80,52 +80,58 @@ class Workbench:
             settings = replace(settings, seconds=max(settings.seconds, own.BUILD_SECONDS))
         root = self.config.home / "install"
         environments = Environments(self.engine, base, root, settings, toolchain=toolchain)
-        return replace(self, base=base, environments=environments, bench=replace(self.bench, image=base.image))
+        return replace(
+            self, base=base, environments=environments, session_runner=replace(self.session_runner, image=base.image)
+        )
 
 
 @contextmanager
-def set_up(config: Config, talk: Talk) -> Iterator[Workbench]:
+def open_context(config: Config, progress: Progress) -> Iterator[RunContext]:
     """Take the database's writer lock, clear what a crash left behind, and hold everything until the end.
 
     Raises BenchError when no engine or base can be had, and DatabaseError when the database cannot.
     """
-    with open_store(config.home) as store, at_work(config, store, talk) as shop:
-        yield shop
+    with open_store(config.home) as store, run_context(config, store, progress) as context:
+        yield context
 
 
 @contextmanager
-def at_work(config: Config, store: Store, talk: Talk, *, now: Callable[[], datetime] = utc_now) -> Iterator[Workbench]:
+def run_context(
+    config: Config, store: Store, progress: Progress, *, now: Callable[[], datetime] = utc_now
+) -> Iterator[RunContext]:
     """Set up everything beside a store that is open already. Raises BenchError as above."""
     settings = install_settings(config)
     with _ours(), _engine(config) as engine:
-        talk.say(engine.describe())
+        progress.message(engine.describe())
         if config.engine == "auto" and not engine.isolated:
-            talk.say("for containers, install and start Docker or Podman (`make engine` does it on Debian, as root)")
+            progress.message(
+                "for containers, install and start Docker or Podman (`make engine` does it on Debian, as root)"
+            )
         swept = engine.sweep()
-        base = ensure_base(engine, settings=settings, home=config.home, say=talk.say)
+        base = ensure_base(engine, settings=settings, home=config.home, say=progress.message)
         # an installer sees this folder and nothing else of the home: no database, no subject
         environments = Environments(engine=engine, base=base, root=config.home / "install", settings=settings)
         swept += environments.sweep()  # what was building is gone from the engine by now
         if swept:
-            talk.say(f"removed what an earlier run left behind: {', '.join(swept)}")
+            progress.message(f"removed what an earlier run left behind: {', '.join(swept)}")
         bundle = config.home / "probes.pyz"
         build_bundle(bundle)
         workshop = config.home / "sittings"
         shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so whoever sat there is gone
-        yield Workbench(
+        yield RunContext(
             config=config,
             store=store,
             engine=engine,
             base=base,
             environments=environments,
-            bench=Bench(engine, base.image, bundle, workshop, config.limits),
+            session_runner=SessionRunner(engine, base.image, bundle, workshop, config.limits),
             catalogue=catalogue_of(config.home, store),
             platform=Platform(
                 python=config.install.python,
                 accelerator="cpu",
                 isolation=Isolation.CONTAINER if engine.isolated else Isolation.PROCESS,
             ),
-            lanes=lanes_for(config.limits.lanes, container_bytes=int(config.limits.memory_gib * GIB)),
+            workers=worker_count(config.limits.workers, container_bytes=int(config.limits.memory_gib * GIB)),
             now=now,
         )
 
@@ -208,4 +214,4 @@ def _ours() -> Iterator[None]:
     try:
         yield
     except ContainersError as error:
-        raise BenchError(str(error), hint=error.hint) from error
+        raise InfraError(str(error), hint=error.hint) from error

@@ -15,7 +15,7 @@ from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from containers.tools import shelved
 from monitor.domain import Runtime
-from monitor.errors import BenchError, NotACheckpoint, UnknownName
+from monitor.errors import InfraError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import NotDerived, Recipe, derive
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.tokenizer import Tokens
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from monitor.miniatures.manifest import Miniature
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
 
 GIB = 1 << 30
 DATA = Path(str(files("monitor") / "data"))
 _TOKENS = Tokens(bos="<s>", eos=("<|im_end|>",), pad="<pad>", extra=("<|im_start|>",))
 
 
-class NotInstantiated(BenchError):
+class NotInstantiated(InfraError):
     """The release ended, or was ended at a limit, without an answer: the engine is not to blame."""
 
 
@@ -61,7 +61,7 @@ def recipe_for(config: dict[str, Any], name: str) -> Recipe:
     )
 
 
-def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, release: str = "") -> Miniature:
+def make_miniature(context: RunContext, recipe: Recipe, progress: Progress, *, release: str = "") -> Miniature:
     """Derive one miniature. Raises UnknownName when no release knows the architecture, BenchError when it fails."""
     known = read_first_known(DATA / "first_known.csv")
     if recipe.architecture not in known:
@@ -70,9 +70,9 @@ def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, release: str 
                 "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
             )
         known[recipe.architecture] = FirstKnown(recipe.architecture, release, None)
-    (made,) = derive_inside(shop, [replace(recipe, release=release)], known, talk)
+    (made,) = derive_inside(context, [replace(recipe, release=release)], known, progress)
     if isinstance(made, NotDerived):
-        raise BenchError(
+        raise InfraError(
             f"no miniature could be made of {recipe.architecture}: {made.reason.strip().splitlines()[-1]}",
             hint="our shrinking does not fit this configuration, or this release cannot instantiate it",
         )
@@ -80,15 +80,15 @@ def make_miniature(shop: Workbench, recipe: Recipe, talk: Talk, *, release: str 
 
 
 def derive_inside(
-    shop: Workbench, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown], talk: Talk
+    context: RunContext, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown], progress: Progress
 ) -> Iterator[Miniature | NotDerived]:
     """Derive each recipe in a container, grouped by the release that instantiates it."""
-    scratch = shop.config.home / "sittings" / f"derive-{uuid.uuid4().hex}"
+    scratch = context.config.home / "sittings" / f"derive-{uuid.uuid4().hex}"
 
     def run(release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
         count = len(request.get("subjects") or request.get("defaults") or ())
-        talk.say(f"instantiating {count} with transformers {release}")
-        return _run_inside(shop, release, request, folder)
+        progress.message(f"instantiating {count} with transformers {release}")
+        return _run_inside(context, release, request, folder)
 
     try:
         yield from derive(recipes, known=known, run=run, scratch=scratch)
@@ -96,21 +96,21 @@ def derive_inside(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _run_inside(context: RunContext, version: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     own = RECIPES[Runtime.TRANSFORMERS]
-    resolution = shop.environments.resolve(own.requirements(version), shop.now(), exempt=own.EXEMPT)
+    resolution = context.environments.resolve(own.requirements(version), context.now(), exempt=own.EXEMPT)
     if isinstance(resolution, InstallFailure):
-        raise BenchError(f"transformers {version} does not install: {resolution.message[:300]}")
-    environment = shop.environments.ensure(resolution.lock)
+        raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
+    environment = context.environments.ensure(resolution.lock)
     if isinstance(environment, InstallFailure):
-        raise BenchError(f"transformers {version} does not install: {environment.message[:300]}")
+        raise InfraError(f"transformers {version} does not install: {environment.message[:300]}")
     out = folder / "out"
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o777)
-    isolated = shop.engine.isolated
+    isolated = context.engine.isolated
     script = DATA.parent.parent / "probes" / "derive.py"
     if isolated:
-        script = shelved(script, shop.config.home / "install")
+        script = shelved(script, context.config.home / "install")
 
     def shown(path: Path, name: str) -> str:
         return f"/settle/{name}" if isolated else str(path)
@@ -126,7 +126,7 @@ def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: 
             f"{shown(out, 'out')}/answer.json",
         ),
         role=Role.PROBE,
-        image=shop.base.image,
+        image=context.base.image,
         mounts=(
             Mount(environment.path, shown(environment.path, "env")),
             Mount(script, shown(script, "derive.py")),
@@ -135,13 +135,13 @@ def _run_inside(shop: Workbench, version: str, request: dict[str, Any], folder: 
         ),
         env=dict(own.ENVIRONMENT),
         limits=Limits(
-            seconds=shop.config.limits.import_seconds + shop.config.limits.check_seconds * 3,
-            memory_bytes=int(shop.config.limits.memory_gib * GIB),
+            seconds=context.config.limits.import_seconds + context.config.limits.check_seconds * 3,
+            memory_bytes=int(context.config.limits.memory_gib * GIB),
         ),
     )
-    execution = shop.engine.run(command)
+    execution = context.engine.run(command)
     if execution.engine_fault:
-        raise BenchError(f"instantiating with transformers {version} failed: {execution.engine_fault[:300]}")
+        raise InfraError(f"instantiating with transformers {version} failed: {execution.engine_fault[:300]}")
     answer = out / "answer.json"
     if not execution.ok or not answer.is_file() or answer.is_symlink() or answer.stat().st_size > 64 << 20:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]

@@ -17,7 +17,7 @@ from monitor.judge.installs import Stage, failed_key
 from monitor.runner.archives import archive_meant, nobody_named
 from monitor.runner.context import index_access, install_settings
 from monitor.sources.index import fetch_releases, fetch_source
-from monitor.sources.offers import newest_offered, offered, releases_offered
+from monitor.sources.offers import available_releases, newest_installable, offered
 from monitor.store import EnvironmentRecord, ResolutionRecord
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from containers.recipes import Recipe
     from containers.resolving import Resolution
     from monitor.domain import Channel, Release, Runtime, Subject
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.sources.index import IndexAnswer
 
 _STAGES = {
@@ -40,7 +40,7 @@ _STAGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ProbeRequest:
     """What is to be measured: which subjects, in which release as of which moment, and what the answer is for."""
 
     runtime: Runtime
@@ -50,7 +50,7 @@ class Question:
     cutoff: datetime
     origin: Origin
     subjects: Sequence[Subject]
-    anew: bool = False  # probe even where nothing has changed
+    force: bool = False  # probe even where nothing has changed
     seed: int = 0  # of everything random in a probe
     beside: tuple[str, ...] = ()  # other packages pinned by hand, as name==version
 
@@ -60,7 +60,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InstallResult:
     """An answered installation: ``environment`` is None where it failed; ``key`` names it in a fingerprint."""
 
     resolution_id: str
@@ -70,56 +70,58 @@ class Place:
     failure: InstallFailure | None = None
 
 
-def install(shop: Workbench, question: Question, talk: Talk) -> Place:
+def install(context: RunContext, request: ProbeRequest, progress: Progress) -> InstallResult:
     """Resolve, then build what is not there.
 
     Raises UnknownName for a version that does not exist, and NotReleased for a day before the first release.
     """
-    if question.origin is Origin.LIVE or not question.version:
-        learn_releases(shop, question.runtime, talk)
-    resolution = _resolve(shop, question, talk)
+    if request.origin is Origin.LIVE or not request.version:
+        learn_releases(context, request.runtime, progress)
+    resolution = _resolve(context, request, progress)
     if isinstance(resolution, InstallFailure):
-        return _failed(shop, question, resolution, talk)
-    return _build(shop, question, resolution, talk)
+        return _failed(context, request, resolution, progress)
+    return _build(context, request, resolution, progress)
 
 
-def resolve_only(shop: Workbench, question: Question, talk: Talk) -> EnvironmentRecord | Place:
+def resolve_only(context: RunContext, request: ProbeRequest, progress: Progress) -> EnvironmentRecord | InstallResult:
     """Resolve without building, and record that; where it fails, the failed place."""
-    resolution = _resolve(shop, question, talk)
+    resolution = _resolve(context, request, progress)
     if isinstance(resolution, InstallFailure):
-        return _failed(shop, question, resolution, talk)
-    record = _environment(shop, question, resolution)
-    _record(shop, question, resolution, record)
+        return _failed(context, request, resolution, progress)
+    record = _environment(context, request, resolution)
+    _record(context, request, resolution, record)
     return record
 
 
-def rebuild(shop: Workbench, record: EnvironmentRecord, resolution_id: str, talk: Talk) -> Place | InstallFailure:
+def rebuild(
+    context: RunContext, record: EnvironmentRecord, resolution_id: str, progress: Progress
+) -> InstallResult | InstallFailure:
     """Build the environment of a resolution that was recorded before, from its lock."""
-    own = recipe_of(record.runtime, shop.platform.accelerator)
+    own = recipe_of(record.runtime, context.platform.accelerator)
     lock = parse_lock(record.lock, base_digest=record.base_digest)
-    environment = shop.environments.ensure(lock, meant=meant_of(own, record.version))
+    environment = context.environments.ensure(lock, meant=meant_of(own, record.version))
     if isinstance(environment, InstallFailure):
         return environment
-    _say_built(environment, talk)
-    return Place(resolution_id, record.version, environment.digest, environment)
+    _say_built(environment, progress)
+    return InstallResult(resolution_id, record.version, environment.digest, environment)
 
 
-def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | InstallFailure:
-    asked = f"{question.runtime}=={question.version}" if question.version else f"the newest {question.runtime}"
-    talk.say(f"resolving {question.told(asked)} as of {question.cutoff:%Y-%m-%d %H:%M} UTC")
-    own = recipe_of(question.runtime, shop.platform.accelerator)
+def _resolve(context: RunContext, request: ProbeRequest, progress: Progress) -> Resolution | InstallFailure:
+    asked = f"{request.runtime}=={request.version}" if request.version else f"the newest {request.runtime}"
+    progress.message(f"resolving {request.told(asked)} as of {request.cutoff:%Y-%m-%d %H:%M} UTC")
+    own = recipe_of(request.runtime, context.platform.accelerator)
     build_env = own.BUILD_ENVIRONMENT if isinstance(own, Built) else None
-    version = question.version or newest_offered(shop, own, question.cutoff)
-    artefact = archive_meant(question, shop.config)
+    version = request.version or newest_installable(context, own, request.cutoff)
+    artefact = archive_meant(request, context.config)
     if isinstance(artefact, InstallFailure):
         return artefact
-    result = shop.environments.resolve(
-        (*own.requirements(version), *question.beside),
-        question.cutoff,
-        extra=shop.config.install.extra,
+    result = context.environments.resolve(
+        (*own.requirements(version), *request.beside),
+        request.cutoff,
+        extra=context.config.install.extra,
         exempt=own.EXEMPT,
-        listed=_listed_by(shop, question, own),
-        say=talk.say,
+        listed=_listed_by(context, request, own),
+        say=progress.message,
         build_env=build_env,
         artefact=artefact,
         overrides=overrides_of(own, version),
@@ -128,176 +130,182 @@ def _resolve(shop: Workbench, question: Question, talk: Talk) -> Resolution | In
     if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own_name in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
     if own.SOURCES and not isinstance(result, InstallFailure):
-        return _with_sources(shop, question, own, result)
+        return _with_sources(context, request, own, result)
     return result
 
 
 def _with_sources(
-    shop: Workbench, question: Question, own: Recipe, resolution: Resolution
+    context: RunContext, request: ProbeRequest, own: Recipe, resolution: Resolution
 ) -> Resolution | InstallFailure:
     """Have the sources that are to be read beside the packages; that there are none is no fault of the runtime."""
-    access, pinned = index_access(install_settings(shop.config)), resolution.lock.versions
+    access, pinned = index_access(install_settings(context.config)), resolution.lock.versions
     try:
-        wanted = fetch_source(own.SOURCES, pinned, access, cutoff=question.cutoff)
+        wanted = fetch_source(own.SOURCES, pinned, access, cutoff=request.cutoff)
         slug, why = InstallFault.RECIPE, f"nothing of {', '.join(own.SOURCES)} was published as sources by then"
     except SettleError as error:
         wanted, slug, why = None, InstallFault.INDEX, str(error)
     if wanted is None:
         return InstallFailure(InstallerStage.RESOLVE, slug, why, b"", resolution.seconds)
-    return shop.environments.beside(resolution, wanted)
+    return context.environments.beside(resolution, wanted)
 
 
-def _listed_by(shop: Workbench, question: Question, own: Recipe) -> Listed | None:
+def _listed_by(context: RunContext, request: ProbeRequest, own: Recipe) -> Listed | None:
     """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
-    if question.version or question.beside or distribution_of(own) != own.RUNTIME:
+    if request.version or request.beside or distribution_of(own) != own.RUNTIME:
         return None
     there = tuple(
         one.version
-        for one in shop.store.releases(question.runtime)
-        if one.channel is question.channel and not one.yanked and one.published_at <= question.cutoff
+        for one in context.store.releases(request.runtime)
+        if one.channel is request.channel and not one.yanked and one.published_at <= request.cutoff
     )
     return Listed(own.RUNTIME, there)
 
 
-def _build(shop: Workbench, question: Question, resolution: Resolution, talk: Talk) -> Place:
-    record = _environment(shop, question, resolution)
+def _build(context: RunContext, request: ProbeRequest, resolution: Resolution, progress: Progress) -> InstallResult:
+    record = _environment(context, request, resolution)
     count = len(record.packages)
-    talk.say(f"{question.runtime} {record.version}: {count} packages, resolved in {resolution.seconds:.1f} s")
-    if shop.environments.find(record.digest) is None:
-        talk.say(f"installing {count} packages (the first time they are downloaded, too)")
-    own = recipe_of(question.runtime, shop.platform.accelerator)
-    environment = shop.environments.ensure(resolution.lock, meant=meant_of(own, record.version))
+    progress.message(f"{request.runtime} {record.version}: {count} packages, resolved in {resolution.seconds:.1f} s")
+    if context.environments.find(record.digest) is None:
+        progress.message(f"installing {count} packages (the first time they are downloaded, too)")
+    own = recipe_of(request.runtime, context.platform.accelerator)
+    environment = context.environments.ensure(resolution.lock, meant=meant_of(own, record.version))
     if isinstance(environment, InstallFailure):
-        return _failed(shop, question, environment, talk, version=record.version)
-    _say_built(environment, talk)
-    answer = _record(shop, question, resolution, replace(record, build_s=environment.seconds))
-    return Place(answer.id, answer.version, environment.digest, environment)
+        return _failed(context, request, environment, progress, version=record.version)
+    _say_built(environment, progress)
+    answer = _record(context, request, resolution, replace(record, build_s=environment.seconds))
+    return InstallResult(answer.id, answer.version, environment.digest, environment)
 
 
-def _say_built(environment: Environment, talk: Talk) -> None:
+def _say_built(environment: Environment, progress: Progress) -> None:
     if environment.built:
-        talk.say(f"installed environment {environment.digest[:12]} in {environment.seconds:.1f} s")
+        progress.message(f"installed environment {environment.digest[:12]} in {environment.seconds:.1f} s")
     else:
-        talk.say(f"environment {environment.digest[:12]} is there already")
+        progress.message(f"environment {environment.digest[:12]} is there already")
 
 
-def _environment(shop: Workbench, question: Question, resolution: Resolution) -> EnvironmentRecord:
+def _environment(context: RunContext, request: ProbeRequest, resolution: Resolution) -> EnvironmentRecord:
     pinned = resolution.lock.versions
     return EnvironmentRecord(
         digest=resolution.lock.digest,
-        runtime=question.runtime,
-        version=pinned.get(distribution_of(recipe_of(question.runtime, shop.platform.accelerator)), question.version),
-        platform=shop.platform,
+        runtime=request.runtime,
+        version=pinned.get(distribution_of(recipe_of(request.runtime, context.platform.accelerator)), request.version),
+        platform=context.platform,
         base_digest=resolution.lock.base_digest,
         lock=resolution.lock.text,
         packages=pinned,
-        created_at=shop.now(),
+        created_at=context.now(),
         resolve_s=resolution.seconds,
     )
 
 
-def _record(shop: Workbench, question: Question, resolution: Resolution, record: EnvironmentRecord) -> ResolutionRecord:
-    answer = _answer(shop, question, record.version, resolution.seconds)
+def _record(
+    context: RunContext, request: ProbeRequest, resolution: Resolution, record: EnvironmentRecord
+) -> ResolutionRecord:
+    answer = _answer(context, request, record.version, resolution.seconds)
     answer = replace(answer, environment_digest=record.digest)
-    shop.store.record_resolution(answer, record)
+    context.store.record_resolution(answer, record)
     return answer
 
 
-def learn_releases(shop: Workbench, runtime: Runtime, talk: Talk) -> None:
+def learn_releases(context: RunContext, runtime: Runtime, progress: Progress) -> None:
     """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
     if RECIPES[runtime].ARCHIVE is not None:
         return  # on the index a client may go by its name, and that one's releases are not its own
     try:
-        releases = releases_offered(install_settings(shop.config), runtime, shop.platform.accelerator)
+        releases = available_releases(install_settings(context.config), runtime, context.platform.accelerator)
     except SettleError as error:
-        talk.say(f"releases of {runtime} are not listed: {error}")
+        progress.message(f"releases of {runtime} are not listed: {error}")
         return
-    shop.store.record_releases(releases, shop.now())
+    context.store.record_releases(releases, context.now())
 
 
-def _failed(shop: Workbench, question: Question, failure: InstallFailure, talk: Talk, *, version: str = "") -> Place:
+def _failed(
+    context: RunContext, request: ProbeRequest, failure: InstallFailure, progress: Progress, *, version: str = ""
+) -> InstallResult:
     if failure.no_such_version:
-        if not nobody_named(question):
-            raise _no_such_version(shop, question, failure)
+        if not nobody_named(request):
+            raise _no_such_version(context, request, failure)
         failure = replace(failure, slug=InstallFault.RECIPE)
-    if early := _before_the_first_release(shop, question, failure):
+    if early := _before_the_first_release(context, request, failure):
         raise early
-    talk.say(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")
-    version = version or question.version
+    progress.message(f"not installed ({failure.slug}): {failure.message.splitlines()[0][:200]}")
+    version = version or request.version
     answer = replace(
-        _answer(shop, question, version, failure.seconds),
+        _answer(context, request, version, failure.seconds),
         failed=_STAGES[failure.stage],
         fault=str(failure.slug),
         message=failure.message,
         log=failure.log,
     )
-    shop.store.record_resolution(answer)
-    key = failed_key(question.runtime, answer.requested, question.cutoff.date(), failure.slug)
-    return Place(answer.id, answer.version, key, None, failure)
+    context.store.record_resolution(answer)
+    key = failed_key(request.runtime, answer.requested, request.cutoff.date(), failure.slug)
+    return InstallResult(answer.id, answer.version, key, None, failure)
 
 
-def _answer(shop: Workbench, question: Question, version: str, seconds: float) -> ResolutionRecord:
+def _answer(context: RunContext, request: ProbeRequest, version: str, seconds: float) -> ResolutionRecord:
     return ResolutionRecord(
         id=uuid.uuid4().hex,
-        day=question.day,
-        origin=question.origin,
-        runtime=question.runtime,
-        channel=question.channel,
-        platform=shop.platform,
-        requested=question.told(question.version).strip(),
-        version=question.told(version),
-        cutoff=question.cutoff,
-        at=shop.now(),
+        day=request.day,
+        origin=request.origin,
+        runtime=request.runtime,
+        channel=request.channel,
+        platform=context.platform,
+        requested=request.told(request.version).strip(),
+        version=request.told(version),
+        cutoff=request.cutoff,
+        at=context.now(),
         seconds=seconds,
     )
 
 
-def _no_such_version(shop: Workbench, question: Question, failure: InstallFailure) -> UsageError:
-    if RECIPES[question.runtime].ARCHIVE is not None:
+def _no_such_version(context: RunContext, request: ProbeRequest, failure: InstallFailure) -> UsageError:
+    if RECIPES[request.runtime].ARCHIVE is not None:
         return UsageError(
             f"there is no such release: {failure.message}",
-            hint=f"is the version right, and install.{question.runtime}.archive, if it is configured?",
+            hint=f"is the version right, and install.{request.runtime}.archive, if it is configured?",
         )
-    if question.beside:
+    if request.beside:
         return UsageError(
-            f"there is no {question.told(f'{question.runtime}=={question.version}'.removesuffix('=='))} on the index",
+            f"there is no {request.told(f'{request.runtime}=={request.version}'.removesuffix('=='))} on the index",
             hint="look at each of the versions",
         )
-    releases = offered(shop, question.runtime).releases
-    there = [one for one in releases if one.published_at <= question.cutoff]
+    releases = offered(context, request.runtime).releases
+    there = [one for one in releases if one.published_at <= request.cutoff]
     if releases and not there:
-        return _not_released(question, releases)
+        return _not_released(request, releases)
     newest = there[-1].version if there else "none"
     return UnknownName(
-        f"release of {question.runtime} as of {question.day}",
-        question.version,
+        f"release of {request.runtime} as of {request.day}",
+        request.version,
         [one.version for one in there],
         hint=f"the newest on that day is {newest}",
     )
 
 
-def _before_the_first_release(shop: Workbench, question: Question, failure: InstallFailure) -> NotReleased | None:
+def _before_the_first_release(
+    context: RunContext, request: ProbeRequest, failure: InstallFailure
+) -> NotReleased | None:
     """Say it where a day is asked on which there was nothing to install: no fault, and no verdict about anything."""
-    if RECIPES[question.runtime].ARCHIVE is not None or failure.stage is not InstallerStage.RESOLVE:
+    if RECIPES[request.runtime].ARCHIVE is not None or failure.stage is not InstallerStage.RESOLVE:
         return None
     if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
     try:
-        releases = offered(shop, question.runtime).releases
+        releases = offered(context, request.runtime).releases
     except SettleError:
         return None  # the failure as it is tells more than that the index is silent now
-    early = releases and all(one.published_at > question.cutoff for one in releases)
-    return _not_released(question, releases) if early else None
+    early = releases and all(one.published_at > request.cutoff for one in releases)
+    return _not_released(request, releases) if early else None
 
 
-def _not_released(question: Question, releases: Sequence[Release]) -> NotReleased:
+def _not_released(request: ProbeRequest, releases: Sequence[Release]) -> NotReleased:
     first = min(releases, key=lambda one: one.published_at)
     return NotReleased(
-        f"no release of {question.runtime} existed on {question.day}",
+        f"no release of {request.runtime} existed on {request.day}",
         hint=f"the first is {first.version} of {first.published_at:%Y-%m-%d}",
     )
 
 
-def listed(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+def listed(context: RunContext, runtime: Runtime) -> IndexAnswer:
     """Ask the index by the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
-    return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(shop.config)))
+    return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(context.config)))

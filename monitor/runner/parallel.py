@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from containers.recipes import recipe_of
-from monitor.runner.session import Sitting
-from monitor.runner.subject_files import take_seat
+from monitor.runner.session import SessionSpec
+from monitor.runner.subject_files import prepare_subject
 from monitor.runner.threads import side_by_side
 from monitor.store import SessionRecord
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from monitor.domain import Cell, Ending, Subject
     from monitor.judge.observations import Finished, Session
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.install import Place, Question
-    from monitor.runner.session import Sat
-    from monitor.runner.threads import Tell
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.install import InstallResult, ProbeRequest
+    from monitor.runner.session import SessionResult
+    from monitor.runner.threads import Post
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Who shares a session, how isolated and with how much patience."""
 
-    seated: tuple[tuple[Cell, Subject], ...]
+    members: tuple[tuple[Cell, Subject], ...]
     solo: bool = False
     limit_factor: int = 1
 
@@ -51,67 +51,75 @@ class Over(Protocol):
         ...
 
 
-def hold_sessions(
-    shop: Workbench, question: Question, place: Place, groups: Sequence[Group], talk: Talk, *, over: Over
+def run_sessions(
+    context: RunContext,
+    request: ProbeRequest,
+    installation: InstallResult,
+    groups: Sequence[Group],
+    progress: Progress,
+    *,
+    over: Over,
 ) -> bool:
     """Hold a session for each group, as many at a time as there are lanes, and tell whether any was heard."""
-    talk.expect(sum(len(group.seated) for group in groups))
+    progress.expect_subjects(sum(len(group.members) for group in groups))
     heard: list[bool] = []
 
-    def begin(sitting: Sitting) -> None:
-        shop.store.begin_session(
+    def begin(spec: SessionSpec) -> None:
+        context.store.begin_session(
             SessionRecord(
-                id=sitting.id,
-                resolution_id=place.resolution_id,
-                environment_digest=sitting.environment.digest,
-                suite=shop.bench.suite_of(question.runtime),
-                engine=shop.engine.name,
-                solo=sitting.solo,
-                limit_factor=sitting.limit_factor,
-                request=shop.bench.request(sitting),
-                started_at=shop.now(),
+                id=spec.id,
+                resolution_id=installation.resolution_id,
+                environment_digest=spec.environment.digest,
+                suite=context.session_runner.suite_of(request.runtime),
+                engine=context.engine.name,
+                solo=spec.solo,
+                limit_factor=spec.limit_factor,
+                request=context.session_runner.request(spec),
+                started_at=context.now(),
             )
         )
 
-    def end(sitting: Sitting, sat: Sat) -> None:
-        heard.append(sat.session.announced is not None)
-        shop.store.end_session(sitting.id, shop.now(), sat.ending, log=sat.log, log_dropped_bytes=sat.log_dropped_bytes)
-        if not sat.ending.clean:
-            talk.say(f"the session ended badly: {how(sat.ending)}")
+    def end(spec: SessionSpec, result: SessionResult) -> None:
+        heard.append(result.session.announced is not None)
+        context.store.end_session(
+            spec.id, context.now(), result.ending, log=result.log, log_dropped_bytes=result.log_dropped_bytes
+        )
+        if not result.ending.clean:
+            progress.message(f"the session ended badly: {how(result.ending)}")
 
-    def hold(group: Group, sitting: Sitting, tell: Tell) -> None:
+    def hold(group: Group, spec: SessionSpec, post: Post) -> None:
         """Hold one session, in a thread of its own: nothing here touches the store but through ``tell``."""
-        cells = {cell.subject_id: cell for cell, _ in group.seated}
+        cells = {cell.subject_id: cell for cell, _ in group.members}
 
         def turn_over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
-            turn = Turn(cells[subject_id], sitting.id, session, raw, ending)
-            tell(partial(over, group, turn))
+            turn = Turn(cells[subject_id], spec.id, session, raw, ending)
+            post(partial(over, group, turn))
 
         def check_heard(subject_id: str | None, check: Finished) -> None:
-            tell(partial(talk.heard, subject_id, check))
+            post(partial(progress.check_finished, subject_id, check))
 
-        tell(partial(begin, sitting))
-        sat = shop.bench.sit(sitting, over=turn_over, heard=check_heard)
-        tell(partial(end, sitting, sat))
+        post(partial(begin, spec))
+        result = context.session_runner.run_session(spec, over=turn_over, heard=check_heard)
+        post(partial(end, spec, result))
 
-    jobs = [partial(hold, group, _sitting(shop, question, place, group)) for group in groups]
-    lanes = 1 if recipe_of(question.runtime, shop.platform.accelerator).HEAVY else shop.lanes
-    side_by_side(jobs, lanes, stop=shop.engine.stop)
+    jobs = [partial(hold, group, _sitting(context, request, installation, group)) for group in groups]
+    workers = 1 if recipe_of(request.runtime, context.platform.accelerator).HEAVY else context.workers
+    side_by_side(jobs, workers, stop=context.engine.stop)
     return any(heard)
 
 
-def _sitting(shop: Workbench, question: Question, place: Place, group: Group) -> Sitting:
-    assert place.environment is not None  # noqa: S101 - nobody sits where nothing is installed
-    recipe = recipe_of(question.runtime, shop.platform.accelerator)
-    return Sitting(
+def _sitting(context: RunContext, request: ProbeRequest, installation: InstallResult, group: Group) -> SessionSpec:
+    assert installation.environment is not None  # noqa: S101 - nobody sits where nothing is installed
+    recipe = recipe_of(request.runtime, context.platform.accelerator)
+    return SessionSpec(
         id=uuid.uuid4().hex,
-        runtime=question.runtime,
-        version=place.version,
-        environment=place.environment,
-        seats=tuple(take_seat(shop, subject, question) for _, subject in group.seated),
+        runtime=request.runtime,
+        version=installation.version,
+        environment=installation.environment,
+        prepared_subjects=tuple(prepare_subject(context, subject, request) for _, subject in group.members),
         solo=group.solo,
         limit_factor=group.limit_factor,
-        seed=question.seed,
+        seed=request.seed,
         env=tuple(recipe.ENVIRONMENT.items()),
         memory_bytes=recipe.MEMORY_BYTES,
         shm_bytes=recipe.SHM_BYTES,

@@ -36,7 +36,7 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class PreparedSubject:
     """One subject, ready to be probed: its files and what the probe should compare them with."""
 
     subject: Subject
@@ -45,14 +45,14 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class SessionSpec:
     """One session to be held: which subjects, in which environment, how isolated and with how much patience."""
 
     id: str
     runtime: Runtime
     version: str
     environment: Environment
-    seats: tuple[Seat, ...]
+    prepared_subjects: tuple[PreparedSubject, ...]
     solo: bool = False
     limit_factor: int = 1
     seed: int = 0
@@ -73,7 +73,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Sat:
+class SessionResult:
     """What one sitting left behind."""
 
     session: Session
@@ -84,30 +84,30 @@ class Sat:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class SessionRunner:
     engine: Engine
     image: str  # the base that probes run on; empty on the process engine
     bundle: Path
     workshop: Path  # a folder for the files of sittings in progress
     allowed: Allowed
 
-    def sit(
+    def run_session(
         self,
-        sitting: Sitting,
+        spec: SessionSpec,
         *,
         over: Callable[[str, Session, bytes, Ending], None],
         heard: Callable[[str | None, Finished], None] | None = None,
-    ) -> Sat:
+    ) -> SessionResult:
         """Hold one session; ``over`` is called for every subject, as soon as its turn has ended, with how it ended."""
-        folder = self.workshop / sitting.id
+        folder = self.workshop / spec.id
         out = folder / "out"
         out.mkdir(parents=True)
         out.chmod(0o777)
-        (folder / "request.json").write_text(json.dumps(self.request(sitting)), encoding="utf-8")
-        command = self._command(sitting)
+        (folder / "request.json").write_text(json.dumps(self.request(spec)), encoding="utf-8")
+        command = self._command(spec)
         ending = Ending(exit_code=0)  # a turn that ends while the session goes on ended well, or `died` says otherwise
         listener = Listener(
-            [seat.subject.id for seat in sitting.seats],
+            [prepared.subject.id for prepared in spec.prepared_subjects],
             heard=heard,
             over=lambda subject, session, raw: over(subject, session, raw, ending),
         )
@@ -135,7 +135,7 @@ class Bench:
         finally:
             tail.close()
             shutil.rmtree(folder, ignore_errors=True)
-        return Sat(
+        return SessionResult(
             session=session,
             ending=ending,
             log=execution.log,
@@ -148,42 +148,44 @@ class Bench:
         """Return the digest of everything that probes this runtime."""
         return suite_of(runtime)
 
-    def request(self, sitting: Sitting) -> dict[str, Any]:
+    def request(self, spec: SessionSpec) -> dict[str, Any]:
         """Return what the probe is asked."""
-        layout = self._layout(sitting)
+        layout = self._layout(spec)
         return {
             "wire": wire.WIRE,
-            "runtime": str(sitting.runtime),
-            "version": sitting.version,
-            "isolation": "solo" if sitting.solo else "fork",
-            "seed": sitting.seed,
-            "limit_s": self.allowed.check_seconds * sitting.limit_factor,
-            "import_limit_s": self.allowed.import_seconds * sitting.limit_factor,
+            "runtime": str(spec.runtime),
+            "version": spec.version,
+            "isolation": "solo" if spec.solo else "fork",
+            "seed": spec.seed,
+            "limit_s": self.allowed.check_seconds * spec.limit_factor,
+            "import_limit_s": self.allowed.import_seconds * spec.limit_factor,
             "memory_bytes": max(
-                int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (sitting.memory_bytes or 0))
+                int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (spec.memory_bytes or 0))
             ),
             "subjects": [
                 {
-                    "id": seat.subject.id,
-                    "path": layout.shown(seat.path),
-                    "golden": dict(seat.golden),
-                    "control": seat.subject.control,
+                    "id": prepared.subject.id,
+                    "path": layout.shown(prepared.path),
+                    "golden": dict(prepared.golden),
+                    "control": prepared.subject.control,
                 }
-                for seat in sitting.seats
+                for prepared in spec.prepared_subjects
             ],
         }
 
-    def _layout(self, sitting: Sitting) -> Layout:
+    def _layout(self, spec: SessionSpec) -> Layout:
         """Say where the probe sees what: a plain process sees a path where it lies, a container no path of the host."""
-        folder = self.workshop / sitting.id
+        folder = self.workshop / spec.id
         request, out = folder / "request.json", folder / "out"
         fixed = [
-            (sitting.environment.path, "env"),
+            (spec.environment.path, "env"),
             (self.bundle, "probes.pyz"),
             (request, "request.json"),
             (out, "out"),
         ]
-        subjects = list(dict.fromkeys(seat.path for seat in sitting.seats))  # models may share a miniature
+        subjects = list(
+            dict.fromkeys(prepared.path for prepared in spec.prepared_subjects)
+        )  # models may share a miniature
         named = [*fixed, *((path, f"subjects/{number}") for number, path in enumerate(subjects))]
         isolated = self.engine.isolated
         return Layout(
@@ -191,25 +193,25 @@ class Bench:
             writable=out,
         )
 
-    def _command(self, sitting: Sitting) -> Command:
-        layout = self._layout(sitting)
+    def _command(self, spec: SessionSpec) -> Command:
+        layout = self._layout(spec)
         environment, bundle, request, out = (target for _, target in layout.targets[:4])
-        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(sitting.seats)
+        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(spec.prepared_subjects)
         return Command(
             argv=(f"{environment}/bin/python", "-I", bundle, request, f"{out}/events.jsonl"),
             role=Role.PROBE,
             image=self.image,
             mounts=tuple(Mount(path, target, writable=path == layout.writable) for path, target in layout.targets),
-            env=dict(sitting.env),
-            labels={"settle.sitting": sitting.id},
+            env=dict(spec.env),
+            labels={"settle.sitting": spec.id},
             limits=Limits(
-                seconds=patience * sitting.limit_factor,
-                memory_bytes=sitting.memory_bytes or int(self.allowed.memory_gib * GIB),
+                seconds=patience * spec.limit_factor,
+                memory_bytes=spec.memory_bytes or int(self.allowed.memory_gib * GIB),
                 cpus=self.allowed.cpus,
                 pids=self.allowed.processes,
                 log_bytes=int(self.allowed.log_mib * MIB),
                 tmpfs_bytes=int(self.allowed.scratch_gib * GIB),
-                shm_bytes=sitting.shm_bytes,
+                shm_bytes=spec.shm_bytes,
             ),
         )
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Tell: TypeAlias = Callable[[Callable[[], object]], None]
-    Job: TypeAlias = Callable[[Tell], None]
+    Post: TypeAlias = Callable[[Callable[[], object]], None]
+    Job: TypeAlias = Callable[[Post], None]
 
 T = TypeVar("T")
 FEW = 4  # fewer subjects than this do not repay another import
 _OVER = None
 
 
-def side_by_side(jobs: Sequence[Job], lanes: int, *, stop: Callable[[], object]) -> None:
+def side_by_side(jobs: Sequence[Job], workers: int, *, stop: Callable[[], object]) -> None:
     """Run every job, at most ``lanes`` at a time; what a job hands to its ``tell`` is called here, in order of telling.
 
     So a job may take its time beside others, and a database still has one writer in one thread. When something raises
@@ -26,7 +26,7 @@ def side_by_side(jobs: Sequence[Job], lanes: int, *, stop: Callable[[], object])
     raised after the others have ended.
     """
     told: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-    with ThreadPoolExecutor(lanes) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         running = [pool.submit(job, told.put) for job in jobs]
         for future in running:
             future.add_done_callback(lambda _: told.put(_OVER))
@@ -47,13 +47,13 @@ def side_by_side(jobs: Sequence[Job], lanes: int, *, stop: Callable[[], object])
         future.result()
 
 
-def dealt(things: Sequence[T], lanes: int) -> list[list[T]]:
+def round_robin(things: Sequence[T], workers: int) -> list[list[T]]:
     """Deal things out to as many lanes as are worth it, in turn, so that each gets its share of the heavy ones."""
-    count = max(1, min(lanes, len(things) // FEW))
+    count = max(1, min(workers, len(things) // FEW))
     return [list(things[place::count]) for place in range(count)] if things else []
 
 
-def lanes_for(wanted: int | None, *, container_bytes: int) -> int:
+def worker_count(wanted: int | None, *, container_bytes: int) -> int:
     """Return how many containers run side by side: as many as were asked for, else as this machine has room for."""
     if wanted is not None:
         return wanted

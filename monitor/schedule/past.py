@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from monitor.domain import Cell, Channel, Origin, Runtime
-from monitor.errors import BenchError, SettleError
+from monitor.errors import InfraError, SettleError
 from monitor.judge.confirm import Settled
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
 from monitor.runner.context import index_access, install_settings
-from monitor.runner.cycle import hold_cycle
-from monitor.runner.install import Place, Question, learn_releases, rebuild, resolve_only
+from monitor.runner.cycle import run_cycle
+from monitor.runner.install import InstallResult, ProbeRequest, learn_releases, rebuild, resolve_only
 from monitor.sources.index import fetch_releases
 from monitor.store import Departure
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from monitor.domain import Release, Subject
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.store import EnvironmentRecord
 
 ONE_DAY = timedelta(days=1)
@@ -70,17 +70,17 @@ class Replayed:
     seconds: float
 
 
-def replay(shop: Workbench, order: Order, talk: Talk) -> Replayed:
+def replay(context: RunContext, order: Order, progress: Progress) -> Replayed:
     """Rebuild the history day by day, oldest first, so that every verdict is weighed as it would have been then.
 
     What is recorded is never done again: a replay that was killed anywhere goes on where it was.
     """
     began = clock.monotonic()
-    past = _Past(shop, order, talk)
+    past = _Past(context, order, progress)
     heads = list(release_days(past.learn(), order.first, order.last))
     environments = runs = carried = 0
     standing: Known | None = None
-    for place, (head, until) in enumerate(spans(heads, order.last)):
+    for installation, (head, until) in enumerate(spans(heads, order.last)):
         day = head
         while day <= until:
             known = past.on(day)
@@ -95,7 +95,7 @@ def replay(shop: Workbench, order: Order, talk: Talk) -> Replayed:
             between = list(days_between(day + ONE_DAY, following - ONE_DAY))
             carried += past.carry(between, standing, known) if between else 0
             day = following
-        talk.say(_progress(place + 1, len(heads), until, clock.monotonic() - began))
+        progress.message(_progress(installation + 1, len(heads), until, clock.monotonic() - began))
     return Replayed(environments, runs, carried, clock.monotonic() - began)
 
 
@@ -147,19 +147,19 @@ def days_between(first: date, last: date) -> Iterator[date]:
 class _Past:
     """The effects of a replay: resolving a day, probing it, carrying it."""
 
-    def __init__(self, shop: Workbench, order: Order, talk: Talk) -> None:
-        self.shop, self.order, self.talk = shop.for_runtime(order.runtime, talk), order, talk
-        self._suite = shop.bench.suite_of(order.runtime)
+    def __init__(self, context: RunContext, order: Order, progress: Progress) -> None:
+        self.context, self.order, self.progress = context.for_runtime(order.runtime, progress), order, progress
+        self._suite = context.session_runner.suite_of(order.runtime)
         self._known: dict[date, Known] = {}
         self._digests = {subject.id: subject.digest for subject in order.subjects}
         self._published: dict[str, dict[str, date]] = {}
 
     def learn(self) -> Sequence[Release]:
         """Ask the index for every release. Raises BenchError when none is known, now or from an earlier time."""
-        learn_releases(self.shop, self.order.runtime, self.talk)
-        releases = self.shop.store.releases(self.order.runtime)
+        learn_releases(self.context, self.order.runtime, self.progress)
+        releases = self.context.store.releases(self.order.runtime)
         if not releases:
-            raise BenchError(
+            raise InfraError(
                 f"no release of {self.order.runtime} is known, so there is no past to rebuild",
                 hint="`settle doctor` checks index, proxy and certificate authority",
             )
@@ -173,20 +173,20 @@ class _Past:
 
     def hold(self, known: Known) -> int:
         """Probe what is due on the day and settle it; return how many runs that took."""
-        question = self._question(known.day)
-        place: Place | None = None
+        request = self._question(known.day)
+        installation: InstallResult | None = None
         if known.record is not None:
             if self._all_settled(known):
                 return 0
-            built = rebuild(self.shop, known.record, known.resolution_id, self.talk)
-            place = None if isinstance(built, InstallFailure) else built  # None: installed, and failed, as ever
-        return len(hold_cycle(self.shop, question, self.talk, place=place).runs)
+            built = rebuild(self.context, known.record, known.resolution_id, self.progress)
+            installation = None if isinstance(built, InstallFailure) else built  # None: installed, and failed, as ever
+        return len(run_cycle(self.context, request, self.progress, installation=installation).runs)
 
     def carry(self, days: Sequence[date], standing: Known, known: Known) -> int:
         """Let what stands last over the days; ``known`` is the resolution that says so."""
         if standing.record is None:
             return 0
-        return self.shop.store.carry_over(
+        return self.context.store.carry_over(
             self._cells(),
             days,
             Origin.REPLAY,
@@ -194,8 +194,8 @@ class _Past:
             fingerprints={cell.id: self._fingerprint(cell, standing.record.digest) for cell in self._cells()},
         )
 
-    def _question(self, day: date) -> Question:
-        return Question(
+    def _question(self, day: date) -> ProbeRequest:
+        return ProbeRequest(
             runtime=self.order.runtime,
             channel=Channel.STABLE,
             version="",
@@ -208,18 +208,18 @@ class _Past:
 
     def _recorded(self, day: date) -> Known | None:
         order = self.order
-        found = self.shop.store.resolved(
-            order.runtime, Channel.STABLE, self.shop.platform, day=day, origin=Origin.REPLAY
+        found = self.context.store.resolved(
+            order.runtime, Channel.STABLE, self.context.platform, day=day, origin=Origin.REPLAY
         )
         return self._as_known(day, *found) if found else None
 
     def _resolved(self, day: date) -> Known:
-        answer = resolve_only(self.shop, self._question(day), self.talk)
-        if isinstance(answer, Place):
+        answer = resolve_only(self.context, self._question(day), self.progress)
+        if isinstance(answer, InstallResult):
             return Known(day, answer.resolution_id, answer.key, None)
         found = self._recorded(day)
         assert found is not None  # noqa: S101 - recorded a moment ago
-        self.shop.store.record_departures(found.resolution_id, self._departures(answer, day))
+        self.context.store.record_departures(found.resolution_id, self._departures(answer, day))
         return found
 
     def _as_known(self, day: date, resolution_id: str, record: EnvironmentRecord) -> Known:
@@ -228,7 +228,7 @@ class _Past:
 
     def _departures(self, record: EnvironmentRecord, day: date) -> Iterator[Departure]:
         """Return what the cutoff did not reach: packages that are exempt from it and were published later."""
-        for package in (*RECIPES[self.order.runtime].EXEMPT, *install_settings(self.shop.config).exempt):
+        for package in (*RECIPES[self.order.runtime].EXEMPT, *install_settings(self.context.config).exempt):
             version = record.packages.get(package, "")
             if not version:
                 continue
@@ -240,17 +240,17 @@ class _Past:
 
     def _published_on(self, package: str) -> dict[str, date]:
         if package not in self._published:
-            access = index_access(install_settings(self.shop.config))
+            access = index_access(install_settings(self.context.config))
             try:
                 releases = fetch_releases(self.order.runtime, package, access).releases
             except SettleError as error:
-                self.talk.say(f"when {package} was published is not told: {error}")
+                self.progress.message(f"when {package} was published is not told: {error}")
                 releases = ()
             self._published[package] = {one.version: one.published_at.astimezone(UTC).date() for one in releases}
         return self._published[package]
 
     def _all_settled(self, known: Known) -> bool:
-        record, store = known.record, self.shop.store
+        record, store = known.record, self.context.store
         return record is not None and all(
             isinstance(
                 store.decision(
@@ -266,7 +266,7 @@ class _Past:
         )
 
     def _cells(self) -> list[Cell]:
-        order, platform = self.order, self.shop.platform
+        order, platform = self.order, self.context.platform
         return [Cell(subject.id, order.runtime, Channel.STABLE, platform) for subject in order.subjects]
 
     def _fingerprint(self, cell: Cell, environment: str) -> Fingerprint:

@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 
 _Due: TypeAlias = "dict[Line, list[tuple[float, Standing, Reason]]]"
-_RANK = {reason: place for place, reason in enumerate(Reason)}
+_RANK = {reason: installation for installation, reason in enumerate(Reason)}
 
 
 class Line(NamedTuple):

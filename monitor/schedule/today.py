@@ -12,8 +12,8 @@ from monitor.errors import SettleError
 from monitor.judge.confirm import passes_by
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
-from monitor.runner.cycle import hold_cycle
-from monitor.runner.install import Place, Question, resolve_only
+from monitor.runner.cycle import run_cycle
+from monitor.runner.install import InstallResult, ProbeRequest, resolve_only
 from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, Standing, backoff, plan
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from monitor.config.settings import Daemon
     from monitor.domain import Platform, Runtime, Subject
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
     from monitor.store import Store
     from monitor.store.planning_queries import LatestDay, Resolved
 
@@ -50,14 +50,14 @@ class Scope:
     lines: Sequence[Line]
     suites: Mapping[Runtime, str]
     allowed: Daemon
-    lanes: int = 1
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Everything that planning needs, as it is in the database now."""
 
-    standings: Sequence[Standing]
+    planning_queries: Sequence[Standing]
     offers: Mapping[Line, Offer]
     resolutions: Mapping[Line, Resolved]
     unresolved: Sequence[Line]  # whose day has no resolution yet, or one that is out of date
@@ -75,14 +75,14 @@ class Measured:
 
 def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     """Ask the database for all that planning needs."""
-    today, lines, asked = now.astimezone(UTC).date(), scope.lines, store.standings
+    today, lines, asked = now.astimezone(UTC).date(), scope.lines, store.planning_queries
     resolutions = {line: found for line in lines if (found := asked.last_resolution(*line, scope.platform, day=today))}
     days = asked.latest_days(scope.platform, [line.runtime for line in lines])
     locks = {one.environment for one in days} | {one.environment for one in resolutions.values()}
     pins = _Pins(asked.packages_of(locks))
     latest = {(one.subject_id, Line(one.runtime, one.channel)): one for one in days}
     return Survey(
-        standings=[
+        planning_queries=[
             _standing(subject, line, scope.watched, latest.get((subject.id, line)), pins)
             for line in lines
             for subject in scope.watched.subjects
@@ -99,41 +99,41 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     )
 
 
-def resolve(shop: Workbench, line: Line, now: datetime, talk: Talk) -> None:
+def resolve(context: RunContext, line: Line, now: datetime, progress: Progress) -> None:
     """Ask what a user gets of the line now, and record the answer, whatever it is."""
-    answer = resolve_only(shop.for_runtime(line.runtime, talk), _question(line, (), now), talk)
-    if isinstance(answer, Place) and answer.failure:
-        talk.say(f"{line.runtime}: nobody gets a {line.channel} release now ({answer.failure.slug})")
+    answer = resolve_only(context.for_runtime(line.runtime, progress), _question(line, (), now), progress)
+    if isinstance(answer, InstallResult) and answer.failure:
+        progress.message(f"{line.runtime}: nobody gets a {line.channel} release now ({answer.failure.slug})")
 
 
 def measure(
-    shop: Workbench,
+    context: RunContext,
     found: Survey,
     watched: Watched,
     now: Callable[[], datetime],
-    talk: Talk,
+    progress: Progress,
     *,
     sleep: Callable[[float], None],
 ) -> Measured:
     """Carry what has not changed and hold the cycles that are due; a line whose cycle fails costs only itself."""
-    decided = plan(found.standings, found.offers, found.budget, now())
+    decided = plan(found.planning_queries, found.offers, found.budget, now())
     subjects = {subject.id: subject for subject in watched.subjects}
     for line, names in decided.carried.items():
-        _carry(shop, line, [subjects[one] for one in names], found, now())
+        _carry(context, line, [subjects[one] for one in names], found, now())
     failed = {}
     for job in decided.jobs:
-        talk.say(_told(job))
-        question = _question(job.line, [subjects[name] for name, _ in job.wanted], now())
+        progress.message(_told(job))
+        request = _question(job.line, [subjects[name] for name, _ in job.wanted], now())
         try:
-            hold_cycle(shop, question, talk, sleep=sleep)
+            run_cycle(context, request, progress, sleep=sleep)
         except SettleError as error:
             failed[job.line] = str(error)
-            talk.say(f"{job.line.runtime}: {error}")
+            progress.message(f"{job.line.runtime}: {error}")
     return Measured(decided, failed)
 
 
-def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> Question:
-    return Question(
+def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
+    return ProbeRequest(
         runtime=line.runtime,
         channel=line.channel,
         version="",
@@ -141,20 +141,20 @@ def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> Questio
         cutoff=now,
         origin=Origin.LIVE,
         subjects=subjects,
-        anew=True,
+        force=True,
     )
 
 
-def _carry(shop: Workbench, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
+def _carry(context: RunContext, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
     """Carry cells in the environment they were measured in: today's is the same as far as a probe imports it."""
-    measured = {(one.subject_id, one.line): one.latest for one in found.standings}
-    cells = {subject.id: Cell(subject.id, *line, shop.platform) for subject in subjects}
+    measured = {(one.subject_id, one.line): one.latest for one in found.planning_queries}
+    cells = {subject.id: Cell(subject.id, *line, context.platform) for subject in subjects}
     fingerprints = {
         cells[subject.id].id: Fingerprint(latest.environment, latest.offer.suite, latest.subject)
         for subject in subjects
         if (latest := measured[subject.id, line])
     }
-    shop.store.carry(
+    context.store.carry(
         cells.values(),
         now.astimezone(UTC).date(),
         Origin.LIVE,
@@ -227,11 +227,11 @@ def _may_pass_by(found: Resolved) -> bool:
 
 def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
     lines, allowed = scope.lines, scope.allowed
-    spent = store.standings.time_spent(since=now - timedelta(days=1))
-    cells = store.standings.seconds_a_cell()
+    spent = store.planning_queries.time_spent(since=now - timedelta(days=1))
+    cells = store.planning_queries.seconds_a_cell()
     return Budget(
         slice_s=allowed.slice_minutes * 60,
-        left_s=allowed.hours_a_day * 3600 * scope.lanes - sum(spent.values()),
+        left_s=allowed.hours_a_day * 3600 * scope.workers - sum(spent.values()),
         spent={line: spent.get((line.runtime, line.channel), 0.0) for line in lines},
         cell_s={line: cells.get(line.runtime, _UNTRIED_S) for line in lines},
     )

@@ -113,7 +113,7 @@ def survey(store: Reader) -> Atlas:
         raise UsageError(
             "the history is empty, so there is nothing to show", hint="`settle run --once` or `settle replay` makes one"
         )
-    asked = store.sightings
+    asked = store.failure_queries
     latest = {one.cell: one for one in asked.latest()}
     rungs, good = asked.rungs(), asked.last_good()
     through = max(track.observations[-1].day for track in tracks)

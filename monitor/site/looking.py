@@ -66,7 +66,7 @@ class Look:
 
 def look_at(store: Reader, evidence: Evidence, entry: Entry) -> Look:
     track = entry.line.track
-    run = store.sightings.run(entry.latest.run)
+    run = store.failure_queries.run(entry.latest.run)
     reached = [check for check in run.checks if check.outcome is not Outcome.NOT_REACHED]
     log, before = tail(_log(store, run.log, track.cell), lines=LOG_LINES, chars=LINE_CHARS)
     good = entry.good

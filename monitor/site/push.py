@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import git
 
-from monitor.errors import BenchError, UsageError
+from monitor.errors import InfraError, UsageError
 from monitor.site.pages import MARKER
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def push(site: Path, remote: str, branch: str, *, workshop: Path, message: str) 
                 else:
                     return True
     except git.GitCommandNotFound:
-        raise BenchError("there is no git to push the site with", hint="install git, or empty [site] remote") from None
+        raise InfraError("there is no git to push the site with", hint="install git, or empty [site] remote") from None
     except git.GitCommandError as error:
-        raise BenchError(
+        raise InfraError(
             f"the site was not pushed to {redacted(remote)}: {_said(error)}",
             hint="what was published into the folder stays; git's own settings say who may push",
         ) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from monitor.domain import Channel, Fit
+from monitor.domain import Channel, Compatibility
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -25,15 +25,15 @@ def channel_of(version: Version) -> Channel:
     return Channel.PRERELEASE if version.is_prerelease else Channel.STABLE
 
 
-def fit_of(release: Release, *, python: str, tags: Container[Tag]) -> Fit:
+def compatibility_of(release: Release, *, python: str, tags: Container[Tag]) -> Compatibility:
     """Return what there is of a release for a Python such as 3.11 that takes wheels with these tags."""
     if release.wheels is None:
-        return Fit.UNKNOWN
+        return Compatibility.UNKNOWN
     if not _takes(release.requires_python, python):
-        return Fit.NOTHING
+        return Compatibility.NOTHING
     if any(_fits(name, tags) for name in release.wheels):
-        return Fit.WHEEL
-    return Fit.SOURCES if release.has_sources else Fit.NOTHING
+        return Compatibility.WHEEL
+    return Compatibility.SOURCES if release.has_sources else Compatibility.NOTHING
 
 
 def _takes(requires_python: str, python: str) -> bool:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.sources.hub_wire import CHECK, Wire, bounded
 from monitor.sources.published import NAME, Commit, Published, TreeEntry, parse_list, parse_one
 
@@ -98,7 +98,7 @@ class Hub:
         path = f"api/models/{_name(name)}/tree/{quote(revision)}"
         found, wrong = self._list(path, [("recursive", "true"), ("expand", "false")], TreeEntry)
         if wrong:  # a tree with holes would read as a change
-            raise BenchError(f"the hub's list of {name}'s files cannot be used: {wrong[0][:300]}")
+            raise InfraError(f"the hub's list of {name}'s files cannot be used: {wrong[0][:300]}")
         return [entry for entry in found if entry.type == "file"]
 
     def file(self, name: str, revision: str, path: str, *, limit: int) -> bytes | Refused:
@@ -121,7 +121,7 @@ class Hub:
                 case 401 | 403 | 404:
                     yield Refused(_why(stream, path))
                 case status:
-                    raise BenchError(f"the hub answers {status} to {path} of {name}", hint=CHECK)
+                    raise InfraError(f"the hub answers {status} to {path} of {name}", hint=CHECK)
 
     def _list(self, path: str, query: Sequence[tuple[str, str]], kind: type[Item]) -> tuple[list[Item], list[str]]:
         found: list[Item] = []
@@ -132,7 +132,7 @@ class Hub:
             try:
                 items, troubles = parse_list(answer.body, kind)
             except ValueError as error:
-                raise BenchError(f"the hub's answer to {path} is no list: {str(error)[:200]}", hint=CHECK) from None
+                raise InfraError(f"the hub's answer to {path} is no list: {str(error)[:200]}", hint=CHECK) from None
             found += items
             wrong += troubles
             if not answer.following:
@@ -146,7 +146,7 @@ class Hub:
         try:
             return parse_one(answer.body, Published)
         except ValueError as error:
-            raise BenchError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
+            raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
 
     @staticmethod
     def _check(answer: Answer, about: str) -> None:
@@ -154,13 +154,13 @@ class Hub:
             return
         said = answer.headers.get("x-error-message", "")[:200]
         if said == _NO_SUCH_TOKEN:
-            raise BenchError("the hub does not know this token", hint="renew the token in [hub], HF_TOKEN or its file")
-        raise BenchError(f"the hub answers {answer.status} to {about}{': ' if said else ''}{said}", hint=CHECK)
+            raise InfraError("the hub does not know this token", hint="renew the token in [hub], HF_TOKEN or its file")
+        raise InfraError(f"the hub answers {answer.status} to {about}{': ' if said else ''}{said}", hint=CHECK)
 
 
 def _name(name: str) -> str:
     if not re.fullmatch(NAME, name):
-        raise BenchError(f"{name!r} is no name of a model", hint="it is written as organisation/name")
+        raise InfraError(f"{name!r} is no name of a model", hint="it is written as organisation/name")
     return name
 
 

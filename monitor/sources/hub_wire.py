@@ -15,7 +15,7 @@ import httpx
 
 from containers.lock import redacted
 from containers.settings import InstallSettings
-from monitor.errors import AskAgain, BenchError, NoAnswer
+from monitor.errors import AskAgain, InfraError, NoAnswer
 from monitor.sources.web import open_client
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Wire:
             if self._now() > until:
                 raise NoAnswer(f"the hub takes longer than {_ANSWER_S:g} s for {path}")
         if len(body) > _ANSWER_BYTES:
-            raise BenchError(f"the hub's answer to {path} is larger than {_ANSWER_BYTES >> 20} MiB")
+            raise InfraError(f"the hub's answer to {path} is larger than {_ANSWER_BYTES >> 20} MiB")
         following = urlsplit(response.links.get("next", {}).get("url", "")).query
         return Answer(response.status_code, response.headers, bytes(body), following)
 

@@ -15,7 +15,7 @@ from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 from containers.archives import Wanted, source_shape
 from containers.lock import SOURCES
 from monitor.domain import Release, Runtime
-from monitor.errors import BenchError, UnknownName
+from monitor.errors import InfraError, UnknownName
 from monitor.sources.compatibility import channel_of
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _fetch(distribution: str, access: IndexAccess) -> tuple[list[DistributionPac
         except NoSuchProjectError:
             raise UnknownName("package on the index", distribution, ()) from None
         except (requests.RequestException, ValueError) as error:
-            raise BenchError(
+            raise InfraError(
                 f"the package index does not answer: {type(error).__name__}: {str(error)[:200]}",
                 hint="`settle doctor` checks index, proxy and certificate authority",
             ) from error

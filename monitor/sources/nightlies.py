@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from monitor.domain import Release, Runtime
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.sources.compatibility import channel_of
 from monitor.sources.web import fetch
 
@@ -47,7 +47,7 @@ def fetch_nightlies(address: str, variant: str, settings: InstallSettings, *, no
         for wheel in wheels:
             by_version.setdefault(Version(wheel.version), []).append(wheel)
     except (ValidationError, InvalidVersion) as error:
-        raise BenchError(f"{address} does not list wheels as it used to: {str(error)[:200]}") from error
+        raise InfraError(f"{address} does not list wheels as it used to: {str(error)[:200]}") from error
     published = document.changed_at or now
     return tuple(_release(version, group, published) for version, group in sorted(by_version.items()))
 

@@ -9,7 +9,7 @@ from containers.recipes import distribution_of, recipe_of
 from containers.uv_command import fitting_tags
 from monitor.errors import SettleError
 from monitor.runner.context import index_access, install_settings
-from monitor.sources.compatibility import fit_of
+from monitor.sources.compatibility import compatibility_of
 from monitor.sources.index import fetch_newest_wheel, fetch_releases
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from containers.recipes import Recipe
     from containers.settings import InstallSettings
     from monitor.domain import Release, Runtime
-    from monitor.runner.context import Workbench
+    from monitor.runner.context import RunContext
     from monitor.sources.index import IndexAnswer
 
 
-def offered(shop: Workbench, runtime: Runtime) -> IndexAnswer:
+def offered(context: RunContext, runtime: Runtime) -> IndexAnswer:
     """Ask the index what can be installed on this platform. Raises BenchError when it does not answer."""
-    distribution = distribution_of(recipe_of(runtime, shop.platform.accelerator))
-    return fetch_releases(runtime, distribution, index_access(install_settings(shop.config)))
+    distribution = distribution_of(recipe_of(runtime, context.platform.accelerator))
+    return fetch_releases(runtime, distribution, index_access(install_settings(context.config)))
 
 
-def releases_offered(settings: InstallSettings, runtime: Runtime, accelerator: str) -> tuple[Release, ...]:
+def available_releases(settings: InstallSettings, runtime: Runtime, accelerator: str) -> tuple[Release, ...]:
     """Ask the index for every release by the runtime's own name, with the files of the package that is installed.
 
     A release's day is that of its own name, whatever the package for a platform is called and when that followed.
@@ -40,7 +40,7 @@ def releases_offered(settings: InstallSettings, runtime: Runtime, accelerator: s
         installed = {one.version: one for one in fetch_releases(runtime, distribution_of(own), access).releases}
         releases = tuple(_with_files_of(one, installed.get(one.version)) for one in releases)
     tags = fitting_tags(settings.python)
-    return tuple(replace(one, fit=fit_of(one, python=settings.python, tags=tags)) for one in releases)
+    return tuple(replace(one, fit=compatibility_of(one, python=settings.python, tags=tags)) for one in releases)
 
 
 def _with_files_of(release: Release, installed: Release | None) -> Release:
@@ -54,7 +54,7 @@ def _with_files_of(release: Release, installed: Release | None) -> Release:
     )
 
 
-def newest_offered(shop: Workbench, own: Recipe, cutoff: datetime) -> str | None:
+def newest_installable(context: RunContext, own: Recipe, cutoff: datetime) -> str | None:
     """Choose the version where the package has another name than the runtime; None where the resolver chooses.
 
     Its wheels pin torch to one build, and a resolver that finds no such build goes back, silently, to releases of years
@@ -62,7 +62,7 @@ def newest_offered(shop: Workbench, own: Recipe, cutoff: datetime) -> str | None
     """
     if distribution_of(own) == own.RUNTIME:
         return None
-    settings = install_settings(shop.config)
+    settings = install_settings(context.config)
     try:
         newest = fetch_newest_wheel(
             distribution_of(own), index_access(settings), cutoff=cutoff, tags=fitting_tags(settings.python)

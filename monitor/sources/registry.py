@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.domain import Release, Runtime
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.sources.compatibility import channel_of
 from monitor.sources.release_events import Refs
 from monitor.sources.web import fetch
@@ -76,11 +76,11 @@ def _page(address: str, image: str, settings: InstallSettings, number: int) -> _
     path = f"/v2/namespaces/{namespace}/repositories/{repository}/tags?page_size={_PER_PAGE}&page={number}"
     document = fetch(address.rstrip("/") + path, settings)
     if document is None:
-        raise BenchError(f"{address} has no image {image}", hint="look at releases.registry and releases.image")
+        raise InfraError(f"{address} has no image {image}", hint="look at releases.registry and releases.image")
     try:
         return _Page.model_validate_json(document.body)
     except ValidationError as error:
-        raise BenchError(f"{address} does not list tags as it used to: {str(error)[:200]}") from error
+        raise InfraError(f"{address} does not list tags as it used to: {str(error)[:200]}") from error
 
 
 def _release(tag: _Tag) -> Release | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from containers.lock import redacted
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.sources.release_events import BRANCHES, TAGS, Refs
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def fetch_refs(address: str, settings: InstallSettings, *, seconds: float = SECO
     refs = refs_of(told)
     if not any(name.startswith(TAGS) for name in refs.targets):
         # taken at its word, this would be the removal of every tag
-        raise BenchError(f"{redacted(address)} lists no tags {complaint}".rstrip(), hint="is the address right?")
+        raise InfraError(f"{redacted(address)} lists no tags {complaint}".rstrip(), hint="is the address right?")
     return refs
 
 
@@ -59,13 +59,13 @@ def _ls_remote(address: str, settings: InstallSettings, seconds: float) -> tuple
         from git.cmd import Git
         from git.exc import GitError
     except ImportError as error:  # GitPython looks for the program as it is imported
-        raise BenchError("git is not there to ask for tags", hint="install git") from error
+        raise InfraError("git is not there to ask for tags", hint="install git") from error
     command = ["git", "-c", "credential.helper=", "ls-remote", "--symref", "--", address, *_ASKED]
     try:
         # in a group of its own: git leaves the transfer to a child, which would outlive it
         asked = Git().execute(command, as_process=True, env=dict(_environment(settings)), start_new_session=True)
     except (GitError, OSError) as error:
-        raise BenchError(f"git cannot be run: {redacted(str(error))[:200]}") from error
+        raise InfraError(f"git cannot be run: {redacted(str(error))[:200]}") from error
     assert asked.proc is not None  # noqa: S101 - it has just been started
     return _heard(asked.proc, address, seconds)
 
@@ -95,7 +95,7 @@ def _heard(process: Popen[bytes], address: str, seconds: float) -> tuple[str, st
     if status == 0:
         return told.decode(errors="replace"), complaint
     why = "it tells too much" if too_much else f"not within {seconds:g} s" if late.is_set() else complaint
-    raise BenchError(f"{redacted(address)} does not tell its tags: {why}", hint="is the address right, and public?")
+    raise InfraError(f"{redacted(address)} does not tell its tags: {why}", hint="is the address right, and public?")
 
 
 def _environment(settings: InstallSettings) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from containers.lock import redacted
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,8 +100,8 @@ def _proxies(settings: InstallSettings) -> Mapping[str, str]:
     return found | {f"all://{'*' if host.startswith('.') else ''}{host}": "" for host in direct}
 
 
-def _silent(host: str, why: str) -> BenchError:
-    return BenchError(f"{host} does not answer: {why}", hint="is it up, and do proxy and certificate authority fit?")
+def _silent(host: str, why: str) -> InfraError:
+    return InfraError(f"{host} does not answer: {why}", hint="is it up, and do proxy and certificate authority fit?")
 
 
 def _moment(text: str) -> datetime | None:

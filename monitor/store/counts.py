@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class Counts:
     cells: Mapping[tuple[str, str], int]  # (runtime, verdict)
     bench_faults: Mapping[str, int]  # cells that are unknown for a fault of ours, by fault
     environments: Mapping[str, int]  # ever installed, by runtime
     failing_sources: Mapping[str, bool]  # of releases
 
 
-def census(db: Database) -> Census:
+def counts(db: Database) -> Counts:
     cells: dict[tuple[str, str], int] = {}
     faults: dict[str, int] = {}
     for row in rows(
@@ -37,7 +37,7 @@ def census(db: Database) -> Census:
             faults[row["ours"]] = faults.get(row["ours"], 0) + row["cells"]
     environments = rows(db, "SELECT runtime, count(*) AS there FROM environments GROUP BY runtime")
     sources = rows(db, "SELECT source, fault != '' AS failing FROM polls")
-    return Census(
+    return Counts(
         cells=cells,
         bench_faults=faults,
         environments={row["runtime"]: row["there"] for row in environments},

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.domain import Cell, Platform, Runtime, Subject
-    from monitor.judge.confirm import Again, Settled
+    from monitor.judge.confirm import RetryNeeded, Settled
     from monitor.judge.days import Fingerprint
     from monitor.store.records import EnvironmentRecord
 
 
 def decision(
     db: Database, cell: Cell, subject: Subject, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
-) -> Settled | Again:
+) -> Settled | RetryNeeded:
     """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
     if origin is Origin.ADHOC:
         facts, memory = DayFacts(day, tuple(history.adhoc_runs(db, cell.id, day))), Memory()

@@ -84,7 +84,7 @@ class Turn:
     signature: str
 
 
-class Sightings:
+class FailureQueries:
     def __init__(self, db: Database) -> None:
         self._db = db
 

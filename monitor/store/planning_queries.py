@@ -55,7 +55,7 @@ class Resolved:
     failures: int
 
 
-class Standings:
+class PlanningQueries:
     """Asks one database; a reader and the writer have one each."""
 
     def __init__(self, db: Database) -> None:

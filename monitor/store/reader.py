@@ -9,16 +9,16 @@ from monitor.domain import Origin, Rung, Verdict
 from monitor.errors import UnknownName
 from monitor.store import decisions, history
 from monitor.store.archive import Archive
-from monitor.store.counts import census
+from monitor.store.counts import counts
 from monitor.store.details import cell_detail, run_detail
 from monitor.store.facts import teach_events
-from monitor.store.failure_queries import Sightings
+from monitor.store.failure_queries import FailureQueries
 from monitor.store.goldens import golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
 from monitor.store.parity import parity
-from monitor.store.planning_queries import Standings
+from monitor.store.planning_queries import PlanningQueries
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.rows import environment_at, environment_of, names, release_of, row_at, rows, subject_of
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.domain import Cell, Channel, Platform, Release, Runtime, Subject
-    from monitor.judge.confirm import Again, Settled
+    from monitor.judge.confirm import RetryNeeded, Settled
     from monitor.judge.control import Control
     from monitor.judge.days import Fingerprint
-    from monitor.store.counts import Census
+    from monitor.store.counts import Counts
     from monitor.store.details import CellDetail, RunDetail
     from monitor.store.records import EnvironmentRecord
     from monitor.store.snapshot import View
@@ -60,10 +60,10 @@ class Reader:
         self._db = db
         self._events = Archive(home / "events")  # facts: kept for ever
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
-        self.standings = Standings(db)
+        self.planning_queries = PlanningQueries(db)
         self.listings = Listings(db)
         self.published = PublishedModels(db, self._events)
-        self.sightings = Sightings(db)
+        self.failure_queries = FailureQueries(db)
         teach_events(db, self._events)
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class Reader:
 
     def decision(
         self, cell: Cell, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
-    ) -> Settled | Again:
+    ) -> Settled | RetryNeeded:
         """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
         subject = self.subject(cell.subject_id)
         return decisions.decision(self._db, cell, subject, day, origin, fingerprint=fingerprint, version=version)
@@ -235,9 +235,9 @@ class Reader:
         sql += " WHERE runtime = ? AND carried_from IS NULL"
         return int(rows(self._db, sql, (str(runtime),))[0]["days"])
 
-    def census(self) -> Census:
+    def counts(self) -> Counts:
         """Return how many there are of everything now."""
-        return census(self._db)
+        return counts(self._db)
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""

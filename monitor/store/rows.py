@@ -12,8 +12,8 @@ from monitor.domain import (
     CellVerdict,
     Channel,
     CheckResult,
+    Compatibility,
     Ending,
-    Fit,
     Origin,
     Outcome,
     Platform,
@@ -84,7 +84,7 @@ def release_of(row: Row) -> Release:
         requires_python=row["requires_python"],
         wheels=None if row["wheels"] is None else tuple(json.loads(row["wheels"])),
         has_sources=bool(row["has_sources"]),
-        fit=Fit(row["fit"]),
+        fit=Compatibility(row["fit"]),
         revision=row["revision"],
     )
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint, disk_full
+from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint, disk_full
 from monitor.sources.hub import Refused
 from monitor.sources.model_changes import Part, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from monitor.progress import Talk
+    from monitor.progress import Progress
     from monitor.sources.hub import Hub
     from monitor.sources.published import TreeEntry
 
@@ -72,7 +72,7 @@ class WeightStore:
     def folder(self, digest: str) -> Path:
         return self._checkpoints / digest
 
-    def fetch(self, hub: Hub, name: str, revision: str, talk: Talk) -> str:
+    def fetch(self, hub: Hub, name: str, revision: str, progress: Progress) -> str:
         """Fetch a revision's files unless they are here; return the checkpoint's digest.
 
         Raises DiskFull before anything is fetched that would not fit, and BenchError as the hub does; what came until
@@ -85,15 +85,15 @@ class WeightStore:
             return digest
         missing = {_key(entry): entry for entry in entries if not self._blob(entry).exists()}
         needed = sum(entry.size - self._there(entry) for entry in missing.values())
-        self._make_room(needed, {_key(entry) for entry in entries}, talk)
+        self._make_room(needed, {_key(entry) for entry in entries}, progress)
         try:
             self._blobs.mkdir(parents=True, exist_ok=True)
             for entry in missing.values():
-                talk.say(f"{name}: fetching {entry.path}, {entry.size / 1e6:.1f} MB")
-                self._fetch(hub, name, revision, entry, talk)
+                progress.message(f"{name}: fetching {entry.path}, {entry.size / 1e6:.1f} MB")
+                self._fetch(hub, name, revision, entry, progress)
             self._link(entries, digest)
         except OSError as error:
-            raise disk_full(error) or BenchError(f"{self.root} cannot be written: {error}") from error
+            raise disk_full(error) or InfraError(f"{self.root} cannot be written: {error}") from error
         return digest
 
     def checkpoints(self) -> list[Checkpoint]:
@@ -131,13 +131,13 @@ class WeightStore:
     def _loose(self) -> list[Path]:
         return [path for path in self._blobs.glob("*") if path.stat().st_nlink == 1]
 
-    def _make_room(self, needed: int, ours: Container[str], talk: Talk) -> None:
+    def _make_room(self, needed: int, ours: Container[str], progress: Progress) -> None:
         if self._excess(needed) > 0:
             self.remove_loose(but=ours)
         others = self.checkpoints()
         while others and self._excess(needed) > 0:
             oldest = others.pop(0)
-            talk.say(f"giving up weights that nobody used for longest, {oldest.own_bytes / 1e9:.1f} GB")
+            progress.message(f"giving up weights that nobody used for longest, {oldest.own_bytes / 1e9:.1f} GB")
             self.remove(oldest.digest, but=ours)
         if (excess := self._excess(needed)) > 0:
             raise DiskFull(
@@ -161,12 +161,12 @@ class WeightStore:
         part = self._part(entry)
         return part.stat().st_size if part.exists() else 0
 
-    def _fetch(self, hub: Hub, name: str, revision: str, entry: TreeEntry, talk: Talk) -> None:
+    def _fetch(self, hub: Hub, name: str, revision: str, entry: TreeEntry, progress: Progress) -> None:
         """Fetch one file, over as many connections as it takes, and keep it under its hash once that is right."""
         in_vain = 0
         while (before := self._there(entry)) < entry.size or not self._part(entry).exists():
             try:
-                self._receive(hub, name, revision, entry, talk)
+                self._receive(hub, name, revision, entry, progress)
             except NoAnswer:
                 in_vain = 0 if self._there(entry) > before else in_vain + 1
                 if in_vain >= _IN_VAIN:
@@ -174,16 +174,16 @@ class WeightStore:
         part = self._part(entry)
         if _hash_of(part, entry) != _key(entry):
             part.unlink()
-            raise BenchError(
+            raise InfraError(
                 f"{entry.path} of {name} came otherwise than the hub says it is", hint="a proxy may have changed it"
             )
         part.chmod(0o644)  # the probe runs as another user
         part.rename(self._blob(entry))
 
-    def _receive(self, hub: Hub, name: str, revision: str, entry: TreeEntry, talk: Talk) -> None:
+    def _receive(self, hub: Hub, name: str, revision: str, entry: TreeEntry, progress: Progress) -> None:
         with hub.open(name, revision, entry.path, start=self._there(entry)) as opened:
             if isinstance(opened, Refused):
-                raise BenchError(f"{entry.path} of {name}: {opened.why}", hint="a gated model needs a token in [hub]")
+                raise InfraError(f"{entry.path} of {name}: {opened.why}", hint="a gated model needs a token in [hub]")
             with self._part(entry).open("r+b" if opened.start else "wb") as file:
                 file.seek(opened.start)
                 told = opened.start
@@ -191,7 +191,7 @@ class WeightStore:
                     file.write(chunk[: entry.size - file.tell()])
                     if file.tell() >= told + _TELL_BYTES:
                         told = file.tell()
-                        talk.say(f"{name}: {told / 1e9:.0f} of {entry.size / 1e9:.0f} GB of {entry.path}")
+                        progress.message(f"{name}: {told / 1e9:.0f} of {entry.size / 1e9:.0f} GB of {entry.path}")
                     if file.tell() >= entry.size:
                         break
                 file.flush()

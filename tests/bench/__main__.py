@@ -13,9 +13,9 @@ from containers.lock import parse_lock
 from monitor.config.load import load_config
 from monitor.domain import Channel, Origin, Runtime
 from monitor.errors import SettleError
-from monitor.progress import Spoken
-from monitor.runner.context import set_up
-from monitor.runner.install import Question
+from monitor.progress import ConsoleProgress
+from monitor.runner.context import open_context
+from monitor.runner.install import ProbeRequest
 from monitor.subjects.catalogue import load_catalogue
 from tests.bench import installing, pages, planning, probing, replaying, runtimes, scale, stability
 
@@ -51,23 +51,23 @@ def _probe(parts: list[str]) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     for file in HOME.glob("settle.*"):
         file.unlink()  # a history of its own each time; the cache stays
-    with set_up(_config(), Spoken()) as shop, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+    with open_context(_config(), ConsoleProgress()) as context, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         subjects = _subjects()
-        shop.store.record_catalogue(shop.catalogue.models, shop.catalogue.subjects())
-        line = probing.Probing(shop, _question(subjects), Spoken(out=nowhere))
-        environment = line.place.environment
-        assert environment is not None, line.place.failure
+        context.store.record_catalogue(context.catalogue.models, context.catalogue.subjects())
+        line = probing.Probing(context, _question(subjects), ConsoleProgress(out=nowhere))
+        environment = line.installation.environment
+        assert environment is not None, line.installation.failure
         if "install" in parts:
-            lock = parse_lock(environment.lock_text, base_digest=shop.base.digest)
-            installing.measure(shop, lock, scratch)
+            lock = parse_lock(environment.lock_text, base_digest=context.base.digest)
+            installing.measure(context, lock, scratch)
         if "cycle" in parts:
             probing.measure_cycle(line)
         if "overhead" in parts:
             probing.measure_overhead(line)
         if "replay" in parts:
-            replaying.measure(shop, line.question, Spoken(out=nowhere))
+            replaying.measure(context, line.request, ConsoleProgress(out=nowhere))
         if "runtimes" in parts:
-            runtimes.measure(shop, line.question, Spoken(out=nowhere))
+            runtimes.measure(context, line.request, ConsoleProgress(out=nowhere))
 
 
 def _config() -> Config:
@@ -86,9 +86,9 @@ def _subjects() -> list[Subject]:
     return [control, *list(others.values())[::every][: ARCHITECTURES - 1]]
 
 
-def _question(subjects: list[Subject]) -> Question:
+def _question(subjects: list[Subject]) -> ProbeRequest:
     now = datetime.now(UTC)
-    return Question(
+    return ProbeRequest(
         runtime=Runtime.TRANSFORMERS,
         channel=Channel.STABLE,
         version="",
@@ -96,7 +96,7 @@ def _question(subjects: list[Subject]) -> Question:
         cutoff=now,
         origin=Origin.LIVE,
         subjects=subjects,
-        anew=True,
+        force=True,
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from containers.lock import Lock
     from containers.settings import InstallSettings
-    from monitor.runner.context import Workbench
+    from monitor.runner.context import RunContext
 
 WARM_BUILDS = 5
 PIP_SECONDS = 1200
@@ -29,15 +29,15 @@ python3 -m venv "$1/pip"
 """
 
 
-def measure(shop: Workbench, lock: Lock, scratch: Path) -> None:
+def measure(context: RunContext, lock: Lock, scratch: Path) -> None:
     title(f"environments: {len(lock.packages)} packages, pinned and hashed, with their bytecode")
-    settings = install_settings(shop.config)
+    settings = install_settings(context.config)
     cold_root, pip_folder = scratch / "cold", scratch / "with-pip"
-    cold = Times((timed(lambda: _build(shop, settings, cold_root, lock)),))
+    cold = Times((timed(lambda: _build(context, settings, cold_root, lock)),))
     shutil.rmtree(cold_root)
-    pip = Times((timed(lambda: _pip(shop, settings, pip_folder, lock)),))
+    pip = Times((timed(lambda: _pip(context, settings, pip_folder, lock)),))
     shutil.rmtree(pip_folder)
-    warm = Times(tuple(_again(shop, lock) for _ in range(WARM_BUILDS)))
+    warm = Times(tuple(_again(context, lock) for _ in range(WARM_BUILDS)))
     tell("pip install, fresh container", str(pip))
     tell("settle, nothing cached", str(cold))
     tell("settle, everything cached", str(warm))
@@ -45,13 +45,13 @@ def measure(shop: Workbench, lock: Lock, scratch: Path) -> None:
     tell_aim("pip / warm", pip.median / warm.median, f"at least {AIM}", met=pip.median / warm.median >= AIM)
 
 
-def _build(shop: Workbench, settings: InstallSettings, root: Path, lock: Lock) -> None:
-    _ensure(Environments(engine=shop.engine, base=shop.base, root=root, settings=settings), lock)
+def _build(context: RunContext, settings: InstallSettings, root: Path, lock: Lock) -> None:
+    _ensure(Environments(engine=context.engine, base=context.base, root=root, settings=settings), lock)
 
 
-def _again(shop: Workbench, lock: Lock) -> float:
-    shop.environments.remove(lock.digest)
-    return timed(lambda: _ensure(shop.environments, lock))
+def _again(context: RunContext, lock: Lock) -> float:
+    context.environments.remove(lock.digest)
+    return timed(lambda: _ensure(context.environments, lock))
 
 
 def _ensure(environments: Environments, lock: Lock) -> None:
@@ -60,7 +60,7 @@ def _ensure(environments: Environments, lock: Lock) -> None:
     assert built.built
 
 
-def _pip(shop: Workbench, settings: InstallSettings, folder: Path, lock: Lock) -> Execution:
+def _pip(context: RunContext, settings: InstallSettings, folder: Path, lock: Lock) -> Execution:
     """Install the same lock as people do: a virtual environment, pip, the same index and folders of wheels."""
     folder.mkdir(parents=True)
     (folder / "lock.txt").write_text(lock.text, encoding="utf-8")
@@ -73,11 +73,11 @@ def _pip(shop: Workbench, settings: InstallSettings, folder: Path, lock: Lock) -
         "HTTPS_PROXY": settings.https_proxy,
     }
     shown = [path for path in (*map(_path, settings.find_links), settings.ca_bundle) if path is not None]
-    execution = shop.engine.run(
+    execution = context.engine.run(
         Command(
             argv=("/bin/sh", "-c", PIP, "pip", str(folder)),
             role=Role.INSTALLER,
-            image=shop.base.image,
+            image=context.base.image,
             mounts=(*(Mount(path, str(path)) for path in shown), Mount(folder, str(folder), writable=True)),
             env={name: value for name, value in env.items() if value},
             limits=Limits(seconds=PIP_SECONDS, memory_bytes=8 << 30, tmpfs_bytes=4 << 30),

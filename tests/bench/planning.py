@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.config.settings import Config
 from monitor.daemon import tick
-from monitor.daemon.tick import Life, Step, probe_what_is_due
+from monitor.daemon.tick import DaemonState, Step, probe_what_is_due
 from monitor.domain import (
     Cell,
     Ending,
@@ -54,7 +54,7 @@ def _measure_fairness() -> None:
     for hours in (24.0, 8.0):
         world = World(models=1000, hours=hours)
         world.run()
-        new = sum(name.startswith("new-") for name, _ in world.standings)
+        new = sum(name.startswith("new-") for name, _ in world.planning_queries)
         tell(f"{hours:g} h: cells probed, {world.plans} plans", f"{sum(world.probed.values())}")
         told = ", ".join(f"{line.runtime} {count}" for line, count in sorted(world.probed.items()))
         tell("  by runtime", told)
@@ -103,24 +103,24 @@ def _measure_tick(store: Store, subjects: list[Subject]) -> None:
     scope = Scope(PLATFORM, watched, LINES, dict.fromkeys(runtimes, "suite"), config.daemon)
     found = survey(store, scope, NOW)
     asking = timed(lambda: survey(store, scope, NOW))
-    planning = timed(lambda: plan(found.standings, found.offers, found.budget, NOW))
+    planning = timed(lambda: plan(found.planning_queries, found.offers, found.budget, NOW))
     tell("asking the database how everything stands", f"{asking:.2f} s")
     tell_aim("planning", planning, "below 1 s", met=planning < 1)
-    quiet: Any = SimpleNamespace(say=lambda _: None)
+    quiet: Any = SimpleNamespace(message=lambda _: None)
     clock = SimpleNamespace(now=lambda: NOW, sleep=lambda _: None)
-    life = Life(config, store, quiet, clock, lambda: watched, lambda _: "suite", platform=PLATFORM)
+    state = DaemonState(config, store, quiet, clock, lambda: watched, lambda _: "suite", platform=PLATFORM)
     connected: list[str] = []
 
     @contextmanager
-    def at_work(*_: object, **__: object) -> Iterator[None]:
+    def run_context(*_: object, **__: object) -> Iterator[None]:
         connected.append("an engine")
         yield
 
     steps = (Step("probing", probe_what_is_due),)
-    tick.at_work = at_work  # type: ignore[attr-defined, assignment] # a tick with nothing due must never come here
-    full = timed(lambda: tick.tick(life, steps))
+    tick.run_context = run_context  # type: ignore[attr-defined, assignment] # a tick with nothing due must never come here
+    full = timed(lambda: tick.tick(state, steps))
     before = _resident()
-    first = timed(lambda: [tick.tick(life, steps) for _ in range(TICKS)]) / TICKS
+    first = timed(lambda: [tick.tick(state, steps) for _ in range(TICKS)]) / TICKS
     gc.collect()
     grown = _resident() - before
     assert not connected, "a container was about to be made"

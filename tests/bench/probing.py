@@ -14,17 +14,17 @@ from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor.domain import Purpose
 from monitor.runner.cycle import _Cycle
-from monitor.runner.session import Sitting
-from monitor.runner.subject_files import take_seat
+from monitor.runner.session import SessionSpec
+from monitor.runner.subject_files import prepare_subject
 from tests.bench.timing import Times, side_by_side, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.domain import Cell
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.install import Place, Question
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.install import InstallResult, ProbeRequest
     from monitor.store import RunDetail
 
 REPEATS = 3
@@ -36,38 +36,40 @@ BARE = Path(__file__).with_name("bare.py")
 class Probing:
     """The product's own sittings, with database and all, and the bare script beside them."""
 
-    def __init__(self, shop: Workbench, question: Question, talk: Talk) -> None:
-        self.shop, self.question = shop, question
-        self._cycle = _Cycle(shop, question, talk)
-        self.place: Place = self._cycle.install()
+    def __init__(self, context: RunContext, request: ProbeRequest, progress: Progress) -> None:
+        self.context, self.request = context, request
+        self._cycle = _Cycle(context, request, progress)
+        self.installation: InstallResult = self._cycle.install()
         self.cells = self._cycle.cells
 
     def rebuild(self) -> None:
         """Build the environment again, from the cache."""
-        environment = self.place.environment
+        environment = self.installation.environment
         assert environment is not None
-        self.shop.environments.remove(environment.digest)
-        built = self.shop.environments.ensure(parse_lock(environment.lock_text, base_digest=self.shop.base.digest))
+        self.context.environments.remove(environment.digest)
+        built = self.context.environments.ensure(
+            parse_lock(environment.lock_text, base_digest=self.context.base.digest)
+        )
         assert not isinstance(built, InstallFailure), built.message
 
     def together(self, cells: Sequence[Cell]) -> None:
-        self._cycle._sit(self.place, list(cells), Purpose.PROBE)
+        self._cycle._sit(self.installation, list(cells), Purpose.PROBE)
 
     def alone(self, cell: Cell) -> None:
-        self._cycle._hold(self.place, [self._cycle._group([cell], solo=True)], Purpose.PROBE)
+        self._cycle._hold(self.installation, [self._cycle._group([cell], solo=True)], Purpose.PROBE)
 
     def bare(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Run the checks in a plain process of this machine, in the same environment; return what came of each."""
-        environment = self.place.environment
+        environment = self.installation.environment
         assert environment is not None
-        request = self.shop.bench.request(self._sitting(cells))
+        request = self.context.session_runner.request(self._sitting(cells))
         for given, cell in zip(request["subjects"], cells, strict=True):
-            given["path"] = str(take_seat(self.shop, self._cycle._subject(cell), self.question).path)
-        file = self.shop.config.home / "bare.json"
+            given["path"] = str(prepare_subject(self.context, self._cycle._subject(cell), self.request).path)
+        file = self.context.config.home / "bare.json"
         file.write_text(json.dumps(request), encoding="utf-8")
         answer = subprocess.run(
-            [f"{environment.path}/bin/python", "-I", str(BARE), str(self.shop.bench.bundle), str(file)],
-            env={"PATH": os.environ["PATH"], **RECIPES[self.question.runtime].ENVIRONMENT},
+            [f"{environment.path}/bin/python", "-I", str(BARE), str(self.context.session_runner.bundle), str(file)],
+            env={"PATH": os.environ["PATH"], **RECIPES[self.request.runtime].ENVIRONMENT},
             capture_output=True,
             text=True,
             check=False,
@@ -77,7 +79,7 @@ class Probing:
         return outcomes
 
     def last_run(self, cell: Cell) -> RunDetail:
-        run = self.shop.store.run_detail(self._cycle.runs[-1])
+        run = self.context.store.run_detail(self._cycle.runs[-1])
         assert run.row["cell_id"] == cell.id
         return run
 
@@ -86,14 +88,16 @@ class Probing:
         checks = self.last_run(cell).checks
         return {f"{cell.subject_id} {check.name}": str(check.outcome) for check in checks if check.rung > 0}
 
-    def _sitting(self, cells: Sequence[Cell]) -> Sitting:
-        assert self.place.environment is not None
-        return Sitting(
+    def _sitting(self, cells: Sequence[Cell]) -> SessionSpec:
+        assert self.installation.environment is not None
+        return SessionSpec(
             id=uuid.uuid4().hex,
-            runtime=self.question.runtime,
-            version=self.place.version,
-            environment=self.place.environment,
-            seats=tuple(take_seat(self.shop, self._cycle._subject(cell), self.question) for cell in cells),
+            runtime=self.request.runtime,
+            version=self.installation.version,
+            environment=self.installation.environment,
+            prepared_subjects=tuple(
+                prepare_subject(self.context, self._cycle._subject(cell), self.request) for cell in cells
+            ),
             solo=True,
         )
 

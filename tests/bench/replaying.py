@@ -11,35 +11,41 @@ from tests.bench.probing import Probing
 from tests.bench.timing import tell, timed, title
 
 if TYPE_CHECKING:
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.install import Question
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.install import ProbeRequest
 
 RELEASES = 3
 ALONE = 3  # cells of each release that are measured the naive way
 
 
-def measure(shop: Workbench, question: Question, talk: Talk) -> None:
+def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> None:
     lines = [
-        Probing(shop, replace(question, version=version, origin=Origin.ADHOC), talk)
-        for version in _versions(shop, question, talk)
+        Probing(context, replace(request, version=version, origin=Origin.ADHOC), progress)
+        for version in _versions(context, request, progress)
     ]
     count = sum(len(line.cells) for line in lines)
-    names = ", ".join(line.place.version for line in lines)
+    names = ", ".join(line.installation.version for line in lines)
     title(f"a replay: {len(lines[0].cells)} architectures in transformers {names}, everything cached")
     lines[0].together(lines[0].cells[:1])  # the files are in memory from here on
     together = sum(timed(lambda line=line: _again(line)) for line in lines)  # type: ignore[misc]
-    naive = [timed(lambda line=line, place=place: _fresh(line, place)) for line in lines for place in range(ALONE)]  # type: ignore[misc]
+    naive = [
+        timed(lambda line=line, attempt=attempt: _fresh(line, attempt))  # type: ignore[misc]
+        for line in lines
+        for attempt in range(ALONE)
+    ]
     one = sum(naive) / len(naive)
     tell("a fresh environment and process, a cell", f"{one:.1f} s (mean of {len(naive)})")
     tell("replayed: a cell", f"{together / count:.2f} s ({together:.1f} s for {count})")
     tell("one by one / replayed", f"{one * count / together:.1f}")
 
 
-def _versions(shop: Workbench, question: Question, talk: Talk) -> list[str]:
-    learn_releases(shop, question.runtime, talk)
+def _versions(context: RunContext, request: ProbeRequest, progress: Progress) -> list[str]:
+    learn_releases(context, request.runtime, progress)
     stable = [
-        one.version for one in shop.store.releases(question.runtime) if one.channel is Channel.STABLE and not one.yanked
+        release.version
+        for release in context.store.releases(request.runtime)
+        if release.channel is Channel.STABLE and not release.yanked
     ]
     return stable[-1 : -1 - 8 * RELEASES : -8]  # from some months, not from one week
 
@@ -49,6 +55,6 @@ def _again(line: Probing) -> None:
     line.together(line.cells)
 
 
-def _fresh(line: Probing, place: int) -> None:
+def _fresh(line: Probing, installation: int) -> None:
     line.rebuild()
-    line.alone(line.cells[place])
+    line.alone(line.cells[installation])

@@ -15,9 +15,9 @@ from tests.bench.timing import Times, tell, timed, title
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.progress import Talk
-    from monitor.runner.context import Workbench
-    from monitor.runner.install import Question
+    from monitor.progress import Progress
+    from monitor.runner.context import RunContext
+    from monitor.runner.install import ProbeRequest
     from monitor.store import RunDetail
 
 RUNTIMES = (Runtime.TRANSFORMERS, Runtime.XLLAMACPP, Runtime.LLAMA_CPP_PYTHON, Runtime.VLLM)
@@ -57,14 +57,14 @@ class Measured:
         return sum(one.seconds for run in self.runs for one in run.checks if one.name in names) / len(self.runs)
 
 
-def measure(shop: Workbench, question: Question, talk: Talk) -> None:
-    own = {one.architecture: one for one in reversed(shop.catalogue.subjects()) if one.architecture in ARCHITECTURES}
+def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> None:
+    own = {one.architecture: one for one in reversed(context.catalogue.subjects()) if one.architecture in ARCHITECTURES}
     subjects = [own[architecture] for architecture in ARCHITECTURES]  # the control is the first
     title(f"seconds a cell in each runtime, warm: {', '.join(ARCHITECTURES)}")
     found: dict[str, Measured] = {}
     for runtime in RUNTIMES:
-        why = _why_not(shop, runtime)
-        measured = why or _measured(shop, replace(question, runtime=runtime, subjects=subjects), talk)
+        why = _why_not(context, runtime)
+        measured = why or _measured(context, replace(request, runtime=runtime, subjects=subjects), progress)
         if isinstance(measured, str):
             tell(str(runtime), f"not measured: {measured}")
         else:
@@ -72,26 +72,26 @@ def measure(shop: Workbench, question: Question, talk: Talk) -> None:
     _tell_table(found)
 
 
-def _why_not(shop: Workbench, runtime: Runtime) -> str:
+def _why_not(context: RunContext, runtime: Runtime) -> str:
     """Return why a runtime is not measured here: what takes many minutes or gigabytes has to be there already."""
     if isinstance(recipe_of(runtime), Built):
-        wheels = shop.config.home / "install" / "wheels"
+        wheels = context.config.home / "install" / "wheels"
         if not list(wheels.glob(f"*/{runtime.replace('-', '_')}-*.whl")):
             return "its wheel has not been built in the benchmark's home, which takes minutes"
     if runtime is Runtime.VLLM:
-        if not cpu_torches(install_settings(shop.config)):
+        if not cpu_torches(install_settings(context.config)):
             return "no CPU build of torch lies in a find-links folder, and its wheel asks for one"
-        if free_bytes(shop.config.home) < ROOM:
+        if free_bytes(context.config.home) < ROOM:
             return f"it takes {ROOM >> 30} GiB, and less is free"
     return ""
 
 
-def _measured(shop: Workbench, question: Question, talk: Talk) -> Measured | str:
-    line = Probing(shop, question, talk)
-    if line.place.environment is None:
-        return line.place.failure.message if line.place.failure else "it was not installed"
+def _measured(context: RunContext, request: ProbeRequest, progress: Progress) -> Measured | str:
+    line = Probing(context, request, progress)
+    if line.installation.environment is None:
+        return line.installation.failure.message if line.installation.failure else "it was not installed"
     line.together(line.cells[:1])  # the files are in memory from here on
-    repeats = 1 if recipe_of(question.runtime).HEAVY else REPEATS
+    repeats = 1 if recipe_of(request.runtime).HEAVY else REPEATS
     together = Times(tuple(timed(lambda: line.together(line.cells)) for _ in range(repeats)))
     alone, runs = [], []
     for cell in line.cells:
@@ -103,7 +103,7 @@ def _measured(shop: Workbench, question: Question, talk: Talk) -> Measured | str
         for one in run.checks
         if one.outcome in (Outcome.UNKNOWN, Outcome.NOT_REACHED)
     ]
-    return failed[0] if failed else Measured(line.place.version, Times(tuple(alone)), together, runs)
+    return failed[0] if failed else Measured(line.installation.version, Times(tuple(alone)), together, runs)
 
 
 def _tell_table(found: dict[str, Measured]) -> None:

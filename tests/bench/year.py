@@ -23,7 +23,7 @@ from monitor.domain import (
     Subject,
     SubjectForm,
 )
-from monitor.judge.confirm import Again
+from monitor.judge.confirm import RetryNeeded
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
 from probes import wire
@@ -209,7 +209,7 @@ class Year:
         fingerprint, version = _fingerprint(line.cell, place.environment), place.environment.version
         for attempt in range(MOST_RUNS):
             again = self.store.decision(line.cell, place.day, Origin.LIVE, fingerprint=fingerprint, version=version)
-            if not isinstance(again, Again) or kind == "ours":
+            if not isinstance(again, RetryNeeded) or kind == "ours":
                 return
             session = self._session(
                 place.resolution, place.environment, line.cell.runtime, place.day, [line], solo=again.solo

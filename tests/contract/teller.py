@@ -18,7 +18,7 @@ from pathlib import Path
 import monitor.alerts.sending  # noqa: F401 - loaded once, for all that are forked
 from monitor.alerts.steps import send_alerts, write_alerts
 from monitor.config.load import load_config
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.store import open_store
 
 LATER = timedelta(hours=1)  # after whatever pause was due
@@ -42,7 +42,7 @@ def tell(home: Path, config: Path, now: datetime, *, die_at: int | None = None) 
         if die_at is not None:
             store._db.conn.set_trace_callback(Death(die_at))
         write_alerts(store, settings, now)
-        send_alerts(store, settings, now, Spoken(), env=os.environ)
+        send_alerts(store, settings, now, ConsoleProgress(), env=os.environ)
         store._db.conn.set_trace_callback(None)
 
 

@@ -19,7 +19,7 @@ from monitor.alerts.sending import Arrival, send
 from monitor.alerts.steps import MOST_ATTEMPTS, send_alerts, write_alerts
 from monitor.alerts.words import Alert, Item, Kind, Severity
 from monitor.config.load import load_config
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.store import open_store
 from tests.contract.receivers import Received, mail_server, webhook
 from tests.contract.teller import LATER
@@ -79,7 +79,7 @@ def break_something(home: Path, config: Path, story: str = "WWB") -> None:
 
 def tell(store: Store, config: Path, now: datetime) -> int:
     write_alerts(store, settings(config).alerts, now)
-    return send_alerts(store, settings(config).alerts, now, Spoken(), env=os.environ)
+    return send_alerts(store, settings(config).alerts, now, ConsoleProgress(), env=os.environ)
 
 
 def states(home: Path) -> list[tuple[str, int, int]]:
@@ -208,7 +208,7 @@ def test_a_target_that_is_away_keeps_nobody_else_waiting_and_is_given_up_in_the_
         later = NOW
         for _ in range(MOST_ATTEMPTS):
             later += 7 * HOUR
-            send_alerts(store, settings(config).alerts, later, Spoken(), env={})
+            send_alerts(store, settings(config).alerts, later, ConsoleProgress(), env={})
         rows = {row["target"]: row for row in store.outbox.letters(most=9)}
         assert (rows["away"]["state"], rows["away"]["attempts"]) == ("given-up", MOST_ATTEMPTS)
         assert "Connection refused" in rows["away"]["problem"]

@@ -25,17 +25,17 @@ from monitor.discovery.derived import derive_discovered, underived
 from monitor.discovery.full import fetch_full
 from monitor.discovery.models import find_models
 from monitor.domain import CellVerdict, Channel, Origin, Runtime, Subject, SubjectForm
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.judge.confirm import Settled
 from monitor.miniatures.derive import NotDerived
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.report.reproduce import script
-from monitor.runner.context import set_up
-from monitor.runner.cycle import hold_cycle
+from monitor.runner.context import open_context
+from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA
-from monitor.runner.install import Question
+from monitor.runner.install import ProbeRequest
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.subjects.catalogue import load_catalogue
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.discovery.models import FoundModels
-    from monitor.runner.context import Workbench
+    from monitor.runner.context import RunContext
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
 
@@ -96,11 +96,11 @@ print("TOLD " + json.dumps(text))
 class World:
     """A hub that publishes, and a bench that finds, derives and probes."""
 
-    def __init__(self, served: standin.Hub, shop: Workbench) -> None:
-        self.served, self.shop = served, shop
+    def __init__(self, served: standin.Hub, context: RunContext) -> None:
+        self.served, self.context = served, context
         self.now = FIRST
         self.hub = Hub(HubAccess(endpoint=served.url))
-        self.talk = Spoken(out=io.StringIO())
+        self.progress = ConsoleProgress(out=io.StringIO())
 
     def publish(self, **files: object) -> FoundModels:
         """Publish files, by name with a dot spelt as two underscores, and look what is new."""
@@ -110,17 +110,17 @@ class World:
         }
         self.served.publish(NAME, {**data, "model.safetensors": b"16 GB"}, self.now, pipeline_tag="text-generation")
         settings = Settings(organisations=("acme",))
-        return find_models(self.shop.store, self.hub, settings, self.now, self.talk)
+        return find_models(self.context.store, self.hub, settings, self.now, self.progress)
 
     def derive(self) -> Subject | NotDerived:
-        assert underived(self.shop.store) == [NAME]
-        made = derive_discovered(self.shop, NAME, self.talk)
-        assert underived(self.shop.store) == []
+        assert underived(self.context.store) == [NAME]
+        made = derive_discovered(self.context, NAME, self.progress)
+        assert underived(self.context.store) == []
         return made
 
     def probe(self, subject: Subject) -> Settled:
         now = datetime.now(UTC)
-        question = Question(
+        request = ProbeRequest(
             runtime=Runtime.TRANSFORMERS,
             channel=Channel.STABLE,
             version="",
@@ -129,7 +129,7 @@ class World:
             origin=Origin.LIVE,
             subjects=[subject],
         )
-        (settled,) = hold_cycle(self.shop, question, self.talk).settled.values()
+        (settled,) = run_cycle(self.context, request, self.progress).settled.values()
         assert isinstance(settled, Settled)
         return settled
 
@@ -149,12 +149,12 @@ def world() -> Iterator[World]:
     for name in ("events", "logs", "published-here", "miniatures", "weights"):
         shutil.rmtree(HOME / name, ignore_errors=True)
     try:
-        with standin.Hub() as served, set_up(config_of(HOME, engine), Spoken()) as shop:
-            shop.store.record_catalogue(load_catalogue().models, load_catalogue().subjects())
-            world = World(served, shop)
+        with standin.Hub() as served, open_context(config_of(HOME, engine), ConsoleProgress()) as context:
+            context.store.record_catalogue(load_catalogue().models, load_catalogue().subjects())
+            world = World(served, context)
             yield world
             world.hub.close()
-    except BenchError as error:
+    except InfraError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"{error}; {error.hint}")
@@ -165,7 +165,7 @@ def test_a_new_model_is_found_derived_and_probed_and_its_next_revision_is_anothe
     subject = world.derive()
     assert isinstance(subject, Subject), subject
     assert (subject.id, subject.architecture, subject.first_known) == (NAME, "qwen3", "4.51.0")
-    store = world.shop.store
+    store = world.context.store
     assert not store.subject(NAME).qualified
     settled = world.probe(subject)
     assert settled.verdict.verdict is CellVerdict.WORKS, settled.verdict
@@ -198,7 +198,7 @@ def test_what_no_release_knows_is_recorded_with_its_reason(world: World, extra: 
 
 
 def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(world: World, tmp_path: Path) -> None:
-    shop, own = world.shop, RECIPES[Runtime.TRANSFORMERS]
+    context, own = world.context, RECIPES[Runtime.TRANSFORMERS]
     folder = write_miniature(load_miniature("llama"), tmp_path).path
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     for name in ("acme/tiny", "acme/gated", "acme/before"):
@@ -207,9 +207,9 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
     world.served.gate("acme/gated")
     world.served.rename("acme/before", "acme/after")
     world.served.renamed["acme/renamed-since"] = "acme/after"
-    resolution = shop.environments.resolve(own.requirements(""), shop.now(), exempt=own.EXEMPT)
+    resolution = context.environments.resolve(own.requirements(""), context.now(), exempt=own.EXEMPT)
     assert not isinstance(resolution, InstallFailure), resolution.message
-    environment = shop.environments.ensure(resolution.lock)
+    environment = context.environments.ensure(resolution.lock)
     assert not isinstance(environment, InstallFailure), environment.message
     home = tmp_path / "hf"
     for made in (home, tmp_path, tmp_path.parent, tmp_path.parent.parent):
@@ -217,12 +217,12 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
         made.chmod(0o777 if made == home else made.stat().st_mode | 0o755)
 
     # a probe has no network: this one has the installer's rights
-    execution = shop.engine.run(
+    execution = context.engine.run(
         Command(
             argv=(str(environment.path / "bin" / "python"), "-c", READS),
             role=Role.INSTALLER,
             limits=EngineLimits(seconds=300, memory_bytes=4 * GIB),
-            image=shop.base.image,
+            image=context.base.image,
             mounts=(Mount(environment.path, str(environment.path)), Mount(home, str(home), writable=True)),
             env={"HF_ENDPOINT": world.served.url, "HF_HOME": str(home), "HOME": str(home), "HF_HUB_DISABLE_XET": "1"},
         )
@@ -241,8 +241,8 @@ def test_full_weights_are_fetched_and_probed_in_a_container_of_their_own(world: 
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     world.served.publish("acme/small", files, FIRST, pipeline_tag="text-generation")
     settings = Settings(models=("acme/small",))
-    assert find_models(world.shop.store, world.hub, settings, FIRST, world.talk).new == ("acme/small",)
-    subject = fetch_full(world.shop, world.hub, "acme/small", world.talk)
+    assert find_models(world.context.store, world.hub, settings, FIRST, world.progress).new == ("acme/small",)
+    subject = fetch_full(world.context, world.hub, "acme/small", world.progress)
     assert subject is not None
     assert (subject.id, subject.form) == ("acme/small#full", SubjectForm.FULL)
     settled = world.probe(subject)
@@ -257,4 +257,6 @@ def _writer_of(text: str) -> str:
 
 
 def _last_run(world: World) -> str:
-    return str(world.shop.store.query("SELECT id FROM runs WHERE cell_id LIKE 'acme/%' ORDER BY rowid DESC").rows[0][0])
+    return str(
+        world.context.store.query("SELECT id FROM runs WHERE cell_id LIKE 'acme/%' ORDER BY rowid DESC").rows[0][0]
+    )

@@ -30,7 +30,7 @@ from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
 from monitor.runner.context import index_access
-from monitor.runner.session import Bench, Seat, Sitting
+from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
 from monitor.sources.index import fetch_source
 from monitor.wire.bundle import build_bundle
 from tests.contract.conftest import base_of, make_engine
@@ -71,7 +71,7 @@ class Probed:
 @dataclass(frozen=True)
 class Shop:
     environments: Environments
-    bench: Bench
+    session_runner: SessionRunner
     folder: Path  # the subject's files
 
     def install(self, version: str, archive: Path, *, converter: bool = False) -> Environment:
@@ -95,17 +95,19 @@ class Shop:
 
     def probe(self, version: str, archive: Path, *, converter: bool = False, **limits: Any) -> Probed:
         subject = Subject("probed", "probed", SubjectForm.FOLDER, "qwen3", "digest", qualified=True)
-        seat = Seat(subject, self.folder, golden_of_folder(self.folder))
-        bench = replace(self.bench, allowed=self.bench.allowed.model_copy(update=limits))
+        prepared = PreparedSubject(subject, self.folder, golden_of_folder(self.folder))
+        session_runner = replace(self.session_runner, allowed=self.session_runner.allowed.model_copy(update=limits))
         environment = self.install(version, archive, converter=converter)
-        sat = bench.sit(Sitting(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (seat,)), over=lambda *_: None)
-        checks = judge_subject(sat.session, subject.id, sat.ending, runtime=Runtime.OLLAMA, hang_counts=False)
+        result = session_runner.run_session(
+            SessionSpec(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (prepared,)), over=lambda *_: None
+        )
+        checks = judge_subject(result.session, subject.id, result.ending, runtime=Runtime.OLLAMA, hang_counts=False)
         verdict = judge_run(checks, Circumstances(subject, Runtime.OLLAMA, version, Control.GREEN))
-        return Probed({check.name: check for check in checks}, verdict, sat.log.decode(errors="replace"))
+        return Probed({check.name: check for check in checks}, verdict, result.log.decode(errors="replace"))
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     root = tmp_path_factory.mktemp("ollama")
     for folder in (root, root.parent):
         folder.chmod(folder.stat().st_mode | 0o755)  # a probe is another user
@@ -120,7 +122,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         build_bundle(bundle)
         yield Shop(
             Environments(engine, base, home / "install", settings),
-            Bench(engine, base.image, bundle, home / "sittings", Limits(check_seconds=60, memory_gib=1)),
+            SessionRunner(engine, base.image, bundle, home / "sittings", Limits(check_seconds=60, memory_gib=1)),
             write_subject(root),
         )
 
@@ -142,8 +144,8 @@ def write_subject(root: Path) -> Path:
     return folder
 
 
-def test_a_release_without_fault_works_on_every_rung(shop: Shop, tmp_path: Path) -> None:
-    probed = shop.probe(NEW, make_release(tmp_path, NEW))
+def test_a_release_without_fault_works_on_every_rung(context: Shop, tmp_path: Path) -> None:
+    probed = context.probe(NEW, make_release(tmp_path, NEW))
     assert probed.verdict.verdict is CellVerdict.WORKS, (probed.verdict.reason, probed.log[-3000:])
     not_passed = {name: one for name, one in probed.outcomes().items() if one != "passed"}
     # its own table of convertible architectures does not hold this one, and that breaks nothing
@@ -183,8 +185,8 @@ STORIES = [
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.told} {story.version}")
-def test_a_fault_is_told_by_its_name_and_blamed_on_whom_it_is_of(shop: Shop, tmp_path: Path, story: Story) -> None:
-    probed = shop.probe(story.version, make_release(tmp_path, story.version, story.told))
+def test_a_fault_is_told_by_its_name_and_blamed_on_whom_it_is_of(context: Shop, tmp_path: Path, story: Story) -> None:
+    probed = context.probe(story.version, make_release(tmp_path, story.version, story.told))
     told = (probed.verdict.reason, probed.faults(), probed.log[-3000:])
     assert probed.verdict.verdict is story.verdict, told
     assert (probed.verdict.fault, probed.verdict.blame) == (story.fault, story.blame), told
@@ -192,38 +194,40 @@ def test_a_fault_is_told_by_its_name_and_blamed_on_whom_it_is_of(shop: Shop, tmp
     assert probed.verdict.rung is probed.checks[story.check].rung
 
 
-def test_a_release_of_another_version_than_was_asked_is_the_archives_fault(shop: Shop, tmp_path: Path) -> None:
-    probed = shop.probe(NEW, make_release(tmp_path, NEW, "wrong-version"))
+def test_a_release_of_another_version_than_was_asked_is_the_archives_fault(context: Shop, tmp_path: Path) -> None:
+    probed = context.probe(NEW, make_release(tmp_path, NEW, "wrong-version"))
     assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "bench-recipe")
     assert "'0.0.0'" in probed.checks["installs.imports"].message
 
 
-def test_log_probabilities_are_not_missed_where_there_were_none_yet(shop: Shop, tmp_path: Path) -> None:
-    old = shop.probe(OLD, make_release(tmp_path, OLD))
+def test_log_probabilities_are_not_missed_where_there_were_none_yet(context: Shop, tmp_path: Path) -> None:
+    old = context.probe(OLD, make_release(tmp_path, OLD))
     assert old.verdict.verdict is CellVerdict.WORKS, old.verdict.reason
     assert old.checks["generates.logprobs"].outcome is Outcome.SKIPPED
     assert "0.12.11" in old.checks["generates.logprobs"].message
-    gone = shop.probe(NEW, make_release(tmp_path, NEW, "no-logprobs"))
+    gone = context.probe(NEW, make_release(tmp_path, NEW, "no-logprobs"))
     assert gone.faults() == {"generates.logprobs": "missing-logprobs"}
 
 
-def test_a_hang_is_no_verdict_by_itself(shop: Shop, tmp_path: Path) -> None:
-    probed = shop.probe(NEW, make_release(tmp_path, NEW, "hang"), check_seconds=5.0)
+def test_a_hang_is_no_verdict_by_itself(context: Shop, tmp_path: Path) -> None:
+    probed = context.probe(NEW, make_release(tmp_path, NEW, "hang"), check_seconds=5.0)
     assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "hung")
 
 
-def test_the_checkpoint_itself_is_converted_where_the_architecture_is_in_the_table(shop: Shop, tmp_path: Path) -> None:
+def test_the_checkpoint_itself_is_converted_where_the_architecture_is_in_the_table(
+    context: Shop, tmp_path: Path
+) -> None:
     folder = write_subject(tmp_path)
     for parent in (tmp_path, tmp_path.parent):
         parent.chmod(0o755)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}), encoding="utf-8")
-    probed = replace(shop, folder=folder).probe(NEW, make_release(tmp_path, NEW))
+    probed = replace(context, folder=folder).probe(NEW, make_release(tmp_path, NEW))
     assert probed.checks["loads.safetensors"].outcome is Outcome.PASSED, probed.checks["loads.safetensors"].message
 
 
-def test_without_a_gguf_and_a_converter_nobody_is_blamed(shop: Shop, tmp_path: Path) -> None:
-    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(NEW, make_release(tmp_path, NEW))
+def test_without_a_gguf_and_a_converter_nobody_is_blamed(context: Shop, tmp_path: Path) -> None:
+    probed = replace(context, folder=of_safetensors_alone(tmp_path)).probe(NEW, make_release(tmp_path, NEW))
     assert (probed.verdict.verdict, probed.verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
 
 
@@ -235,8 +239,8 @@ def of_safetensors_alone(root: Path) -> Path:
 
 
 @pytest.mark.index
-def test_without_a_gguf_llama_cpps_converter_makes_one(shop: Shop, tmp_path: Path) -> None:
-    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(
+def test_without_a_gguf_llama_cpps_converter_makes_one(context: Shop, tmp_path: Path) -> None:
+    probed = replace(context, folder=of_safetensors_alone(tmp_path)).probe(
         NEW, make_release(tmp_path, NEW), converter=True, memory_gib=3, subject_memory_gib=2
     )
     made = probed.checks["loads.gguf"]
@@ -254,9 +258,9 @@ needs_a_real_one = pytest.mark.skipif(
 
 @pytest.mark.index
 @needs_a_real_one
-def test_a_real_release_takes_a_miniature_that_is_converted(shop: Shop, tmp_path: Path) -> None:
-    version = version_of(shop, shop.install("0", Path(REAL)))
-    probed = replace(shop, folder=of_safetensors_alone(tmp_path)).probe(
+def test_a_real_release_takes_a_miniature_that_is_converted(context: Shop, tmp_path: Path) -> None:
+    version = version_of(context, context.install("0", Path(REAL)))
+    probed = replace(context, folder=of_safetensors_alone(tmp_path)).probe(
         version, Path(REAL), converter=True, memory_gib=4, subject_memory_gib=3
     )
     for name in ("loads.gguf", "knows.accepts", "loads.creates", "loads.runs", "generates.text", "serves.ready"):
@@ -264,20 +268,20 @@ def test_a_real_release_takes_a_miniature_that_is_converted(shop: Shop, tmp_path
 
 
 @needs_a_real_one
-def test_a_real_release_starts_answers_and_refuses_a_model_without_tensors(shop: Shop) -> None:
-    version = version_of(shop, shop.install("0", Path(REAL)))
-    probed = shop.probe(version, Path(REAL))
+def test_a_real_release_starts_answers_and_refuses_a_model_without_tensors(context: Shop) -> None:
+    version = version_of(context, context.install("0", Path(REAL)))
+    probed = context.probe(version, Path(REAL))
     assert probed.checks["installs.imports"].outcome is Outcome.PASSED, probed.log[-3000:]
     assert probed.checks["knows.accepts"].outcome is Outcome.PASSED, probed.log[-3000:]
     assert set(probed.faults().values()) == {"load-error"}, (probed.faults(), probed.log[-3000:])
 
 
-def version_of(shop: Shop, environment: Environment) -> str:
-    asked = shop.bench.engine.run(
+def version_of(context: Shop, environment: Environment) -> str:
+    asked = context.session_runner.engine.run(
         Command(
             argv=(f"{environment.path}/bin/ollama", "--version"),
             role=Role.PROBE,
-            image=shop.bench.image,
+            image=context.session_runner.image,
             mounts=(environment.mount,),
             limits=EngineLimits(seconds=60, memory_bytes=1 << 30),
         )

@@ -13,7 +13,7 @@ from monitor.alerts.words import Trouble
 from monitor.config.settings import Alerts, Target
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.errors import DatabaseError
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.store import open_reader, open_store
 from tests.standins.days import FIRST, World
 
@@ -186,7 +186,7 @@ def test_the_digest_comes_at_its_hour_and_what_was_missed_is_in_the_next(tmp_pat
 def test_a_target_that_is_gone_is_given_up_at_once_and_a_reader_sees_it(world: World, tmp_path: Path) -> None:
     world.live("WWB")
     write_alerts(world.store, SETTINGS, after(2))
-    assert send_alerts(world.store, Alerts(), after(2), Spoken(), env={}) == 0
+    assert send_alerts(world.store, Alerts(), after(2), ConsoleProgress(), env={}) == 0
     with open_reader(tmp_path) as reader:
         [row] = reader.outbox.letters(most=9)
     assert (row["state"], row["problem"]) == ("given-up", "no target is called ops any more")

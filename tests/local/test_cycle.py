@@ -14,12 +14,12 @@ import pytest
 from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.cli.outcome import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
 from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
-from monitor.errors import BenchError, NotMeasured
+from monitor.errors import InfraError, NotMeasured
 from monitor.judge.installs import Stage as JudgedStage
 from monitor.runner import cycle
 from monitor.runner import parallel as sessions
-from monitor.runner.install import Place, Question
-from monitor.runner.session import Sat, Seat
+from monitor.runner.install import InstallResult, ProbeRequest
+from monitor.runner.session import PreparedSubject, SessionResult
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.wire.stream import Listener
 from tests.standins.days import FIRST, PLATFORM, events
@@ -27,7 +27,7 @@ from tests.standins.days import FIRST, PLATFORM, events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from monitor.runner.session import Sitting
+    from monitor.runner.session import SessionSpec
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 NAMES = ("acme/control", "acme/a", "acme/b", "acme/c", "acme/d")
@@ -45,20 +45,20 @@ class Told:
         self.held: list[tuple[tuple[str, ...], bool]] = []
 
     @staticmethod
-    def request(_: Sitting) -> dict[str, Any]:
+    def request(_: SessionSpec) -> dict[str, Any]:
         return {}
 
-    def sit(self, sitting: Sitting, *, over: Any, heard: Any) -> Sat:
-        who = tuple(seat.subject.id for seat in sitting.seats)
+    def run_session(self, spec: SessionSpec, *, over: Any, heard: Any) -> SessionResult:
+        who = tuple(prepared.subject.id for prepared in spec.prepared_subjects)
         letters, last = self.story(len(self.held), who)
-        self.held.append((who, sitting.solo))
+        self.held.append((who, spec.solo))
         ending = Ending(exit_code=0)
         listener = Listener(who, heard=heard, over=lambda name, session, raw: over(name, session, raw, ending))
         for position, (name, letter) in enumerate(zip(who, letters, strict=False)):
             lines = events(name, letter).splitlines(keepends=True)
             listener.feed(b"".join(lines[3 if position else 0 :]))
         ending = last
-        return Sat(listener.close(), ending, b"", 0, 0.0)
+        return SessionResult(listener.close(), ending, b"", 0, 0.0)
 
 
 class Home:
@@ -73,24 +73,24 @@ class Home:
         store.record_catalogue(
             [Model(name, name, "newarch", ModelKind.DENSE, "acme", FIRST, "hub") for name in NAMES], self.subjects
         )
-        self.question = Question(
+        self.request = ProbeRequest(
             Runtime.TRANSFORMERS, Channel.STABLE, "", FIRST, NOW, Origin.LIVE, subjects=self.subjects
         )
-        self.shop: Any = SimpleNamespace(
+        self.context: Any = SimpleNamespace(
             store=store,
-            bench=bench,
+            session_runner=bench,
             platform=PLATFORM,
             engine=SimpleNamespace(name="told", stop=lambda: None),
-            lanes=1,
+            workers=1,
             catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=lambda: NOW,
         )
-        self.shop.for_runtime = lambda *_: self.shop
+        self.context.for_runtime = lambda *_: self.context
 
-    def fail(self, slug: InstallFault) -> Callable[..., Place]:
+    def fail(self, slug: InstallFault) -> Callable[..., InstallResult]:
         """Return an installation that fails in building, and is counted."""
 
-        def install(*_: object) -> Place:
+        def install(*_: object) -> InstallResult:
             answer = uuid.uuid4().hex
             self.installed.append(slug)
             self.store.record_resolution(
@@ -100,11 +100,11 @@ class Home:
                 )
             )  # fmt: skip
             failure = InstallFailure(Stage.INSTALL, slug, "not done after 1800 s", b"", 1800.0)
-            return Place(answer, "5.4.0", "none-1", None, failure)
+            return InstallResult(answer, "5.4.0", "none-1", None, failure)
 
         return install
 
-    def install(self, *_: object) -> Place:
+    def install(self, *_: object) -> InstallResult:
         answer = uuid.uuid4().hex
         self.store.record_resolution(
             ResolutionRecord(
@@ -114,14 +114,17 @@ class Home:
             EnvironmentRecord("env-a", Runtime.TRANSFORMERS, "5.4.0", PLATFORM, "base", "", {}, NOW),
         )  # fmt: skip
         environment: Any = SimpleNamespace(digest="env-a")
-        return Place(answer, "5.4.0", "env-a", environment)
+        return InstallResult(answer, "5.4.0", "env-a", environment)
 
-    def hold(self) -> cycle.Held:
+    def hold(self) -> cycle.CycleResult:
         quiet: Any = SimpleNamespace(
-            say=lambda _: None, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None
+            message=lambda _: None,
+            expect_subjects=lambda _: None,
+            check_finished=lambda *_: None,
+            subject_finished=lambda *_: None,
         )
         self.bench.held.clear()
-        return cycle.hold_cycle(self.shop, self.question, quiet, sleep=self.slept.append)
+        return cycle.run_cycle(self.context, self.request, quiet, sleep=self.slept.append)
 
     def verdicts(self) -> set[str]:
         held = self.hold()
@@ -132,11 +135,11 @@ class Home:
 @pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("unresolvable", False)])
 def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
     failed: Any = SimpleNamespace(slug=slug)
-    held = cycle.Held(Runtime.TRANSFORMERS, Place("r", "", "none-1", None, failed), {}, (), 0)
+    held = cycle.CycleResult(Runtime.TRANSFORMERS, InstallResult("r", "", "none-1", None, failed), {}, (), 0)
     if not ours:
         say_whether_nothing_was_installed([held])
         return
-    with pytest.raises(BenchError, match=slug) as raised:
+    with pytest.raises(InfraError, match=slug) as raised:
         say_whether_nothing_was_installed([held])
     assert raised.value.exit_code == 5
 
@@ -146,7 +149,7 @@ def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: 
 )
 def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str, ours: bool) -> None:
     """The control answers for itself: who asks about four others has no verdict of any of them from it."""
-    home.question = replace(home.question, subjects=home.subjects[1:])
+    home.request = replace(home.request, subjects=home.subjects[1:])
     killed = Ending(signal=9)
     story = dict(zip(NAMES, letters, strict=True))
     home.bench.story = lambda _, who: ("".join(story[name] for name in who), killed)
@@ -164,7 +167,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     with open_store(tmp_path) as store:
         home = Home(store, Told())
         monkeypatch.setattr(cycle, "install", home.install)
-        monkeypatch.setattr(sessions, "take_seat", lambda _, subject, __: Seat(subject, Path("files"), {}))
+        monkeypatch.setattr(sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {}))
         yield home
 
 

@@ -17,7 +17,7 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config.settings import Config
 from monitor.daemon import tick
 from monitor.daemon.loop import pause
-from monitor.daemon.tick import Life, Step
+from monitor.daemon.tick import DaemonState, Step
 from monitor.domain import (
     Channel,
     Ending,
@@ -31,13 +31,13 @@ from monitor.domain import (
     Subject,
     SubjectForm,
 )
-from monitor.errors import BenchError
+from monitor.errors import InfraError
 from monitor.judge.installs import Stage as JudgedStage
 from monitor.judge.installs import failed_key
 from monitor.runner import cycle
 from monitor.runner import parallel as sessions
-from monitor.runner.install import Place
-from monitor.runner.session import Seat
+from monitor.runner.install import InstallResult
+from monitor.runner.session import PreparedSubject
 from monitor.schedule import today as daily
 from monitor.schedule.today import Watched
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
@@ -84,10 +84,15 @@ class Days:
         ]
         self.models = [Model(one.id, one.id, "newarch", ModelKind.DENSE, "acme", None, "") for one in self.subjects]
         born: dict[str, date | None] = {YOUNG: FIRST, OLD: FIRST - 300 * ONE_DAY}
-        self.life = Life(
+        self.state = DaemonState(
             Config.model_validate({"daemon": {"tick_seconds": 1800}}),
             store,
-            SimpleNamespace(say=self.said.append, expect=lambda _: None, heard=lambda *_: None, over=lambda *_: None),
+            SimpleNamespace(
+                message=self.said.append,
+                expect_subjects=lambda _: None,
+                check_finished=lambda *_: None,
+                subject_finished=lambda *_: None,
+            ),
             self.clock,
             lambda: Watched(self.subjects, born),
             lambda _: "suite-1",
@@ -98,23 +103,23 @@ class Days:
         return self.releases[max(day for day in self.releases if day <= self.clock.at.date())]
 
     @contextmanager
-    def at_work(self, *_: object, **__: object) -> Iterator[Any]:
+    def run_context(self, *_: object, **__: object) -> Iterator[Any]:
         self.connected += 1
         if not self.engine:
-            raise BenchError("no engine answers", hint="start it")
-        shop: Any = SimpleNamespace(
+            raise InfraError("no engine answers", hint="start it")
+        context: Any = SimpleNamespace(
             store=self.store,
-            bench=self.bench,
+            session_runner=self.bench,
             platform=PLATFORM,
             engine=SimpleNamespace(name="told", stop=lambda: None),
-            lanes=1,
+            workers=1,
             catalogue=SimpleNamespace(models=self.models, control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
             now=self.clock.now,
         )
-        shop.for_runtime = lambda *_: shop
-        yield shop
+        context.for_runtime = lambda *_: context
+        yield context
 
-    def resolve(self, *_: object) -> Place:
+    def resolve(self, *_: object) -> InstallResult:
         now, version = self.clock.now(), self.version
         one = ResolutionRecord(
             uuid.uuid4().hex, now.date(), Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", version, now,
@@ -127,14 +132,14 @@ class Days:
             )  # fmt: skip
             self.store.record_resolution(failed)
             key = failed_key(Runtime.TRANSFORMERS, "", now.date(), str(self.index))
-            return Place(one.id, "", key, None, InstallFailure(Stage.RESOLVE, self.index, "no", b"", 1.0))
+            return InstallResult(one.id, "", key, None, InstallFailure(Stage.RESOLVE, self.index, "no", b"", 1.0))
         packages = {"transformers": version, "torch": "2.13.0"}
         self.store.record_resolution(
             one,
             EnvironmentRecord(f"env-{version}", Runtime.TRANSFORMERS, version, PLATFORM, "base", "", packages, now),
         )
         environment: Any = SimpleNamespace(digest=f"env-{version}")
-        return Place(one.id, version, f"env-{version}", environment)
+        return InstallResult(one.id, version, f"env-{version}", environment)
 
     def story(self, _: int, who: tuple[str, ...]) -> tuple[str, Ending]:
         return "".join("B" if (name, self.version) in self.broken else "W" for name in who), Ending(exit_code=0)
@@ -143,7 +148,7 @@ class Days:
         """Tick until so many days are over."""
         end = datetime.combine(self.clock.at.date() + days * ONE_DAY, MORNING)
         while self.clock.at < end:
-            pause(self.clock, min(end, tick.tick(self.life, STEPS)))
+            pause(self.clock, min(end, tick.tick(self.state, STEPS)))
 
     def history(self, subject: str) -> str:
         """Tell a subject's days by letters: small ones are carried."""
@@ -164,10 +169,10 @@ def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
     with open_store(tmp_path) as store:
         days = Days(store)
         days.bench.story = days.story
-        monkeypatch.setattr(tick, "at_work", days.at_work)
+        monkeypatch.setattr(tick, "run_context", days.run_context)
         monkeypatch.setattr(daily, "resolve_only", days.resolve)
         monkeypatch.setattr(cycle, "install", days.resolve)
-        monkeypatch.setattr(sessions, "take_seat", lambda _, subject, __: Seat(subject, Path("files"), {}))
+        monkeypatch.setattr(sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {}))
         yield days
 
 
@@ -198,10 +203,10 @@ def test_a_release_that_the_index_lists_at_noon_is_not_left_for_tomorrow(days: D
     days.live(1)
     noon = datetime.combine(days.clock.at.date(), time(12, tzinfo=UTC))
     while days.clock.at < noon:
-        pause(days.clock, min(noon, tick.tick(days.life, STEPS)))
+        pause(days.clock, min(noon, tick.tick(days.state, STEPS)))
     days.releases[days.clock.at.date()] = "5.1.0"
     days.store.record_releases([Release(Runtime.TRANSFORMERS, "5.1.0", Channel.STABLE, noon)], seen_at=noon)
-    tick.tick(days.life, STEPS)
+    tick.tick(days.state, STEPS)
     assert {row["version"] for row in days.store.current()} == {"5.1.0"}
 
 
@@ -209,7 +214,7 @@ def test_nothing_due_is_nothing_done(days: Days) -> None:
     days.live(1)
     before, held = days.connected, len(days.bench.held)
     for _ in range(200):
-        assert tick.tick(days.life, STEPS) > days.clock.at
+        assert tick.tick(days.state, STEPS) > days.clock.at
     assert (days.connected, len(days.bench.held)) == (before, held)
 
 
@@ -239,11 +244,11 @@ def test_an_installation_that_really_fails_is_told_of_every_model_once_a_day(day
 
 def test_an_engine_that_is_gone_is_waited_for_while_the_other_steps_go_on(days: Days) -> None:
     other: list[datetime] = []
-    steps = (*STEPS, Step("else", lambda life: other.append(life.clock.now())))
+    steps = (*STEPS, Step("else", lambda state: other.append(state.clock.now())))
     days.engine = False
-    days.life.config = Config()
+    days.state.config = Config()
     for _ in range(60):
-        pause(days.clock, tick.tick(days.life, steps))
+        pause(days.clock, tick.tick(days.state, steps))
     assert len(other) == 60
     assert 3 < days.connected < 40
     assert "probing: no engine answers (start it)" in days.said
@@ -260,23 +265,23 @@ def test_a_history_of_containers_is_not_continued_in_plain_processes(
     monkeypatch.setattr("tests.local.test_daemon.PLATFORM", plain)
     days.live(1)
     assert days.history(OLD) == "WW"
-    assert "no container engine answers" in days.life.waits["probing"].why
-    days.life.config = Config.model_validate({"engine": "process", "daemon": {"tick_seconds": 1800}})
-    days.life.waits.clear()
+    assert "no container engine answers" in days.state.waits["probing"].why
+    days.state.config = Config.model_validate({"engine": "process", "daemon": {"tick_seconds": 1800}})
+    days.state.waits.clear()
     days.live(1)
-    assert "probing" not in days.life.waits
+    assert "probing" not in days.state.waits
 
 
 def test_one_step_that_fails_for_ever_keeps_no_other_from_its_turn(days: Days) -> None:
-    def fail(_: Life) -> None:
-        raise BenchError("the mail server is gone")
+    def fail(_: DaemonState) -> None:
+        raise InfraError("the mail server is gone")
 
     end = datetime.combine(FIRST + ONE_DAY, MORNING)
     while days.clock.at < end:
-        pause(days.clock, min(end, tick.tick(days.life, (Step("mail", fail), *STEPS))))
+        pause(days.clock, min(end, tick.tick(days.state, (Step("mail", fail), *STEPS))))
     assert days.history(OLD) == "WW"
     assert days.said.count("mail: the mail server is gone") == 1
-    assert days.life.waits["mail"].failures > 20
+    assert days.state.waits["mail"].failures > 20
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), sqlite3.OperationalError("disk is full")])
@@ -285,34 +290,34 @@ def test_a_full_disk_is_waited_for_wherever_it_shows(days: Days, error: Exceptio
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
     full = [error]
 
-    def write(_: Life) -> None:
+    def write(_: DaemonState) -> None:
         if full:
             raise full[0]
 
     steps = (Step("writing", write), *STEPS)
-    tick.tick(days.life, steps)
-    assert "the disk is full" in days.life.waits["writing"].why
+    tick.tick(days.state, steps)
+    assert "the disk is full" in days.state.waits["writing"].why
     assert days.history(OLD) == "W"
     full.clear()
     days.clock.sleep(3600)
-    tick.tick(days.life, steps)
-    assert days.life.waits == {}
+    tick.tick(days.state, steps)
+    assert days.state.waits == {}
 
 
 def test_a_fault_in_the_code_is_no_fault_to_wait_for(days: Days) -> None:
-    def fail(_: Life) -> None:
+    def fail(_: DaemonState) -> None:
         raise KeyError("nobody thought of this")
 
     with pytest.raises(KeyError):
-        tick.tick(days.life, (Step("writing", fail),))
+        tick.tick(days.state, (Step("writing", fail),))
 
 
 def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days: Days) -> None:
     days.live(2)
-    before = days.store.standings.mark()
+    before = days.store.planning_queries.mark()
     days.clock.at -= 10 * ONE_DAY
-    tick.tick(days.life, STEPS)
-    assert days.store.standings.mark() == before
+    tick.tick(days.state, STEPS)
+    assert days.store.planning_queries.mark() == before
     assert any("the clock says" in one for one in days.said)
     days.clock.at += 10 * ONE_DAY
     days.live(1)
@@ -338,6 +343,6 @@ def test_what_a_killed_daemon_left_unsettled_is_resumed(days: Days) -> None:
         days.live(1)
     assert days.store.current(model=OLD)[0]["verdict"] == "unknown"
     days.bench.story = days.story
-    days.life.idle = None
-    tick.tick(days.life, STEPS)
+    days.state.idle = None
+    tick.tick(days.state, STEPS)
     assert days.store.current(model=OLD)[0]["verdict"] == "broken"

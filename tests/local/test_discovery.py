@@ -15,7 +15,7 @@ from monitor.discovery.described import kind_of
 from monitor.discovery.models import FoundModels, find_models
 from monitor.domain import ModelKind
 from monitor.miniatures.manifest import load_miniature
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.sources.model_changes import ModelState, Part, Standing, has_weights, news, part_of, what_changed
@@ -45,11 +45,11 @@ class World:
         self.settings = Settings(organisations=("acme",), **settings)
         self.pauses: list[float] = []
         self.hub = Hub(HubAccess(endpoint=served.url), now=lambda: self.now, sleep=self.pauses.append)
-        self.talk = Spoken(out=io.StringIO())
+        self.progress = ConsoleProgress(out=io.StringIO())
 
     def find(self, after: timedelta = timedelta()) -> FoundModels:
         self.now += after
-        return find_models(self.store, self.hub, self.settings, self.now, self.talk)
+        return find_models(self.store, self.hub, self.settings, self.now, self.progress)
 
     def publish(self, name: str, files: Mapping[str, bytes | None], **said: Any) -> str:
         return self.served.publish(name, files, self.now, **({**TEXT, **said}))
@@ -63,7 +63,7 @@ class World:
         return [(row[0], row[1], row[2]) for row in self.store.query(sql).rows]
 
 
-class Dying(Spoken):
+class Dying(ConsoleProgress):
     """Ends the process, in effect, the so-manieth time that it says something or looks at the clock."""
 
     def __init__(self, left: int) -> None:
@@ -71,10 +71,10 @@ class Dying(Spoken):
         self.left = left
 
     def clock(self) -> datetime:
-        self.say("")
+        self.message("")
         return FIRST
 
-    def say(self, sentence: str) -> None:  # noqa: ARG002 - the protocol's
+    def message(self, sentence: str) -> None:  # noqa: ARG002 - the protocol's
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

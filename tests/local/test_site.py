@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.errors import BenchError, UsageError
+from monitor.errors import InfraError, UsageError
 from monitor.site import names
 from monitor.site.pages import MARKER, Made
 from monitor.site.prose import html
@@ -124,9 +124,9 @@ def test_what_fails_half_way_leaves_the_old_site(tmp_path: Path) -> None:
 
     def failing() -> Iterator[Made]:
         yield from made(index_html="new")
-        raise BenchError("the disk is full")
+        raise InfraError("the disk is full")
 
-    with pytest.raises(BenchError):
+    with pytest.raises(InfraError):
         publish(failing(), place)
     assert (place / "index.html").read_text() == "old"
     publish(made(index_html="new"), place)
@@ -225,7 +225,7 @@ def test_a_branch_with_something_else_is_left_alone(remote: Remote, tmp_path: Pa
 
 def test_a_remote_that_is_not_there_is_a_sentence_without_the_password(tmp_path: Path) -> None:
     publish(made(index_html="one"), tmp_path / "www")
-    with pytest.raises(BenchError, match="was not pushed") as caught:
+    with pytest.raises(InfraError, match="was not pushed") as caught:
         push(tmp_path / "www", str(tmp_path / "nowhere.git"), "pages", workshop=tmp_path / "work.git", message="x")
     assert "\n" not in str(caught.value)
     assert redacted("https://me:secret@git.example.com/x.git") == "https://***@git.example.com/x.git"

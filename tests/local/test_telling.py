@@ -22,10 +22,10 @@ ALERTS = {"targets": [{"name": "ops", "url": "json://127.0.0.1:9", "digest": Fal
 
 def live(days: Days, hours: int) -> list[str]:
     """Let time pass, and return the titles of all that was written by then, without what is said of versions."""
-    days.life.config = Config.model_validate({"daemon": {"tick_seconds": 1800}, "alerts": ALERTS})
+    days.state.config = Config.model_validate({"daemon": {"tick_seconds": 1800}, "alerts": ALERTS})
     end = days.clock.at + timedelta(hours=hours)
     while days.clock.at < end:
-        pause(days.clock, min(end, tick.tick(days.life, UNSENT)))
+        pause(days.clock, min(end, tick.tick(days.state, UNSENT)))
     return [row["title"] for row in reversed(days.store.outbox.letters(most=99))]
 
 

@@ -20,13 +20,13 @@ from monitor.config.load import load_config
 from monitor.config.settings import Config
 from monitor.daemon.health import serve_health
 from monitor.daemon.heartbeat import Heartbeat, Pulse, patience_s
-from monitor.daemon.logs import Logged, talk_in
+from monitor.daemon.logs import JsonProgress, talk_in
 from monitor.daemon.metrics import metrics_of
 from monitor.daemon.ping import ping
 from monitor.daemon.systemd import Supervisor
 from monitor.errors import ConfigError
 from monitor.judge.observations import Finished
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.store import open_store
 from tests.standins.days import World
 from tests.standins.publishers import Publishers
@@ -216,12 +216,12 @@ def test_without_systemd_nothing_is_sent_and_nothing_fails(address: str) -> None
 
 def test_every_line_of_the_log_is_an_object_and_holds_no_password() -> None:
     out = io.StringIO()
-    talk = Logged(out, lambda: NOON)
-    talk.say('cannot reach https://me:secret@index.example/simple\nand "more"')
-    talk.expect(2)
-    talk.heard("acme/new", Finished("knows.config", "passed", 0.1))
-    talk.heard("acme/new", Finished("loads.weights", "failed", 0.1, "missing-tensor", "x" * 9000))
-    talk.over("acme/new", "broken", "loads.weights failed", 1.23456)
+    progress = JsonProgress(out, lambda: NOON)
+    progress.message('cannot reach https://me:secret@index.example/simple\nand "more"')
+    progress.expect_subjects(2)
+    progress.check_finished("acme/new", Finished("knows.config", "passed", 0.1))
+    progress.check_finished("acme/new", Finished("loads.weights", "failed", 0.1, "missing-tensor", "x" * 9000))
+    progress.subject_finished("acme/new", "broken", "loads.weights failed", 1.23456)
     said = [json.loads(line) for line in out.getvalue().splitlines()]
     assert {one["at"] for one in said} == {"2026-04-01T12:00:00.000+00:00"}
     assert [one["event"] for one in said] == ["said", "expected", "checked", "probed"]
@@ -234,7 +234,7 @@ def test_every_line_of_the_log_is_an_object_and_holds_no_password() -> None:
 def test_a_log_that_nobody_takes_any_more_ends_nothing() -> None:
     out = io.StringIO()
     out.close()
-    Logged(out).say("still measuring")
+    JsonProgress(out).message("still measuring")
 
 
 class Terminal(io.StringIO):
@@ -245,10 +245,10 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("form", "out", "kind"),
     [
-        ("auto", Terminal(), Spoken),
-        ("auto", io.StringIO(), Logged),
-        ("json", Terminal(), Logged),
-        ("text", io.StringIO(), Spoken),
+        ("auto", Terminal(), ConsoleProgress),
+        ("auto", io.StringIO(), JsonProgress),
+        ("json", Terminal(), JsonProgress),
+        ("text", io.StringIO(), ConsoleProgress),
     ],
 )
 def test_a_person_reads_text_and_a_machine_objects(form: Any, out: io.StringIO, kind: type) -> None:
@@ -260,15 +260,15 @@ def test_a_person_reads_text_and_a_machine_objects(form: Any, out: io.StringIO, 
 
 def test_a_ping_that_fails_is_said_without_its_address_and_is_not_fatal() -> None:
     out = io.StringIO()
-    talk, settings = Logged(out), InstallSettings()
+    progress, settings = JsonProgress(out), InstallSettings()
     with Publishers(answers={"/ping/": (200, b"OK"), "/down/": (500, b"")}) as watcher:
-        assert ping(f"{watcher.url}/ping/5ecre7", settings, talk)
+        assert ping(f"{watcher.url}/ping/5ecre7", settings, progress)
         assert watcher.asked == ["/ping/5ecre7"]
         assert out.getvalue() == ""
-        assert not ping(f"{watcher.url}/down/5ecre7", settings, talk)
-        assert not ping(f"{watcher.url}/unknown/5ecre7", settings, talk)
-    assert not ping("http://127.0.0.1:1/5ecre7", settings, talk)
-    assert not ping("", settings, talk)
+        assert not ping(f"{watcher.url}/down/5ecre7", settings, progress)
+        assert not ping(f"{watcher.url}/unknown/5ecre7", settings, progress)
+    assert not ping("http://127.0.0.1:1/5ecre7", settings, progress)
+    assert not ping("", settings, progress)
     said = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
     assert [sentence.split(": ", 1)[1].split(" (")[0][:33] for sentence in said] == [
         "127.0.0.1: 127.0.0.1 does not ans",

@@ -15,12 +15,12 @@ from monitor.cli import doctor
 from monitor.cli.doctor import State
 from monitor.config.settings import Config
 from monitor.daemon import steps
-from monitor.daemon.tick import Life
+from monitor.daemon.tick import DaemonState
 from monitor.discovery.full import in_use, unfetched
 from monitor.domain import Origin, Runtime, SubjectForm
-from monitor.errors import BenchError, DiskFull, NoAnswer, NotACheckpoint
-from monitor.progress import Spoken
-from monitor.runner.subject_files import take_seat
+from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint
+from monitor.progress import ConsoleProgress
+from monitor.runner.subject_files import prepare_subject
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.store import open_store
@@ -57,7 +57,7 @@ class Fetching:
     def __init__(self, served: standin.Hub, home: Path) -> None:
         self.served, self.home = served, home
         self.hub = Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
-        self.talk = Spoken(out=io.StringIO())
+        self.progress = ConsoleProgress(out=io.StringIO())
         self.revision = served.publish("acme/new", FILES, NOW)
         self.store = self.with_budget(1 << 40)
 
@@ -65,7 +65,7 @@ class Fetching:
         return WeightStore(self.home, budget_bytes=budget_bytes, floor_bytes=0)
 
     def fetch(self, name: str = "acme/new", revision: str = "") -> str:
-        return self.store.fetch(self.hub, name, revision or self.revision, self.talk)
+        return self.store.fetch(self.hub, name, revision or self.revision, self.progress)
 
     def downloads(self) -> list[str]:
         return [line for line in self.served.asked if "/cdn/" in line]
@@ -122,7 +122,7 @@ def test_a_kill_in_between_costs_only_what_was_under_way(fetching: Fetching) -> 
 
 def test_a_file_that_is_not_what_the_hub_says_is_not_kept(fetching: Fetching) -> None:
     fetching.served.fail("/cdn/", 200, body=bytes(len(BIG)), times=1)
-    with pytest.raises(BenchError, match="came otherwise than the hub says"):
+    with pytest.raises(InfraError, match="came otherwise than the hub says"):
         fetching.fetch()
     assert not list(fetching.store.root.glob("checkpoints/*"))
     assert not list(fetching.store.root.glob("blobs/*.part"))
@@ -157,7 +157,7 @@ def test_a_gated_or_pickled_model_is_refused_in_a_sentence(fetching: Fetching) -
     with pytest.raises(NotACheckpoint, match="no weights as safetensors"):
         fetching.fetch("acme/old", pickled)
     fetching.served.gate("acme/new")
-    with pytest.raises(BenchError, match="gated"):
+    with pytest.raises(InfraError, match="gated"):
         fetching.fetch()
 
 
@@ -178,14 +178,14 @@ class Watching:
     def __init__(self, served: standin.Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.served, self.home, self.at, self.said = served, home, NOW, io.StringIO()
         self.store, self.hub = open_store(home), Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
-        monkeypatch.setattr(steps, "at_work", self.at_work)
+        monkeypatch.setattr(steps, "run_context", self.run_context)
 
     @contextmanager
-    def at_work(self, config: Config, store: Any, *_: object, now: Any) -> Iterator[Any]:
+    def run_context(self, config: Config, store: Any, *_: object, now: Any) -> Iterator[Any]:
         usage = SimpleNamespace(total_bytes=0)
         yield SimpleNamespace(config=config, store=store, now=now, environments=SimpleNamespace(usage=lambda: usage))
 
-    def life(self, *full: str, budget_gib: float = 1) -> Life:
+    def state(self, *full: str, budget_gib: float = 1) -> DaemonState:
         settings = {
             "home": str(self.home),
             "hub": {"endpoint": self.served.url, "full": full},
@@ -193,16 +193,18 @@ class Watching:
         }
         clock: Any = SimpleNamespace(now=lambda: self.at, sleep=lambda _: None)
         config = Config.model_validate(settings)
-        watched = steps.everything(self.store, config, (), discovered=True)
-        return Life(config, self.store, Spoken(out=self.said), clock, watched, lambda _: "suite", hub=self.hub)
+        watched = steps.subjects_to_watch(self.store, config, (), discovered=True)
+        return DaemonState(
+            config, self.store, ConsoleProgress(out=self.said), clock, watched, lambda _: "suite", hub=self.hub
+        )
 
-    def look(self, life: Life) -> None:
+    def look(self, state: DaemonState) -> None:
         self.at += timedelta(hours=2)
-        steps.look_for_models(life)
-        steps.fetch_weights(life)
+        steps.look_for_models(state)
+        steps.fetch_weights(state)
 
-    def full(self, life: Life) -> Sequence[str]:
-        return [one.digest for one in life.watched().subjects if one.form is SubjectForm.FULL]
+    def full(self, state: DaemonState) -> Sequence[str]:
+        return [one.digest for one in state.watched().subjects if one.form is SubjectForm.FULL]
 
     def downloads(self) -> int:
         return sum("/cdn/" in line for line in self.served.asked)
@@ -219,80 +221,80 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchi
 
 def test_the_daemon_fetches_a_revision_of_a_named_model_once(watching: Watching) -> None:
     watching.served.publish("acme/new", FILES, NOW)
-    life = watching.life("acme/new")
-    watching.look(life)
-    (first,) = watching.full(life)
+    state = watching.state("acme/new")
+    watching.look(state)
+    (first,) = watching.full(state)
     assert watching.downloads() == 2
     watching.served.publish("acme/new", {"README.md": b"# better"}, NOW)
-    watching.look(life)
-    assert (watching.full(life), watching.downloads()) == ([first], 2)
+    watching.look(state)
+    assert (watching.full(state), watching.downloads()) == ([first], 2)
     watching.served.publish("acme/new", {"model-00001-of-00002.safetensors": BIG[1:]}, NOW)
-    watching.look(life)
-    assert watching.full(life) != [first]
+    watching.look(state)
+    assert watching.full(state) != [first]
     assert watching.downloads() == 3
-    assert steps.fetch_weights(life) is None
+    assert steps.fetch_weights(state) is None
 
 
 def test_weights_that_were_lost_are_fetched_again(watching: Watching) -> None:
     watching.served.publish("acme/new", FILES, NOW)
-    life = watching.life("acme/new")
-    watching.look(life)
+    state = watching.state("acme/new")
+    watching.look(state)
     shutil.rmtree(watching.home / "weights")
-    watching.look(life)
+    watching.look(state)
     assert watching.downloads() == 4
 
 
 def test_a_model_of_the_catalogue_may_be_probed_whole_too(watching: Watching) -> None:
     watching.served.publish("Qwen/Qwen3-8B", FILES, NOW)
-    life = watching.life("Qwen/Qwen3-8B")
-    watching.look(life)
-    assert [one.id for one in life.watched().subjects] == ["Qwen/Qwen3-8B#full"]
+    state = watching.state("Qwen/Qwen3-8B")
+    watching.look(state)
+    assert [one.id for one in state.watched().subjects] == ["Qwen/Qwen3-8B#full"]
 
 
 def test_what_can_never_be_fetched_is_said_once_and_what_does_not_fit_holds_up_no_other(watching: Watching) -> None:
     watching.served.publish("acme/pickled", {"config.json": b"{}", "pytorch_model.bin": BIG}, NOW)
     watching.served.publish("acme/large", {"config.json": b"{}", "a.safetensors": BIG * 4}, NOW)
     watching.served.publish("acme/small", {"config.json": b"{}", "a.safetensors": b"small"}, NOW)
-    life = watching.life("acme/pickled", "acme/large", "acme/small", budget_gib=len(BIG) * 2 / (1 << 30))
+    state = watching.state("acme/pickled", "acme/large", "acme/small", budget_gib=len(BIG) * 2 / (1 << 30))
     for _ in range(2):
         with pytest.raises(DiskFull, match="too many"):
-            watching.look(life)
-    assert len(watching.full(life)) == 1
+            watching.look(state)
+    assert len(watching.full(state)) == 1
     assert watching.said.getvalue().count("no full weights") == 1
 
 
 def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching: Watching) -> None:
     watching.served.publish("acme/new", FILES, NOW)
-    life = watching.life("acme/new")
-    watching.look(life)
-    (digest,) = watching.full(life)
+    state = watching.state("acme/new")
+    watching.look(state)
+    (digest,) = watching.full(state)
     watching.served.delete("acme/new")
-    watching.look(life)
+    watching.look(state)
     assert not watching.store.published.watched()["acme/new"].standing.there
-    assert watching.full(life) == [digest]
-    assert in_use(watching.store, life.config) == {digest}
+    assert watching.full(state) == [digest]
+    assert in_use(watching.store, state.config) == {digest}
     shutil.rmtree(watching.home / "weights")  # nothing can be done about it, and nobody waits for it
-    assert unfetched(watching.store, life.config) == []
-    assert watching.full(life) == []
+    assert unfetched(watching.store, state.config) == []
+    assert watching.full(state) == []
     (subject,) = watching.store.published.subjects("acme/new#full")
-    shop: Any = SimpleNamespace(config=life.config, store=watching.store)
+    context: Any = SimpleNamespace(config=state.config, store=watching.store)
     question: Any = SimpleNamespace(runtime=Runtime.VLLM, origin=Origin.LIVE)
-    with pytest.raises(BenchError, match="the weights of acme/new are not here"):
-        take_seat(shop, subject, question)
+    with pytest.raises(InfraError, match="the weights of acme/new are not here"):
+        prepare_subject(context, subject, question)
 
 
 def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
     watching.served.publish("acme/new", FILES, NOW)
     watching.served.publish("acme/other", {"config.json": b"{}", "a.safetensors": BIG[:-1]}, NOW)
-    life = watching.life("acme/new", budget_gib=len(BIG) * 2.5 / (1 << 30))
-    watching.look(life)
-    life = watching.life("acme/new", "acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    state = watching.state("acme/new", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    watching.look(state)
+    state = watching.state("acme/new", "acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
     with pytest.raises(DiskFull):
-        watching.look(life)
-    assert len(watching.full(life)) == 1
-    life = watching.life("acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
-    watching.look(life)
-    (other,) = watching.full(life)
+        watching.look(state)
+    assert len(watching.full(state)) == 1
+    state = watching.state("acme/other", budget_gib=len(BIG) * 2.5 / (1 << 30))
+    watching.look(state)
+    (other,) = watching.full(state)
     assert [path.name for path in (watching.home / "weights" / "checkpoints").iterdir()] == [other]
 
 
@@ -307,14 +309,14 @@ def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_ful
         kept.append(watching.at)
         return done
 
-    monkeypatch.setattr(steps, "tidy", tidied)
-    life = watching.life()
+    monkeypatch.setattr(steps, "apply_disk_budget", tidied)
+    state = watching.state()
 
     def hours(count: int) -> int:
         before = len(kept)
         for _ in range(count):
             watching.at += timedelta(hours=1)
-            assert steps.keep_house(life) is None
+            assert steps.keep_disk_budget(state) is None
         return len(kept) - before
 
     assert hours(49) == 3

@@ -21,7 +21,7 @@ from monitor.domain import (
     Subject,
     SubjectForm,
 )
-from monitor.judge.confirm import Again, Settled
+from monitor.judge.confirm import RetryNeeded, Settled
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store
 from probes import wire
@@ -132,12 +132,12 @@ class World:
             self._vouched_for.add(key)
             self.run("W", day, self.control, **same)
 
-    def decide(self, day: date, cell: Cell | None = None) -> Settled | Again:
+    def decide(self, day: date, cell: Cell | None = None) -> Settled | RetryNeeded:
         return self.store.decision(cell or self.cell, day, Origin.LIVE, fingerprint=self.fingerprint, version="5.4.0")
 
     def settle(self, letter: str, day: date) -> None:
         """Run as often as the judge asks, each time with the same outcome."""
-        while isinstance(again := self.decide(day), Again):
+        while isinstance(again := self.decide(day), RetryNeeded):
             self.run(letter, day, solo=again.solo, limit_factor=again.limit_factor)
 
     @property

@@ -11,7 +11,7 @@ from containers.engine import Command, Execution
 from containers.environment import Environment
 from monitor.config.settings import Limits
 from monitor.domain import Runtime, Subject, SubjectForm
-from monitor.runner.session import Bench, Seat, Sitting
+from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +49,17 @@ class PlainEngine:
         pass
 
 
-def sit(folder: Path, probe: Callable[[Path, threading.Event], int]) -> tuple[Session, list[str]]:
+def run_session(folder: Path, probe: Callable[[Path, threading.Event], int]) -> tuple[Session, list[str]]:
     environment = Environment("digest", folder / "env", built=False, seconds=0.0)
     subject = Subject("a", "a", SubjectForm.MINIATURE, "llama", "files")
-    bench = Bench(PlainEngine(probe), "", folder / "probes.pyz", folder / "sittings", Limits())
-    sitting = Sitting("one", Runtime.TRANSFORMERS, "5.0.0", environment, (Seat(subject, folder / "a", {}),))
+    session_runner = SessionRunner(PlainEngine(probe), "", folder / "probes.pyz", folder / "sittings", Limits())
+    spec = SessionSpec("one", Runtime.TRANSFORMERS, "5.0.0", environment, (PreparedSubject(subject, folder / "a", {}),))
     over: list[str] = []
 
     def note(name: str, _session: Session, _raw: bytes, ending: Ending) -> None:
         over.append(f"{name} {ending.exit_code}")
 
-    return bench.sit(sitting, over=note).session, over
+    return session_runner.run_session(spec, over=note).session, over
 
 
 def test_what_nobody_will_read_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_what_nobody_will_read_is_not_written_on(tmp_path: Path, monkeypatch: py
                 return 137
         return 0
 
-    session, over = sit(tmp_path, flood)
+    session, over = run_session(tmp_path, flood)
     assert "more files than it may" in session.malformed
     assert over == ["a 137"]
     assert not (tmp_path / "sittings" / "one").exists()
@@ -85,6 +85,6 @@ def test_a_probe_reads_its_request_where_it_is_told(tmp_path: Path) -> None:
         seen.append(json.loads((events.parent.parent / "request.json").read_text()))
         return 0
 
-    sit(tmp_path, read)
+    run_session(tmp_path, read)
     assert seen[0]["subjects"] == [{"id": "a", "path": str(tmp_path / "a"), "golden": {}, "control": False}]
     assert seen[0]["isolation"] == "fork"

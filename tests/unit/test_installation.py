@@ -16,7 +16,7 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config.settings import Config
 from monitor.domain import Channel, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
-from monitor.runner.install import Question, install
+from monitor.runner.install import ProbeRequest, install
 from probes import wire
 
 if TYPE_CHECKING:
@@ -74,44 +74,46 @@ class Shop:
         return datetime(2026, 4, 1, tzinfo=UTC)
 
 
-def asked(day: str, version: str = "") -> Question:
+def asked(day: str, version: str = "") -> ProbeRequest:
     cutoff = datetime.fromisoformat(f"{day}T23:59:59+00:00")
-    return Question(Runtime.TRANSFORMERS, Channel.STABLE, version, cutoff.date(), cutoff, Origin.REPLAY, subjects=[])
+    return ProbeRequest(
+        Runtime.TRANSFORMERS, Channel.STABLE, version, cutoff.date(), cutoff, Origin.REPLAY, subjects=[]
+    )
 
 
-def ask(shop: Any, question: Question) -> Any:
-    quiet: Any = SimpleNamespace(say=lambda _: None)
-    return install(shop, question, quiet)
+def ask(context: Any, request: ProbeRequest) -> Any:
+    quiet: Any = SimpleNamespace(message=lambda _: None)
+    return install(context, request, quiet)
 
 
 @pytest.mark.parametrize(
     ("day", "listed"), [("2025-12-24", ("4.49.0",)), ("2026-01-26", ("4.49.0", "5.0.0")), ("2025-02-16", ())]
 )
 def test_the_resolver_is_told_what_the_index_listed_on_the_day(index: str, day: str, listed: tuple[str, ...]) -> None:
-    shop = Shop(index, replace(NOTHING, slug=InstallFault.NETWORK))
-    ask(shop, asked(day))
-    assert (shop.asked["listed"].name, shop.asked["listed"].versions) == ("transformers", listed)
+    context = Shop(index, replace(NOTHING, slug=InstallFault.NETWORK))
+    ask(context, asked(day))
+    assert (context.asked["listed"].name, context.asked["listed"].versions) == ("transformers", listed)
 
 
 def test_a_version_that_is_asked_for_by_hand_is_not_compared_with_what_is_listed(index: str) -> None:
-    ask(shop := Shop(index, NOTHING), asked("2026-02-01", "4.49.0"))
-    assert (shop.asked["listed"], shop.known) == (None, [])
+    ask(context := Shop(index, NOTHING), asked("2026-02-01", "4.49.0"))
+    assert (context.asked["listed"], context.known) == (None, [])
 
 
 @pytest.mark.parametrize("version", ["", "5.0.0"])
 def test_a_day_before_the_first_release_is_said_and_is_no_verdict(index: str, version: str) -> None:
-    shop = Shop(index, replace(NOTHING, no_such_version=bool(version)))
+    context = Shop(index, replace(NOTHING, no_such_version=bool(version)))
     with pytest.raises(NotReleased, match="no release of transformers existed on 2025-02-16") as raised:
-        ask(shop, asked("2025-02-16", version))
+        ask(context, asked("2025-02-16", version))
     assert raised.value.hint == "the first is 4.49.0 of 2025-02-17"
     assert raised.value.exit_code == 2
-    assert shop.recorded == []
+    assert context.recorded == []
 
 
 def test_the_day_of_the_first_release_can_be_asked(index: str) -> None:
-    place = ask(shop := Shop(index, NOTHING), asked("2025-02-17"))
-    assert (place.environment, place.failure) == (None, NOTHING)
-    assert [one.fault for one in shop.recorded] == ["unresolvable"]
+    installation = ask(context := Shop(index, NOTHING), asked("2025-02-17"))
+    assert (installation.environment, installation.failure) == (None, NOTHING)
+    assert [one.fault for one in context.recorded] == ["unresolvable"]
 
 
 def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
@@ -124,9 +126,9 @@ def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
     ("slug", "stage"), [(InstallFault.NETWORK, Stage.RESOLVE), (InstallFault.INCONSISTENT, Stage.VERIFY)]
 )
 def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, stage: Stage) -> None:
-    place = ask(shop := Shop(index, replace(NOTHING, slug=slug, stage=stage)), asked("2025-02-16"))
-    assert place.failure is not None
-    assert [one.fault for one in shop.recorded] == [str(slug)]
+    installation = ask(context := Shop(index, replace(NOTHING, slug=slug, stage=stage)), asked("2025-02-16"))
+    assert installation.failure is not None
+    assert [one.fault for one in context.recorded] == [str(slug)]
 
 
 CONFIGURED = {"version": "0.13.5", "archive": "/nowhere/ollama.tgz"}
@@ -146,21 +148,21 @@ def test_an_archive_that_a_cycle_cannot_have_is_ours_and_says_why(
     missing = InstallFailure(
         Stage.INSTALL, slug, "ollama.tgz cannot be read", b"", 0.5, no_such_version=slug is InstallFault.UNRESOLVABLE
     )
-    shop = Shop("http://127.0.0.1:9/simple/", missing)
-    shop.config = Config.model_validate({"install": {"ollama": configured}})
+    context = Shop("http://127.0.0.1:9/simple/", missing)
+    context.config = Config.model_validate({"install": {"ollama": configured}})
     in_a_cycle = replace(asked("2026-02-16"), runtime=Runtime.OLLAMA, origin=Origin.LIVE)
-    place = ask(shop, in_a_cycle)
-    assert place.environment is None
-    assert wire.FAULTS[place.failure.slug] == "bench"
-    assert told in place.failure.message
+    installation = ask(context, in_a_cycle)
+    assert installation.environment is None
+    assert wire.FAULTS[installation.failure.slug] == "bench"
+    assert told in installation.failure.message
     if slug is InstallFault.UNRESOLVABLE:  # who asks for it by hand is told what to mend
         with pytest.raises(UsageError):
-            ask(shop, replace(in_a_cycle, anew=True))
+            ask(context, replace(in_a_cycle, force=True))
 
 
 def test_a_silent_index_leaves_the_failure_as_it_is() -> None:
-    place = ask(Shop("http://127.0.0.1:9/simple/", NOTHING), asked("2025-02-16"))
-    assert place.failure == NOTHING
+    installation = ask(Shop("http://127.0.0.1:9/simple/", NOTHING), asked("2025-02-16"))
+    assert installation.failure == NOTHING
 
 
 @pytest.mark.parametrize(

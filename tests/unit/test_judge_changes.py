@@ -11,7 +11,7 @@ import pytest
 
 from monitor.domain import CellVerdict, Origin
 from monitor.judge.changes import TOLERANCE_NAT, distance, logprobs_of
-from monitor.judge.confirm import Again
+from monitor.judge.confirm import RetryNeeded
 from monitor.store import open_store
 from probes.checks.generates import forward
 from probes.subject import Subject
@@ -131,11 +131,11 @@ def test_a_carried_day_keeps_the_note_and_rejudging_changes_nothing(world: Answe
 
 
 def test_a_day_that_does_not_work_pins_nothing(world: Answering) -> None:
-    while isinstance(again := world.decide(FIRST), Again):
+    while isinstance(again := world.decide(FIRST), RetryNeeded):
         world.answer(FIRST, 9.0, letter="B", solo=again.solo)
     world.release()
     second = FIRST + timedelta(days=1)
-    while isinstance(again := world.decide(second), Again):
+    while isinstance(again := world.decide(second), RetryNeeded):
         world.answer(second, 0.0, solo=again.solo)
     assert world.story() == "BW"
     assert world.notes() == ["", ""]
@@ -186,11 +186,11 @@ def test_a_check_that_never_passed_is_skipped_without_a_word(world: Answering) -
 
 def test_what_passed_on_a_broken_day_has_passed(world: Answering) -> None:
     world.run("W", FIRST, world.control)
-    while isinstance(again := world.decide(FIRST), Again):
+    while isinstance(again := world.decide(FIRST), RetryNeeded):
         world.run("B", FIRST, solo=again.solo)
     second = FIRST + timedelta(days=1)
     world.release()
-    while isinstance(again := world.decide(second), Again):
+    while isinstance(again := world.decide(second), RetryNeeded):
         world.run("L", second, solo=again.solo)  # a check that passed on the broken day
     assert world.story() == "BW"
     assert world.notes() == ["", "skipped, and passed last with 5.4.0 (2026-04-01): knows.config"]

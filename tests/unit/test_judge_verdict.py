@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.checks import fault_result, passed
-from monitor.judge.confirm import Again, Attempt, Settled, Standing, Why, decide, merge
+from monitor.judge.confirm import Attempt, RetryNeeded, RetryReason, Settled, Standing, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
 from probes import wire
@@ -179,7 +179,7 @@ def test_every_story_ends(last: CellVerdict | None, outcomes: list[tuple[CheckRe
 )
 def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> None:
     made = [Attempt(checks(loads__model=fault), solo=False)]
-    while isinstance(again := decide(None, made, HERE), Again):
+    while isinstance(again := decide(None, made, HERE), RetryNeeded):
         made.append(Attempt(checks(loads__model=fault), again.solo))
     assert len(made) == attempts
     assert again.verdict.verdict is CellVerdict.UNKNOWN
@@ -188,8 +188,8 @@ def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> 
 def test_a_change_to_flaky_needs_three_fresh_runs_too() -> None:
     made = [Attempt(WORKS, solo=True), Attempt(BROKEN, solo=True)]
     again = decide(Standing(CellVerdict.WORKS), made, HERE)
-    assert isinstance(again, Again)
-    assert again.why is Why.CHANGE
+    assert isinstance(again, RetryNeeded)
+    assert again.why is RetryReason.CHANGE
     settled = decide(Standing(CellVerdict.WORKS), [*made, Attempt(WORKS, solo=True)], HERE)
     assert isinstance(settled, Settled)
     assert (settled.verdict.verdict, settled.changed) == (CellVerdict.FLAKY, True)
@@ -198,7 +198,7 @@ def test_a_change_to_flaky_needs_three_fresh_runs_too() -> None:
 def test_a_folder_that_runs_out_of_time_is_slow_and_does_not_hang() -> None:
     here = replace(HERE, subject=replace(SUBJECT, form=SubjectForm.FOLDER))
     made: list[Attempt] = []
-    while isinstance(again := decide(None, made, here), Again) and len(made) < 5:
+    while isinstance(again := decide(None, made, here), RetryNeeded) and len(made) < 5:
         counts = again.solo and again.limit_factor > 1
         hung = fault_result("generates.forward", "hung", "no answer")
         hung = hung if counts else replace(hung, outcome=Outcome.UNKNOWN, blame=Blame.UNATTRIBUTED)
@@ -211,8 +211,8 @@ def test_a_folder_that_runs_out_of_time_is_slow_and_does_not_hang() -> None:
 
 def test_nothing_tried_leans_to_nothing() -> None:
     decision = decide(None, [], HERE)
-    assert isinstance(decision, Again)
-    assert (decision.why, decision.solo, decision.leaning.verdict) == (Why.FIRST, False, CellVerdict.UNKNOWN)
+    assert isinstance(decision, RetryNeeded)
+    assert (decision.why, decision.solo, decision.leaning.verdict) == (RetryReason.FIRST, False, CellVerdict.UNKNOWN)
 
 
 def test_another_failure_than_before_is_noted_and_no_change() -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.runner.threads import FEW, dealt, lanes_for, side_by_side
+from monitor.runner.threads import FEW, round_robin, side_by_side, worker_count
 
 if TYPE_CHECKING:
-    from monitor.runner.threads import Job, Tell
+    from monitor.runner.threads import Job, Post
 
 
 def test_jobs_run_together_and_what_they_tell_is_heard_here_in_order() -> None:
@@ -19,10 +19,10 @@ def test_jobs_run_together_and_what_they_tell_is_heard_here_in_order() -> None:
     here = threading.get_ident()
 
     def job(name: str) -> Job:
-        def work(tell: Tell) -> None:
+        def work(post: Post) -> None:
             meet.wait()
             for step in range(3):
-                tell(lambda step=step: heard.append((name, step, threading.get_ident() == here)))  # type: ignore[misc]
+                post(lambda step=step: heard.append((name, step, threading.get_ident() == here)))  # type: ignore[misc]
 
         return work
 
@@ -35,12 +35,12 @@ def test_a_failure_of_the_listener_stops_what_runs_and_drops_what_has_not_begun(
     stopped = threading.Event()
     begun: list[str] = []
 
-    def long(tell: Tell) -> None:
+    def long(post: Post) -> None:
         begun.append("long")
-        tell(lambda: 1 / 0)
+        post(lambda: 1 / 0)
         assert stopped.wait(10)
 
-    def never(_: Tell) -> None:
+    def never(_: Post) -> None:
         begun.append("never")
 
     with pytest.raises(ZeroDivisionError):
@@ -51,22 +51,22 @@ def test_a_failure_of_the_listener_stops_what_runs_and_drops_what_has_not_begun(
 def test_a_failure_of_a_job_is_raised_after_the_others_have_told_everything() -> None:
     heard: list[str] = []
 
-    def fails(_: Tell) -> None:
+    def fails(_: Post) -> None:
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        side_by_side([fails, lambda tell: tell(lambda: heard.append("told"))], 2, stop=lambda: None)
+        side_by_side([fails, lambda post: post(lambda: heard.append("told"))], 2, stop=lambda: None)
     assert heard == ["told"]
 
 
 def test_things_are_dealt_in_turn_and_few_of_them_share_one_lane() -> None:
-    assert dealt([], 2) == []
-    assert dealt(list("abc"), 2) == [list("abc")]
+    assert round_robin([], 2) == []
+    assert round_robin(list("abc"), 2) == [list("abc")]
     many = list(range(2 * FEW + 1))
-    assert dealt(many, 2) == [many[::2], many[1::2]]
-    assert dealt(many, 1) == [many]
+    assert round_robin(many, 2) == [many[::2], many[1::2]]
+    assert round_robin(many, 1) == [many]
 
 
 def test_lanes_are_what_was_asked_for_or_what_there_is_memory_for() -> None:
-    assert lanes_for(7, container_bytes=1 << 60) == 7
-    assert lanes_for(None, container_bytes=1 << 60) == 1
+    assert worker_count(7, container_bytes=1 << 60) == 7
+    assert worker_count(None, container_bytes=1 << 60) == 1

@@ -131,7 +131,7 @@ def test_no_line_and_no_young_model_starves_where_time_is_scarce() -> None:
     assert everything_once > 2 * world.hours * 3600
     world.run()
     assert set(world.probed) == set(LINES)
-    new = {key for key in world.standings if key[0].startswith("new-")}
+    new = {key for key in world.planning_queries if key[0].startswith("new-")}
     assert new == set(world.first_wait)
     assert max(world.first_wait.values()) < 2 * 24
     assert max(world.day_less.values()) < 14

@@ -73,8 +73,12 @@ def test_where_a_replay_stops(story: str, every: Every, stops: list[int]) -> Non
 def test_bisection_finds_every_change_and_asks_few_days(lengths: list[int]) -> None:
     story = "".join(letter * length for letter, length in zip("abcdef", lengths, strict=False))
     stops, asked = looked_at(story, Every.CHANGE)
-    starts = [place for place in range(len(story)) if place == 0 or story[place] != story[place - 1]]
-    assert stops == [day(place) for place in starts]
+    starts = [
+        installation
+        for installation in range(len(story))
+        if installation == 0 or story[installation] != story[installation - 1]
+    ]
+    assert stops == [day(installation) for installation in starts]
     assert len(asked) <= 1 + 8 * len(lengths)  # seven halvings of 240 days, and the end
 
 

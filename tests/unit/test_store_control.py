@@ -9,7 +9,7 @@ from monitor.domain import (
     Purpose,
     Runtime,
 )
-from monitor.judge.confirm import Again, Settled, Why
+from monitor.judge.confirm import RetryNeeded, RetryReason, Settled
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
 from tests.standins.days import FIRST, PLATFORM, World
@@ -20,7 +20,7 @@ def test_an_unclassified_failure_needs_the_control_and_a_fresh_process(world: Wo
     assert isinstance(world.decide(FIRST), Settled)
     assert world.story() == "?"
     world.run("W", FIRST, world.control)
-    assert world.decide(FIRST).why is Why.UNCLASSIFIED  # type: ignore[union-attr]
+    assert world.decide(FIRST).why is RetryReason.UNCLASSIFIED  # type: ignore[union-attr]
     world.run("U", FIRST, solo=True)
     assert world.story() == "B"
     assert world.store.current(cell=world.cell.id)[0]["blame"] == "unattributed"
@@ -71,8 +71,8 @@ def test_a_release_of_the_afternoon_is_asked_about_in_the_environment_of_the_mor
 def test_a_control_that_fails_only_in_a_fork_is_green(world: World) -> None:
     world.run("B", FIRST, world.control)
     again = world.decide(FIRST, world.control)
-    assert isinstance(again, Again)
-    assert (again.why, again.solo) == (Why.FORK, True)
+    assert isinstance(again, RetryNeeded)
+    assert (again.why, again.solo) == (RetryReason.FORK, True)
     world.run("W", FIRST, world.control, solo=True)
     for solo in (False, True):
         world.run("U", FIRST, solo=solo)

@@ -17,7 +17,7 @@ from monitor.domain import (
     Rung,
     SubjectForm,
 )
-from monitor.judge.confirm import Again, Settled, Why, can_be_mended
+from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.days import Fingerprint
 from monitor.judge.installs import Stage
 from monitor.store import RunRecord
@@ -74,7 +74,7 @@ def test_until_it_is_confirmed_a_change_is_unknown_and_the_flip_keeps_its_first_
 
 def test_a_failure_only_in_a_fork_is_the_forks(world: World) -> None:
     world.run("B", FIRST)
-    assert world.decide(FIRST) == Again(Why.FORK, world.decide(FIRST).leaning)  # type: ignore[union-attr]
+    assert world.decide(FIRST) == RetryNeeded(RetryReason.FORK, world.decide(FIRST).leaning)  # type: ignore[union-attr]
     world.run("W", FIRST, solo=True)
     settled = world.decide(FIRST)
     assert isinstance(settled, Settled)
@@ -96,8 +96,8 @@ def test_an_architecture_that_is_gone_again_is_a_change_like_any_other(world: Wo
     second = FIRST + timedelta(days=1)
     world.run("K", second)
     again = world.decide(second)
-    assert isinstance(again, Again)
-    assert again.why is Why.CHANGE
+    assert isinstance(again, RetryNeeded)
+    assert again.why is RetryReason.CHANGE
     world.settle("K", second)
     assert world.flips() == [(second.isoformat(), "works", "broken")]
 
@@ -142,8 +142,8 @@ def test_another_outcome_on_another_day_with_nothing_changed_is_flaky(world: Wor
 def test_a_hang_counts_only_alone_with_three_times_the_limit(world: World) -> None:
     world.run("H", FIRST)
     again = world.decide(FIRST)
-    assert isinstance(again, Again)
-    assert (again.why, again.solo, again.limit_factor) == (Why.HANG, True, 3)
+    assert isinstance(again, RetryNeeded)
+    assert (again.why, again.solo, again.limit_factor) == (RetryReason.HANG, True, 3)
     assert world.story() == "?"
     world.run("H", FIRST, solo=True, limit_factor=3)
     assert world.store.current()[0]["fault"] == "hung"
@@ -164,7 +164,7 @@ def test_what_the_bench_spoiled_does_not_count_once_it_is_started_anew(world: Wo
     assert isinstance(settled, Settled)
     assert can_be_mended(settled.verdict)
     world.run("?", FIRST)
-    assert isinstance(world.decide(FIRST), Again)  # the retries begin anew
+    assert isinstance(world.decide(FIRST), RetryNeeded)  # the retries begin anew
     world.run("W", FIRST)
     assert world.story() == "W"
     world.resolved.clear()

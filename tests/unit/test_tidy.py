@@ -14,7 +14,7 @@ from containers.lock import parse_lock
 from containers.settings import InstallSettings
 from containers.wheels import kept_wheel, note_wheel
 from monitor.config.settings import Config
-from monitor.daemon.disk_budget import tidy
+from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.store import open_store
 
 if TYPE_CHECKING:
@@ -69,59 +69,63 @@ class Shop:
     def wheels(self) -> set[str]:
         return {folder.name for folder in (self.root / "wheels").iterdir() if folder.is_dir()}
 
-    def tidy(self, mib: float, *, dry_run: bool = False) -> Tidied:
-        shop: Any = self
-        return tidy(shop, budget_bytes=int(mib * MIB), dry_run=dry_run)
+    def apply_disk_budget(self, mib: float, *, dry_run: bool = False) -> Tidied:
+        context: Any = self
+        return apply_disk_budget(context, budget_bytes=int(mib * MIB), dry_run=dry_run)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def context(tmp_path: Path) -> Iterator[Shop]:
     with open_store(tmp_path) as store:
         yield Shop(tmp_path, store)
 
 
-def test_the_wheel_longest_unused_goes_first_and_no_further_than_it_must(shop: Shop) -> None:
-    old, young = shop.wheel("old", age=20), shop.wheel("young", age=10)
-    assert shop.tidy(3).things == []
-    told = shop.tidy(1.5, dry_run=True)
-    assert shop.wheels() == {old, young}
-    done = shop.tidy(1.5)
+def test_the_wheel_longest_unused_goes_first_and_no_further_than_it_must(context: Shop) -> None:
+    old, young = context.wheel("old", age=20), context.wheel("young", age=10)
+    assert context.apply_disk_budget(3).things == []
+    told = context.apply_disk_budget(1.5, dry_run=True)
+    assert context.wheels() == {old, young}
+    done = context.apply_disk_budget(1.5)
     assert done.things == told.things
     assert [thing.what for thing in done.things] == ["old-1.0-py3-none-any.whl, built from source"]
-    assert shop.wheels() == {young}
-    assert [note.name for note in (shop.root / "wheels").glob("*.json")] == ["young.json"]
+    assert context.wheels() == {young}
+    assert [note.name for note in (context.root / "wheels").glob("*.json")] == ["young.json"]
     assert done.after_bytes < 1.5 * MIB < done.before_bytes
 
 
-def test_a_wheel_that_was_used_lately_is_not_the_first(shop: Shop) -> None:
-    used = shop.wheel("used", age=20)
-    shop.wheel("unused", age=10)
-    assert kept_wheel(shop.root / "wheels" / "used.json") is not None  # as a resolution asks for it
-    shop.tidy(1.5)
-    assert shop.wheels() == {used}
+def test_a_wheel_that_was_used_lately_is_not_the_first(context: Shop) -> None:
+    used = context.wheel("used", age=20)
+    context.wheel("unused", age=10)
+    assert kept_wheel(context.root / "wheels" / "used.json") is not None  # as a resolution asks for it
+    context.apply_disk_budget(1.5)
+    assert context.wheels() == {used}
 
 
-def test_what_a_kept_environment_needs_stays_whatever_the_budget_is(shop: Shop) -> None:
-    needed, gone, loose = shop.wheel("needed", age=30), shop.wheel("gone", age=20), shop.wheel("loose", age=10)
-    kept = shop.environment(needed, age=1)
-    removed = shop.environment(gone, age=5)
-    assert shop.wheels() == {needed, gone, loose}
-    shop.tidy(0)
-    assert shop.wheels() == {needed}
-    assert shop.environments.find(kept) is not None
-    assert shop.environments.find(removed) is None
+def test_what_a_kept_environment_needs_stays_whatever_the_budget_is(context: Shop) -> None:
+    needed, gone, loose = context.wheel("needed", age=30), context.wheel("gone", age=20), context.wheel("loose", age=10)
+    kept = context.environment(needed, age=1)
+    removed = context.environment(gone, age=5)
+    assert context.wheels() == {needed, gone, loose}
+    context.apply_disk_budget(0)
+    assert context.wheels() == {needed}
+    assert context.environments.find(kept) is not None
+    assert context.environments.find(removed) is None
 
 
-def test_the_package_cache_goes_before_any_wheel(shop: Shop) -> None:
-    wheel = shop.wheel("loose", age=10)
-    (shop.root / "cache" / "package").write_bytes(b"x" * 2 * MIB)
-    assert [thing.what for thing in shop.tidy(1.5).things] == ["the package cache"]
-    assert shop.wheels() == {wheel}
+def test_the_package_cache_goes_before_any_wheel(context: Shop) -> None:
+    wheel = context.wheel("loose", age=10)
+    (context.root / "cache" / "package").write_bytes(b"x" * 2 * MIB)
+    assert [thing.what for thing in context.apply_disk_budget(1.5).things] == ["the package cache"]
+    assert context.wheels() == {wheel}
 
 
-def test_an_unpacked_archive_goes_with_the_last_environment_that_needs_it_and_before_any_wheel(shop: Shop) -> None:
-    needed, loose, wheel = shop.artefact("needed", age=30), shop.artefact("loose", age=20), shop.wheel("wheel", age=40)
-    shop.environment(needed, age=1)
-    assert [thing.what for thing in shop.tidy(3.5).things] == [f"an unpacked archive, {loose[:12]}"]
-    assert [one.name for one in (shop.root / "artefacts").iterdir()] == [needed]
-    assert shop.wheels() == {wheel}
+def test_an_unpacked_archive_goes_with_the_last_environment_that_needs_it_and_before_any_wheel(context: Shop) -> None:
+    needed, loose, wheel = (
+        context.artefact("needed", age=30),
+        context.artefact("loose", age=20),
+        context.wheel("wheel", age=40),
+    )
+    context.environment(needed, age=1)
+    assert [thing.what for thing in context.apply_disk_budget(3.5).things] == [f"an unpacked archive, {loose[:12]}"]
+    assert [one.name for one in (context.root / "artefacts").iterdir()] == [needed]
+    assert context.wheels() == {wheel}

@@ -78,9 +78,9 @@ def test_what_goes_with_torch_comes_from_its_folder_or_not_at_all(tmp_path: Path
 
 def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...], str, bool]]:
     """Return the choices of torch: constraints, backend, whether torchvision is left out."""
-    question = Question(VLLM.requirements(version), None, (), overrides=overrides_of(VLLM, version))
+    request = Question(VLLM.requirements(version), None, (), overrides=overrides_of(VLLM, version))
     installer: Any = type("Installer", (), {"settings": settings})
-    found = choices(installer, question)
+    found = choices(installer, request)
     return [
         (one.constraints, one.torch_backend, any(line.startswith("torchvision") for line in one.overrides))
         for one in found

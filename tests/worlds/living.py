@@ -17,7 +17,7 @@ from monitor.cli.stopping import Stopped, stop_on_signals
 from monitor.config.load import load_config
 from monitor.daemon.loop import watch
 from monitor.errors import SettleError
-from monitor.progress import Spoken
+from monitor.progress import ConsoleProgress
 from monitor.subjects.catalogue import load_catalogue
 
 
@@ -72,7 +72,7 @@ def main(config: str, folder: str, first: str, last: str, *names: str) -> None:
     subjects = [subject for subject in load_catalogue().subjects() if subject.id in names]
     stop_on_signals()
     try:
-        watch(settings, Spoken(), subjects=subjects, clock=Clock(days, date.fromisoformat(last), at))
+        watch(settings, ConsoleProgress(), subjects=subjects, clock=Clock(days, date.fromisoformat(last), at))
     except Over:
         sys.exit(0)
     except Stopped as stopped:

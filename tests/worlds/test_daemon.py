@@ -54,7 +54,7 @@ TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im
 
 
 @dataclass
-class Life:
+class DaemonState:
     """A home, what surrounds it, and the daemon that lives there."""
 
     world: World
@@ -69,7 +69,7 @@ class Life:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with (self.outside / "talk.txt").open("ab") as talk:
+        with (self.outside / "talk.txt").open("ab") as progress:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "tests.worlds.living", str(self.world.config),
@@ -78,7 +78,7 @@ class Life:
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=talk,
+                stderr=progress,
                 env={**os.environ, "SETTLE_HOME": str(self.world.home), "DOCKER_HOST": f"unix://{self.engine.path}"},
                 start_new_session=True,
             )  # fmt: skip
@@ -125,42 +125,42 @@ def morning(number: int) -> datetime:
     return datetime.combine(day(number), datetime.min.time(), UTC)
 
 
-def publish(life: Life) -> None:
+def publish(state: DaemonState) -> None:
     files = {"config.json": CONFIG, "tokenizer_config.json": tokenizer(TEMPLATE), "model.safetensors": bytes(64)}
-    life.hub.publish(PUBLISHED, files, morning(PUBLISHED_ON), pipeline_tag="text-generation")
+    state.hub.publish(PUBLISHED, files, morning(PUBLISHED_ON), pipeline_tag="text-generation")
 
 
-def revise(life: Life) -> None:
+def revise(state: DaemonState) -> None:
     longer = TEMPLATE + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    life.hub.publish(PUBLISHED, {"tokenizer_config.json": tokenizer(longer)}, morning(16), title="Mend the template")
+    state.hub.publish(PUBLISHED, {"tokenizer_config.json": tokenizer(longer)}, morning(16), title="Mend the template")
 
 
-def upset_the_hub(life: Life) -> None:
-    life.hub.fail("/api/models", 500, times=6)
-    life.hub.fail("/api/models", 429, headers={"Retry-After": "60"}, times=2)
+def upset_the_hub(state: DaemonState) -> None:
+    state.hub.fail("/api/models", 500, times=6)
+    state.hub.fail("/api/models", 429, headers={"Retry-After": "60"}, times=2)
 
 
-def lose_the_index(life: Life) -> None:
-    life.index.gone = True
+def lose_the_index(state: DaemonState) -> None:
+    state.index.gone = True
 
 
-def mend_everything(life: Life) -> None:
-    life.index.gone = False
-    life.engine.mend()
-    life.disk.empty()
+def mend_everything(state: DaemonState) -> None:
+    state.index.gone = False
+    state.engine.mend()
+    state.disk.empty()
 
 
 # what happens before a day is let in, and what while it goes on
-BEFORE: dict[int, Callable[[Life], object]] = {
+BEFORE: dict[int, Callable[[DaemonState], object]] = {
     PUBLISHED_ON: publish,
     5: upset_the_hub,
     6: lose_the_index,
-    10: lambda life: life.engine.cut(),
-    13: lambda life: life.disk.fill(),
+    10: lambda state: state.engine.cut(),
+    13: lambda state: state.disk.fill(),
     16: revise,
-    20: lambda life: life.hub.gate(PUBLISHED),
-    22: lambda life: life.hub.rename(PUBLISHED, "acme/brand-new-9b"),
-    25: lambda life: life.hub.delete("acme/brand-new-9b"),
+    20: lambda state: state.hub.gate(PUBLISHED),
+    22: lambda state: state.hub.rename(PUBLISHED, "acme/brand-new-9b"),
+    25: lambda state: state.hub.delete("acme/brand-new-9b"),
 }
 LOST = {6, 10, 13, 15}
 KILLED = {2: 8.0, 8: 12.0, 19: 8.0, 28: 12.0}
@@ -168,7 +168,7 @@ CUT_WHILE_AT_WORK = 15
 
 
 @contextmanager
-def a_life(days: range, seed: int) -> Iterator[Life]:
+def a_life(days: range, seed: int) -> Iterator[DaemonState]:
     if os.getuid() != 0 or not Path(SOCKET).exists():
         if os.environ.get("CI") == "true":
             pytest.fail("a small volume and docker's socket are needed")
@@ -183,13 +183,13 @@ def a_life(days: range, seed: int) -> Iterator[Life]:
         stack.callback(engine.close)
         world = World(home, home / "settle.toml", "docker")
         write_config(world.config, index.url, hub.url)
-        life = Life(world, hub, index, engine, disk, outside, days, random.Random(seed))  # noqa: S311 - repeatable, not secret
+        state = DaemonState(world, hub, index, engine, disk, outside, days, random.Random(seed))  # noqa: S311 - repeatable, not secret
         try:
-            yield life
+            yield state
         finally:
-            if life.process is not None and life.process.poll() is None:
-                os.killpg(life.process.pid, 9)
-                life.process.wait()
+            if state.process is not None and state.process.poll() is None:
+                os.killpg(state.process.pid, 9)
+                state.process.wait()
 
 
 def write_config(path: Path, index: str, hub: str) -> None:
@@ -212,40 +212,40 @@ def write_config(path: Path, index: str, hub: str) -> None:
     ],
 )
 def test_what_the_daemon_remembers_is_what_happened(days: range, seed: int) -> None:
-    with a_life(days, seed) as life:
-        live(life)
-        look(life)
+    with a_life(days, seed) as state:
+        live(state)
+        look(state)
 
 
-def live(life: Life) -> None:
-    life.start()
-    for number in life.days:
-        life.wait_for(number)
-        mend_everything(life)
+def live(state: DaemonState) -> None:
+    state.start()
+    for number in state.days:
+        state.wait_for(number)
+        mend_everything(state)
         if number in BEFORE:
-            BEFORE[number](life)
-        life.let_in(number)
+            BEFORE[number](state)
+        state.let_in(number)
         if number in KILLED:
-            life.kill(after=KILLED[number])
+            state.kill(after=KILLED[number])
         if number == CUT_WHILE_AT_WORK:
-            time.sleep(life.chance.uniform(1, 6))
-            life.engine.cut()
-    assert life.process is not None
-    assert life.process.wait(SECONDS) == 0, life.said()
+            time.sleep(state.chance.uniform(1, 6))
+            state.engine.cut()
+    assert state.process is not None
+    assert state.process.wait(SECONDS) == 0, state.said()
 
 
-def look(life: Life) -> None:
+def look(state: DaemonState) -> None:
     """Compare with what one would write down by hand."""
-    world, days = life.world, life.days
-    assert "Traceback" not in (life.outside / "talk.txt").read_text(encoding="utf-8")
+    world, days = state.world, state.days
+    assert "Traceback" not in (state.outside / "talk.txt").read_text(encoding="utf-8")
     assert world.damage() == []
-    assert life.index.refused > 0
+    assert state.index.refused > 0
     for subject, story in {**STORIES, PUBLISHED: "." * PUBLISHED_ON + "W" * 26}.items():
-        told = life.story(subject)
+        told = state.story(subject)
         print(f"{told} {subject}")  # noqa: T201 - the history, for whoever looks
         for number in days:
             allowed = {story[number], *(".?" if number in LOST else "")}
-            assert told[number] in allowed, f"{subject} on day {number}: {told}, not {story}\n{life.said()}"
+            assert told[number] in allowed, f"{subject} on day {number}: {told}, not {story}\n{state.said()}"
     assert world.rows("SELECT * FROM history WHERE verdict = 'broken' AND blame = 'bench'") == []
     told_flips = world.rows("SELECT day, cell_id, before, after FROM flips ORDER BY day, cell_id")
     assert [(date.fromisoformat(when), cell.partition("@")[0], *change) for when, cell, *change in told_flips] == [
@@ -259,7 +259,7 @@ def look(life: Life) -> None:
         if number in days
     ]
     states = [state for (state,) in world.rows("SELECT state FROM model_states ORDER BY id")]
-    print(states, f"{life.kills} kills")  # noqa: T201 - as above
+    print(states, f"{state.kills} kills")  # noqa: T201 - as above
     assert states[0] == "listed"
     if days[-1] > 25:
         assert {"gated", "renamed", "vanished"} <= set(states)

@@ -56,13 +56,13 @@ class Running:
     """One `settle` at work, in a process group of its own."""
 
     process: subprocess.Popen[bytes]
-    talk: Path
+    progress: Path
     out: Path
     began: float = field(default_factory=time.monotonic)
 
     @property
     def said(self) -> str:
-        return self.talk.read_text(encoding="utf-8")
+        return self.progress.read_text(encoding="utf-8")
 
     def wait_for(self, pattern: re.Pattern[str]) -> bool:
         """Wait until it says something; False when it ends before."""
@@ -95,9 +95,9 @@ class World:
     engine: str = "docker"
 
     def start(self, *arguments: str) -> Running:
-        talk, out = self.home / "talk.txt", self.home / "out.txt"
+        progress, out = self.home / "talk.txt", self.home / "out.txt"
         engine = ("--engine", self.engine) if arguments[0] in {"run", "probe", "replay"} else ()
-        with talk.open("wb") as stderr, out.open("wb") as stdout:
+        with progress.open("wb") as stderr, out.open("wb") as stdout:
             process = subprocess.Popen(
                 [str(SETTLE), "--config", str(self.config), *arguments, *engine],
                 stdin=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ class World:
                 env={**os.environ, "SETTLE_HOME": str(self.home)},
                 start_new_session=True,
             )
-        return Running(process, talk, out)
+        return Running(process, progress, out)
 
     def cycle(self) -> Running:
         """Hold a whole cycle, to its end."""
