@@ -133,6 +133,12 @@ class Isolation(StrEnum):
     PROCESS = "process"
 
 
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
 class SubjectForm(StrEnum):
     MINIATURE = "miniature"
     FULL = "full"

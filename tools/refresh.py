@@ -34,7 +34,7 @@ from monitor.report.runtimes import runtimes_page
 from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA, derive_inside
-from monitor.runner.install import ProbeRequest
+from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue

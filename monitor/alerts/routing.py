@@ -10,7 +10,8 @@ from monitor.alerts.words import Kind, severity_of
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from monitor.alerts.words import Alert, Item, Severity
+    from monitor.alerts.words import Alert, Item
+    from monitor.domain import Severity
 
 
 class Filters(Protocol):

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
 from apprise.result import AppriseResultStatus
 
-from monitor.alerts.words import Severity
+from monitor.domain import Severity
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:

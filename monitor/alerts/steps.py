@@ -12,7 +12,8 @@ from monitor.alerts.gathering import gather
 from monitor.alerts.message import Message, message, repeated
 from monitor.alerts.news import news
 from monitor.alerts.routing import routed
-from monitor.alerts.words import Kind, Rules, Severity, severity_of
+from monitor.alerts.words import Kind, Rules, severity_of
+from monitor.domain import Severity
 from monitor.store.outbox import BEGAN
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from monitor.domain import Severity
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
@@ -14,12 +16,6 @@ if TYPE_CHECKING:
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Told
     from monitor.store import Track
-
-
-class Severity(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    FAILURE = "failure"
 
 
 class Kind(StrEnum):

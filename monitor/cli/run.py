@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.cycle import CycleResult
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
 ENGINE = click.option(
     "--engine",
@@ -78,7 +78,7 @@ def run(
     is an answer by hand: it is kept by release, and stays out of the daily history.
     """
     from monitor.progress import ConsoleProgress
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
     now = datetime.now(UTC)
     progress = ConsoleProgress()
@@ -169,7 +169,7 @@ def probe(
     """
     from monitor.progress import ConsoleProgress
     from monitor.runner.attribution import foundation_of
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
     now = datetime.now(UTC)
     name, version = runtime_named(runtime)

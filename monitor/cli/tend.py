@@ -42,7 +42,7 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
     """
     from monitor.cli.doctor import State, examine
     from monitor.cli.render import data_console, write_json
-    from monitor.runner.context import hub_access, index_access, install_settings
+    from monitor.sources.access import hub_access, index_access, install_settings
 
     config = context.config.model_copy(update={"engine": engine}) if engine else context.config
     settings = install_settings(config)

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from monitor.alerts.words import Severity  # noqa: TC001 - read by pydantic
 from monitor.config.paths import usual_home
-from monitor.domain import Runtime
+from monitor.domain import Runtime, Severity
 
 _LAST_PORT = 65535
 

@@ -17,7 +17,7 @@ from monitor.daemon.signs import HeartbeatProgress
 from monitor.daemon.steps import STEPS, subjects_to_watch
 from monitor.daemon.systemd import Supervisor
 from monitor.daemon.tick import DaemonState, tick
-from monitor.runner.context import install_settings
+from monitor.sources.access import install_settings
 from monitor.store import open_store
 from monitor.wire.bundle import suite_of
 

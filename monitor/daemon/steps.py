@@ -15,9 +15,10 @@ from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
 from monitor.domain import SubjectForm
 from monitor.errors import InfraError
-from monitor.runner.context import GIB, hub_access, run_context
+from monitor.runner.context import GIB, run_context
 from monitor.schedule.today import Watched
 from monitor.site.publishing import publish_pages
+from monitor.sources.access import hub_access
 from monitor.sources.hub import Hub
 from monitor.subjects.catalogue import load_catalogue
 

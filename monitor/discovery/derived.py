@@ -16,7 +16,8 @@ from monitor.miniatures.manifest import HUB
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.shelf import describe, misfit, shelve
 from monitor.runner.derive import DATA, NotInstantiated, derive_inside, recipe_for
-from monitor.sources.offers import offered
+from monitor.sources.access import install_settings
+from monitor.sources.offers import installable
 from monitor.sources.published import plain
 from monitor.subjects.catalogue import SHELF, load_catalogue
 
@@ -113,6 +114,6 @@ def _why(config: Mapping[str, object], architecture: str, release: str, said: st
 
 def _learn(context: RunContext) -> str:
     """Ask the index where nobody has yet."""
-    answer = offered(context, REFERENCE)
+    answer = installable(install_settings(context.config), REFERENCE, context.platform.accelerator)
     context.store.record_releases(answer.releases, seen_at=context.now())
     return newest_stable(answer.releases)

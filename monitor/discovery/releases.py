@@ -12,7 +12,7 @@ from containers.recipes import RECIPES
 from containers.uv_command import fitting_tags
 from monitor.domain import Runtime
 from monitor.errors import SettleError
-from monitor.runner.context import install_settings
+from monitor.sources.access import install_settings
 from monitor.sources.compatibility import compatibility_of
 from monitor.sources.nightlies import fetch_nightlies
 from monitor.sources.offers import available_releases

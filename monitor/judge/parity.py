@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.domain import Outcome
+from monitor.domain import Outcome, Runtime, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,19 @@ HEARD = "heard"  # the fact with what another says of the same tokens, where it 
 MATCHES = "matches.logprobs"
 _MAX_VALUES = 20_000
 _MOST_TOLD = 0.9  # of the tokens, for two answers to be compared at all
+
+
+@dataclass(frozen=True, slots=True)
+class ParityCause:
+    """Why one architecture's numbers differ from the reference's; ``family`` is of runtimes that share their code."""
+
+    family: str
+    architecture: str
+    found: str
+
+    @property
+    def runtimes(self) -> tuple[Runtime, ...]:
+        return tuple(runtime for runtime in Runtime if family_of(runtime) == self.family)
 
 
 def trace_of(value: Any) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from containers.archives import Wanted
     from monitor.config.settings import Config
     from monitor.domain import Runtime
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
 
 def nobody_named(request: ProbeRequest) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.cycle import CycleResult
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
 
 def foundation_of(runtime: Runtime) -> Runtime:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from containers.base import ensure_base
 from containers.connect import connect
@@ -17,30 +15,27 @@ from containers.environments import Environments
 from containers.errors import ContainersError
 from containers.outfit import outfitted
 from containers.recipes import Built, recipe_of
-from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from monitor.domain import Isolation, Platform
 from monitor.errors import InfraError
 from monitor.runner.session import SessionRunner
 from monitor.runner.threads import worker_count
-from monitor.sources.index import DEFAULT_INDEX, IndexAccess
+from monitor.sources.access import install_settings
 from monitor.store import open_store
 from monitor.subjects.catalogue import catalogue_of
 from monitor.wire.bundle import build_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from containers.base import Base
     from containers.engine import Engine
     from monitor.config.settings import Config
     from monitor.domain import Runtime
     from monitor.progress import Progress
-    from monitor.sources.hub_wire import HubAccess
     from monitor.store import Store
     from monitor.subjects.catalogue import Catalogue
 
 GIB = 1 << 30
-T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -134,67 +129,6 @@ def run_context(
             workers=worker_count(config.limits.workers, container_bytes=int(config.limits.memory_gib * GIB)),
             now=now,
         )
-
-
-def install_settings(config: Config, env: Mapping[str, str] | None = None) -> InstallSettings:
-    """Return how packages are found: the configuration first, then the environment."""
-    found = settings_from_environment(os.environ if env is None else env)
-    own = config.install
-    return replace(
-        found,
-        index_url=_first(own.index_url, found.index_url),
-        extra_index_urls=_first(own.extra_index_urls, found.extra_index_urls),
-        find_links=_first(own.find_links, found.find_links),
-        ca_bundle=_first(own.ca_bundle, found.ca_bundle),
-        http_proxy=_first(own.http_proxy, found.http_proxy),
-        https_proxy=_first(own.https_proxy, found.https_proxy),
-        no_proxy=_first(own.no_proxy, found.no_proxy),
-        overrides=own.overrides,
-        constraints=own.constraints,
-        exempt=own.exempt,
-        torch=TorchBuild.CPU if own.torch == "cpu" else TorchBuild.CUDA,
-        python=own.python,
-        base_image=_first(own.base_image, f"docker.io/library/python:{own.python}-slim-bookworm"),
-        debian_mirror=_first(own.debian_mirror, found.debian_mirror),
-        free_bytes=int(config.disk.floor_gib * GIB),
-        seconds=config.limits.install_seconds,
-        memory_bytes=int(config.limits.memory_gib * GIB),
-    )
-
-
-def _first(said: T | None, found: T) -> T:
-    return found if said is None else said
-
-
-def index_access(settings: InstallSettings) -> IndexAccess:
-    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
-    return IndexAccess(
-        url=settings.index_url or DEFAULT_INDEX,
-        ca_bundle=settings.ca_bundle,
-        proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
-    )
-
-
-def hub_access(config: Config, env: Mapping[str, str] | None = None) -> HubAccess:
-    """Return how the hub is asked: the configuration first, then what its own tools read; the network as the index."""
-    from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess
-
-    env = os.environ if env is None else env
-    own = config.hub
-    return HubAccess(
-        endpoint=own.endpoint or env.get("HF_ENDPOINT") or DEFAULT_HUB,
-        token=own.token.get_secret_value() if own.token else env.get("HF_TOKEN", "").strip() or _kept_token(env),
-        network=install_settings(config, env),
-    )
-
-
-def _kept_token(env: Mapping[str, str]) -> str:
-    """Read the token where `hf auth login` keeps it."""
-    home = env.get("HF_HOME") or str(Path(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    try:
-        return Path(env.get("HF_TOKEN_PATH") or f"{home}/token").expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError, RuntimeError):
-        return ""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.runner.install import InstallResult, ProbeRequest, install
+from monitor.runner.install import InstallResult, install
 from monitor.runner.parallel import Group, Turn, run_sessions
 from monitor.runner.threads import round_robin
 from monitor.store import RunRecord
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from monitor.judge.observations import Session
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
+    from monitor.runner.request import ProbeRequest
     from monitor.store import EnvironmentRecord
 
 

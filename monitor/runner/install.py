@@ -15,21 +15,21 @@ from monitor.domain import Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage, failed_key
 from monitor.runner.archives import archive_meant, nobody_named
-from monitor.runner.context import index_access, install_settings
+from monitor.sources.access import index_access, install_settings
 from monitor.sources.index import fetch_releases, fetch_source
-from monitor.sources.offers import available_releases, newest_installable, offered
+from monitor.sources.offers import available_releases, installable, newest_installable
 from monitor.store import EnvironmentRecord, ResolutionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
 
     from containers.environment import Environment
     from containers.recipes import Recipe
     from containers.resolving import Resolution
-    from monitor.domain import Channel, Release, Runtime, Subject
+    from monitor.domain import Release, Runtime
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
+    from monitor.runner.request import ProbeRequest
     from monitor.sources.index import IndexAnswer
 
 _STAGES = {
@@ -37,26 +37,6 @@ _STAGES = {
     InstallerStage.INSTALL: Stage.BUILDS,
     InstallerStage.VERIFY: Stage.CONSISTENT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRequest:
-    """What is to be measured: which subjects, in which release as of which moment, and what the answer is for."""
-
-    runtime: Runtime
-    channel: Channel
-    version: str  # "" is the newest that a user gets
-    day: date
-    cutoff: datetime
-    origin: Origin
-    subjects: Sequence[Subject]
-    force: bool = False  # probe even where nothing has changed
-    seed: int = 0  # of everything random in a probe
-    beside: tuple[str, ...] = ()  # other packages pinned by hand, as name==version
-
-    def told(self, version: str) -> str:
-        """Return the version as it is recorded: with other packages pinned, it is no answer for the release itself."""
-        return " ".join((version, "with", *self.beside)) if self.beside else version
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +91,7 @@ def _resolve(context: RunContext, request: ProbeRequest, progress: Progress) -> 
     progress.message(f"resolving {request.told(asked)} as of {request.cutoff:%Y-%m-%d %H:%M} UTC")
     own = recipe_of(request.runtime, context.platform.accelerator)
     build_env = own.BUILD_ENVIRONMENT if isinstance(own, Built) else None
-    version = request.version or newest_installable(context, own, request.cutoff)
+    version = request.version or newest_installable(install_settings(context.config), own, request.cutoff)
     artefact = archive_meant(request, context.config)
     if isinstance(artefact, InstallFailure):
         return artefact
@@ -258,6 +238,10 @@ def _answer(context: RunContext, request: ProbeRequest, version: str, seconds: f
     )
 
 
+def _installable(context: RunContext, runtime: Runtime) -> IndexAnswer:
+    return installable(install_settings(context.config), runtime, context.platform.accelerator)
+
+
 def _no_such_version(context: RunContext, request: ProbeRequest, failure: InstallFailure) -> UsageError:
     if RECIPES[request.runtime].ARCHIVE is not None:
         return UsageError(
@@ -269,7 +253,7 @@ def _no_such_version(context: RunContext, request: ProbeRequest, failure: Instal
             f"there is no {request.told(f'{request.runtime}=={request.version}'.removesuffix('=='))} on the index",
             hint="look at each of the versions",
         )
-    releases = offered(context, request.runtime).releases
+    releases = _installable(context, request.runtime).releases
     there = [one for one in releases if one.published_at <= request.cutoff]
     if releases and not there:
         return _not_released(request, releases)
@@ -291,7 +275,7 @@ def _before_the_first_release(
     if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
     try:
-        releases = offered(context, request.runtime).releases
+        releases = _installable(context, request.runtime).releases
     except SettleError:
         return None  # the failure as it is tells more than that the index is silent now
     early = releases and all(one.published_at > request.cutoff for one in releases)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from monitor.judge.observations import Finished, Session
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
-    from monitor.runner.install import InstallResult, ProbeRequest
+    from monitor.runner.install import InstallResult
+    from monitor.runner.request import ProbeRequest
     from monitor.runner.session import SessionResult
     from monitor.runner.threads import Post
 

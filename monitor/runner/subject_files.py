@@ -15,7 +15,7 @@ from monitor.subjects.weights import checkpoint_folder
 if TYPE_CHECKING:
     from monitor.domain import Subject
     from monitor.runner.context import RunContext
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
 
 def prepare_subject(context: RunContext, subject: Subject, request: ProbeRequest) -> PreparedSubject:

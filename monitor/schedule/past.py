@@ -15,9 +15,10 @@ from monitor.errors import InfraError, SettleError
 from monitor.judge.confirm import Settled
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
-from monitor.runner.context import index_access, install_settings
 from monitor.runner.cycle import run_cycle
-from monitor.runner.install import InstallResult, ProbeRequest, learn_releases, rebuild, resolve_only
+from monitor.runner.install import InstallResult, learn_releases, rebuild, resolve_only
+from monitor.runner.request import ProbeRequest
+from monitor.sources.access import index_access, install_settings
 from monitor.sources.index import fetch_releases
 from monitor.store import Departure
 

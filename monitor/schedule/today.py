@@ -13,7 +13,8 @@ from monitor.judge.confirm import passes_by
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
-from monitor.runner.install import InstallResult, ProbeRequest, resolve_only
+from monitor.runner.install import InstallResult, resolve_only
+from monitor.runner.request import ProbeRequest
 from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, Standing, backoff, plan
 
 if TYPE_CHECKING:

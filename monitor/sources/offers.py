@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from containers.recipes import distribution_of, recipe_of
 from containers.uv_command import fitting_tags
 from monitor.errors import SettleError
-from monitor.runner.context import index_access, install_settings
+from monitor.sources.access import index_access
 from monitor.sources.compatibility import compatibility_of
 from monitor.sources.index import fetch_newest_wheel, fetch_releases
 
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from containers.recipes import Recipe
     from containers.settings import InstallSettings
     from monitor.domain import Release, Runtime
-    from monitor.runner.context import RunContext
     from monitor.sources.index import IndexAnswer
 
 
-def offered(context: RunContext, runtime: Runtime) -> IndexAnswer:
+def installable(settings: InstallSettings, runtime: Runtime, accelerator: str) -> IndexAnswer:
     """Ask the index what can be installed on this platform. Raises BenchError when it does not answer."""
-    distribution = distribution_of(recipe_of(runtime, context.platform.accelerator))
-    return fetch_releases(runtime, distribution, index_access(install_settings(context.config)))
+    distribution = distribution_of(recipe_of(runtime, accelerator))
+    return fetch_releases(runtime, distribution, index_access(settings))
 
 
 def available_releases(settings: InstallSettings, runtime: Runtime, accelerator: str) -> tuple[Release, ...]:
@@ -54,7 +53,7 @@ def _with_files_of(release: Release, installed: Release | None) -> Release:
     )
 
 
-def newest_installable(context: RunContext, own: Recipe, cutoff: datetime) -> str | None:
+def newest_installable(settings: InstallSettings, own: Recipe, cutoff: datetime) -> str | None:
     """Choose the version where the package has another name than the runtime; None where the resolver chooses.
 
     Its wheels pin torch to one build, and a resolver that finds no such build goes back, silently, to releases of years
@@ -62,7 +61,6 @@ def newest_installable(context: RunContext, own: Recipe, cutoff: datetime) -> st
     """
     if distribution_of(own) == own.RUNTIME:
         return None
-    settings = install_settings(context.config)
     try:
         newest = fetch_newest_wheel(
             distribution_of(own), index_access(settings), cutoff=cutoff, tags=fitting_tags(settings.python)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.subjects.parity_causes import ParityCause
+    from monitor.judge.parity import ParityCause
 
 CAUSES = """
 CREATE TABLE parity_causes ( -- what a person found: written anew from the project's own list

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from monitor.domain import Cell, Ending, Model, Release, Subject
     from monitor.judge.days import Fingerprint
+    from monitor.judge.parity import ParityCause
     from monitor.sources.release_events import Refs
     from monitor.store.details import RunDetail
     from monitor.store.listings import Learnt
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
-    from monitor.subjects.parity_causes import ParityCause
 
 LOCK = "settle.lock"
 

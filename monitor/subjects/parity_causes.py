@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from importlib.resources import files
 
-from monitor.domain import Runtime, family_of
-
-
-@dataclass(frozen=True, slots=True)
-class ParityCause:
-    """One architecture's difference; ``family`` is of runtimes that share their code."""
-
-    family: str
-    architecture: str
-    found: str
-
-    @property
-    def runtimes(self) -> tuple[Runtime, ...]:
-        return tuple(runtime for runtime in Runtime if family_of(runtime) == self.family)
+from monitor.judge.parity import ParityCause
 
 
 def load_parity_causes() -> tuple[ParityCause, ...]:

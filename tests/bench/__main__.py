@@ -15,7 +15,7 @@ from monitor.domain import Channel, Origin, Runtime
 from monitor.errors import SettleError
 from monitor.progress import ConsoleProgress
 from monitor.runner.context import open_context
-from monitor.runner.install import ProbeRequest
+from monitor.runner.request import ProbeRequest
 from monitor.subjects.catalogue import load_catalogue
 from tests.bench import installing, pages, planning, probing, replaying, runtimes, scale, stability
 

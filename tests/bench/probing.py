@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from monitor.domain import Cell
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
-    from monitor.runner.install import InstallResult, ProbeRequest
+    from monitor.runner.install import InstallResult
+    from monitor.runner.request import ProbeRequest
     from monitor.store import RunDetail
 
 REPEATS = 3

@@ -13,7 +13,7 @@ from tests.bench.timing import tell, timed, title
 if TYPE_CHECKING:
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
 
 RELEASES = 3
 ALONE = 3  # cells of each release that are measured the naive way

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from containers.recipes import Built, recipe_of
 from containers.uv_command import cpu_torches, free_bytes
 from monitor.domain import Outcome, Runtime
-from monitor.runner.context import install_settings
+from monitor.sources.access import install_settings
 from tests.bench.probing import Probing
 from tests.bench.timing import Times, tell, timed, title
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
-    from monitor.runner.install import ProbeRequest
+    from monitor.runner.request import ProbeRequest
     from monitor.store import RunDetail
 
 RUNTIMES = (Runtime.TRANSFORMERS, Runtime.XLLAMACPP, Runtime.LLAMA_CPP_PYTHON, Runtime.VLLM)

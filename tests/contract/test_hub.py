@@ -35,7 +35,7 @@ from monitor.report.reproduce import script
 from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA
-from monitor.runner.install import ProbeRequest
+from monitor.runner.request import ProbeRequest
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.subjects.catalogue import load_catalogue

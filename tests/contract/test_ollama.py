@@ -29,8 +29,8 @@ from monitor.judge.verdict import Circumstances, judge_run
 from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
-from monitor.runner.context import index_access
 from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
+from monitor.sources.access import index_access
 from monitor.sources.index import fetch_source
 from monitor.wire.bundle import build_bundle
 from tests.contract.conftest import base_of, make_engine

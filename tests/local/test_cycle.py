@@ -18,7 +18,8 @@ from monitor.errors import InfraError, NotMeasured
 from monitor.judge.installs import Stage as JudgedStage
 from monitor.runner import cycle
 from monitor.runner import parallel as sessions
-from monitor.runner.install import InstallResult, ProbeRequest
+from monitor.runner.install import InstallResult
+from monitor.runner.request import ProbeRequest
 from monitor.runner.session import PreparedSubject, SessionResult
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
 from monitor.wire.stream import Listener
@@ -167,7 +168,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     with open_store(tmp_path) as store:
         home = Home(store, Told())
         monkeypatch.setattr(cycle, "install", home.install)
-        monkeypatch.setattr(sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {}))
+        monkeypatch.setattr(
+            sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {})
+        )
         yield home
 
 

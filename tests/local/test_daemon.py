@@ -172,7 +172,9 @@ def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
         monkeypatch.setattr(tick, "run_context", days.run_context)
         monkeypatch.setattr(daily, "resolve_only", days.resolve)
         monkeypatch.setattr(cycle, "install", days.resolve)
-        monkeypatch.setattr(sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {}))
+        monkeypatch.setattr(
+            sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {})
+        )
         yield days
 
 

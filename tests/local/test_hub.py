@@ -11,7 +11,7 @@ import pytest
 
 from monitor.config.load import load_config
 from monitor.errors import AskAgain, InfraError, NoAnswer
-from monitor.runner.context import hub_access
+from monitor.sources.access import hub_access
 from monitor.sources.hub import Gone, Hub, Moved, Refused
 from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess, wait_of
 from monitor.sources.published import Published

@@ -9,8 +9,8 @@ import pytest
 
 from monitor.alerts.news import news
 from monitor.alerts.routing import routed
-from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Severity, Trouble
-from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Subject, SubjectForm
+from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Trouble
+from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Severity, Subject, SubjectForm
 from monitor.report.evidence import Told
 from monitor.stability.values import Observation
 from monitor.store import Track

@@ -16,7 +16,8 @@ from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config.settings import Config
 from monitor.domain import Channel, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
-from monitor.runner.install import ProbeRequest, install
+from monitor.runner.install import install
+from monitor.runner.request import ProbeRequest
 from probes import wire
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.domain import Channel, Origin, Release, Runtime
+from monitor.judge.parity import ParityCause
 from monitor.report.runtimes import runtimes_page
 from monitor.store import open_store
-from monitor.subjects.parity_causes import ParityCause
 from tests.standins.days import FIRST, World
 from tests.standins.traces import DIFFERS, TRACE, told
 
