@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.domain import Cell, Origin, Runtime
-from monitor.judge.parity import ParityCause, load_parity_causes
+from monitor.judge.parity import ParityCause
 from monitor.store import RunDetail, Store, open_store
 from monitor.subjects.catalogue import load_catalogue
+from monitor.subjects.parity_causes import load_parity_causes
 from tests.standins.days import FIRST, World
 from tests.standins.traces import APART, DIFFERS, TRACE, told
 
