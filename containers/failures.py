@@ -34,13 +34,13 @@ class InstallFault(StrEnum):
     NOT_BUILT = "dependency-does-not-build"
     RUNTIME_NOT_BUILT = "does-not-build"
     INCONSISTENT = "inconsistent"
-    INDEX = "bench-index"
-    NETWORK = "bench-network"
-    DISK = "bench-disk"
-    TIME = "bench-time"
-    MEMORY = "bench-memory"
-    ENGINE = "bench-engine"
-    RECIPE = "bench-recipe"
+    INDEX = "infra-index"
+    NETWORK = "infra-network"
+    DISK = "infra-disk"
+    TIME = "infra-time"
+    MEMORY = "infra-memory"
+    ENGINE = "infra-engine"
+    RECIPE = "infra-recipe"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class Blame(StrEnum):
     PLATFORM = "platform"
     MODEL = "model"
     REFERENCE = "reference"
-    BENCH = "bench"
+    INFRA = "infra"  # our own installation and measuring machinery
     UNATTRIBUTED = "unattributed"
 
 
@@ -248,7 +248,7 @@ class CheckResult:
     name: str
     rung: Rung
     outcome: Outcome
-    fault: str = ""  # slug of probes.wire.FAULTS, "" when passed
+    fault: str = ""  # key of monitor.judge.faults.BLAME, "" when passed
     blame: Blame | None = None
     message: str = ""
     signature: str = ""  # equal failures have equal signatures, across paths, addresses and numbers

@@ -8,9 +8,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import checks
 from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
-from probes.wire import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _OWN_MODULE = re.compile(
 
 # what runtimes say -> fault; the first that occurs wins, so the specific ones stand first; a runtime's own come before
 _SAYINGS = (
-    ("bench-recipe", ("`model_kwargs` are not used by the model", "getpwuid(): uid not found")),
+    ("infra-recipe", ("`model_kwargs` are not used by the model", "getpwuid(): uid not found")),
     ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
     (
         "unknown-architecture",
@@ -86,39 +86,18 @@ _SAYINGS = (
 # limits of ours, in the words of the kernel, of Python's threads and of Rust, which raises no OSError for them
 _LIMITS = (
     (
-        "bench-memory",
+        "infra-memory",
         {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE},
         ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "std::bad_alloc",
          "can't start new thread", "resource temporarily unavailable", "too many open files"),
     ),
     (
-        "bench-disk",
+        "infra-disk",
         {errno.ENOSPC, errno.EDQUOT, errno.EIO},
         ("no space left on device", "disk quota exceeded", "input/output error"),
     ),
 )  # fmt: skip
 _RUST_ERRNO = re.compile(r"\bos error (\d+)\b")
-
-# what an exception means when nothing it says is known: the place it came from
-_BY_CHECK = {
-    "installs.imports": "import-error",
-    "loads.model": "load-error",
-    "loads.tensors": "load-error",
-    "loads.parts": "load-error",
-    "loads.reload": "reload-differs",
-    "loads.converts": "not-converted",
-    "loads.metadata": "not-converted",
-    "loads.quantises": "load-error",
-    "speaks.tokenizer": "tokenizer-error",
-    "speaks.roundtrip": "tokenizer-error",
-    "speaks.template": "template-differs",
-    "trains.gradients": "training-error",
-    "trains.checkpointing": "training-error",
-    "trains.overfits": "training-error",
-    "trains.lora": "adapter-error",
-    "trains.reload": "adapter-error",
-    **dict.fromkeys((name for name in CHECKS if name.startswith("serves.")), "server-error"),
-}
 
 
 def failure(
@@ -138,26 +117,26 @@ def classify(
 ) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
-    fault = said_fault(_told(chain), sayings) or _bench_fault(chain)
+    fault = said_fault(_told(chain), sayings) or _infra_fault(chain)
     fault = fault or (imports and _import_fault(imports, check, runtime)) or _said_fault(chain)
     if not fault and _raised_by_us(exception):
-        fault = "bench-recipe"
-    return fault or _BY_CHECK.get(check, "unclassified")
+        fault = "infra-recipe"
+    return fault or _fault_of(check)
 
 
-def _bench_fault(chain: list[BaseException]) -> str:
+def _infra_fault(chain: list[BaseException]) -> str:
     for link in chain:
         said = str(link).lower()
         numbers = {int(number) for number in _RUST_ERRNO.findall(said)}
         if isinstance(link, OSError) and link.errno is not None:
             numbers.add(link.errno)
         if isinstance(link, MemoryError):
-            return "bench-memory"
+            return "infra-memory"
         for fault, errnos, phrases in _LIMITS:
             if numbers & errnos or any(phrase in said for phrase in phrases):
                 return fault
         if isinstance(link, OSError) and link.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            return "bench-recipe"  # what we mounted is not readable, or what we made read-only is wanted
+            return "infra-recipe"  # what we mounted is not readable, or what we made read-only is wanted
     return ""
 
 
@@ -187,7 +166,11 @@ def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
         return "missing-dependency"
     if not module and ".so" in str(exception):
         return "dependency-import-error"
-    return "import-error" if check == "installs.imports" else _BY_CHECK.get(check, "unclassified")
+    return _fault_of(check)
+
+
+def _fault_of(check: str) -> str:
+    return "import-error" if check == "installs.imports" else checks()[check].fault
 
 
 def _raised_by_us(exception: BaseException) -> bool:

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import adapter_class, sequence
 from probes.events import Events, failed, passed
 from probes.faults import failure
-from probes.runtimes import adapter
 from probes.subject import Subject, run_checks
 from probes.supervise import Limit, supervise
 from probes.wire import WIRE
@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         version=request["version"],
         python=platform.python_version(),
     )
-    runtime = adapter(request["runtime"])
+    runtime = adapter_class(request["runtime"])()
+    sequence(request["runtime"])  # here and not in the children: a module of the bundle is compiled at every import
     if request["isolation"] == "solo":
         return alone(runtime, request, events)
     if _imports(runtime, request, events):
@@ -146,7 +147,7 @@ def _end_as(end: End, events: Events) -> int:
     """End as the child did while importing: for the session's own check nothing but the container's ending is asked."""
     if end.out_of_memory or end.timed_out:
         # both by our hand, which the container's ending would not show
-        fault = "bench-memory" if end.out_of_memory else "unclassified"
+        fault = "infra-memory" if end.out_of_memory else "unclassified"
         told = "our memory limit ended the import" if end.out_of_memory else f"no import within {end.seconds:.0f} s"
         sys.stderr.write(told + "\n")
         events.finished(None, "installs.imports", failed(fault, told), end.seconds)

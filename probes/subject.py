@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import sequence
 from probes.checkpoint import token_ids
-from probes.checks import sequence  # here and not in the child: a module of the bundle is compiled at every import
 from probes.events import skipped
 from probes.faults import failure
 from probes.runtimes import UnavailableError

@@ -14,8 +14,9 @@ import click
 from monitor.cli.root import COMMANDS, settle
 from monitor.config.load import reference
 from monitor.domain import Rung
+from monitor.judge.faults import BLAME
 from monitor.store.described import described
-from probes import wire
+from probes import catalogue, wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,19 +76,20 @@ def _configuration() -> str:
 
 
 def _checks() -> str:
-    checks = [f"| {Rung(rung)} | `{name}` | {_cell(asks)} |" for name, (rung, asks) in wire.CHECKS.items()]
-    faults = [f"| `{fault}` | {blame} |" for fault, blame in sorted(wire.FAULTS.items(), key=lambda row: row[1])]
+    meanings = catalogue.meanings().items()
+    checks = [f"| {Rung(wire.rung_of(name))} | `{name}` | {_cell(meaning)} |" for name, meaning in meanings]
+    faults = [f"| `{fault}` | {blame} |" for fault, blame in sorted(BLAME.items(), key=lambda row: row[1])]
     return "\n".join(
         [
             "# Checks and faults\n",
-            "Generated from `probes/wire.py` by `make docs`.\n",
+            "Generated from the checks in `probes/checks/` by `make docs`.\n",
             "| rung | check | what it asks |",
             "|---|---|---|",
             *checks,
             "",
-            "A check that fails names a fault, and the fault knows whom to blame. Faults of the bench are ours: the",
-            "verdict is then *unknown*, never *broken*. An unexpected tensor in a user's own folder is nobody's: the",
-            "files may hold too much, or the runtime may use too little.\n",
+            "A check that fails names a fault, and each fault has a blame. `infra` is the monitor's own machinery: the",
+            "verdict is then *unknown*, never *broken*. An unexpected tensor in a user's folder blames neither side:",
+            "the files may hold too much, or the runtime may use too little.\n",
             "| fault | blame |",
             "|---|---|",
             *faults,

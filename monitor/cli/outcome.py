@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.domain import Blame, CellVerdict
 from monitor.errors import NotMeasured
-from probes import wire
+from monitor.judge.faults import BLAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def say_whether_nothing_was_installed(held: Sequence[CycleResult]) -> None:
     """Raise NotMeasured where nothing is known of any cell, because every installation failed for a reason of ours."""
     failures = [one.installation.failure for one in held]
     failure = failures[0]
-    if failure is None or any(one is None or wire.FAULTS[one.slug] != Blame.BENCH for one in failures):
+    if failure is None or any(one is None or BLAME[one.slug] is not Blame.INFRA for one in failures):
         return
     raise NotMeasured(
         f"no cell could be probed: nothing was installed ({failure.slug})",
@@ -68,7 +68,7 @@ def say_whether_only_the_bench_failed(held: CycleResult) -> None:
 
 
 def _is_ours(verdict: RunVerdict) -> bool:
-    return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.BENCH
+    return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.INFRA
 
 
 def print_probe(

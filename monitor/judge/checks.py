@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Blame, CheckResult, Ending, Outcome, Rung
+from monitor.judge.faults import BLAME
 from monitor.judge.signature import signature
-from probes import wire
+from probes import catalogue, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,28 +33,31 @@ _FOREIGN_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, sig
 def judge_subject(
     session: Session, subject_id: str, ending: Ending | None, *, runtime: Runtime, hang_counts: bool
 ) -> tuple[CheckResult, ...]:
-    """Return the import and every check of one subject, in the order of the runtime's own in ``wire.RUNTIMES``.
+    """Return the import and every check of one subject, in the order in which the runtime is asked.
 
     ``ending`` is how the container ended, None when nobody saw it. ``hang_counts`` says that this was the solo rerun
     with ``HANG_FACTOR`` times the limit.
     """
     own = _judge_said(session.own, SESSION_CHECKS, ending, session=session, hang_counts=hang_counts)
-    expected = wire.RUNTIMES[runtime].checks
+    expected = checks_of(runtime)
     blocked = next((result for result in own if result.outcome is not Outcome.PASSED), None)
     if blocked is not None:
         reason = f"not reached: {blocked.name} did not pass"
         return own + tuple(_not_reached(name, reason) for name in expected)
     said = session.subjects[subject_id]
     judged = _judge_said(said, expected, ending, session=session, hang_counts=hang_counts)
-    return own + tuple(_laid_at_the_right_door(result, wire.RUNTIMES[runtime].stands_on) for result in judged)
+    return own + tuple(_laid_at_the_right_door(result, catalogue.adapter_class(runtime).stands_on) for result in judged)
 
 
 def _laid_at_the_right_door(result: CheckResult, foundation: str) -> CheckResult:
     """Blame what the runtime stands on for the checks that it answers itself when it is asked alone."""
-    theirs = wire.RUNTIMES[foundation].checks if foundation else ()
-    if result.blame is Blame.RUNTIME and result.name in theirs:
+    if result.blame is Blame.RUNTIME and foundation and result.name in checks_of(foundation):
         return replace(result, blame=Blame.DEPENDENCY)
     return result
+
+
+def checks_of(runtime: str) -> tuple[str, ...]:
+    return tuple(check.name for check in catalogue.sequence(runtime))
 
 
 def passed(name: str, message: str = "", seconds: float = 0.0) -> CheckResult:
@@ -64,11 +68,11 @@ def fault_result(
     name: str, fault: str, message: str, *, seconds: float = 0.0, evidence: Mapping[str, Any] | None = None
 ) -> CheckResult:
     """Return a failure, or an unknown where the fault is ours."""
-    blame = Blame(wire.FAULTS[fault])
+    blame = BLAME[fault]
     return CheckResult(
         name=name,
         rung=_rung(name),
-        outcome=Outcome.UNKNOWN if blame is Blame.BENCH else Outcome.FAILED,
+        outcome=Outcome.UNKNOWN if blame is Blame.INFRA else Outcome.FAILED,
         fault=fault,
         blame=blame,
         message=message,
@@ -117,7 +121,7 @@ def _judge_finished(one: Finished, *, malformed: str) -> CheckResult:
             return CheckResult(one.check, _rung(one.check), Outcome.SKIPPED, message=one.message, seconds=one.seconds)
         case _ if malformed:
             # somebody wrote into this file who should not have: its failures prove nothing
-            return fault_result(one.check, "bench-events", malformed, seconds=one.seconds)
+            return fault_result(one.check, "infra-events", malformed, seconds=one.seconds)
         case _:
             return fault_result(
                 one.check, one.fault or "unclassified", one.message, seconds=one.seconds, evidence=one.evidence
@@ -127,7 +131,7 @@ def _judge_finished(one: Finished, *, malformed: str) -> CheckResult:
 def _judge_unanswered(name: str, said: Said, ending: Ending | None, *, hang_counts: bool) -> CheckResult:
     """Judge a check that started and never finished: the ending is its answer."""
     if said.spoiled:
-        return fault_result(name, "bench-events", said.spoiled)
+        return fault_result(name, "infra-events", said.spoiled)
     end = said.died or ending or _UNSEEN
     ours = _our_fault(end)
     if ours is not None:
@@ -146,10 +150,10 @@ def _how_it_ended(name: str, end: Ending, *, of_session: bool) -> tuple[str, str
     if end.signal is not None:
         return "crashed", f"the process was ended by {_signal_name(end.signal)}"
     if of_session and end.exit_code in _SESSION_FAILED:
-        return "bench-recipe", f"the session itself ended with exit code {end.exit_code}: its log says why"
+        return "infra-recipe", f"the session itself ended with exit code {end.exit_code}: its log says why"
     if end.exit_code:
         return "crashed", f"the process ended with exit code {end.exit_code}"
-    return "bench-events", f"the process ended cleanly and {name} never finished"
+    return "infra-events", f"the process ended cleanly and {name} never finished"
 
 
 def _judge_hang(name: str, end: Ending, *, hang_counts: bool) -> CheckResult:
@@ -185,31 +189,31 @@ def _judge_bus_error(name: str, end: Ending) -> CheckResult:
 def _judge_unstarted(name: str, said: Said, ending: Ending | None) -> CheckResult:
     """Judge the first check that never started although nothing before it failed: no runtime is blamed for that."""
     if said.spoiled:
-        return fault_result(name, "bench-events", said.spoiled)
+        return fault_result(name, "infra-events", said.spoiled)
     end = said.died or ending or _UNSEEN
     ours = _our_fault(end)
     if ours is not None:
         return fault_result(name, *ours)
     if end.timed_out:
-        return fault_result(name, "bench-time", f"the time limit came before {name} started")
+        return fault_result(name, "infra-time", f"the time limit came before {name} started")
     if end.signal is not None or end.exit_code:
         how = _signal_name(end.signal) if end.signal is not None else f"exit code {end.exit_code}"
-        return fault_result(name, "bench-interrupted", f"the process ended by {how} before {name} started")
-    return fault_result(name, "bench-events", f"the process ended cleanly and {name} never started")
+        return fault_result(name, "infra-interrupted", f"the process ended by {how} before {name} started")
+    return fault_result(name, "infra-events", f"the process ended cleanly and {name} never started")
 
 
 def _our_fault(end: Ending) -> tuple[str, str] | None:
     """Return slug and message where the way it ended is the bench's doing."""
     if end.engine_fault:
-        return "bench-engine", end.engine_fault
+        return "infra-engine", end.engine_fault
     if end.out_of_memory:
-        return "bench-memory", "our memory limit ended the process"
+        return "infra-memory", "our memory limit ended the process"
     if end.exit_code == wire.OUR_BUG_EXIT and not end.timed_out:
-        return "bench-recipe", "the probe's own code raised: the session's log says what"
+        return "infra-recipe", "the probe's own code raised: the session's log says what"
     if not end.timed_out and end.signal in _FOREIGN_SIGNALS:
-        return "bench-interrupted", f"the process was ended from outside by {_signal_name(end.signal)}"
+        return "infra-interrupted", f"the process was ended from outside by {_signal_name(end.signal)}"
     if end.exit_code is None and end.signal is None and not end.timed_out:
-        return "bench-interrupted", "nobody saw how the process ended"
+        return "infra-interrupted", "nobody saw how the process ended"
     return None
 
 
@@ -218,7 +222,7 @@ def _not_reached(name: str, reason: str) -> CheckResult:
 
 
 def _rung(name: str) -> Rung:
-    return Rung(wire.CHECKS[name][0])
+    return Rung(wire.rung_of(name))
 
 
 def _signal_name(number: int | None) -> str:

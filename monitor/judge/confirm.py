@@ -22,9 +22,9 @@ MAX_ATTEMPTS = 8
 
 KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
 # what the subject itself brings about within our limits: one repetition tells an accident from a habit
-_RECURRING = frozenset({"bench-memory", "bench-events"})
+_RECURRING = frozenset({"infra-memory", "infra-events"})
 # ours, and the same tomorrow: trying again shows nothing new
-_LASTING = frozenset({"bench-miniature", "bench-recipe"})
+_LASTING = frozenset({"infra-miniature", "infra-recipe"})
 # read from the runtime's own table of architectures, when it is asked or by its loader when it opens the files
 _READ = frozenset({"unknown-architecture", "needs-remote-code"})
 
@@ -98,7 +98,7 @@ def can_be_mended(verdict: RunVerdict) -> bool:
 
 def passes_by(blame: Blame | None, fault: str) -> bool:
     """Tell whether a fault is ours and may be gone another time."""
-    return blame is Blame.BENCH and fault not in _LASTING
+    return blame is Blame.INFRA and fault not in _LASTING
 
 
 def _that_count(attempts: Sequence[Attempt], circumstances: Circumstances) -> list[Attempt]:
@@ -210,7 +210,7 @@ def _decide_by_unknowns(
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
     # in a session of many another one may have brought it about, so only a fresh process tells a habit
     if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
-        patient = latest.fault == "bench-time" and (
+        patient = latest.fault == "infra-time" and (
             attempts[-1].limit_factor >= HANG_FACTOR or _installer_ran_out_of_time(attempts[-1])
         )
         if passes_by(latest.blame, latest.fault) and not patient:
@@ -224,7 +224,7 @@ def _decide_by_unknowns(
 def _installer_ran_out_of_time(attempt: Attempt) -> bool:
     """Tell whether building or fetching took longer than it may: half an hour more of the same shows nothing new."""
     installer = {stage.check for stage in Stage}
-    return any(check.name in installer and check.fault == "bench-time" for check in attempt.checks)
+    return any(check.name in installer and check.fault == "infra-time" for check in attempt.checks)
 
 
 def merge(verdicts: Sequence[RunVerdict], bar: Sequence[Rung]) -> RunVerdict:

@@ -168,7 +168,7 @@ def speaking(facts: DayFacts) -> tuple[DayRun, ...]:
 def _spoiled(run: DayRun) -> bool:
     """Tell whether a fault of ours is all that a run has to say."""
     checks = run.attempt.checks
-    ours = any(check.outcome is Outcome.UNKNOWN and check.blame is Blame.BENCH for check in checks)
+    ours = any(check.outcome is Outcome.UNKNOWN and check.blame is Blame.INFRA for check in checks)
     return ours and all(check.outcome is not Outcome.FAILED for check in checks)
 
 

@@ -30,5 +30,5 @@ def _excused(check: CheckResult, later: Collection[str]) -> CheckResult:
     for package, refusal in REFUSALS.items():
         if package in later and refusal.search(check.message):
             why = f"{check.message} ({package} is from after this day, and refuses what it took then)"
-            return fault_result(check.name, "bench-recipe", why, seconds=check.seconds, evidence=check.evidence)
+            return fault_result(check.name, "infra-recipe", why, seconds=check.seconds, evidence=check.evidence)
     return check

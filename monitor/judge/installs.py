@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from monitor.domain import CheckResult, Outcome, Rung
-from monitor.judge.checks import SESSION_CHECKS, fault_result, passed
+from monitor.judge.checks import SESSION_CHECKS, checks_of, fault_result, passed
+from monitor.judge.faults import BLAME
 from probes import wire
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def judge_installation(failed: Stage | None, *, fault: str = "", message: str = 
                 CheckResult(stage.check, Rung.INSTALLS, Outcome.NOT_REACHED, message=f"not reached: {stopped} failed")
             )
         elif stage is failed:
-            results.append(fault_result(stage.check, fault if fault in wire.FAULTS else "bench-recipe", message))
+            results.append(fault_result(stage.check, fault if fault in BLAME else "infra-recipe", message))
             stopped = stage.check
         else:
             results.append(passed(stage.check))
@@ -48,8 +49,8 @@ def judge_installation(failed: Stage | None, *, fault: str = "", message: str = 
 def not_installed(runtime: Runtime) -> tuple[CheckResult, ...]:
     """Return the import and every check of the runtime as not reached: there is no environment to run them in."""
     return tuple(
-        CheckResult(name, Rung(wire.CHECKS[name][0]), Outcome.NOT_REACHED, message="not reached: it does not install")
-        for name in (*SESSION_CHECKS, *wire.RUNTIMES[runtime].checks)
+        CheckResult(name, Rung(wire.rung_of(name)), Outcome.NOT_REACHED, message="not reached: it does not install")
+        for name in (*SESSION_CHECKS, *checks_of(runtime))
     )
 
 

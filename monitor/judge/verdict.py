@@ -36,7 +36,7 @@ _SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-determi
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"})
 _NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
 _TOO_SLOW_HERE = "real weights may need longer on this machine than our limit"
-_OURS = {_NOT_INSTALLED: "bench-recipe", _TOO_SLOW_HERE: "bench-time"}
+_OURS = {_NOT_INSTALLED: "infra-recipe", _TOO_SLOW_HERE: "infra-time"}
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
 
 
@@ -91,7 +91,7 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
         return check
     if why in _OURS:
         message = f"{first_line(check.message)} ({why})"
-        return replace(check, outcome=Outcome.UNKNOWN, fault=_OURS[why], blame=Blame.BENCH, message=message)
+        return replace(check, outcome=Outcome.UNKNOWN, fault=_OURS[why], blame=Blame.INFRA, message=message)
     blame = check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
     return replace(check, outcome=Outcome.UNKNOWN, blame=blame, message=f"{first_line(check.message)} ({why})")
 

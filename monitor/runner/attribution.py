@@ -10,7 +10,7 @@ from monitor.errors import UsageError
 from monitor.judge.attribution import Corner, Crossed, crossed, release_before
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import listed
-from probes import wire
+from probes import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 def foundation_of(runtime: Runtime) -> Runtime:
     """Return the runtime that this one stands on. Raises UsageError where it stands on none that is measured."""
-    foundation = wire.RUNTIMES[runtime].stands_on
+    foundation = catalogue.adapter_class(runtime).stands_on
     if not foundation:
-        able = ", ".join(name for name, own in wire.RUNTIMES.items() if own.stands_on)
+        able = ", ".join(other for other in Runtime if catalogue.adapter_class(other).stands_on)
         raise UsageError(f"{runtime} stands on no other runtime, so there is nothing to cross", hint=f"try {able}")
     return Runtime(foundation)
 

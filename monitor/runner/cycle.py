@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # what may come back by itself is given a minute of a cycle to do so; after that it is asked without a pause
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-_MAY_COME_BACK = frozenset({"bench-engine", "bench-network", "bench-index"})
+_MAY_COME_BACK = frozenset({"infra-engine", "infra-network", "infra-index"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class _Cycle:
         if due:
             self._sit(installation, self._with_control(installation, due), Purpose.PROBE)
         if self._nothing_heard:
-            self._rest("bench-engine")
+            self._rest("infra-engine")
             self.progress.message(f"once more with all {len(due)}: the session ended before any of them had a turn")
             self._sit(installation, self._with_control(installation, due), Purpose.PROBE)
         if self._nothing_heard:

@@ -223,7 +223,7 @@ def _ask_again_at(found: Resolved) -> datetime:
 
 
 def _may_pass_by(found: Resolved) -> bool:
-    return passes_by(Blame.BENCH if found.fault.startswith("bench-") else None, found.fault)
+    return passes_by(Blame.INFRA if found.fault.startswith("infra-") else None, found.fault)
 
 
 def _budget(store: Store, scope: Scope, now: datetime) -> Budget:

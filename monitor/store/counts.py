@@ -27,7 +27,7 @@ def counts(db: Database) -> Counts:
     for row in rows(
         db,
         # from the cells to their last day, which CROSS holds SQLite to: the other way it looks at every day there was
-        "SELECT runtime, verdict, CASE blame WHEN 'bench' THEN fault END AS ours, count(*) AS cells"
+        "SELECT runtime, verdict, CASE blame WHEN 'infra' THEN fault END AS ours, count(*) AS cells"
         " FROM cells CROSS JOIN days ON days.cell_id = cells.id"
         " AND day = (SELECT max(day) FROM days AS later WHERE later.cell_id = cells.id) GROUP BY 1, 2, 3",
     ):

@@ -164,7 +164,7 @@ class Outbox:
         """Return, a row a runtime and platform, how the latest day of all stands: cells, those that are our fault."""
         return rows(
             self._db,
-            "SELECT runtime, platform, day, count(*) AS cells, sum(verdict = 'unknown' AND blame = 'bench') AS ours,"
+            "SELECT runtime, platform, day, count(*) AS cells, sum(verdict = 'unknown' AND blame = 'infra') AS ours,"
             " max(reason) AS reason FROM days JOIN cells ON cells.id = cell_id"
             " WHERE day = (SELECT max(day) FROM days) GROUP BY runtime, platform",
         )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import io
 import os
+import re
 import zipfile
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from probes.wire import CHECKS, PARTS, RUNTIMES, WIRE
+from probes import catalogue
+from probes.wire import PARTS, WIRE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-    from probes.wire import Probing
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAIN = "import sys\n\nfrom probes.session import main\n\nsys.exit(main(sys.argv[1:]))\n"
+_NAMED = re.compile(r"(probes(?:\.\w+)+)(?::\w+)?")  # a module, or a class in it
 _NOT_PROBING = frozenset({"derive.py"})  # runs by itself when miniatures are made; it must not change the suite
 
 
@@ -38,24 +40,45 @@ def build_bundle(target: Path) -> str:
 
 @functools.cache
 def suite_of(runtime: str) -> str:
-    """Return the digest of everything that probes this runtime: what only others use may change beside it."""
-    own = RUNTIMES[runtime]
-    digest = hashlib.sha256(repr((WIRE, PARTS, own, [CHECKS[name] for name in own.checks])).encode())
-    for name, source in sorted(_files().items()):
-        if used(name, own):
-            digest.update(f"{name}\n{len(source)}\n".encode() + source)
+    """Return the digest of everything that probes this runtime; it stays when a file changes that only others use."""
+    files = _files()
+    # of the wire only these two change what a probe sees: a new fault alone must not ask every model again
+    digest = hashlib.sha256(repr((WIRE, PARTS)).encode())
+    for name in sorted(used(runtime, files) - {"probes/wire.py"}):
+        digest.update(f"{name}\n{len(files[name])}\n".encode() + files[name])
     return digest.hexdigest()
 
 
-def used(name: str, own: Probing) -> bool:
-    """Tell whether a file takes part: of adapters and checks those in use; the wire's own part is told apart."""
-    folder, _, file = name.rpartition("/")
-    module = file.removesuffix(".py")
-    if folder == "probes/runtimes":
-        return module == "__init__" or module in own.modules
-    if folder == "probes/checks":
-        return module in {*own.modules, *(check.partition(".")[0] for check in own.checks)}
-    return name != "probes/wire.py"
+def used(runtime: str, files: Mapping[str, bytes]) -> set[str]:
+    """Return which of the files the probe of a runtime imports: the session, the adapter, the checks and what they use.
+
+    A module counts as imported, too, where its name is written in a string, for some are named to the runtime.
+    """
+    names = ["__main__.py"]
+    wanted = ["probes.session", *sorted(catalogue.modules_of(runtime))]
+    for module in wanted:  # grows while it is walked
+        path = module.replace(".", "/")
+        file = next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in files), "")
+        if file and file not in names:
+            names.append(file)
+            wanted += [module.rpartition(".")[0], *_imported(files[file])]
+    return set(names)
+
+
+def _imported(source: bytes) -> Iterator[str]:
+    nodes: list[ast.AST] = [ast.parse(source)]
+    for node in nodes:  # grows while it is walked
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                nodes += node.orelse
+                continue
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(module=str(module)):
+                yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+            case ast.Constant(value=str(text)) if named := _NAMED.fullmatch(text):
+                yield named[1]
+        nodes += ast.iter_child_nodes(node)
 
 
 def _files() -> dict[str, bytes]:

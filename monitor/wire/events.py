@@ -7,9 +7,10 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from probes import wire
+from monitor.judge import faults
+from probes import catalogue, wire
 
 # C0 and C1 controls but newline and tab, lone surrogates, and what turns the reading direction around: none of them
 # may reach a database, a terminal or a page
@@ -51,7 +52,7 @@ class FinishedEvent(_Base):
     check: Name
     outcome: Literal["passed", "failed", "skipped"]
     seconds: Seconds
-    fault: Name | None = None
+    fault: Annotated[Name, AfterValidator(faults.current)] | None = None
     message: Annotated[str, Field(max_length=wire.MAX_MESSAGE_CHARS)] = ""
     evidence: dict[Name, Any] = Field(default_factory=dict, max_length=1000)
 
@@ -116,19 +117,18 @@ def parse_event(line: bytes) -> Event:
 
 
 def _check_known(check: str, *, of_session: bool) -> None:
-    rung = wire.CHECKS[check][0] if check in wire.CHECKS else None
-    if rung is None:
+    if check not in catalogue.meanings():
         raise MalformedEventError(f"no check is called {check!r}")
-    if of_session != (check == "installs.imports") or (rung == 0 and not of_session):
+    if of_session != (check == "installs.imports") or (check in catalogue.INSTALLS and not of_session):
         raise MalformedEventError(f"{check} is not a check of {'the session' if of_session else 'a subject'}")
 
 
 def _check_fault(event: FinishedEvent) -> None:
     if (event.outcome == "failed") != (event.fault is not None):
         raise MalformedEventError(f"outcome {event.outcome} with fault {event.fault}")
-    if event.fault is not None and event.fault not in wire.FAULTS:
+    if event.fault is not None and event.fault not in faults.BLAME:
         raise MalformedEventError(f"no fault is called {event.fault!r}")
-    if event.fault in wire.BENCH_ONLY:
+    if event.fault is not None and event.fault not in wire.FAULTS:
         raise MalformedEventError(f"a probe may not claim the fault {event.fault}")
 
 

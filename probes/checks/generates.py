@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
+from probes.catalogue import check
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
 from probes.rounding import allowed as allowed_for
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from probes.runtimes import Model, Trace
     from probes.subject import Subject
 
+_check = functools.partial(check, needs="tokens", after=("generates.forward",))
 _CEILING = 0.05  # nat: what is allowed to differ by more could be a bug as well
 _TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
 _FLAT = 1e-3
@@ -24,6 +27,7 @@ _CACHE_STEPS = 6
 _BATCH_STEPS = 4
 
 
+@_check("generates.forward", "a forward pass gives finite logits that are not flat", after=("loads.model",))
 def forward(subject: Subject) -> Answer:
     first = subject.model.forward(subject.row(_SHORT, salt=1))
     if not first.finite:
@@ -47,6 +51,7 @@ def _logprobs(subject: Subject) -> dict[str, object]:
     return {"prompts": prompts}
 
 
+@_check("generates.greedy", "greedy generation is deterministic")
 def greedy(subject: Subject) -> Answer:
     row = subject.row(_SHORT, salt=1)
     first, second = (subject.model.generate([row], steps, Plan())[0] for steps in (_GREEDY_STEPS, _GREEDY_STEPS // 2))
@@ -60,6 +65,7 @@ def greedy(subject: Subject) -> Answer:
     return passed(f"{_GREEDY_STEPS} tokens, the first {len(second.tokens)} twice the same", tokens=first.tokens)
 
 
+@_check("generates.cache", "generation with the cache equals generation without")
 def cache(subject: Subject) -> Answer:
     """Compare generation with the cache, along given tokens, with passes over the whole text without one."""
     seam = subject.seam()
@@ -96,6 +102,7 @@ def cache(subject: Subject) -> Answer:
     return passed("the same with and without the cache", **evidence)
 
 
+@_check("generates.batch", "a left-padded batch equals its rows one by one", needs="batches")
 def batch(subject: Subject) -> Answer:
     """Compare a left-padded batch with its rows alone, through generate, which is what users call."""
     rows = [subject.row(length, salt=10 + length) for length in (5, 14)]
@@ -127,6 +134,7 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
     return together.distance(alone), alone
 
 
+@_check("generates.attention", "attention implementations agree", needs="attentions")
 def attention(subject: Subject) -> Answer:
     others = subject.runtime.attentions(subject.model)
     reason = _not_run(subject.model, "eager") if others else "the model's class has one attention implementation"
@@ -160,6 +168,7 @@ def _not_run(model: Model, asked: str) -> str:
     return "" if run == asked else f"asked for the attention {asked}, the runtime runs {run}"
 
 
+@_check("generates.stop", "generation ends at the end-of-sequence token")
 def stop(subject: Subject) -> Answer:
     """Make generation come to each end-of-sequence token of the model's own files, with no word to the runtime."""
     row = subject.row(_SHORT, salt=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probes.catalogue import check
 from probes.checkpoint import BadFileError, own_config
 from probes.configuration import difference
 from probes.events import Answer, failed, passed, skipped
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 
+@check("knows.architecture", "the architecture is registered", needs="checkpoint")
 def architecture(subject: Subject) -> Answer:
     try:
         subject.own = own_config(subject.folder)
@@ -41,6 +43,12 @@ def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
     return failed("unknown-architecture", said, model_type=model_type, registered=registered)
 
 
+@check(
+    "knows.config",
+    "the effective configuration equals the model's own config.json",
+    needs="configuration",
+    after=("knows.architecture", "loads.creates"),
+)
 def config(subject: Subject) -> Answer:
     found = difference(subject.own, subject.runtime.effective(subject.config, subject.own))
     if not found.wrong and not found.compared:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import check
 from probes.checkpoint import weights_problem
 from probes.events import Answer, failed, passed, skipped
 from probes.metadata import difference
@@ -23,6 +24,41 @@ _ALL = 1 << 30  # of a vocabulary, whatever its size
 _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and buffers; a lost part is far more
 
 
+@check(
+    "loads.converts",
+    "the checkpoint is converted to the runtime's own format",
+    needs="conversion",
+    after=("knows.architecture",),
+    fault="not-converted",
+)
+def converts(subject: Subject) -> Answer:
+    """Convert into the runtime's own format, with the converter of the same day."""
+    problem = weights_problem(subject.folder)
+    if problem is not None:
+        return problem
+    told = subject.runtime.convert(subject)
+    return passed(f"converted by {told['class']}", **told)
+
+
+@check(
+    "loads.metadata",
+    "the converted file says of the model what its config.json says",
+    needs="conversion",
+    after=("loads.converts",),
+    fault="not-converted",
+)
+def metadata(subject: Subject) -> Answer:
+    said = subject.runtime.metadata()
+    found = difference(subject.text_config, said)
+    if found.wrong:
+        named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in found.wrong.items())
+        return failed("wrong-config", named, wrong=found.wrong, compared=found.compared)
+    if not found.compared:
+        return skipped("no key of the model's config.json has a counterpart in the converted file")
+    return passed(f"{found.compared} values agree", compared=found.compared)
+
+
+@check("loads.model", "the checkpoint loads", needs="checkpoint", after=("loads.converts",), fault="load-error")
 def model(subject: Subject) -> Answer:
     problem = weights_problem(subject.folder)
     if problem is not None:
@@ -34,6 +70,13 @@ def model(subject: Subject) -> Answer:
     return passed(f"loaded as {_class_name(subject)}")
 
 
+@check(
+    "loads.tensors",
+    "every tensor of the checkpoint is really loaded: none missing, unexpected or re-initialised",
+    needs="tensors",
+    after=("loads.model",),
+    fault="load-error",
+)
 def tensors(subject: Subject) -> Answer:
     quantized = any(part.get("quantization_config") for part in (subject.own, subject.text_config))
     found = subject.model.loading(values=not quantized)
@@ -63,6 +106,13 @@ def tensors(subject: Subject) -> Answer:
     return passed(f"{found.counts['in_files']} tensors are the files' own", **evidence)
 
 
+@check(
+    "loads.parts",
+    "every part of the model has the parameters it should have",
+    needs="tensors",
+    after=("loads.model",),
+    fault="load-error",
+)
 def parts(subject: Subject) -> Answer:
     counted = subject.model.parts()
     golden = subject.golden.get("parts")
@@ -79,6 +129,13 @@ def parts(subject: Subject) -> Answer:
     return passed(", ".join(f"{part} {count}" for part, count in sorted(counted.items())), parts=counted)
 
 
+@check(
+    "loads.reload",
+    "saving and loading again gives the same model",
+    needs="tensors",
+    after=("loads.model",),
+    fault="reload-differs",
+)
 def reload(subject: Subject) -> Answer:
     row = subject.row(subject.seam() + 12, salt=3)  # past the window, or a lost window would not show
     before = subject.model.forward(row)
@@ -119,26 +176,13 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")  # noqa: PLR2004 -- as many as are named
 
 
-def converts(subject: Subject) -> Answer:
-    """Convert into the runtime's own format, with the converter of the same day."""
-    problem = weights_problem(subject.folder)
-    if problem is not None:
-        return problem
-    told = subject.runtime.convert(subject)
-    return passed(f"converted by {told['class']}", **told)
-
-
-def metadata(subject: Subject) -> Answer:
-    said = subject.runtime.metadata()
-    found = difference(subject.text_config, said)
-    if found.wrong:
-        named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in found.wrong.items())
-        return failed("wrong-config", named, wrong=found.wrong, compared=found.compared)
-    if not found.compared:
-        return skipped("no key of the model's config.json has a counterpart in the converted file")
-    return passed(f"{found.compared} values agree", compared=found.compared)
-
-
+@check(
+    "loads.quantises",
+    "quantised weights load and compute nearly the same",
+    needs="conversion",
+    after=("generates.forward",),
+    fault="load-error",
+)
 def quantises(subject: Subject) -> Answer:
     """Quantise, load and compare: how far the answers move is told, and counts only where it is absurd."""
     row = subject.row(12, salt=1)

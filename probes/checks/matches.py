@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
 from probes.rounding import AMPLIFIED, trembles
 from probes.runtimes import UnavailableError
@@ -17,6 +18,12 @@ _TOP = 10
 _WHOLE = 1 << 30  # of a vocabulary, whatever its size
 
 
+@check(
+    "matches.trace",
+    "what the reference says of fixed prompts is written down, where nothing is pinned yet",
+    needs="reference",
+    after=("generates.forward",),
+)
 def trace(subject: Subject) -> Answer:
     """Write down what this runtime says of three prompts, where nothing is pinned to compare others with."""
     pinned = subject.golden.get("trace")
@@ -37,6 +44,12 @@ def trace(subject: Subject) -> Answer:
     return skipped(f"the reference itself: {len(prompts)} prompts of up to {max(map(len, rows))} tokens written down")
 
 
+@check(
+    "matches.logprobs",
+    "log-probabilities along given tokens are those of the pinned reference",
+    needs="comparison",
+    after=("generates.forward",),
+)
 def logprobs(subject: Subject) -> Answer:
     """Compare with the reference: the largest difference decides, the 99th percentile and the mean are told."""
     pinned = subject.golden.get("trace")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import check
 from probes.checkpoint import optional_json, token_ids
 from probes.events import Answer, failed, passed, skipped
 from probes.served import ServerError
@@ -13,6 +15,7 @@ from probes.served import ServerError
 if TYPE_CHECKING:
     from probes.subject import Subject
 
+_check = functools.partial(check, needs="server", after=("serves.ready",), fault="server-error")
 _PROMPTS = ("The quick brown fox", "def f(x):", "What is 2 + 2?", "one, two, three")
 _STEPS = 12
 _FORCED = 100.0  # the largest bias that the interface knows
@@ -26,6 +29,11 @@ _SCHEMA = {
 _SCHEMA_STEPS = 256
 
 
+@_check(
+    "serves.ready",
+    "the OpenAI-compatible server becomes ready and lists the model",
+    after=("loads.model", "loads.runs"),
+)
 def ready(subject: Subject) -> Answer:
     subject.server, seconds = subject.runtime.serve(subject)
     listed = subject.server.get("/v1/models").get("data") or []
@@ -35,6 +43,7 @@ def ready(subject: Subject) -> Answer:
     return passed(f"ready in {seconds:.1f} s", ready_s=seconds)
 
 
+@_check("serves.completes", "a completion and a chat come with text, a reason to end and a count of tokens")
 def completes(subject: Subject) -> Answer:
     """Ask for a completion and for a chat; both have to say why they ended and how many tokens they cost."""
     plain = _complete(subject, _PROMPTS[0])
@@ -48,6 +57,7 @@ def completes(subject: Subject) -> Answer:
     return passed("a completion and a chat", completion=plain.get("usage"), chat=chat.get("usage"))
 
 
+@_check("serves.streams", "what is streamed equals what is returned at once")
 def streams(subject: Subject) -> Answer:
     """Compare what is streamed with what is returned at once, as text and in the reason to end."""
     for path, asked in (("/v1/completions", _asked(subject, _PROMPTS[1])), ("/v1/chat/completions", _talk(subject))):
@@ -67,6 +77,7 @@ def streams(subject: Subject) -> Answer:
     return passed("streamed equals returned, in completions and in chats")
 
 
+@_check("serves.limits", "max_tokens is how many tokens come", needs="token-bias")
 def limits(subject: Subject) -> Answer:
     """Ask for few tokens and for more: exactly as many come, and the few are the beginning of the more."""
     texts = {}
@@ -82,6 +93,7 @@ def limits(subject: Subject) -> Answer:
     return passed("as many tokens as were asked for")
 
 
+@_check("serves.stop", "an answer ends before a stop text")
 def stop(subject: Subject) -> Answer:
     """Name a piece of the answer as its end: the same answer comes, and ends before it."""
     whole = _text(_choice(_complete(subject, _PROMPTS[0])))
@@ -97,6 +109,7 @@ def stop(subject: Subject) -> Answer:
     return passed(f"ends at {sign!r}")
 
 
+@_check("serves.seed", "equal seeds draw alike, others do not")
 def seed(subject: Subject) -> Answer:
     """Draw at random: equal seeds draw alike, and others do not."""
     ways = {"temperature": 1.0, "top_p": 1.0}
@@ -112,6 +125,7 @@ def seed(subject: Subject) -> Answer:
     return failed("parameter-ignored", f"four seeds all give {first!r}, and none gives {freely[0]!r}", parameter="seed")
 
 
+@_check("serves.bias", "logit_bias pushes a token", needs="token-bias")
 def bias(subject: Subject) -> Answer:
     """Push one token as far as the interface allows: nothing else comes."""
     if not subject.server.biases:
@@ -128,6 +142,7 @@ def bias(subject: Subject) -> Answer:
     return passed(f"{_STEPS} times {letter!r}, as pushed")
 
 
+@_check("serves.penalties", "frequency_penalty changes an answer that repeats itself", needs="token-bias")
 def penalties(subject: Subject) -> Answer:
     """Let the answer choose among a few tokens for twice as many steps: it repeats itself, until that costs."""
     letters = _letters(subject)[:_FEW] if subject.server.biases else []
@@ -147,6 +162,7 @@ def penalties(subject: Subject) -> Answer:
     return passed(f"frequency_penalty changes {changed['frequency_penalty']} of {len(_PROMPTS)} answers", **changed)
 
 
+@_check("serves.schema", "an answer by a JSON schema is as the schema says")
 def schema(subject: Subject) -> Answer:
     """Ask for JSON by a schema: it has to come whole, and to be as the schema says."""
     # a schema binds the answer, and a model may think before it
@@ -177,6 +193,7 @@ def schema(subject: Subject) -> Answer:
     return passed(f"as the schema says, by {form}: {text[:80]}", form=form)
 
 
+@_check("serves.alike", "neither a known prefix nor requests at the same time change an answer")
 def alike(subject: Subject) -> Answer:
     """Ask the same again, and several at once: neither a prefix known before nor company changes an answer."""
     alone = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from probes.catalogue import check
 from probes.checkpoint import optional_json, tokenizer_problem
 from probes.events import Answer, failed, passed, skipped
 
@@ -22,6 +23,13 @@ TEXTS = (
 )
 
 
+@check(
+    "speaks.tokenizer",
+    "the tokenizer loads and its special tokens are the model's own",
+    needs="tokens",
+    after=("knows.architecture",),
+    fault="tokenizer-error",
+)
 def tokenizer(subject: Subject) -> Answer:
     problem = tokenizer_problem(subject.folder)
     if problem is not None:
@@ -52,6 +60,13 @@ def _wrong_specials(found: dict[str, Any], subject: Subject) -> dict[str, list[A
     return wrong
 
 
+@check(
+    "speaks.roundtrip",
+    "text survives encoding and decoding",
+    needs="tokens",
+    after=("speaks.tokenizer",),
+    fault="tokenizer-error",
+)
 def roundtrip(subject: Subject) -> Answer:
     texts = subject.golden.get("texts")
     files = _own_tokenizer(subject)
@@ -81,6 +96,13 @@ def _own_tokenizer(subject: Subject) -> Any:
     return tokenizers.Tokenizer.from_file(str(file))
 
 
+@check(
+    "speaks.template",
+    "the chat template renders as the model's own template says",
+    needs="template",
+    after=("speaks.tokenizer", "loads.runs"),
+    fault="template-differs",
+)
 def template(subject: Subject) -> Answer:
     golden = subject.golden.get("template")
     if not golden:

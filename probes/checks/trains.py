@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
 from probes.rounding import AMPLIFIED, trembles
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from probes.runtimes.training import Coverage, Fit
     from probes.subject import Subject
 
+_check = functools.partial(check, needs="training", after=("loads.tensors",), fault="training-error")
 _ROWS, _LENGTH = 2, 32
 _SAME_GRADIENT = 1e-4  # of a gradient's own size
 _STEPS = 60  # at most: as soon as the loss is low enough it is over, mostly after three
@@ -30,6 +33,7 @@ _SHOWN = 12
 _MERGED = "merged"
 
 
+@_check("trains.gradients", "every parameter that the loss depends on gets a finite gradient")
 def gradients(subject: Subject) -> Answer:
     trainee = _trainee(subject)
     found = trainee.gradients()
@@ -57,6 +61,11 @@ def gradients(subject: Subject) -> Answer:
     return passed(f"{len(found)} parameters train{rest}", **evidence)
 
 
+@_check(
+    "trains.checkpointing",
+    "gradient checkpointing gives the same loss and the same gradients",
+    after=("trains.gradients",),
+)
 def checkpointing(subject: Subject) -> Answer:
     trainee = _trainee(subject)
     plain = trainee.gradients()
@@ -77,11 +86,13 @@ def checkpointing(subject: Subject) -> Answer:
     return passed("the same gradients with and without checkpointing", distance=apart, **evidence)
 
 
+@_check("trains.overfits", "the loss of one batch falls well below what guessing costs")
 def overfits(subject: Subject) -> Answer:
     wanted = _guessing(subject, _LEARNED)
     return _judged(_trainee(subject).fit(_STEPS, wanted, _PATIENCE_S), wanted, "does-not-learn")
 
 
+@_check("trains.lora", "a LoRA on all linear layers finds its layers, and the loss falls", fault="adapter-error")
 def lora(subject: Subject) -> Answer:
     adapted = subject.runtime.adapted(subject.folder, subject.config, subject.own, _rows(subject))
     covered = adapted.coverage()
@@ -97,6 +108,12 @@ def lora(subject: Subject) -> Answer:
     return answer
 
 
+@_check(
+    "trains.reload",
+    "a trained adapter is the same once it is saved and loaded, merged, and merged and saved",
+    after=("trains.lora",),
+    fault="adapter-error",
+)
 def reload(subject: Subject) -> Answer:
     """Compare the trained adapter's answer with that of itself saved and loaded, merged, and merged and saved."""
     row = subject.row(subject.seam() + _LENGTH, salt=43)
@@ -169,7 +186,7 @@ def _judged(fit: Fit, wanted: float, fault: str) -> Answer:
     if last <= wanted and last < first:
         return passed(told, **evidence)
     if fit.impatient:
-        return failed("bench-time", f"{steps} steps took {fit.seconds:.0f} s here: too few to judge by", **evidence)
+        return failed("infra-time", f"{steps} steps took {fit.seconds:.0f} s here: too few to judge by", **evidence)
     return failed(fault, f"{told}, where {wanted:.3g} was to be reached", **evidence)
 
 

@@ -1,11 +1,8 @@
-"""The seam between checks and runtimes: what an adapter answers, and the table of adapters."""
+"""The seam between checks and runtimes: what an adapter answers, and what an adapter declares."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
-
-from probes.wire import RUNTIMES, WIRE
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +91,10 @@ if TYPE_CHECKING:
         def merged(self) -> Model: ...
 
     class Runtime(Protocol):
-        """What the checks ask of a runtime; an adapter leaves out what no check of its own line in the table asks."""
+        """What the checks ask of a runtime; an adapter leaves out what needs an ability that it does not declare."""
 
+        abilities: tuple[str, ...]  # what checks may need; they are asked those that need one of them or nothing
+        stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
         sayings: Sequence[tuple[str, tuple[str, ...]]]  # fault and what the runtime says then, before the general ones
         rounding: float  # what equal sums may differ by, per unit of the logits' spread
 
@@ -170,10 +169,3 @@ class Loading(NamedTuple):
 
 class UnavailableError(Exception):
     """The runtime says itself that the model has no such implementation."""
-
-
-def adapter(name: str) -> Runtime:
-    if name not in RUNTIMES:
-        raise ValueError(f"wire {WIRE} has no adapter for {name!r}; it has {', '.join(sorted(RUNTIMES))}")
-    module, _, own = RUNTIMES[name].adapter.partition(":")
-    return cast("Runtime", getattr(importlib.import_module(module), own)())

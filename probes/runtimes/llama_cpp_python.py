@@ -215,3 +215,6 @@ def _opened(file: Path) -> Any:
             )  # fmt: skip
     except (ValueError, RuntimeError, AssertionError) as error:
         raise SaidError(f"{error} | {ears.tail()}") from error
+
+
+ADAPTER = LlamaCppPython

@@ -40,12 +40,12 @@ _TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "
 # llama.cpp's own words, or the converter's -> fault; the first that occurs wins
 SAYINGS = (
     ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
-    ("bench-recipe", ("the converter asks for",)),
+    ("infra-recipe", ("the converter asks for",)),
     ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
     # what we made may not fit; and random weights say what no parser of answers expects, or no JSON can hold
-    ("bench-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
+    ("infra-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
     ("bad-checkpoint", ("incompleteerror:", "data is not within the file bounds", "invalid magic characters")),
-    ("bench-memory", ("failed to allocate", "unable to allocate", "ggml_aligned_malloc")),
+    ("infra-memory", ("failed to allocate", "unable to allocate", "ggml_aligned_malloc")),
     (
         "missing-tensors",
         ("missing tensor '", "' not found in model", "done_getting_tensors: wrong number of tensors", "' not found"),
@@ -56,6 +56,8 @@ SAYINGS = (
 class LlamaCpp:
     """The part of an adapter that is the same for every binding: everything up to the GGUF file."""
 
+    abilities = ("checkpoint", "conversion", "tokens", "template", "comparison", "server", "token-bias")
+    stands_on = ""
     sayings = SAYINGS
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 

@@ -53,20 +53,22 @@ class Attempt(NamedTuple):
 
 
 class Ollama:
+    abilities = ("text", "configuration", "template", "server")  # its server takes no bias for a token
+    stands_on = ""
     rounding = 1e-4
     # in the order in which they are sure: a cause before the wrapping that most failures share; but what the converter
     # says, it says of itself
     sayings = (
         ("gguf-not-made", ("conversionerror",)),
         ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
-        ("bench-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
+        ("infra-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
                           "digest mismatch", "cannot open shared object file")),
         (
-            "bench-memory",
+            "infra-memory",
             ("out-of-memory", "out of memory", "more system memory", "unable to allocate", "failed to allocate",
              "cannot allocate memory", "bad_alloc", "signal: killed", "signal: sigkill"),
         ),
-        ("bench-disk", ("no space left on device",)),
+        ("infra-disk", ("no space left on device",)),
         ("unknown-architecture", ("unknown model architecture", "unsupported architecture", "unknown architecture",
                                   "model not supported")),
         ("unsupported-on-platform", ("requires mlx support", "illegal instruction", "signal: sigill")),
@@ -75,7 +77,7 @@ class Ollama:
             ("missing tensor", "wrong number of tensors", "check_tensor_dims", "key not found in model",
              "unknown pre-tokenizer", "not within the file bounds", "error loading model"),
         ),
-        ("bench-time", ("timed out waiting for",)),
+        ("infra-time", ("timed out waiting for",)),
         ("runner-crashed", ("process has terminated", "serverendederror", "core dumped", "panic:", "ggml_assert")),
         ("load-error", ("loadrefusederror",)),
         ("server-error", ("servererror: /v1/",)),
@@ -267,3 +269,6 @@ def _has_one_theta(own: dict[str, Any]) -> bool:
     """Tell whether one number says all of the positions: kinds of layers and scalings are told in keys of their own."""
     found = rope(own)
     return set(found) == {""} and set(found[""]) == {"rope_theta"}
+
+
+ADAPTER = Ollama

@@ -23,6 +23,8 @@ _SAYINGS = (
 
 
 class Peft(Transformers):
+    abilities = ("checkpoint", "configuration", "tensors", "training")
+    stands_on = "transformers"
     sayings = (*_SAYINGS, *Transformers.sayings)
 
     def load(self) -> dict[str, str]:
@@ -127,3 +129,6 @@ class Adapted(Trainee):
 
 def _of_experts(name: str) -> bool:
     return any(piece.endswith("experts") and "shared" not in piece for piece in name.split("."))
+
+
+ADAPTER = Peft

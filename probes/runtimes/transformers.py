@@ -33,6 +33,10 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Transformers:
+    abilities: tuple[str, ...] = (
+        "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
+    )  # fmt: skip
+    stands_on = ""
     sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rounding = 1e-4  # float32 through a few layers
 
@@ -317,3 +321,6 @@ def _words_of(module: str) -> frozenset[str]:
 @functools.cache
 def _words_in(path: Path) -> frozenset[str]:
     return frozenset(_WORD.findall(path.read_text(encoding="utf-8"))) if path.is_file() else frozenset()
+
+
+ADAPTER = Transformers

@@ -47,6 +47,8 @@ _LATER = (
 
 
 class Vllm:
+    abilities = ("checkpoint", "tokens", "batches", "template", "comparison", "server", "token-bias")
+    stands_on = ""
     sayings = SAYINGS
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 
@@ -312,3 +314,6 @@ def _tokenizer_of(folder: Path) -> Any:
 
 def _row(place: Any) -> dict[int, float]:
     return {int(name): float(one.logprob) for name, one in place.items()}
+
+
+ADAPTER = Vllm

@@ -18,9 +18,9 @@ _NOT_TELLING = ("WARNING", "Warning:", " INFO ", '  File "')
 # vLLM's own words, or those of what it stands on -> fault; the first that occurs wins
 SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
     # ours: the machine, and how we install it
-    ("bench-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
+    ("infra-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
     (
-        "bench-recipe",
+        "infra-recipe",
         (
             "libnuma.so",
             "invalidcxxcompiler",
@@ -36,7 +36,7 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
     ),
     # ours: a miniature is smaller than kernels take
     (
-        "bench-miniature",
+        "infra-miniature",
         (
             "unsupported cpu attention configuration",
             "unexpected head dim size",
@@ -96,7 +96,7 @@ SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
     ("missing-tensors", ("were not initialized from checkpoint",)),
     ("unexpected-tensors", ("there is no module or parameter named",)),
     # the cause is in the log of another process, where nobody heard it: by this alone nobody can be blamed
-    ("bench-recipe", ("workerproc initialization failed", "worker failed with error ''")),
+    ("infra-recipe", ("workerproc initialization failed", "worker failed with error ''")),
 )
 
 

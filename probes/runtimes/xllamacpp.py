@@ -267,3 +267,6 @@ def _parameters(xllamacpp: Any, file: Path) -> Any:
             with contextlib.suppress(AttributeError, TypeError):  # it is there, and reads only
                 setattr(parameters, name, value)
     return parameters
+
+
+ADAPTER = Xllamacpp

@@ -10,8 +10,8 @@ from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 
+from probes.catalogue import adapter_class
 from probes.events import Events
-from probes.runtimes import adapter
 from probes.subject import Subject, run_checks
 
 
@@ -28,7 +28,7 @@ class Remembered(Events):
 
 def main() -> None:
     request = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
-    runtime = adapter(request["runtime"])
+    runtime = adapter_class(request["runtime"])()
     runtime.load()
     remembered = Remembered()
     for given in request["subjects"]:

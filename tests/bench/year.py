@@ -23,6 +23,7 @@ from monitor.domain import (
     Subject,
     SubjectForm,
 )
+from monitor.judge.checks import checks_of
 from monitor.judge.confirm import RetryNeeded
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
@@ -302,7 +303,7 @@ def events(cell: Cell, version: str, failing: Failure | None) -> bytes:
             "python": "3.11.2",
         },
     ]  # fmt: skip
-    checks = wire.RUNTIMES[cell.runtime].checks
+    checks = checks_of(cell.runtime)
     fails = next((check for check in checks if failing and check.startswith(failing.begins)), "")
     for check in checks:
         lines.append({"event": "started", "subject": subject, "check": check})

@@ -172,8 +172,8 @@ STORIES = [
     Story("unknown-at-load", ZSTD, "unknown-architecture", "knows.accepts"),
     Story("needs-newer", NEW, "needs-newer", "knows.accepts"),
     Story("missing-tensor", ZSTD, "load-error", "loads.runs"),
-    Story("out-of-memory", ZSTD, "bench-memory", "loads.runs", CellVerdict.UNKNOWN, Blame.BENCH),
-    Story("timed-out", ZSTD, "bench-time", "loads.runs", CellVerdict.UNKNOWN, Blame.BENCH),
+    Story("out-of-memory", ZSTD, "infra-memory", "loads.runs", CellVerdict.UNKNOWN, Blame.INFRA),
+    Story("timed-out", ZSTD, "infra-time", "loads.runs", CellVerdict.UNKNOWN, Blame.INFRA),
     Story("crash", ZSTD, "runner-crashed", "loads.runs"),
     Story("dies-generating", NEW, "runner-crashed", "generates.text"),
     Story("error-in-stream", NEW, "unclassified", "speaks.streams", CellVerdict.UNKNOWN, Blame.UNATTRIBUTED),
@@ -196,7 +196,7 @@ def test_a_fault_is_told_by_its_name_and_blamed_on_whom_it_is_of(context: Shop, 
 
 def test_a_release_of_another_version_than_was_asked_is_the_archives_fault(context: Shop, tmp_path: Path) -> None:
     probed = context.probe(NEW, make_release(tmp_path, NEW, "wrong-version"))
-    assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "bench-recipe")
+    assert (probed.verdict.verdict, probed.verdict.fault) == (CellVerdict.UNKNOWN, "infra-recipe")
     assert "'0.0.0'" in probed.checks["installs.imports"].message
 
 
@@ -228,7 +228,7 @@ def test_the_checkpoint_itself_is_converted_where_the_architecture_is_in_the_tab
 
 def test_without_a_gguf_and_a_converter_nobody_is_blamed(context: Shop, tmp_path: Path) -> None:
     probed = replace(context, folder=of_safetensors_alone(tmp_path)).probe(NEW, make_release(tmp_path, NEW))
-    assert (probed.verdict.verdict, probed.verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+    assert (probed.verdict.verdict, probed.verdict.blame) == (CellVerdict.UNKNOWN, Blame.INFRA)
 
 
 def of_safetensors_alone(root: Path) -> Path:

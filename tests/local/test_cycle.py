@@ -133,7 +133,7 @@ class Home:
         return {str(one.verdict.verdict) for one in held.settled.values()}
 
 
-@pytest.mark.parametrize(("slug", "ours"), [("bench-index", True), ("bench-network", True), ("unresolvable", False)])
+@pytest.mark.parametrize(("slug", "ours"), [("infra-index", True), ("infra-network", True), ("unresolvable", False)])
 def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
     failed: Any = SimpleNamespace(slug=slug)
     held = cycle.CycleResult(Runtime.TRANSFORMERS, InstallResult("r", "", "none-1", None, failed), {}, (), 0)
@@ -158,7 +158,7 @@ def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str
     if not ours:
         say_whether_only_the_bench_failed(held)
         return
-    with pytest.raises(NotMeasured, match="bench-interrupted") as raised:
+    with pytest.raises(NotMeasured, match="infra-interrupted") as raised:
         say_whether_only_the_bench_failed(held)
     assert raised.value.exit_code == 5
 

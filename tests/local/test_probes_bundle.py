@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import probes
-from monitor.wire.bundle import build_bundle, suite_of, used
+from monitor.domain import Runtime
+from monitor.wire.bundle import build_bundle, used
 from monitor.wire.events import parse_event
-from probes import wire
-from probes.checks import sequence
+from probes import catalogue
 from tests.specimens import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ROOT = Path(probes.__file__).parents[1]
 SOURCES = sorted(Path(probes.__file__).parent.rglob("*.py"))
+FILES = {str(source.relative_to(ROOT)): source.read_bytes() for source in SOURCES}
 BY_NAME = {"vllm_forcing.py": {"vllm"}}  # what a runtime imports itself, told by name, and the packages it may name
 
 
@@ -42,43 +44,32 @@ def run(folder: Path, **changes: Any) -> tuple[int, list[dict[str, Any]], str]:
     return ended.returncode, [json.loads(line) for line in written], ended.stderr
 
 
-def test_a_suite_is_of_what_probes_its_runtime_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = suite_of("transformers")
-    other = wire.Probing("probes.runtimes.other:Other", ("other",), ("knows.architecture",))
-    monkeypatch.setitem(wire.RUNTIMES, "other", other)
-    suite_of.cache_clear()
-    assert suite_of("transformers") == before != suite_of("other")
-    changed = wire.RUNTIMES["transformers"]._replace(checks=("knows.architecture",))
-    monkeypatch.setitem(wire.RUNTIMES, "transformers", changed)
-    suite_of.cache_clear()
-    assert suite_of("transformers") != before
-    suite_of.cache_clear()
+@pytest.mark.parametrize("runtime", Runtime)
+def test_a_suite_is_of_what_its_runtime_imports(runtime: Runtime) -> None:
+    """Compare with what Python itself imports for it: the whole of it, but the checks that it is not asked."""
+    code = "import json, sys; from probes import catalogue, session; catalogue.sequence(sys.argv[1]);"
+    code += "print(json.dumps([name for name in sys.modules if name.startswith('probes.')]))"
+    argv = [sys.executable, "-c", code, runtime]
+    asked = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
+    others = {f"probes.checks.{module}" for module in catalogue.MODULES} - catalogue.modules_of(runtime)
+    only_of_others = {"probes.rounding", "probes.metadata", "probes.served"}  # which those import in their turn
+    imported = {file_of(name) for name in {*json.loads(asked.stdout)} - others - only_of_others}
+    digested = used(runtime, FILES)
+    assert imported <= digested
+    assert not digested & {file_of(name) for name in others}
 
 
-def file_of(module: str) -> Path:
-    place = Path(probes.__file__).parent.joinpath(*module.split(".")[1:])
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+def test_a_suite_has_no_adapter_but_its_runtimes() -> None:
+    adapters = {runtime: file_of(catalogue.adapter_module(runtime)) for runtime in Runtime}
+    wanted = {runtime: {adapters[runtime]} for runtime in Runtime}
+    wanted[Runtime.PEFT].add(adapters[Runtime.TRANSFORMERS])  # a class of it is the base of peft's
+    assert {runtime: set(adapters.values()) & used(runtime, FILES) for runtime in Runtime} == wanted
+    assert "probes/runtimes/vllm_forcing.py" in used("vllm", FILES)  # named in a string, and imported by vLLM
 
 
-def imported_by(module: str) -> set[str]:
-    """Return the modules of ours that one imports, wherever in it it does."""
-    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
-    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    unused = {id(inner) for node in typing for inner in ast.walk(node)}
-    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in unused]
-    found = {node.module or "" for node in named}
-    found |= {f"{node.module}.{alias.name}" for node in named for alias in node.names}
-    return {name for name in found if name.startswith("probes.") and file_of(name).is_file()}
-
-
-@pytest.mark.parametrize("runtime", wire.RUNTIMES)
-def test_everything_that_a_runtime_is_probed_with_is_in_its_suite(runtime: str) -> None:
-    own = wire.RUNTIMES[runtime]
-    wanted = [own.adapter.partition(":")[0], *(check.ask.__module__ for check in sequence(runtime))]
-    for module in wanted:  # grows while it is walked
-        wanted += [name for name in imported_by(module) if name not in wanted and name != "probes.checks"]
-    files = [name.replace(".", "/") + ".py" for name in wanted if name not in {"probes.runtimes", "probes.wire"}]
-    assert [file for file in files if not used(file, own)] == []
+def file_of(module: str) -> str:
+    place = ROOT.joinpath(*module.split("."))
+    return str((place / "__init__.py" if place.is_dir() else place.with_suffix(".py")).relative_to(ROOT))
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:

@@ -70,4 +70,4 @@ def test_a_server_that_our_memory_limit_ended_is_nobodys_fault(monkeypatch: pyte
     monkeypatch.setattr("probes.served.oom_kills", lambda: next(kills))
     with pytest.raises(MemoryError) as caught:
         wait_until_ready(Server("http://127.0.0.1:9", "m"), lambda: False)
-    assert classify(caught.value, "serves.ready", "xllamacpp") == "bench-memory"
+    assert classify(caught.value, "serves.ready", "xllamacpp") == "infra-memory"

@@ -106,7 +106,7 @@ def test_a_panic_while_importing_is_an_answer(tmp_path: Path) -> None:
     ("deed", "changes", "fault"),
     [
         ("hang", {"limit_s": 0.2, "import_limit_s": 0.3}, "unclassified"),
-        ("eat", {"memory_bytes": 400 << 20}, "bench-memory"),
+        ("eat", {"memory_bytes": 400 << 20}, "infra-memory"),
     ],
 )
 def test_our_own_limits_while_importing_are_told(

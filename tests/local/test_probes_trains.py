@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from probes.catalogue import sequence
 from probes.events import Events
 from probes.subject import Subject, run_checks
-from probes.wire import RUNTIMES
 from tests.specimens import checkpoints
 from tests.specimens.trainees import TrainingRuntime
 from tests.unit.test_probes_checks import CONFIG, GOLDEN, events_of, faults
@@ -28,7 +28,7 @@ def outcomes(tmp_path: Path, defect: str = "") -> dict[str, Any]:
 def test_what_trains_passes_everything(tmp_path: Path) -> None:
     finished = outcomes(tmp_path)
     assert {event["outcome"] for event in finished.values()} == {"passed"}, faults(finished)
-    assert list(finished) == list(RUNTIMES["peft"].checks)
+    assert list(finished) == [check.name for check in sequence("peft")]
     told = finished["trains.lora"]["message"]
     assert "1 layers with 50% of the weights carry it and it adds 5.0%, and 0% of the routed experts" in told
     assert told.endswith("; refused on purpose: out_proj")
@@ -43,7 +43,7 @@ DEFECTS = {
     "ignored": {"trains.checkpointing": "checkpointing-ignored"},
     "deaf": {"trains.overfits": "does-not-learn", "trains.lora": "adapter-does-not-learn"},
     "diverges": {"trains.overfits": "gradient-not-finite", "trains.lora": "gradient-not-finite"},
-    "slow": {"trains.overfits": "bench-time", "trains.lora": "bench-time"},
+    "slow": {"trains.overfits": "infra-time", "trains.lora": "infra-time"},
     "adapter deaf": {"trains.lora": "adapter-does-not-learn"},
     "no targets": {"trains.lora": "adapter-targets"},
     "moves nothing": {"trains.reload": "adapter-lost"},

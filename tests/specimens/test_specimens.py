@@ -50,19 +50,19 @@ RUNTIME = [
     # huggingface_hub is what cannot be imported from; and whoever imports the runtime cannot, so the control neither
     Specimen("import-error", Expected("broken", "installs", "dependency-import-error", "dependency"), control="broken"),
     Specimen("segfault", Expected("broken", "loads", "crashed", "runtime")),
-    Specimen("out-of-memory", Expected("unknown", "loads", "bench-memory", "bench")),
+    Specimen("out-of-memory", Expected("unknown", "loads", "infra-memory", "infra")),
     # the container's own limit comes first: the kernel kills, and nobody inside sees it coming
     Specimen(
         "out-of-memory",
-        Expected("unknown", "loads", "bench-memory", "bench"),
+        Expected("unknown", "loads", "infra-memory", "infra"),
         control=None,  # it has answered in this environment already
         limits={"memory_gib": 1, "subject_memory_gib": 8},
         name="out-of-memory-by-the-kernel",
     ),
     Specimen("hang", Expected("broken", "loads", "hung", "runtime"), limits={"check_seconds": 6}),
     Specimen("output-flood", Expected("works")),
-    Specimen("malformed-events", Expected("unknown", "loads", "bench-events", "bench")),
-    Specimen("oversized-events", Expected("unknown", "loads", "bench-events", "bench")),
+    Specimen("malformed-events", Expected("unknown", "loads", "infra-events", "infra")),
+    Specimen("oversized-events", Expected("unknown", "loads", "infra-events", "infra")),
     Specimen("defaulted-rope-theta", Expected("broken", "knows", "wrong-config", "runtime")),
     Specimen("silently-random-tensor", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
     Specimen("swapped-projections", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
@@ -159,7 +159,7 @@ def test_an_extra_package_of_this_machine_whose_pins_contradict_is_nobodys_fault
 
     answer = product.ask("probe", SUBJECT, install={**install, **links})
 
-    hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-recipe", "bench"))
+    hold(product, answer, SUBJECT, Expected("unknown", "installs", "infra-recipe", "infra"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_an_extra_package_of_this_machine_whose_pins_contradict_is_nobodys_fault
         ),
         (
             "import subprocess; subprocess.check_call(['hipcc'])",
-            Expected("unknown", "installs", "bench-recipe", "bench"),
+            Expected("unknown", "installs", "infra-recipe", "infra"),
         ),
     ],
     ids=["it builds", "it does not build", "the builder lacks a tool"],
@@ -214,7 +214,7 @@ def hold(product: Product, answer: Answer, subject: str, expected: Expected) -> 
     runs = answer.runs(subject)
     look = product.by_hand(runs[-1]["run"]) if runs else "no run was recorded"
     assert found == expected, f"{settled['reason']}\n  look:   {look}\n  repeat: {answer.by_hand}\n{answer.said}"
-    assert answer.exit_code == (5 if found.blame == "bench" else 0), answer.said
+    assert answer.exit_code == (5 if found.blame == "infra" else 0), answer.said
     assert "Traceback" not in answer.said
 
 

@@ -33,7 +33,7 @@ def test_the_index_goes_away_in_the_middle_of_an_installation(product: Product) 
         install = {**product.configuration["install"], "extra": ["six"]}
         answer = product.ask("probe", SUBJECT, install={**install, "index_url": index.url, "no_proxy": "127.0.0.1"})
         assert index.wheels_asked_for > 0
-    hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-network", "bench"))
+    hold(product, answer, SUBJECT, Expected("unknown", "installs", "infra-network", "infra"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
 def test_the_disk_is_full(product: Product, small_volume: Path) -> None:
     small = replace(product, home=small_volume / "home")
     answer = small.ask("probe", SUBJECT)
-    hold(small, answer, SUBJECT, Expected("unknown", "installs", "bench-disk", "bench"))
+    hold(small, answer, SUBJECT, Expected("unknown", "installs", "infra-disk", "infra"))
     assert small.leftovers() == []
 
 
@@ -81,7 +81,7 @@ def test_nothing_can_be_written(product: Product, small_volume: Path, room: int)
 def test_there_is_too_little_room_to_begin(product: Product) -> None:
     install = {**product.configuration["install"], "extra": ["six"]}
     answer = product.ask("probe", SUBJECT, install=install, disk={"floor_gib": 1 << 20, "budget_gib": 1})
-    hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-disk", "bench"))
+    hold(product, answer, SUBJECT, Expected("unknown", "installs", "infra-disk", "infra"))
     assert "are free where environments are built" in answer.settled(SUBJECT)["reason"]
 
 
@@ -113,7 +113,7 @@ def test_the_engine_dies_in_the_middle_of_a_probe(product: Product, proxy: Proxy
     answer = answered(by_hand, process.returncode, "".join(said) + rest, out, 0.0)
 
     # what was seen last: with a dead engine not even the import was reached
-    hold(product, answer, SUBJECT, Expected("unknown", "installs", "bench-engine", "bench"))
+    hold(product, answer, SUBJECT, Expected("unknown", "installs", "infra-engine", "infra"))
     assert verdicts(answer, SUBJECT) == ["unknown"] * 3
     assert "loads.reload: docker: " in answer.runs(SUBJECT)[0]["reason"]
     assert verdicts(answer, CONTROL) == ["works"]

@@ -21,6 +21,7 @@ from monitor.domain import (
     Subject,
     SubjectForm,
 )
+from monitor.judge.checks import checks_of
 from monitor.judge.confirm import RetryNeeded, Settled
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store
@@ -28,7 +29,7 @@ from probes import wire
 
 FIRST = date(2026, 4, 1)
 PLATFORM = Platform("3.11", "cpu", Isolation.CONTAINER)
-SUBJECT_CHECKS = wire.RUNTIMES[Runtime.TRANSFORMERS].checks
+SUBJECT_CHECKS = checks_of(Runtime.TRANSFORMERS)
 
 
 class World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from probes import wire
+from monitor.judge.checks import checks_of
 
 if TYPE_CHECKING:
     from monitor.domain import Runtime
@@ -20,7 +20,7 @@ def told(subject: str, runtime: Runtime, facts: dict[str, Any], *, wrong: str = 
     lines: list[dict[str, Any]] = [
         {"event": "session", "wire": 1, "suite": "s", "runtime": str(runtime), "version": "1", "python": "3"}
     ]
-    for name in ("installs.imports", *wire.RUNTIMES[runtime].checks):
+    for name in ("installs.imports", *checks_of(runtime)):
         of = None if name.startswith("installs.") else subject
         outcome = ending if name == wrong else {"outcome": "passed"}
         lines.append({"event": "started", "subject": of, "check": name})

@@ -6,7 +6,7 @@ import pytest
 
 from containers.engine import Execution, ending_signal
 from containers.failures import InstallFault, Stage, classified, explanation, from_build, from_execution
-from probes.wire import FAULTS
+from monitor.judge.faults import BLAME
 
 NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: "
 CASES = [
@@ -146,9 +146,9 @@ def test_the_words_of_uv_are_understood(text: str, slug: InstallFault, no_such_v
     assert classified(text, requirements=["transformers==9.9.9", "torch"]) == (slug, no_such_version)
 
 
-def test_every_fault_is_a_word_of_the_wire_and_few_are_not_ours() -> None:
-    blames = {fault: FAULTS[fault.value] for fault in InstallFault}
-    assert {fault for fault, blame in blames.items() if blame != "bench"} == {
+def test_every_fault_has_a_blame_and_few_are_not_ours() -> None:
+    blames = {fault: BLAME[fault.value] for fault in InstallFault}
+    assert {fault for fault, blame in blames.items() if blame != "infra"} == {
         InstallFault.UNRESOLVABLE,
         InstallFault.INCONSISTENT,
         InstallFault.NOT_BUILT,

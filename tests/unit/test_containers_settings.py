@@ -120,7 +120,7 @@ def test_cuda_never_comes_by_surprise(pins: tuple[str, ...], surprise: str) -> N
     result = _without_surprise(resolution, TorchBuild.CPU)
     if surprise:
         assert not isinstance(result, Resolution)
-        assert result.slug == "bench-recipe"
+        assert result.slug == "infra-recipe"
         assert surprise in result.message
     else:
         assert result is resolution

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.judge.faults import BLAME
 from monitor.wire.events import FactEvent, FinishedEvent, MalformedEventError, StartedEvent, parse_event
 from probes import wire
 
@@ -53,10 +54,20 @@ def test_anything_else_is_malformed(changes: dict[str, Any], said: str) -> None:
         parse_event(line(FINISHED, changes))
 
 
-@pytest.mark.parametrize("fault", sorted(wire.BENCH_ONLY))
-def test_a_probe_cannot_claim_what_only_the_bench_sees(fault: str) -> None:
+@pytest.mark.parametrize("fault", sorted(BLAME.keys() - wire.FAULTS))
+def test_a_probe_cannot_claim_what_only_the_monitor_sees(fault: str) -> None:
     with pytest.raises(MalformedEventError, match="may not claim"):
         parse_event(line(FINISHED, outcome="failed", fault=fault))
+
+
+def test_a_fault_of_an_older_probe_has_its_name_of_today() -> None:
+    event = parse_event(line(FINISHED, outcome="failed", fault="bench-memory"))
+    assert isinstance(event, FinishedEvent)
+    assert event.fault == "infra-memory"
+
+
+def test_every_fault_that_a_probe_may_claim_has_a_blame() -> None:
+    assert BLAME.keys() > wire.FAULTS
 
 
 @pytest.mark.parametrize(

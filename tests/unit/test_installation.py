@@ -14,11 +14,11 @@ import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
 from monitor.config.settings import Config
-from monitor.domain import Channel, Isolation, Origin, Platform, Release, Runtime
+from monitor.domain import Blame, Channel, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
+from monitor.judge.faults import BLAME
 from monitor.runner.install import install
 from monitor.runner.request import ProbeRequest
-from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +154,7 @@ def test_an_archive_that_a_cycle_cannot_have_is_ours_and_says_why(
     in_a_cycle = replace(asked("2026-02-16"), runtime=Runtime.OLLAMA, origin=Origin.LIVE)
     installation = ask(context, in_a_cycle)
     assert installation.environment is None
-    assert wire.FAULTS[installation.failure.slug] == "bench"
+    assert BLAME[installation.failure.slug] is Blame.INFRA
     assert told in installation.failure.message
     if slug is InstallFault.UNRESOLVABLE:  # who asks for it by hand is told what to mend
         with pytest.raises(UsageError):

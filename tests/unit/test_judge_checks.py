@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Rung, Runtime, Subject, SubjectForm
-from monitor.judge.checks import fault_result, judge_subject
+from monitor.judge.checks import checks_of, fault_result, judge_subject
 from monitor.judge.control import Control
 from monitor.judge.era import of_its_day
+from monitor.judge.faults import BLAME
 from monitor.judge.installs import Stage, judge_installation, not_installed
 from monitor.judge.observations import Finished, Said, Session
 from monitor.judge.runs import checks_of_session
 from monitor.judge.verdict import Circumstances, judge_run
-from probes import wire
+from probes import catalogue, wire
 
 HERE = Runtime.TRANSFORMERS
-SUBJECT_CHECKS = wire.RUNTIMES[HERE].checks
+SUBJECT_CHECKS = checks_of(HERE)
 CLEAN = Ending(exit_code=0)
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "newarch", "d", qualified=True)
 
@@ -50,14 +51,14 @@ def result(said: Said, ending: Ending | None, check: str, *, hang_counts: bool =
         (Ending(signal=11, exit_code=139), "failed", "crashed"),
         (Ending(signal=6), "failed", "crashed"),
         (Ending(exit_code=3), "failed", "crashed"),
-        (Ending(signal=9), "unknown", "bench-interrupted"),
-        (Ending(signal=15), "unknown", "bench-interrupted"),
-        (Ending(signal=9, out_of_memory=True), "unknown", "bench-memory"),
+        (Ending(signal=9), "unknown", "infra-interrupted"),
+        (Ending(signal=15), "unknown", "infra-interrupted"),
+        (Ending(signal=9, out_of_memory=True), "unknown", "infra-memory"),
         (Ending(signal=9, timed_out=True), "unknown", "hung"),
-        (Ending(engine_fault="gone"), "unknown", "bench-engine"),
-        (Ending(), "unknown", "bench-interrupted"),
-        (None, "unknown", "bench-interrupted"),
-        (CLEAN, "unknown", "bench-events"),
+        (Ending(engine_fault="gone"), "unknown", "infra-engine"),
+        (Ending(), "unknown", "infra-interrupted"),
+        (None, "unknown", "infra-interrupted"),
+        (CLEAN, "unknown", "infra-events"),
     ],
 )
 def test_the_ending_answers_for_a_check_that_did_not(ending: Ending | None, outcome: str, fault: str) -> None:
@@ -77,7 +78,7 @@ def test_what_our_own_code_raises_is_ours(check: str) -> None:
         (until(check), Ending(exit_code=2)),
     ):
         judged = result(said, ending, check)
-        assert (str(judged.outcome), judged.fault, judged.blame) == ("unknown", "bench-recipe", Blame.BENCH)
+        assert (str(judged.outcome), judged.fault, judged.blame) == ("unknown", "infra-recipe", Blame.INFRA)
     assert result(until(check, died=Ending(exit_code=1)), CLEAN, check).fault == "crashed"  # the runtime called exit
 
 
@@ -118,12 +119,12 @@ def test_a_subject_whose_turn_never_came_says_nothing_about_the_runtime() -> Non
     for ending in (Ending(signal=11), Ending(timed_out=True), Ending(exit_code=1), Ending(out_of_memory=True), CLEAN):
         checks = checks_of_session(session(Said("a")), "a", ending, runtime=HERE, solo=True, limit_factor=3)
         verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
-        assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+        assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.INFRA)
 
 
 def test_a_check_left_out_without_a_reason_is_noticed() -> None:
     most = Said("a", SUBJECT_CHECKS[1:], tuple(map(passed, SUBJECT_CHECKS[1:])))
-    assert result(most, CLEAN, SUBJECT_CHECKS[0]).fault == "bench-events"
+    assert result(most, CLEAN, SUBJECT_CHECKS[0]).fault == "infra-events"
 
 
 @given(
@@ -157,25 +158,25 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
 @pytest.mark.parametrize("fault", ["unresolvable", "inconsistent"])
 def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
     checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed(HERE)
-    of_the_installation = {name for name in wire.CHECKS if name.startswith("installs.")}
+    of_the_installation = set(catalogue.INSTALLS)
     assert {one.name for one in checks} == {*of_the_installation, *SUBJECT_CHECKS}
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     assert (verdict.verdict, verdict.blame) == (CellVerdict.BROKEN, Blame.DEPENDENCY)
 
 
-@pytest.mark.parametrize("fault", sorted(slug for slug, blame in wire.FAULTS.items() if blame == "bench"))
+@pytest.mark.parametrize("fault", sorted(slug for slug, blame in BLAME.items() if blame is Blame.INFRA))
 @pytest.mark.parametrize("stage", list(Stage))
 def test_our_own_installers_faults_are_unknown(stage: Stage, fault: str) -> None:
     verdict = judge_run(
         judge_installation(stage, fault=fault, message="no") + not_installed(HERE),
         Circumstances(SUBJECT, HERE, "5.0.0"),
     )
-    assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.BENCH)
+    assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.INFRA)
 
 
-@given(st.dictionaries(st.sampled_from(SUBJECT_CHECKS), st.sampled_from(sorted(wire.FAULTS)), max_size=4))
+@given(st.dictionaries(st.sampled_from(SUBJECT_CHECKS), st.sampled_from(sorted(BLAME)), max_size=4))
 def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
-    ours = {check: fault for check, fault in faults.items() if wire.FAULTS[fault] == "bench"}
+    ours = {check: fault for check, fault in faults.items() if BLAME[fault] is Blame.INFRA}
     finished = [
         Finished(check, "failed", 0.1, ours[check], "no") if check in ours else passed(check)
         for check in SUBJECT_CHECKS
@@ -183,7 +184,7 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
     said = Said("a", SUBJECT_CHECKS, tuple(finished))
     checks = checks_of_session(session(said), "a", CLEAN, runtime=HERE, solo=True, limit_factor=3)
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
-    at_the_bar = any(Rung(wire.CHECKS[check][0]) in BAR for check in ours)
+    at_the_bar = any(Rung(wire.rung_of(check)) in BAR for check in ours)
     assert verdict.verdict is (CellVerdict.UNKNOWN if at_the_bar else CellVerdict.WORKS)
     assert tuple(one.rung for one in verdict.rungs) == (*BAR, Rung.MATCHES)
 
@@ -191,15 +192,15 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
 def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
     refused = fault_result("loads.reload", "unclassified", "RuntimeError: masked_fill_ only supports boolean masks")
     other = fault_result("loads.tensors", "missing-tensors", "one is missing")
-    for later, fault in ((["torch"], "bench-recipe"), (["setuptools"], "unclassified"), ([""], "unclassified")):
+    for later, fault in ((["torch"], "infra-recipe"), (["setuptools"], "unclassified"), ([""], "unclassified")):
         excused, kept = of_its_day([refused, other], later)
-        assert (excused.fault, excused.outcome is Outcome.UNKNOWN) == (fault, fault == "bench-recipe")
+        assert (excused.fault, excused.outcome is Outcome.UNKNOWN) == (fault, fault == "infra-recipe")
         assert kept == other
 
 
 def test_what_a_runtime_stands_on_is_blamed_for_its_own_checks() -> None:
     """A checkpoint that does not load is no fault of the library for adapters; an adapter that fails is."""
-    checks = wire.RUNTIMES[Runtime.PEFT].checks
+    checks = checks_of(Runtime.PEFT)
     failing = {"loads.reload": "reload-differs", "trains.overfits": "does-not-learn", "trains.lora": "adapter-error"}
     finished = tuple(
         Finished(one, "failed", 0.1, fault=failing[one], message="") if one in failing else passed(one)

@@ -14,7 +14,7 @@ LORA = "trains.lora"
 FAILS = fault_result(LORA, "adapter-error", "AttributeError: 'tuple' object has no attribute 'dtype'")
 OTHERWISE = fault_result(LORA, "adapter-targets", "all-linear puts an adapter on no layer")
 PASSES = passed(LORA)
-OURS = fault_result(LORA, "bench-time", "too slow")
+OURS = fault_result(LORA, "infra-time", "too slow")
 NEVER = CheckResult(LORA, Rung.TRAINS, Outcome.NOT_REACHED)
 NAMES = {Corner.OLDER_RUNTIME: "peft 1", Corner.OLDER_FOUNDATION: "transformers 1"}
 

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
-from monitor.judge.checks import fault_result, passed
+from monitor.judge.checks import checks_of, fault_result, passed
 from monitor.judge.confirm import Attempt, RetryNeeded, RetryReason, Settled, Standing, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
-from probes import wire
+from probes import catalogue
 
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True, first_known="5.5.0")
 HERE = Circumstances(SUBJECT, Runtime.TRANSFORMERS, "5.4.1", Control.GREEN)
-OWN = wire.RUNTIMES[Runtime.TRANSFORMERS].checks
-ALL = tuple(passed(name) for name in wire.CHECKS if name.startswith("installs.") or name in OWN)
+OWN = checks_of(Runtime.TRANSFORMERS)
+ALL = tuple(passed(name) for name in (*catalogue.INSTALLS, *OWN))
 
 
 def checks(**faults: str) -> tuple[CheckResult, ...]:
@@ -75,7 +75,7 @@ def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
         ("bad-checkpoint", SUBJECT, Control.GREEN, "unknown"),  # a miniature is our own checkpoint
         ("bad-checkpoint", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
         ("pickle-weights", replace(SUBJECT, form=SubjectForm.FULL), Control.GREEN, "broken"),
-        ("bench-miniature", SUBJECT, Control.GREEN, "unknown"),
+        ("infra-miniature", SUBJECT, Control.GREEN, "unknown"),
         ("unclassified", SUBJECT, Control.GREEN, "broken"),
         ("unclassified", SUBJECT, Control.RELEASE, "broken"),
         ("unclassified", SUBJECT, Control.ABSENT, "unknown"),
@@ -101,7 +101,7 @@ def test_an_unclassified_failure_must_be_reproduced() -> None:
 
 def test_a_package_that_our_recipe_does_not_install_is_ours() -> None:
     verdict = judge_run(checks(loads__model="missing-dependency"), HERE)
-    assert (verdict.fault, str(verdict.blame)) == ("bench-recipe", "bench")
+    assert (verdict.fault, str(verdict.blame)) == ("infra-recipe", "infra")
     importing = judge_run(checks(installs__imports="missing-dependency"), HERE)
     assert (importing.verdict, str(importing.blame)) == (CellVerdict.BROKEN, "dependency")
 
@@ -127,13 +127,13 @@ def test_a_rung_above_the_bar_is_a_track_of_its_own() -> None:
     assert [(str(one.rung), str(one.verdict)) for one in verdict.rungs][-1] == ("serves", "failed")
 
 
-@given(st.permutations(checks(loads__model="bench-memory", generates__cache="cache-differs")))
+@given(st.permutations(checks(loads__model="infra-memory", generates__cache="cache-differs")))
 def test_the_order_of_rungs_decides_and_not_the_order_of_results(results: list[CheckResult]) -> None:
     verdict = judge_run(results, HERE)
     assert (verdict.verdict, verdict.rung) == (CellVerdict.BROKEN, Rung.GENERATES)
 
 
-WORKS, BROKEN, OURS = ALL, checks(loads__model="load-error"), checks(loads__model="bench-engine")
+WORKS, BROKEN, OURS = ALL, checks(loads__model="load-error"), checks(loads__model="infra-engine")
 
 
 @given(
@@ -175,7 +175,7 @@ def test_every_story_ends(last: CellVerdict | None, outcomes: list[tuple[CheckRe
 
 @pytest.mark.parametrize(
     ("fault", "attempts"),
-    [("bench-memory", 2), ("bench-events", 2), ("bench-engine", 3), ("bench-time", 3), ("bench-miniature", 1)],
+    [("infra-memory", 2), ("infra-events", 2), ("infra-engine", 3), ("infra-time", 3), ("infra-miniature", 1)],
 )
 def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> None:
     made = [Attempt(checks(loads__model=fault), solo=False)]
@@ -206,7 +206,7 @@ def test_a_folder_that_runs_out_of_time_is_slow_and_does_not_hang() -> None:
         made.append(Attempt(results, again.solo, again.limit_factor))
     assert isinstance(again, Settled)
     assert [one.limit_factor for one in made] == [1, 3]
-    assert (str(again.verdict.verdict), again.verdict.fault) == ("unknown", "bench-time")
+    assert (str(again.verdict.verdict), again.verdict.fault) == ("unknown", "infra-time")
 
 
 def test_nothing_tried_leans_to_nothing() -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.wire.events import parse_event
+from probes.catalogue import sequence
 from probes.events import Events
 from probes.subject import Subject, run_checks
-from probes.wire import RUNTIMES
 from tests.specimens import checkpoints
 from tests.specimens.runtimes import PlainRuntime
 
@@ -53,7 +53,7 @@ def test_a_good_runtime_passes_everything(tmp_path: Path) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))
     others = {check for check, event in finished.items() if event["outcome"] != "passed"}
     assert others == {"matches.trace"}, faults(finished)  # the reference itself: there is nothing to match
-    assert list(finished) == list(RUNTIMES["transformers"].checks)
+    assert list(finished) == [check.name for check in sequence("transformers")]
     assert finished["generates.cache"]["evidence"]["seam"] == 16
 
 
@@ -179,7 +179,7 @@ def test_a_panic_of_the_runtime_is_its_failure(tmp_path: Path) -> None:
 
 def test_what_stands_on_a_check_that_does_not_apply_is_left_out_with_that_reason(tmp_path: Path) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "no numbers")
-    assert list(finished) == list(RUNTIMES["transformers"].checks)  # so that nothing reads as not reached
+    assert list(finished) == [check.name for check in sequence("transformers")]  # so that nothing reads as not reached
     assert faults(finished) == {}
     assert finished["generates.forward"]["message"] == "this release tells no log-probabilities"
     assert finished["generates.greedy"]["message"] == "generates.forward does not apply"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from probes import faults
+from probes.catalogue import checks
 from probes.checkpoint import BadFileError
-from probes.wire import BENCH_ONLY, FAULTS
+from probes.wire import FAULTS
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
@@ -40,24 +41,24 @@ CASES = [
     (OSError("does not appear to have a file named model.safetensors"), "loads.model", "pickle-weights"),
     (AssertionError("Torch not compiled with CUDA enabled"), "generates.forward", "unsupported-on-platform"),
     (RuntimeError('"addmm_impl_cpu_" not implemented for \'CPU\''), "generates.forward", "unsupported-on-platform"),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"), "loads.model", "bench-memory"),
-    (MemoryError(), "generates.cache", "bench-memory"),
-    (OSError(errno.ENOSPC, "No space left on device"), "loads.reload", "bench-disk"),
-    (RuntimeError("No space left on device (os error 28)"), "loads.reload", "bench-disk"),
-    (RuntimeError("I/O error: Os { kind: StorageFull } (os error 28)"), "loads.reload", "bench-disk"),
-    (RuntimeError("os error 5"), "loads.model", "bench-disk"),
-    (OSError(errno.EIO, "bad sector"), "loads.model", "bench-disk"),
-    (RuntimeError("failed to spawn thread (os error 11)"), "speaks.tokenizer", "bench-memory"),
-    (RuntimeError("os error 24"), "speaks.tokenizer", "bench-memory"),
-    (RuntimeError("can't start new thread"), "generates.forward", "bench-memory"),
-    (RuntimeError("libgomp: Resource temporarily unavailable"), "generates.forward", "bench-memory"),
-    (BlockingIOError(errno.EAGAIN, "again"), "loads.model", "bench-memory"),
-    (OSError(errno.EMFILE, "files"), "loads.model", "bench-memory"),
-    (OSError(errno.ENFILE, "files"), "loads.model", "bench-memory"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"), "loads.model", "infra-memory"),
+    (MemoryError(), "generates.cache", "infra-memory"),
+    (OSError(errno.ENOSPC, "No space left on device"), "loads.reload", "infra-disk"),
+    (RuntimeError("No space left on device (os error 28)"), "loads.reload", "infra-disk"),
+    (RuntimeError("I/O error: Os { kind: StorageFull } (os error 28)"), "loads.reload", "infra-disk"),
+    (RuntimeError("os error 5"), "loads.model", "infra-disk"),
+    (OSError(errno.EIO, "bad sector"), "loads.model", "infra-disk"),
+    (RuntimeError("failed to spawn thread (os error 11)"), "speaks.tokenizer", "infra-memory"),
+    (RuntimeError("os error 24"), "speaks.tokenizer", "infra-memory"),
+    (RuntimeError("can't start new thread"), "generates.forward", "infra-memory"),
+    (RuntimeError("libgomp: Resource temporarily unavailable"), "generates.forward", "infra-memory"),
+    (BlockingIOError(errno.EAGAIN, "again"), "loads.model", "infra-memory"),
+    (OSError(errno.EMFILE, "files"), "loads.model", "infra-memory"),
+    (OSError(errno.ENFILE, "files"), "loads.model", "infra-memory"),
     (RuntimeError("os error 2"), "loads.model", "load-error"),
-    (PermissionError(errno.EACCES, "Permission denied"), "loads.model", "bench-recipe"),
-    (KeyError("getpwuid(): uid not found: 1000"), "installs.imports", "bench-recipe"),
-    (OSError(errno.EROFS, "Read-only file system"), "speaks.tokenizer", "bench-recipe"),
+    (PermissionError(errno.EACCES, "Permission denied"), "loads.model", "infra-recipe"),
+    (KeyError("getpwuid(): uid not found: 1000"), "installs.imports", "infra-recipe"),
+    (OSError(errno.EROFS, "Read-only file system"), "speaks.tokenizer", "infra-recipe"),
     (RuntimeError("size mismatch for model.embed.weight"), "loads.model", "load-error"),
     (KeyError("rope_theta"), "generates.forward", "unclassified"),
     (BadFileError("config.json is not JSON"), "generates.stop", "bad-checkpoint"),
@@ -78,7 +79,7 @@ def test_a_cause_is_looked_at_too() -> None:
 def test_our_own_line_is_never_the_runtimes_fault() -> None:
     with pytest.raises(AttributeError) as caught:
         faults.frames(None)  # type: ignore[arg-type]
-    assert faults.classify(caught.value, "generates.forward", "transformers") == "bench-recipe"
+    assert faults.classify(caught.value, "generates.forward", "transformers") == "infra-recipe"
 
 
 def test_frames_and_messages_name_no_place_of_the_host() -> None:
@@ -88,7 +89,6 @@ def test_frames_and_messages_name_no_place_of_the_host() -> None:
     assert str(Path.cwd()) not in json.dumps(answer.evidence)
 
 
-def test_what_only_the_bench_may_say_is_not_said_by_the_rules() -> None:
-    by_rules = {fault for fault, _ in faults._SAYINGS} | set(faults._BY_CHECK.values())
-    assert not by_rules & BENCH_ONLY
-    assert by_rules <= set(FAULTS)
+def test_the_rules_name_only_what_a_probe_may_claim() -> None:
+    by_rules = {fault for fault, _ in faults._SAYINGS} | {check.fault for check in checks().values()}
+    assert by_rules <= FAULTS

@@ -36,7 +36,7 @@ SAID = {
     "error loading model hyperparameters: key not found in model: nemotron_h_moe.attention.layer_norm_rms_epsilon":
         "load-error",
     "error loading model vocabulary: unknown pre-tokenizer type: 'glm4'": "load-error",
-    "ggml_aligned_malloc: insufficient memory (attempted to allocate 4096.00 MB)": "bench-memory",
+    "ggml_aligned_malloc: insufficient memory (attempted to allocate 4096.00 MB)": "infra-memory",
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monke
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(LacksError, match="asks for mistral_uncommon") as caught:
         Converter().load()
-    assert classify(caught.value, "installs.imports", "xllamacpp", SAYINGS) == "bench-recipe"
+    assert classify(caught.value, "installs.imports", "xllamacpp", SAYINGS) == "infra-recipe"
 
 
 def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
@@ -68,7 +68,7 @@ def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
     shape = "check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape; expected 256, 256, got 256, 512"
     assert isinstance(adapter.refused(shape), SaidError)  # a user's own checkpoint
     adapter.shrunk = True  # our sizes are not the publisher's
-    assert classify(adapter.refused(shape), "loads.model", "xllamacpp", SAYINGS) == "bench-miniature"
+    assert classify(adapter.refused(shape), "loads.model", "xllamacpp", SAYINGS) == "infra-miniature"
     assert isinstance(adapter.refused("key not found in model: x.expert_count"), SaidError)
     adapter.made_up = True  # nor is our configuration
     assert isinstance(adapter.refused("key not found in model: x.expert_count"), UnfitError)
@@ -82,9 +82,9 @@ def test_a_tensor_that_a_users_files_may_not_hold_is_not_the_loaders_fault() -> 
 @pytest.mark.parametrize(
     ("number", "fault", "of_a_made_up_one"),
     [
-        (signal.SIGKILL, "bench-memory", "bench-memory"),
+        (signal.SIGKILL, "infra-memory", "infra-memory"),
         (signal.SIGILL, "unsupported-on-platform", "unsupported-on-platform"),
-        (signal.SIGABRT, "load-error", "bench-miniature"),
+        (signal.SIGABRT, "load-error", "infra-miniature"),
     ],
 )
 def test_a_loader_that_a_signal_ends_is_blamed_on_who_can_have_sent_it(

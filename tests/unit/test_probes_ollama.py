@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from probes.catalogue import sequence
 from probes.checkpoint import BadFileError, own_template
 from probes.checks import serves
 from probes.faults import classify
 from probes.runtimes.gguf import Maker
 from probes.runtimes.ollama import Ollama
 from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError, WrongVersionError
-from probes.wire import BENCH_ONLY, FAULTS, RUNTIMES
+from probes.wire import FAULTS
 from tests.standins.ollama import make_release, write_gguf
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ CASES = [
     (f"{SERVER}exit status 1: error loading model: missing tensor 'blk.0.attn_q.weight'", "load-error"),
     (f"{RUNNER}error loading model: done_getting_tensors: wrong number of tensors; expected 1, got 2", "load-error"),
     # the machine's lack goes before the wrapping in which it comes
-    (f"{SERVER}error loading model: unable to allocate CPU buffer", "bench-memory"),
-    ("llama-server reported out-of-memory during startup: exit status 1", "bench-memory"),
-    ("model requires more system memory (9.1 GiB) than is available (1.0 GiB)", "bench-memory"),
-    (f"{RUNNER}signal: killed", "bench-memory"),
-    ("write /models/blobs/sha256-1: no space left on device", "bench-disk"),
-    ("timed out waiting for llama-server to start - ", "bench-time"),
-    ("llama-server binary not found (checked: /x, /y)", "bench-recipe"),
-    (f"{SERVER}error while loading shared libraries: libx.so.1: cannot open shared object file", "bench-recipe"),
-    ('digest mismatch, expected "sha256:1", got "sha256:2"', "bench-recipe"),
+    (f"{SERVER}error loading model: unable to allocate CPU buffer", "infra-memory"),
+    ("llama-server reported out-of-memory during startup: exit status 1", "infra-memory"),
+    ("model requires more system memory (9.1 GiB) than is available (1.0 GiB)", "infra-memory"),
+    (f"{RUNNER}signal: killed", "infra-memory"),
+    ("write /models/blobs/sha256-1: no space left on device", "infra-disk"),
+    ("timed out waiting for llama-server to start - ", "infra-time"),
+    ("llama-server binary not found (checked: /x, /y)", "infra-recipe"),
+    (f"{SERVER}error while loading shared libraries: libx.so.1: cannot open shared object file", "infra-recipe"),
+    ('digest mismatch, expected "sha256:1", got "sha256:2"', "infra-recipe"),
     (f"{RUNNER}signal: illegal instruction (core dumped)", "unsupported-on-platform"),
     ("this model requires MLX support, but the MLX runtime is not available", "unsupported-on-platform"),
     (f"{SERVER}signal: aborted (core dumped)", "runner-crashed"),
@@ -66,13 +67,13 @@ def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> No
 
     assert said(ServerError(200, "unexpected EOF")) == "unclassified"
     assert said(ServerEndedError("the server ended with exit status 2")) == "runner-crashed"
-    assert said(ServerEndedError("the server ended with signal: SIGKILL")) == "bench-memory"
-    assert said(WrongVersionError("it is 0.0.0")) == "bench-recipe"
+    assert said(ServerEndedError("the server ended with signal: SIGKILL")) == "infra-memory"
+    assert said(WrongVersionError("it is 0.0.0")) == "infra-recipe"
 
 
 def test_every_saying_is_lower_case_and_names_a_fault_that_a_probe_may_claim() -> None:
     for fault, phrases in Ollama.sayings:
-        assert fault in FAULTS.keys() - BENCH_ONLY
+        assert fault in FAULTS
         assert [phrase for phrase in phrases if phrase != phrase.lower()] == []
 
 
@@ -111,10 +112,10 @@ class Failing:
     [
         (Failing(ValueError("can not map tensor 'model.x'")), "gguf-not-made"),
         (Failing(NotImplementedError("unsupported architecture: 'X' out of memory")), "gguf-not-made"),
-        (Failing(ValueError("no attribute"), "the converter asks for transformers<5"), "bench-recipe"),
-        (Failing(OSError(28, "No space left on device")), "bench-disk"),
-        (Failing(MemoryError()), "bench-memory"),
-        (None, "bench-recipe"),
+        (Failing(ValueError("no attribute"), "the converter asks for transformers<5"), "infra-recipe"),
+        (Failing(OSError(28, "No space left on device")), "infra-disk"),
+        (Failing(MemoryError()), "infra-memory"),
+        (None, "infra-recipe"),
     ],
 )
 def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: Any, fault: str) -> None:
@@ -160,7 +161,7 @@ def loaded(folder: Path, fault: str = "") -> Iterator[Any]:
 def test_what_any_server_is_asked_is_asked_of_ollama_by_its_other_interface(
     tmp_path: Path, fault: str, wrong: dict[str, str]
 ) -> None:
-    shared = [name for name in RUNTIMES["vllm"].checks if name in RUNTIMES["ollama"].checks and "serves." in name]
+    shared = [check.name for check in sequence("ollama") if check.needs == "server"]
     with loaded(tmp_path, fault) as subject:
         answers = {name: getattr(serves, name.partition(".")[2])(subject) for name in shared}
     assert {name: answer.fault for name, answer in answers.items() if answer.outcome != "passed"} == wrong

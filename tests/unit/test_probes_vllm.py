@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor.judge.faults import BLAME
 from probes.faults import classify
 from probes.runtimes import vllm
 from probes.runtimes.vllm import sizes
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     [
         (NotImplementedError("Sparse Attention is not supported on CPU."), "platform"),
         (AssertionError('assert scoring_func == "softmax"'), "platform"),
-        (RuntimeError("Unsupported CPU attention configuration: head_dim=16"), "bench"),
-        (ValueError("Unexpected head dim size, 32"), "bench"),
+        (RuntimeError("Unsupported CPU attention configuration: head_dim=16"), "infra"),
+        (ValueError("Unexpected head dim size, 32"), "infra"),
         (NotImplementedError("is_act_and_mul=False is supported only for CUDA, XPU and ROCm for now"), "platform"),
-        (AssertionError("CPU GDN attention requires BF16"), "bench"),
-        (ImportError("libnuma.so.1: cannot open shared object file: No such file or directory"), "bench"),
-        (RuntimeError("Insufficient space in /dev/shm: 64 MiB"), "bench"),
-        (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), "bench"),
-        (RuntimeError("operator torchvision::nms does not exist"), "bench"),
-        (ModuleNotFoundError("No module named 'torchvision'", name="torchvision"), "bench"),
-        (ImportError("_C.abi3.so: undefined symbol: _ZN3c1013MessageLogger6streamB5cxx11Ev"), "bench"),
+        (AssertionError("CPU GDN attention requires BF16"), "infra"),
+        (ImportError("libnuma.so.1: cannot open shared object file: No such file or directory"), "infra"),
+        (RuntimeError("Insufficient space in /dev/shm: 64 MiB"), "infra"),
+        (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), "infra"),
+        (RuntimeError("operator torchvision::nms does not exist"), "infra"),
+        (ModuleNotFoundError("No module named 'torchvision'", name="torchvision"), "infra"),
+        (ImportError("_C.abi3.so: undefined symbol: _ZN3c1013MessageLogger6streamB5cxx11Ev"), "infra"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'selective_scan_fwd'"), "platform"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'rms_norm'"), "runtime"),  # every build has it
         (
@@ -44,14 +45,14 @@ if TYPE_CHECKING:
         ),
         (ImportError("cannot import name 'sizes' from 'vllm.v1.attention.backends.utils' (utils.py)"), "runtime"),
         (AttributeError("module 'triton' has no attribute 'set_allocator'"), "platform"),
-        (OSError("Can't load image processor for '8'. If you were trying to load it from"), "bench"),
-        (OSError("Can't load feature extractor for '3'. If you were trying to load it from"), "bench"),
-        (ValueError("first_k_dense_replace not exist,please check config"), "bench"),
-        (ValueError("There is no module or parameter named 'language_model' in Gemma3nTextModel."), "bench"),
+        (OSError("Can't load image processor for '8'. If you were trying to load it from"), "infra"),
+        (OSError("Can't load feature extractor for '3'. If you were trying to load it from"), "infra"),
+        (ValueError("first_k_dense_replace not exist,please check config"), "infra"),
+        (ValueError("There is no module or parameter named 'language_model' in Gemma3nTextModel."), "infra"),
         (ValueError("There is no module or parameter named 'q_scale' in Gemma3nTextModel."), "runtime"),
         (ValueError("Layer 0 does not dispatch through the Transformers attention interface and vLLM has"), "runtime"),
-        (Exception("WorkerProc initialization failed due to an exception in a background process."), "bench"),
-        (RuntimeError("Worker failed with error '', please check the stack trace above for the root cause"), "bench"),
+        (Exception("WorkerProc initialization failed due to an exception in a background process."), "infra"),
+        (RuntimeError("Worker failed with error '', please check the stack trace above for the root cause"), "infra"),
         (RuntimeError("Worker failed with error 'Sparse Attention is not supported on CPU', please"), "platform"),
         (ValueError("model type `x`, but Transformers does not recognize this architecture."), "dependency"),
         (ValueError("Tokenizer class TokenizersBackend does not exist"), "dependency"),
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 )
 def test_a_failed_load_is_blamed_by_what_was_said(told: Exception, blame: str) -> None:
     fault = classify(raised(told), "loads.model", "vllm", SAYINGS)
-    assert FAULTS[fault] == blame, fault
+    assert BLAME[fault] == blame, fault
 
 
 def raised(error: Exception) -> Exception:

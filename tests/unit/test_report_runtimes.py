@@ -65,7 +65,7 @@ def test_the_newest_stand_side_by_side_with_why_they_do_not_work(page: dict[str,
     assert newest.columns == ("subject", "transformers 5.4.0", "xllamacpp 10.0")
     assert {row[0]: row[1:] for row in newest.rows}["acme/new"] == ("works", "works")
     ((release, verdict, blame, reason, subjects, run),) = page["Why, in the newest releases"].rows
-    assert (release, verdict, blame, subjects) == ("transformers 5.4.0", "unknown", "bench", "acme/old")
+    assert (release, verdict, blame, subjects) == ("transformers 5.4.0", "unknown", "infra", "acme/old")
     assert "the engine went away" in reason
     assert run
 

@@ -154,7 +154,7 @@ def test_the_bench_gets_two_more_tries(world: World) -> None:
     world.settle("?", FIRST)
     assert len(world.store.cell_detail(world.cell.id).runs) == 3
     row = world.store.current()[0]
-    assert (row["verdict"], row["blame"], row["fault"]) == ("unknown", "bench", "bench-engine")
+    assert (row["verdict"], row["blame"], row["fault"]) == ("unknown", "infra", "infra-engine")
 
 
 def test_what_the_bench_spoiled_does_not_count_once_it_is_started_anew(world: World) -> None:
@@ -266,7 +266,7 @@ def test_a_new_suite_first_answers_for_the_old_environment(world: World) -> None
 
 
 def test_a_failed_installation_is_every_cells_and_blames_what_it_should(world: World) -> None:
-    for fault, verdict, blame in (("unresolvable", "broken", "dependency"), ("bench-index", "unknown", "bench")):
+    for fault, verdict, blame in (("unresolvable", "broken", "dependency"), ("infra-index", "unknown", "infra")):
         resolution = world.resolve(
             FIRST, failed=Stage.RESOLVES, fault=fault, message="no solution found", environment_digest=""
         )

@@ -246,7 +246,7 @@ def look(state: DaemonState) -> None:
         for number in days:
             allowed = {story[number], *(".?" if number in LOST else "")}
             assert told[number] in allowed, f"{subject} on day {number}: {told}, not {story}\n{state.said()}"
-    assert world.rows("SELECT * FROM history WHERE verdict = 'broken' AND blame = 'bench'") == []
+    assert world.rows("SELECT * FROM history WHERE verdict = 'broken' AND blame = 'infra'") == []
     told_flips = world.rows("SELECT day, cell_id, before, after FROM flips ORDER BY day, cell_id")
     assert [(date.fromisoformat(when), cell.partition("@")[0], *change) for when, cell, *change in told_flips] == [
         (day(number), subject, *change)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from probes.checkpoint import BadFileError, own_config, own_template
+from probes.catalogue import check
+from probes.checkpoint import own_template
 from probes.events import Answer, failed, passed, skipped
-from probes.faults import classify, without_paths
+from probes.faults import without_paths
 from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
 
 
+_check = functools.partial(check, needs="text", after=("loads.runs",))
 _PROMPTS = ("The quick brown fox", "def f(x):", "0 1 2 3")
 _STEPS = 16
 _TOP = 5
@@ -75,59 +78,7 @@ def _asked(subject: Subject) -> Answering:
     return cast("Answering", subject.model)
 
 
-def gguf(subject: Subject) -> Answer:
-    try:
-        subject.own = own_config(subject.folder)
-    except BadFileError as error:
-        return failed("bad-checkpoint", str(error))
-    subject.config = None  # Ollama takes none
-    # only a miniature of ours comes with texts that its tokenizer must bring back
-    made = _creating(subject).gguf(subject.folder, synthetic=bool(subject.golden.get("texts")))
-    return passed(f"{made.name}, {made.stat().st_size} bytes", brought=made.parent == subject.folder)
-
-
-def accepts(subject: Subject) -> Answer:
-    """Ask for the architecture in the only way there is: Ollama has no list of those that it knows."""
-    subject.tokenizer = subject.runtime.tokenizer(subject.folder)
-    tried = _creating(subject).attempt()
-    if tried.error is None:
-        return passed("created and loaded", said=tried.said)
-    fault = classify(tried.error, "knows.accepts", subject.runtime_name, subject.runtime.sayings)
-    told = without_paths(str(tried.error))
-    if fault in _SURE:
-        return failed(fault, told, at=tried.at)
-    if fault == "load-error":  # tensors come after the architecture
-        return passed(f"what fails is not the architecture: {told}", at=tried.at)
-    return skipped(f"whether it knows the architecture does not show ({fault})")
-
-
-def creates(subject: Subject) -> Answer:
-    tried = _creating(subject).attempt()
-    if tried.at == "create":
-        raise tried.error
-    return passed("created", said=tried.said)
-
-
-def runs(subject: Subject) -> Answer:
-    tried = _creating(subject).attempt()
-    if tried.error is not None:
-        raise tried.error
-    subject.model = subject.runtime.model(subject.folder, subject.config, subject.own, "")
-    return passed("loaded", capabilities=_asked(subject).capabilities)
-
-
-def safetensors(subject: Subject) -> Answer:
-    """Tell whether Ollama converts the checkpoint itself: one way more for its users, whose absence breaks nothing."""
-    try:
-        said = _creating(subject).create_from_own_files(subject.folder)
-    except Exception as error:  # noqa: BLE001 -- whatever stands against it, the way over a GGUF is there
-        fault = classify(error, "loads.safetensors", subject.runtime_name, subject.runtime.sayings)
-        subject.facts["converts_safetensors"] = {"converts": False, "fault": fault}
-        return skipped(f"not converted by Ollama itself: {without_paths(str(error))}")
-    subject.facts["converts_safetensors"] = {"converts": True}
-    return passed("created from the checkpoint itself", said=said)
-
-
+@_check("generates.text", "prompts are answered with text, in as many tokens as were asked for")
 def text(subject: Subject) -> Answer:
     answers = [_asked(subject).generate(prompt, _STEPS) for prompt in _PROMPTS]
     for prompt, answer in zip(_PROMPTS, answers):
@@ -146,6 +97,7 @@ def text(subject: Subject) -> Answer:
     return passed(f"{sum(map(bool, texts))} of {len(texts)} prompts are answered with text", texts=texts)
 
 
+@_check("generates.repeats", "the same prompt has the same answer, whatever was asked in between")
 def repeats(subject: Subject) -> Answer:
     """Ask the same again after something else: greedily, out of the prompt cache and with another in between."""
     first = [_asked(subject).generate(prompt, _STEPS).get("response") for prompt in _PROMPTS]
@@ -156,6 +108,7 @@ def repeats(subject: Subject) -> Answer:
     return passed(f"{len(_PROMPTS)} prompts are answered alike twice")
 
 
+@_check("generates.logprobs", "log-probabilities come with the text, are finite and not flat")
 def logprobs(subject: Subject) -> Answer:
     told = [
         _asked(subject).generate(prompt, 4, logprobs=True, top_logprobs=_TOP).get("logprobs") or []
@@ -178,6 +131,7 @@ def logprobs(subject: Subject) -> Answer:
     return passed(f"the {_TOP} likeliest tokens of {len(rows)} positions", sums=sums)
 
 
+@_check("generates.stops", "generation ends before a text that it is told to stop at")
 def stops(subject: Subject) -> Answer:
     """End generation at a piece of the text that it is known to make."""
     for prompt in _PROMPTS:
@@ -195,6 +149,7 @@ def stops(subject: Subject) -> Answer:
     return passed(f"ends before {end!r}", whole=whole)
 
 
+@_check("speaks.chats", "a chat is answered by the assistant")
 def chats(subject: Subject) -> Answer:
     answer = _asked(subject).chat(_USER, _STEPS)
     message = answer.get("message")
@@ -203,6 +158,7 @@ def chats(subject: Subject) -> Answer:
     return passed("a chat is answered", answer=answer)
 
 
+@_check("speaks.streams", "what is streamed is what comes in one piece", after=("speaks.chats",))
 def streams(subject: Subject) -> Answer:
     """Compare what is streamed, put together, with what comes in one piece."""
     whole = _asked(subject).chat(_USER, _STEPS)
@@ -222,6 +178,7 @@ def streams(subject: Subject) -> Answer:
     return passed(f"{len(lines)} lines make the same answer")
 
 
+@_check("speaks.tools", "a tool that is offered comes into the prompt, where the model's own template has a place")
 def tools(subject: Subject) -> Answer:
     """Offer a tool to a model whose own template has a place for one, and look for it in the prompt."""
     if "tools" not in own_template(subject.folder):
@@ -238,6 +195,7 @@ def tools(subject: Subject) -> Answer:
     return passed("a tool that is offered stands in the prompt", characters=len(offered) - len(plain))
 
 
+@_check("speaks.thinking", "thinking can be asked for and left out, where the model's own template has a switch")
 def thinking(subject: Subject) -> Answer:
     """Ask a model whose own template can switch its thinking on and off for both."""
     if "enable_thinking" not in own_template(subject.folder):
@@ -261,6 +219,9 @@ def _refused(error: Exception, words: str, fault: str) -> Answer:
     return failed(fault, f"the model's own template has it, and Ollama says: {without_paths(str(error))}")
 
 
+@_check(
+    "serves.format", "an answer is of the JSON schema that was asked for", after=("speaks.chats",), fault="server-error"
+)
 def formats(subject: Subject) -> Answer:
     answer = _asked(subject).chat(_USER, _FORMAT_STEPS, format=_SCHEMA)
     content = str(answer.get("message", {}).get("content", ""))
@@ -276,6 +237,7 @@ def formats(subject: Subject) -> Answer:
     return passed("the answer is of the schema", made=made)
 
 
+@_check("serves.embeds", "texts become vectors, the same ones for the same text", fault="server-error")
 def embeds(subject: Subject) -> Answer:
     try:
         found = _asked(subject).embed([_PROMPTS[0], _PROMPTS[1], _PROMPTS[0]])
