@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from monitor.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from monitor.report.summary import Line, Summary
     from monitor.store import Reader, Track
@@ -60,31 +62,65 @@ def report(
     intervals; a line a model; architectures without a sourced release day; every setback and regression.
     """
     from monitor.cli.render import write_csv, write_json, write_markdown, write_sections
-    from monitor.report.sections import side_by_side, summary_sections
-    from monitor.report.summary import rung_tracks, summaries
+    from monitor.report.words import Section
     from monitor.store import open_reader
+    from monitor.store.shipped import kept_answer
+
+    chosen = _Chosen(models, runtime, rung, first, last)
+    if form in {"terminal", "markdown"}:
+        write = write_markdown if form == "markdown" else write_sections
+        sections = kept_answer(context.home, ["report", *astuple(chosen)], lambda: _sections(context.home, chosen))
+        write(Section(**section) for section in sections)
+        return
+    with open_reader(context.home) as store:
+        summaries = _summaries(store, chosen)
+        if form == "json":
+            write_json([_as_json(store, summary) for summary in summaries])
+        else:
+            rows = [_row(summary, line) for summary in summaries for line in summary.lines]
+            write_csv(list(rows[0]), [list(row.values()) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The part of the history to report on."""
+
+    models: tuple[str, ...]
+    runtime: str | None
+    rung: str | None
+    first: str | None
+    last: str | None
+
+
+def _summaries(store: Reader, chosen: _Chosen) -> list[Summary]:
+    from monitor.report.summary import rung_tracks, summaries
 
     today = datetime.now(UTC).date()
-    wanted = {"runtime": str(runtime_named(runtime)[0])} if runtime else {}
-    with open_reader(context.home) as store:
-        tracks = store.tracks(rung=Rung[rung.upper()] if rung else None, **wanted)
-        if rung and not tracks:
-            raise UsageError(f"nothing has been measured on the rung {rung}", hint="`settle status` shows which were")
-        chosen = _chosen(tracks, models)
-        through = past_day(last, today) if last else max(track.observations[-1].day for track in chosen)
-        rungs = [] if rung else rung_tracks(store, chosen, through)
-        found = summaries(chosen, through, first=past_day(first, today) if first else None, rungs=rungs)
-        if not found:
-            raise UsageError(f"no model in the history was released on or after {first}", hint="leave out --from")
-        if form == "json":
-            write_json([_as_json(store, one) for one in found])
-        elif form == "csv":
-            rows = [_row(one, line) for one in found for line in one.lines]
-            write_csv(list(rows[0]), [list(row.values()) for row in rows])
-        else:
-            write = write_markdown if form == "markdown" else write_sections
-            compared = [side_by_side(found)] if len(found) > 1 else []
-            write([*compared, *(section for one in found for section in summary_sections(store, one))])
+    columns = {"runtime": str(runtime_named(chosen.runtime)[0])} if chosen.runtime else {}
+    tracks = store.tracks(rung=Rung[chosen.rung.upper()] if chosen.rung else None, **columns)
+    if chosen.rung and not tracks:
+        raise UsageError(
+            f"nothing has been measured on the rung {chosen.rung}", hint="`settle status` shows which were"
+        )
+    tracks = _tracks_named(tracks, chosen.models)
+    through = past_day(chosen.last, today) if chosen.last else max(track.observations[-1].day for track in tracks)
+    rungs = [] if chosen.rung else rung_tracks(store, tracks, through)
+    first = past_day(chosen.first, today) if chosen.first else None
+    if found := summaries(tracks, through, first=first, rungs=rungs):
+        return found
+    raise UsageError(f"no model in the history was released on or after {chosen.first}", hint="leave out --from")
+
+
+def _sections(home: Path, chosen: _Chosen) -> list[dict[str, Any]]:
+    """Return the report's sections as JSON."""
+    from monitor.report.sections import side_by_side, summary_sections
+    from monitor.store import open_reader
+
+    with open_reader(home) as store:
+        summaries = _summaries(store, chosen)
+        compared = [side_by_side(summaries)] if len(summaries) > 1 else []
+        sections = (section for summary in summaries for section in summary_sections(store, summary))
+        return [asdict(section) for section in (*compared, *sections)]
 
 
 @click.command(
@@ -117,18 +153,18 @@ def release(context: Context, *, version: str, form: str) -> None:
             write(release_sections(store, str(runtime), pinned, found))
 
 
-def _chosen(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]:
+def _tracks_named(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]:
     """Return the tracks of the named models, by hub id or its last part, subject, family or architecture; or all."""
     if not tracks:
         raise UsageError("the history is empty", hint="`settle run --once` or `settle replay` makes one")
-    chosen: list[Track] = []
+    named: list[Track] = []
     for name in models:
-        own = [track for track in tracks if name.lower() in _names(track)]
-        if not own:
+        matches = [track for track in tracks if name.lower() in _names(track)]
+        if not matches:
             known = {track.subject.id for track in tracks} | {track.family for track in tracks}
             raise UnknownName("model in the history", name, known, hint="`settle status` lists them")
-        chosen += [track for track in own if track not in chosen]
-    return chosen or list(tracks)
+        named += [track for track in matches if track not in named]
+    return named or list(tracks)
 
 
 def _names(track: Track) -> set[str]:

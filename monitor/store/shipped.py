@@ -1,20 +1,25 @@
-"""A whole history in one compressed file, as the project ships it: packed from a home, unpacked into another."""
+"""A whole history in one compressed file, as the project ships it: packed, unpacked, and its answers kept."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import lzma
+import os
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import containers
+import monitor
 from monitor.store.opening import bring_up_to_date, spoken
 from monitor.store.reader import DATABASE
 from monitor.store.schema import MIGRATIONS
 from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 _STAMP = "shipped.sha256"
 # the answers of every run position by position, two thirds of the bytes; the notes that come of them stay
@@ -56,7 +61,36 @@ def unpack(packed: bytes, home: Path) -> None:
         aside.write_bytes(lzma.decompress(packed))
         with closing(sqlite3.connect(aside)) as connection:
             bring_up_to_date(Database(connection))  # it is shipped as it was packed, by whatever settle that was
-        for old in home.glob(f"{DATABASE}-*"):
+        for old in (*home.glob(f"{DATABASE}-*"), *home.glob("answer-*")):
             old.unlink()
         aside.replace(database)
         stamp.write_text(digest, encoding="ascii")
+
+
+def kept_answer(home: Path, question: object, compute: Callable[[], Any]) -> Any:
+    """Return ``compute()``, a JSON value; over a shipped history, which stays as it is, compute it once and keep it.
+
+    The file's name is the digest of the question, of the database and of the code.
+    """
+    stamp = home / _STAMP
+    if not stamp.exists():
+        return compute()
+    written = (home / DATABASE).stat()
+    key = [question, stamp.read_text(encoding="ascii"), written.st_mtime_ns, written.st_size, _code_version()]
+    file = home / f"answer-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(file.read_text(encoding="utf-8"))
+    answer = compute()
+    with suppress(OSError):  # the answer is there; keeping it only saves time
+        aside = file.with_suffix(f".{os.getpid()}.tmp")
+        aside.write_text(json.dumps(answer), encoding="utf-8")
+        aside.replace(file)
+    return answer
+
+
+def _code_version() -> str:
+    """Return a digest that another version of the code changes, a working copy's edited file included."""
+    packages = [Path(package.__path__[0]) for package in (monitor, containers)]
+    files = sorted(file for package in packages for file in package.rglob("*.py"))
+    stats = [(str(file), stat.st_mtime_ns, stat.st_size) for file in files for stat in (file.stat(),)]
+    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,7 @@ from monitor.store.archive import Archive
 from monitor.store.reader import DATABASE
 from monitor.store.readonly import APPLICATION_ID, SHAPE
 from monitor.store.schema import FACT_TABLES, MIGRATIONS
-from monitor.store.shipped import unpack
+from monitor.store.shipped import kept_answer, unpack
 from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
@@ -79,6 +79,37 @@ def test_a_history_that_was_shipped_by_an_older_settle_opens(tmp_path: Path) -> 
     with open_reader(tmp_path / "demo") as store:
         assert "note" in store.query("SELECT * FROM current").columns
         assert "note" in store.query("SELECT * FROM history").columns
+
+
+def test_a_shipped_history_keeps_its_answers(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    packed = lzma.compress((tmp_path / DATABASE).read_bytes())
+    home = tmp_path / "demo"
+    unpack(packed, home)
+    computed: list[str] = []
+
+    def answer(question: str) -> Any:
+        def compute() -> list[str]:
+            computed.append(question)
+            return [question]
+
+        return kept_answer(home, question, compute)
+
+    assert [answer("report"), answer("report"), answer("release")] == [["report"], ["report"], ["release"]]
+    assert computed == ["report", "release"]
+    for file in home.glob("answer-*"):
+        file.write_text("{", encoding="utf-8")
+    assert (answer("report"), len(computed)) == (["report"], 3)  # an unreadable file is computed again
+    (home / "shipped.sha256").unlink()
+    unpack(packed, home)
+    assert (list(home.glob("answer-*")), answer("report"), len(computed)) == ([], ["report"], 4)
+
+
+def test_a_history_that_grows_keeps_no_answers(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    assert kept_answer(tmp_path, "report", lambda: 1) == 1
+    assert kept_answer(tmp_path, "report", lambda: 2) == 2
+    assert not list(tmp_path.glob("answer-*"))
 
 
 def test_a_database_of_a_newer_settle_is_left_alone(tmp_path: Path) -> None:
