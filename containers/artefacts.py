@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from containers.archives import Wanted, source_shape
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
 from containers.inside import artefact as inside
 from containers.lock import SOURCES, Artefact, redacted
+from containers.recipe import Wanted, source_shape
 from containers.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def again(installer: Installer, artefact: Artefact) -> InstallFailure | None:
     if artefact.name.startswith(SOURCES):
         shape = source_shape(artefact.address)
     else:
-        archive = RECIPES[artefact.name].ARCHIVE if artefact.name in RECIPES else None
+        archive = RECIPES[artefact.name].archive if artefact.name in RECIPES else None
         assert archive is not None, artefact  # noqa: S101 - only a recipe's archive comes into a lock
         shape = archive.shape
     wanted = Wanted(artefact.name, artefact.version, (artefact.address,), shape, sha256=artefact.sha256)

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from containers.archives import Wanted
     from containers.base import Base
     from containers.engine import Engine, Execution
     from containers.lock import Lock
     from containers.newest import Listed
+    from containers.recipe import Wanted
     from containers.settings import InstallSettings
 
 NOT_CONSISTENT = 90  # exit codes of the script, which no program in it uses

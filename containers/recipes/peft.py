@@ -1,23 +1,12 @@
-"""How peft is installed and run: with the transformers, the accelerate and the torch that a user gets beside it."""
+"""How peft is installed and run: with the transformers, the accelerate and the torch that a user gets with it."""
 
 from __future__ import annotations
 
+from containers.recipe import Recipe, pinned
 from containers.recipes import transformers
 
-RUNTIME = "peft"
-
-IMPORTED = transformers.IMPORTED | {"peft", "accelerate"}
-EXEMPT = transformers.EXEMPT
-FORKS = transformers.FORKS
-HEAVY = False
-MEMORY_BYTES: int | None = None
-SHM_BYTES = transformers.SHM_BYTES
-LIBRARIES: tuple[str, ...] = ()
-SOURCES: tuple[str, ...] = ()
-ARCHIVE = transformers.ARCHIVE
-UNVERIFIED = transformers.UNVERIFIED
-ENVIRONMENT = transformers.ENVIRONMENT
-
-
-def requirements(version: str | None) -> tuple[str, ...]:
-    return (f"peft=={version}" if version else "peft", "accelerate", *transformers.requirements(None))
+RECIPE = Recipe(
+    runtime="peft",
+    requirements=lambda version: (pinned("peft", version), "accelerate", *transformers.RECIPE.requirements(None)),
+    imported=transformers.RECIPE.imported | {"peft", "accelerate"},
+)

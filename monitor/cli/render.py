@@ -135,12 +135,12 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> list[_Pieces]:
 def _write_unverified(runtimes: Iterable[str]) -> None:
     """Say of which runtimes the verdicts are not to be relied on yet."""
     for runtime in dict.fromkeys(runtimes):
-        if runtime in RECIPES and RECIPES[runtime].UNVERIFIED:
-            data_console().print(f"{runtime} is unverified: {RECIPES[runtime].UNVERIFIED}", soft_wrap=True)
+        if runtime in RECIPES and RECIPES[runtime].unverified:
+            data_console().print(f"{runtime} is unverified: {RECIPES[runtime].unverified}", soft_wrap=True)
 
 
 def _named(runtime: str) -> str:
-    return f"{runtime} (unverified)" if runtime in RECIPES and RECIPES[runtime].UNVERIFIED else runtime
+    return f"{runtime} (unverified)" if runtime in RECIPES and RECIPES[runtime].unverified else runtime
 
 
 def _title(row: Mapping[str, Any]) -> str:
@@ -284,7 +284,7 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
     )
     if environment is not None:
         _write_unverified([environment.runtime])
-        imported = RECIPES[environment.runtime].IMPORTED
+        imported = RECIPES[environment.runtime].imported
         pins = [f"{name} {version}" for name, version in sorted(environment.packages.items()) if name in imported]
         console.print(f"with {', '.join(pins)}", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")

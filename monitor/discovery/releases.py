@@ -101,7 +101,7 @@ def sources_of(config: Config) -> Iterator[Source]:
     """Yield what is to be asked about the configured runtimes; an address that is "" is not."""
     own, settings = config.releases, install_settings(config)
     for runtime in config.runtimes:
-        if RECIPES[runtime].ARCHIVE is None:  # on the index a client may go by an artefact's name
+        if RECIPES[runtime].archive is None:  # on the index a client may go by an artefact's name
             yield Source(f"index of {runtime}", partial(_from_index, settings, runtime))
     watched = {project for runtime in config.runtimes for project in _PROJECTS[runtime]}
     for project, address in _repositories(config).items():

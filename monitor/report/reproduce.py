@@ -139,7 +139,7 @@ def _lines(data: bytes) -> str:
 def _variables(runtime: str) -> str:
     from containers.recipes import RECIPES
 
-    pairs: dict[str, Any] = dict(RECIPES[runtime].ENVIRONMENT)
+    pairs: dict[str, Any] = dict(RECIPES[runtime].environment)
     return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in pairs.items())
 
 

@@ -12,7 +12,7 @@ from monitor.domain import Origin
 from monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from containers.archives import Wanted
+    from containers.recipe import Wanted
     from monitor.config.settings import Config
     from monitor.domain import Runtime
     from monitor.runner.request import ProbeRequest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def nobody_named(request: ProbeRequest) -> bool:
     """Tell whether a cycle asks for whatever archive is configured: that there is none is ours, and others go on."""
     by_hand = request.version or request.force or request.origin is not Origin.LIVE
-    return RECIPES[request.runtime].ARCHIVE is not None and not by_hand
+    return RECIPES[request.runtime].archive is not None and not by_hand
 
 
 def archive_meant(request: ProbeRequest, config: Config) -> Wanted | InstallFailure | None:
@@ -37,7 +37,7 @@ def archive_meant(request: ProbeRequest, config: Config) -> Wanted | InstallFail
 def artefact_wanted(runtime: Runtime, version: str, origin: Origin, config: Config) -> Wanted | None:
     """Return the artefact, None for a runtime that is a Python package. Raises UsageError where no version is named."""
     recipe = RECIPES[runtime]
-    if recipe.ARCHIVE is None:
+    if recipe.archive is None:
         return None
     own = config.install.ollama
     named = version or own.version
@@ -51,9 +51,9 @@ def artefact_wanted(runtime: Runtime, version: str, origin: Origin, config: Conf
             f"when the releases of {runtime} came out is not known, so no past day can be rebuilt",
             hint=f"name a version: `settle probe MODEL --runtime {runtime}=={named}`",
         )
-    archive = recipe.ARCHIVE
+    archive = recipe.archive
     if own.archive:
         # a sum of the publisher's own list speaks of the publisher's own file
         archive = replace(archive, addresses=(own.archive,), sums=own.sums)
     sha256 = own.sha256 if named == own.version or not version else ""
-    return archive.of(recipe.RUNTIME, named, platform.machine(), sha256=sha256)
+    return archive.of(recipe.runtime, named, platform.machine(), sha256=sha256)

@@ -14,7 +14,7 @@ from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
 from containers.outfit import outfitted
-from containers.recipes import Built, recipe_of
+from containers.recipes import recipe_of
 from monitor.domain import Isolation, Platform
 from monitor.errors import InfraError
 from monitor.runner.session import SessionRunner
@@ -61,7 +61,7 @@ class RunContext:
         Raises BenchError where they cannot be had.
         """
         own = recipe_of(runtime, self.platform.accelerator)
-        if not own.LIBRARIES and not isinstance(own, Built):
+        if not own.libraries and not own.is_built:
             return self
         settings = install_settings(self.config)
 
@@ -69,10 +69,10 @@ class RunContext:
             with _ours():
                 return outfitted(self.engine, base, packages, settings=settings, say=progress.message)
 
-        base = with_packages(self.base, own.LIBRARIES)
-        toolchain = partial(with_packages, base, own.BUILD_LIBRARIES) if isinstance(own, Built) else None
-        if isinstance(own, Built):
-            settings = replace(settings, seconds=max(settings.seconds, own.BUILD_SECONDS))
+        base = with_packages(self.base, own.libraries)
+        toolchain = partial(with_packages, base, own.build_libraries) if own.is_built else None
+        if own.is_built:
+            settings = replace(settings, seconds=max(settings.seconds, own.build_seconds))
         root = self.config.home / "install"
         environments = Environments(self.engine, base, root, settings, toolchain=toolchain)
         return replace(

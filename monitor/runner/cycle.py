@@ -245,7 +245,7 @@ class _Cycle:
 
     def _groups(self, cells: list[Cell]) -> list[Group]:
         """Share sessions among our own miniatures where one import serves many; all else gets one each."""
-        forks = RECIPES[self.request.runtime].FORKS
+        forks = RECIPES[self.request.runtime].forks
         shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
         groups = [self._group(some) for some in round_robin(shared, self.context.workers)]
         return [*groups, *(self._group([cell], solo=True) for cell in cells if cell not in shared)]

@@ -98,7 +98,7 @@ def derive_inside(
 
 def _run_inside(context: RunContext, version: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     own = RECIPES[Runtime.TRANSFORMERS]
-    resolution = context.environments.resolve(own.requirements(version), context.now(), exempt=own.EXEMPT)
+    resolution = context.environments.resolve(own.requirements(version), context.now(), exempt=own.exempt)
     if isinstance(resolution, InstallFailure):
         raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
     environment = context.environments.ensure(resolution.lock)
@@ -133,7 +133,7 @@ def _run_inside(context: RunContext, version: str, request: dict[str, Any], fold
             Mount(folder, inside),
             Mount(out, shown(out, "out"), writable=True),
         ),
-        env=dict(own.ENVIRONMENT),
+        env=dict(own.environment),
         limits=Limits(
             seconds=context.config.limits.import_seconds + context.config.limits.check_seconds * 3,
             memory_bytes=int(context.config.limits.memory_gib * GIB),

@@ -10,7 +10,7 @@ from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
 from containers.newest import Listed
-from containers.recipes import RECIPES, Built, distribution_of, meant_of, overrides_of, recipe_of
+from containers.recipes import RECIPES, recipe_of
 from monitor.domain import Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage, failed_key
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from containers.environment import Environment
-    from containers.recipes import Recipe
+    from containers.recipe import Recipe
     from containers.resolving import Resolution
     from monitor.domain import Release, Runtime
     from monitor.progress import Progress
@@ -79,7 +79,7 @@ def rebuild(
     """Build the environment of a resolution that was recorded before, from its lock."""
     own = recipe_of(record.runtime, context.platform.accelerator)
     lock = parse_lock(record.lock, base_digest=record.base_digest)
-    environment = context.environments.ensure(lock, meant=meant_of(own, record.version))
+    environment = context.environments.ensure(lock, meant=own.allowed_conflicts(record.version))
     if isinstance(environment, InstallFailure):
         return environment
     _say_built(environment, progress)
@@ -90,7 +90,6 @@ def _resolve(context: RunContext, request: ProbeRequest, progress: Progress) -> 
     asked = f"{request.runtime}=={request.version}" if request.version else f"the newest {request.runtime}"
     progress.message(f"resolving {request.told(asked)} as of {request.cutoff:%Y-%m-%d %H:%M} UTC")
     own = recipe_of(request.runtime, context.platform.accelerator)
-    build_env = own.BUILD_ENVIRONMENT if isinstance(own, Built) else None
     version = request.version or newest_installable(install_settings(context.config), own, request.cutoff)
     artefact = archive_meant(request, context.config)
     if isinstance(artefact, InstallFailure):
@@ -99,17 +98,17 @@ def _resolve(context: RunContext, request: ProbeRequest, progress: Progress) -> 
         (*own.requirements(version), *request.beside),
         request.cutoff,
         extra=context.config.install.extra,
-        exempt=own.EXEMPT,
+        exempt=own.exempt,
         listed=_listed_by(context, request, own),
         say=progress.message,
-        build_env=build_env,
+        build_env=own.build_environment,
         artefact=artefact,
-        overrides=overrides_of(own, version),
+        overrides=own.overrides(version),
     )
-    own_name = distribution_of(own)
+    own_name = own.distribution
     if isinstance(result, InstallFailure) and result.slug is InstallFault.NOT_BUILT and own_name in result.sources:
         return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT)
-    if own.SOURCES and not isinstance(result, InstallFailure):
+    if own.sources and not isinstance(result, InstallFailure):
         return _with_sources(context, request, own, result)
     return result
 
@@ -120,8 +119,8 @@ def _with_sources(
     """Have the sources that are to be read beside the packages; that there are none is no fault of the runtime."""
     access, pinned = index_access(install_settings(context.config)), resolution.lock.versions
     try:
-        wanted = fetch_source(own.SOURCES, pinned, access, cutoff=request.cutoff)
-        slug, why = InstallFault.RECIPE, f"nothing of {', '.join(own.SOURCES)} was published as sources by then"
+        wanted = fetch_source(own.sources, pinned, access, cutoff=request.cutoff)
+        slug, why = InstallFault.RECIPE, f"nothing of {', '.join(own.sources)} was published as sources by then"
     except SettleError as error:
         wanted, slug, why = None, InstallFault.INDEX, str(error)
     if wanted is None:
@@ -131,14 +130,14 @@ def _with_sources(
 
 def _listed_by(context: RunContext, request: ProbeRequest, own: Recipe) -> Listed | None:
     """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
-    if request.version or request.beside or distribution_of(own) != own.RUNTIME:
+    if request.version or request.beside or own.distribution != own.runtime:
         return None
     there = tuple(
         one.version
         for one in context.store.releases(request.runtime)
         if one.channel is request.channel and not one.yanked and one.published_at <= request.cutoff
     )
-    return Listed(own.RUNTIME, there)
+    return Listed(own.runtime, there)
 
 
 def _build(context: RunContext, request: ProbeRequest, resolution: Resolution, progress: Progress) -> InstallResult:
@@ -148,7 +147,7 @@ def _build(context: RunContext, request: ProbeRequest, resolution: Resolution, p
     if context.environments.find(record.digest) is None:
         progress.message(f"installing {count} packages (the first time they are downloaded, too)")
     own = recipe_of(request.runtime, context.platform.accelerator)
-    environment = context.environments.ensure(resolution.lock, meant=meant_of(own, record.version))
+    environment = context.environments.ensure(resolution.lock, meant=own.allowed_conflicts(record.version))
     if isinstance(environment, InstallFailure):
         return _failed(context, request, environment, progress, version=record.version)
     _say_built(environment, progress)
@@ -168,7 +167,7 @@ def _environment(context: RunContext, request: ProbeRequest, resolution: Resolut
     return EnvironmentRecord(
         digest=resolution.lock.digest,
         runtime=request.runtime,
-        version=pinned.get(distribution_of(recipe_of(request.runtime, context.platform.accelerator)), request.version),
+        version=pinned.get(recipe_of(request.runtime, context.platform.accelerator).distribution, request.version),
         platform=context.platform,
         base_digest=resolution.lock.base_digest,
         lock=resolution.lock.text,
@@ -189,7 +188,7 @@ def _record(
 
 def learn_releases(context: RunContext, runtime: Runtime, progress: Progress) -> None:
     """Record what the index lists; a silent index is said, and shows again when nothing can be resolved."""
-    if RECIPES[runtime].ARCHIVE is not None:
+    if RECIPES[runtime].archive is not None:
         return  # on the index a client may go by its name, and that one's releases are not its own
     try:
         releases = available_releases(install_settings(context.config), runtime, context.platform.accelerator)
@@ -243,7 +242,7 @@ def _installable(context: RunContext, runtime: Runtime) -> IndexAnswer:
 
 
 def _no_such_version(context: RunContext, request: ProbeRequest, failure: InstallFailure) -> UsageError:
-    if RECIPES[request.runtime].ARCHIVE is not None:
+    if RECIPES[request.runtime].archive is not None:
         return UsageError(
             f"there is no such release: {failure.message}",
             hint=f"is the version right, and install.{request.runtime}.archive, if it is configured?",
@@ -270,7 +269,7 @@ def _before_the_first_release(
     context: RunContext, request: ProbeRequest, failure: InstallFailure
 ) -> NotReleased | None:
     """Say it where a day is asked on which there was nothing to install: no fault, and no verdict about anything."""
-    if RECIPES[request.runtime].ARCHIVE is not None or failure.stage is not InstallerStage.RESOLVE:
+    if RECIPES[request.runtime].archive is not None or failure.stage is not InstallerStage.RESOLVE:
         return None
     if failure.slug is not InstallFault.UNRESOLVABLE:
         return None
@@ -292,4 +291,4 @@ def _not_released(request: ProbeRequest, releases: Sequence[Release]) -> NotRele
 
 def listed(context: RunContext, runtime: Runtime) -> IndexAnswer:
     """Ask the index by the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
-    return fetch_releases(runtime, RECIPES[runtime].RUNTIME, index_access(install_settings(context.config)))
+    return fetch_releases(runtime, RECIPES[runtime].runtime, index_access(install_settings(context.config)))

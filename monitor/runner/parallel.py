@@ -104,7 +104,7 @@ def run_sessions(
         post(partial(end, spec, result))
 
     jobs = [partial(hold, group, _sitting(context, request, installation, group)) for group in groups]
-    workers = 1 if recipe_of(request.runtime, context.platform.accelerator).HEAVY else context.workers
+    workers = 1 if recipe_of(request.runtime, context.platform.accelerator).heavy else context.workers
     side_by_side(jobs, workers, stop=context.engine.stop)
     return any(heard)
 
@@ -121,9 +121,9 @@ def _sitting(context: RunContext, request: ProbeRequest, installation: InstallRe
         solo=group.solo,
         limit_factor=group.limit_factor,
         seed=request.seed,
-        env=tuple(recipe.ENVIRONMENT.items()),
-        memory_bytes=recipe.MEMORY_BYTES,
-        shm_bytes=recipe.SHM_BYTES,
+        env=tuple(recipe.environment.items()),
+        memory_bytes=recipe.memory_bytes,
+        shm_bytes=recipe.shm_bytes,
     )
 
 

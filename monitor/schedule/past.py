@@ -224,12 +224,12 @@ class _Past:
         return found
 
     def _as_known(self, day: date, resolution_id: str, record: EnvironmentRecord) -> Known:
-        pins = imported_pins(record.packages, RECIPES[self.order.runtime].IMPORTED)
+        pins = imported_pins(record.packages, RECIPES[self.order.runtime].imported)
         return Known(day, resolution_id, pins, record)
 
     def _departures(self, record: EnvironmentRecord, day: date) -> Iterator[Departure]:
         """Return what the cutoff did not reach: packages that are exempt from it and were published later."""
-        for package in (*RECIPES[self.order.runtime].EXEMPT, *install_settings(self.context.config).exempt):
+        for package in (*RECIPES[self.order.runtime].exempt, *install_settings(self.context.config).exempt):
             version = record.packages.get(package, "")
             if not version:
                 continue

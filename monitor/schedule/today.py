@@ -202,7 +202,7 @@ class _Pins:
         key = runtime, environment
         if key not in self._told:
             packages = self._packages.get(environment)
-            self._told[key] = environment if packages is None else imported_pins(packages, RECIPES[runtime].IMPORTED)
+            self._told[key] = environment if packages is None else imported_pins(packages, RECIPES[runtime].imported)
         return self._told[key]
 
 

@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
 
-from containers.archives import Wanted, source_shape
 from containers.lock import SOURCES
+from containers.recipe import Wanted, source_shape
 from monitor.domain import Release, Runtime
 from monitor.errors import InfraError, UnknownName
 from monitor.sources.compatibility import channel_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from containers.recipes import distribution_of, recipe_of
+from containers.recipes import recipe_of
 from containers.uv_command import fitting_tags
 from monitor.errors import SettleError
 from monitor.sources.access import index_access
@@ -15,7 +15,7 @@ from monitor.sources.index import fetch_newest_wheel, fetch_releases
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from containers.recipes import Recipe
+    from containers.recipe import Recipe
     from containers.settings import InstallSettings
     from monitor.domain import Release, Runtime
     from monitor.sources.index import IndexAnswer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def installable(settings: InstallSettings, runtime: Runtime, accelerator: str) -> IndexAnswer:
     """Ask the index what can be installed on this platform. Raises BenchError when it does not answer."""
-    distribution = distribution_of(recipe_of(runtime, accelerator))
+    distribution = recipe_of(runtime, accelerator).distribution
     return fetch_releases(runtime, distribution, index_access(settings))
 
 
@@ -34,9 +34,9 @@ def available_releases(settings: InstallSettings, runtime: Runtime, accelerator:
     Raises BenchError when the index does not answer.
     """
     own, access = recipe_of(runtime, accelerator), index_access(settings)
-    releases = fetch_releases(runtime, own.RUNTIME, access).releases
-    if distribution_of(own) != own.RUNTIME:
-        installed = {one.version: one for one in fetch_releases(runtime, distribution_of(own), access).releases}
+    releases = fetch_releases(runtime, own.runtime, access).releases
+    if own.distribution != own.runtime:
+        installed = {one.version: one for one in fetch_releases(runtime, own.distribution, access).releases}
         releases = tuple(_with_files_of(one, installed.get(one.version)) for one in releases)
     tags = fitting_tags(settings.python)
     return tuple(replace(one, fit=compatibility_of(one, python=settings.python, tags=tags)) for one in releases)
@@ -59,11 +59,11 @@ def newest_installable(settings: InstallSettings, own: Recipe, cutoff: datetime)
     Its wheels pin torch to one build, and a resolver that finds no such build goes back, silently, to releases of years
     ago that pinned nothing.
     """
-    if distribution_of(own) == own.RUNTIME:
+    if own.distribution == own.runtime:
         return None
     try:
         newest = fetch_newest_wheel(
-            distribution_of(own), index_access(settings), cutoff=cutoff, tags=fitting_tags(settings.python)
+            own.distribution, index_access(settings), cutoff=cutoff, tags=fitting_tags(settings.python)
         )
     except SettleError:
         return None  # the resolver will say what is wrong with the index

@@ -121,6 +121,6 @@ def pins_by_environment(db: Database, digests: Collection[str]) -> dict[str, str
     """Return, by digest, the pins that a probe imports."""
     wanted = "SELECT digest, runtime, packages FROM environments WHERE digest IN (SELECT value FROM json_each(?))"
     return {
-        row["digest"]: imported_pins(json.loads(row["packages"]), RECIPES[row["runtime"]].IMPORTED)
+        row["digest"]: imported_pins(json.loads(row["packages"]), RECIPES[row["runtime"]].imported)
         for row in rows(db, wanted, [json.dumps(list(digests))])
     }

@@ -70,7 +70,7 @@ class Probing:
         file.write_text(json.dumps(request), encoding="utf-8")
         answer = subprocess.run(
             [f"{environment.path}/bin/python", "-I", str(BARE), str(self.context.session_runner.bundle), str(file)],
-            env={"PATH": os.environ["PATH"], **RECIPES[self.request.runtime].ENVIRONMENT},
+            env={"PATH": os.environ["PATH"], **RECIPES[self.request.runtime].environment},
             capture_output=True,
             text=True,
             check=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from containers.recipes import Built, recipe_of
+from containers.recipes import recipe_of
 from containers.uv_command import cpu_torches, free_bytes
 from monitor.domain import Outcome, Runtime
 from monitor.sources.access import install_settings
@@ -74,7 +74,7 @@ def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> N
 
 def _why_not(context: RunContext, runtime: Runtime) -> str:
     """Return why a runtime is not measured here: what takes many minutes or gigabytes has to be there already."""
-    if isinstance(recipe_of(runtime), Built):
+    if recipe_of(runtime).is_built:
         wheels = context.config.home / "install" / "wheels"
         if not list(wheels.glob(f"*/{runtime.replace('-', '_')}-*.whl")):
             return "its wheel has not been built in the benchmark's home, which takes minutes"
@@ -91,7 +91,7 @@ def _measured(context: RunContext, request: ProbeRequest, progress: Progress) ->
     if line.installation.environment is None:
         return line.installation.failure.message if line.installation.failure else "it was not installed"
     line.together(line.cells[:1])  # the files are in memory from here on
-    repeats = 1 if recipe_of(request.runtime).HEAVY else REPEATS
+    repeats = 1 if recipe_of(request.runtime).heavy else REPEATS
     together = Times(tuple(timed(lambda: line.together(line.cells)) for _ in range(repeats)))
     alone, runs = [], []
     for cell in line.cells:

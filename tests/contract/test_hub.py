@@ -207,7 +207,7 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
     world.served.gate("acme/gated")
     world.served.rename("acme/before", "acme/after")
     world.served.renamed["acme/renamed-since"] = "acme/after"
-    resolution = context.environments.resolve(own.requirements(""), context.now(), exempt=own.EXEMPT)
+    resolution = context.environments.resolve(own.requirements(""), context.now(), exempt=own.exempt)
     assert not isinstance(resolution, InstallFailure), resolution.message
     environment = context.environments.ensure(resolution.lock)
     assert not isinstance(environment, InstallFailure), environment.message

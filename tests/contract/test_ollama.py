@@ -19,7 +19,7 @@ from containers.engine import Command, Role
 from containers.engine import Limits as EngineLimits
 from containers.environments import Environments
 from containers.failures import InstallFailure
-from containers.recipes import ollama as recipe
+from containers.recipes.ollama import RECIPE
 from containers.settings import settings_from_environment
 from monitor.config.settings import Limits
 from monitor.domain import Blame, CellVerdict, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
@@ -75,17 +75,17 @@ class Shop:
     folder: Path  # the subject's files
 
     def install(self, version: str, archive: Path, *, converter: bool = False) -> Environment:
-        assert recipe.ARCHIVE is not None
-        pattern = replace(recipe.ARCHIVE, addresses=(str(archive),), sums="")
+        assert RECIPE.archive is not None
+        pattern = replace(RECIPE.archive, addresses=(str(archive),), sums="")
         resolution = self.environments.resolve(
-            recipe.requirements(None) if converter else (),
+            RECIPE.requirements(None) if converter else (),
             None,
             artefact=pattern.of("ollama", version, platform.machine()),
         )
         assert not isinstance(resolution, InstallFailure), resolution.message
         if converter:
             access = index_access(settings_from_environment(os.environ))
-            sources = fetch_source(recipe.SOURCES, resolution.lock.versions, access, cutoff=datetime.now(UTC))
+            sources = fetch_source(RECIPE.sources, resolution.lock.versions, access, cutoff=datetime.now(UTC))
             assert sources is not None
             resolution = self.environments.beside(resolution, sources)
             assert not isinstance(resolution, InstallFailure), resolution.message

@@ -197,14 +197,14 @@ def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> N
 def test_where_forking_is_unsafe_everybody_has_a_session_of_their_own(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = SimpleNamespace(FORKS=False, ENVIRONMENT={})
+    alone = SimpleNamespace(forks=False, environment={})
     monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
     assert home.verdicts() == {"works"}
     assert home.bench.held == [((name,), True) for name in NAMES]  # the control is still the first
 
 
 def test_one_silent_session_of_many_is_no_silent_bench(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = SimpleNamespace(FORKS=False, ENVIRONMENT={})
+    alone = SimpleNamespace(forks=False, environment={})
     monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
 
     def silent_once(count: int, _: tuple[str, ...]) -> tuple[str, Ending]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.inside import artefact
-from containers.recipes import ollama
+from containers.recipes.ollama import RECIPE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,8 @@ def archive_of(path: Path, *entries: tarfile.TarInfo, content: bytes = b"runs") 
 
 
 def request(tmp_path: Path, archive: Path, **more: Any) -> dict[str, Any]:
-    assert ollama.ARCHIVE is not None
-    shape = ollama.ARCHIVE.shape
+    assert RECIPE.archive is not None
+    shape = RECIPE.archive.shape
     into, work = tmp_path / "into", tmp_path / "work"
     for folder in (into, work):
         folder.mkdir(exist_ok=True)

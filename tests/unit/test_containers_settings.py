@@ -151,7 +151,7 @@ def test_a_recipe_asks_for_what_it_is_asked() -> None:
     recipe = RECIPES["transformers"]
     assert recipe.requirements("4.49.0")[0] == "transformers==4.49.0"
     assert recipe.requirements(None)[0] == "transformers"
-    assert recipe.ENVIRONMENT["HF_HUB_OFFLINE"] == "1"
+    assert recipe.environment["HF_HUB_OFFLINE"] == "1"
 
 
 def test_a_folder_that_may_not_be_looked_into_holds_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
-from containers.archives import source_shape
 from containers.lock import parse_lock
 from containers.outfit import absent
+from containers.recipe import source_shape
 from containers.recipes import RECIPES
 from monitor.sources.index import source_of
 
@@ -81,7 +81,7 @@ def test_sources_lie_beside_an_environment_and_belong_to_its_digest() -> None:
 
 def test_every_recipe_names_sources_as_requirements() -> None:
     for recipe in RECIPES.values():
-        for text in recipe.SOURCES:
+        for text in recipe.sources:
             assert Requirement(text).name
 
 

