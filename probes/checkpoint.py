@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def own_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json")
 
 
@@ -50,7 +50,7 @@ def optional_json(folder: Path, name: str) -> dict[str, Any]:
     return read_json(folder / name) if (folder / name).is_file() else {}
 
 
-def own_template(folder: Path) -> str:
+def chat_template_of(folder: Path) -> str:
     """Return the model's own chat template, "" where its files bring none."""
     file = folder / "chat_template.jinja"
     if file.is_file():

@@ -47,10 +47,10 @@ class Difference(NamedTuple):
     compared: int
 
 
-def difference(own: dict[str, Any], effective: Effective, prefix: str = "") -> Difference:
-    wrong, compared = _rope_difference(own, effective, prefix)
+def difference(written: dict[str, Any], effective: Effective, prefix: str = "") -> Difference:
+    wrong, compared = _rope_difference(written, effective, prefix)
     unread: list[str] = []
-    for key, value in sorted(own.items()):
+    for key, value in sorted(written.items()):
         name = prefix + key
         if key in NOISE or key in ROPE or value is None:
             continue
@@ -66,7 +66,7 @@ def difference(own: dict[str, Any], effective: Effective, prefix: str = "") -> D
                 unread.append(name)
         elif key in effective.values:
             compared += 1
-            if not _agrees(key, value, effective.values[key], own):
+            if not _agrees(key, value, effective.values[key], written):
                 wrong[name] = [value, effective.values[key]]
         elif key == "sliding_window_pattern" and not _pattern_kept(value, effective.values.get("layer_types")):
             wrong[name] = [value, effective.values["layer_types"]]
@@ -77,46 +77,48 @@ def _neutral(value: Any) -> bool:
     return value in (None, False, 0, 1, [], {}, "default", "silu")
 
 
-def _agrees(key: str, own: Any, effective: Any, siblings: dict[str, Any]) -> bool:
-    if equal(own, effective):
+def _agrees(key: str, written: Any, effective: Any, siblings: dict[str, Any]) -> bool:
+    if equal(written, effective):
         return True
     if key in {"sliding_window", "max_window_layers"} and siblings.get("use_sliding_window") is False:
         return True  # the model says itself that the window is off
     if key.endswith("token_id"):
-        return _ids(own) == _ids(effective)
-    if isinstance(effective, (list, tuple)) and isinstance(own, (int, float)):
-        return all(equal(own, item) for item in effective)  # one value for all layers, written out layer by layer
-    return isinstance(own, list) and ("layer" in key or "block" in key) and renamed(own, effective)
+        return _ids(written) == _ids(effective)
+    if isinstance(effective, (list, tuple)) and isinstance(written, (int, float)):
+        return all(equal(written, item) for item in effective)  # one value for all layers, written out layer by layer
+    return isinstance(written, list) and ("layer" in key or "block" in key) and renamed(written, effective)
 
 
 def _ids(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def renamed(own: Any, effective: Any) -> bool:
+def renamed(written: Any, effective: Any) -> bool:
     """Tell whether two lists of words are equal up to a one-to-one renaming, such as attention for full_attention."""
-    if not isinstance(effective, (list, tuple)) or len(own) != len(effective):
+    if not isinstance(effective, (list, tuple)) or len(written) != len(effective):
         return False
-    words = list(zip(map(str, own), map(str, effective)))
+    words = list(zip(map(str, written), map(str, effective)))
     pairs = set(words)
-    return all(isinstance(item, str) for item in own) and len(pairs) == len(set(own)) == len({new for _, new in pairs})
+    return all(isinstance(item, str) for item in written) and len(pairs) == len(set(written)) == len(
+        {new for _, new in pairs}
+    )
 
 
-def equal(own: Any, effective: Any) -> bool:
+def equal(written: Any, effective: Any) -> bool:
     """Compare values as configurations mean them: 1 is 1.0, a tuple is a list, None leaves it to the runtime."""
-    if own is None or own is effective:
+    if written is None or written is effective:
         return True
-    if isinstance(own, bool) or isinstance(effective, bool):
-        return bool(own) == effective if isinstance(effective, (bool, int)) else False
-    if isinstance(own, (int, float)) and isinstance(effective, (int, float)):
-        return math.isclose(own, effective, rel_tol=1e-9)
-    if isinstance(own, (list, tuple)):
-        same_kind = isinstance(effective, (list, tuple)) and len(own) == len(effective)
-        return same_kind and all(equal(*pair) for pair in zip(own, effective))
-    if isinstance(own, dict):
+    if isinstance(written, bool) or isinstance(effective, bool):
+        return bool(written) == effective if isinstance(effective, (bool, int)) else False
+    if isinstance(written, (int, float)) and isinstance(effective, (int, float)):
+        return math.isclose(written, effective, rel_tol=1e-9)
+    if isinstance(written, (list, tuple)):
+        same_kind = isinstance(effective, (list, tuple)) and len(written) == len(effective)
+        return same_kind and all(equal(*pair) for pair in zip(written, effective))
+    if isinstance(written, dict):
         held = {str(key): value for key, value in effective.items()} if isinstance(effective, dict) else None
-        return held is not None and all(equal(value, held.get(str(key))) for key, value in own.items())
-    return str(own) == str(effective)
+        return held is not None and all(equal(value, held.get(str(key))) for key, value in written.items())
+    return str(written) == str(effective)
 
 
 def _pattern_kept(period: Any, layer_types: Any) -> bool:
@@ -127,11 +129,11 @@ def _pattern_kept(period: Any, layer_types: Any) -> bool:
     return wanted == [kind == "full_attention" for kind in layer_types]
 
 
-def _rope_difference(own: dict[str, Any], effective: Effective, prefix: str) -> tuple[dict[str, list[Any]], int]:
+def _rope_difference(written: dict[str, Any], effective: Effective, prefix: str) -> tuple[dict[str, list[Any]], int]:
     held = rope(effective.values, by_parameters="rope_parameters" in effective.read)
     wrong: dict[str, list[Any]] = {}
     compared = 0
-    for kind, entry in rope(own).items():
+    for kind, entry in rope(written).items():
         counterpart = held.get(kind) or (held.get("full_attention") if not kind else None) or held.get("")
         if not counterpart:
             continue  # an architecture without rotary positions may still publish a theta

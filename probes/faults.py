@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class SaidError(Exception):
+class ReportedError(Exception):
     """What a runtime said of its own failure, told by an adapter: the runtime's, though our line raises it."""
 
 
@@ -27,7 +27,7 @@ _OWN_MODULE = re.compile(
 )
 
 # what runtimes say -> fault; the first that occurs wins, so the specific ones stand first; a runtime's own come before
-_SAYINGS = (
+_PHRASES = (
     ("infra-recipe", ("`model_kwargs` are not used by the model", "getpwuid(): uid not found")),
     ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
     (
@@ -101,11 +101,11 @@ _RUST_ERRNO = re.compile(r"\bos error (\d+)\b")
 
 
 def failure(
-    exception: BaseException, check: str, runtime: str, sayings: Sequence[tuple[str, tuple[str, ...]]] = ()
+    exception: BaseException, check: str, runtime: str, phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
 ) -> Answer:
     """Return the failed answer for an exception that a check let through."""
     return failed(
-        classify(exception, check, runtime, sayings),
+        classify(exception, check, runtime, phrases),
         without_paths(f"{type(exception).__name__}: {exception}"),
         exception=type(exception).__name__,
         frames=frames(exception),
@@ -113,12 +113,12 @@ def failure(
 
 
 def classify(
-    exception: BaseException, check: str, runtime: str, sayings: Sequence[tuple[str, tuple[str, ...]]] = ()
+    exception: BaseException, check: str, runtime: str, phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
 ) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
-    fault = said_fault(_told(chain), sayings) or _infra_fault(chain)
-    fault = fault or (imports and _import_fault(imports, check, runtime)) or _said_fault(chain)
+    fault = fault_in(_told(chain), phrases) or _infra_fault(chain)
+    fault = fault or (imports and _import_fault(imports, check, runtime)) or _reported_fault(chain)
     if not fault and _raised_by_us(exception):
         fault = "infra-recipe"
     return fault or _fault_of(check)
@@ -140,16 +140,16 @@ def _infra_fault(chain: list[BaseException]) -> str:
     return ""
 
 
-def _said_fault(chain: list[BaseException]) -> str:
+def _reported_fault(chain: list[BaseException]) -> str:
     if isinstance(chain[0], BadFileError):
         return "bad-checkpoint"
-    return said_fault(_told(chain), _SAYINGS)
+    return fault_in(_told(chain), _PHRASES)
 
 
-def said_fault(said: str, sayings: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+def fault_in(said: str, phrases: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     """Return the fault of the first saying that occurs in what was said, "" for none; sayings are in lower case."""
     said = said.lower()
-    return next((fault for fault, phrases in sayings if any(phrase in said for phrase in phrases)), "")
+    return next((fault for fault, phrases in phrases if any(phrase in said for phrase in phrases)), "")
 
 
 def _told(chain: list[BaseException]) -> str:
@@ -162,7 +162,7 @@ def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
     module = (exception.name or (named and (named.group(1) or named.group(2))) or "").split(".")[0]
     if module and module != runtime:
         return "missing-dependency" if isinstance(exception, ModuleNotFoundError) else "dependency-import-error"
-    if not module and any(phrase in str(exception).lower() for phrase in dict(_SAYINGS)["missing-dependency"]):
+    if not module and any(phrase in str(exception).lower() for phrase in dict(_PHRASES)["missing-dependency"]):
         return "missing-dependency"
     if not module and ".so" in str(exception):
         return "dependency-import-error"
@@ -175,7 +175,7 @@ def _fault_of(check: str) -> str:
 
 def _raised_by_us(exception: BaseException) -> bool:
     """Tell whether our own line raised it: then our recipe does not fit this release, whatever the release does."""
-    if isinstance(exception, SaidError):
+    if isinstance(exception, ReportedError):
         return False
     extracted = traceback.extract_tb(exception.__traceback__)
     return bool(extracted) and Path(extracted[-1].filename).is_relative_to(_OURS)

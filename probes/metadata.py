@@ -32,21 +32,21 @@ class Compared(NamedTuple):
     compared: int
 
 
-def difference(own: dict[str, Any], said: dict[str, Any]) -> Compared:
+def difference(written: dict[str, Any], said: dict[str, Any]) -> Compared:
     """Compare single numbers under names that mean the same in every architecture; lists by layer are not compared."""
     architecture = said.get("general.architecture")
     wrong: dict[str, list[Any]] = {}
     compared = 0
     for key, names in _NAMES:
-        name = next((name for name in names if _number(own.get(name))), None)
+        name = next((name for name in names if _number(written.get(name))), None)
         value = said.get(f"{architecture}.{key}")
         if name is None or not _number(value):
             continue
         compared += 1
         # models without positions of their own are given any length
-        if not _equal(own[name], value) and not (key == "context_length" and value > own[name]):
-            wrong[name] = [own[name], value]
-    theta, base = _theta(own), said.get(f"{architecture}.rope.freq_base")
+        if not _equal(written[name], value) and not (key == "context_length" and value > written[name]):
+            wrong[name] = [written[name], value]
+    theta, base = _theta(written), said.get(f"{architecture}.rope.freq_base")
     if theta is not None and _number(base):
         compared += 1
         if not _equal(theta, base):
@@ -54,9 +54,9 @@ def difference(own: dict[str, Any], said: dict[str, Any]) -> Compared:
     return Compared(wrong, compared)
 
 
-def _theta(own: dict[str, Any]) -> Any:
+def _theta(written: dict[str, Any]) -> Any:
     """Return the base of the rotary positions, of the full attention where layers differ."""
-    kinds = rope(own)
+    kinds = rope(written)
     return (kinds.get("full_attention") or kinds.get("") or {}).get("rope_theta")
 
 
@@ -64,5 +64,5 @@ def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _equal(own: float, told: float) -> bool:
-    return abs(own - told) <= _FLOAT32 * max(abs(own), abs(told))
+def _equal(written: float, told: float) -> bool:
+    return abs(written - told) <= _FLOAT32 * max(abs(written), abs(told))

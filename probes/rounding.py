@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
-_TREMBLES = 3
+_DRAWS = 3
 
 
 def tolerance(subject: Subject, trace: Trace) -> float:
@@ -22,12 +22,12 @@ def tolerance(subject: Subject, trace: Trace) -> float:
 def allowed(subject: Subject, row: list[int], trace: Trace) -> float:
     """Return the tolerance, widened for a model that makes much of the last bit of what it is given."""
     try:
-        trembling = trembles(subject.model, row, subject.model.forward(row))
+        perturbed = perturbation(subject.model, row, subject.model.forward(row))
     except UnavailableError:
         return tolerance(subject, trace)
-    return max(tolerance(subject, trace), AMPLIFIED * trembling)
+    return max(tolerance(subject, trace), AMPLIFIED * perturbed)
 
 
-def trembles(model: Model, row: list[int], still: Trace) -> float:
+def perturbation(model: Model, row: list[int], still: Trace) -> float:
     """Return how far the answer moves, at most, when the last bit of every embedding does."""
-    return max(still.distance(model.tremble(row)) for _ in range(_TREMBLES))
+    return max(still.distance(model.perturb(row)) for _ in range(_DRAWS))

@@ -9,20 +9,20 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from probes.faults import SaidError
+from probes.faults import ReportedError
 from probes.supervise import oom_kills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MAX_BYTES = 64 << 20
-_MAX_SAID = 600
+_MAX_SHOWN = 600
 _ASK_EVERY_S = 0.05
 # a proxy of the environment must never see what is asked of this machine
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class ServerError(SaidError):
+class ServerError(ReportedError):
     """The server refused a request, answered something unreadable, or did not answer."""
 
     def __init__(self, said: str, status: int = 0) -> None:
@@ -50,7 +50,7 @@ class Server:
         text = self._answer(path, {**body, "stream": True}).decode("utf-8", "replace")
         events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
         if not events or events[-1] != "[DONE]":
-            raise ServerError(f"the stream of {path} does not end with [DONE]: {text[-_MAX_SAID:]!r}")
+            raise ServerError(f"the stream of {path} does not end with [DONE]: {text[-_MAX_SHOWN:]!r}")
         for event in events[:-1]:
             yield _parsed(event.encode(), path)
 
@@ -71,7 +71,7 @@ class Server:
             with _OPENER.open(request) as answer:
                 content = bytes(answer.read(_MAX_BYTES + 1))
         except urllib.error.HTTPError as error:
-            said = error.read(_MAX_SAID).decode("utf-8", "replace")
+            said = error.read(_MAX_SHOWN).decode("utf-8", "replace")
             raise ServerError(f"{path} answers {error.code}: {said}", error.code) from None
         except (OSError, ValueError) as error:  # ValueError: what came is not HTTP
             raise self.broken(f"{path} does not answer: {getattr(error, 'reason', error)}") from None
@@ -96,4 +96,4 @@ def _parsed(content: bytes, path: str) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:  # bytes that are no UTF-8 as well
-        raise ServerError(f"{path} answers no JSON ({error}): {content[:_MAX_SAID]!r}") from None
+        raise ServerError(f"{path} answers no JSON ({error}): {content[:_MAX_SHOWN]!r}") from None

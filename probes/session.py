@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.catalogue import adapter_class, sequence
+from probes.catalogue import adapter_class
 from probes.events import Events, failed, passed
 from probes.faults import failure
 from probes.subject import Subject, run_checks
@@ -52,7 +52,6 @@ def main(arguments: list[str]) -> int:
         python=platform.python_version(),
     )
     runtime = adapter_class(request["runtime"])()
-    sequence(request["runtime"])  # here and not in the children: a module of the bundle is compiled at every import
     if request["isolation"] == "solo":
         return alone(runtime, request, events)
     if _imports(runtime, request, events):
@@ -73,7 +72,7 @@ def _imports(runtime: Runtime, request: dict[str, Any], events: Events) -> bool:
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 -- an import runs anybody's code; whatever it raises is the answer
-        answer = failure(error, "installs.imports", request["runtime"], runtime.sayings)
+        answer = failure(error, "installs.imports", request["runtime"], runtime.phrases)
         events.finished(None, "installs.imports", answer, time.monotonic() - began)
         return False
     events.finished(None, "installs.imports", passed(imported=imported), time.monotonic() - began)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from probes.runtimes import Adapted, Model, Runtime, Tokenizer
     from probes.served import Server
 
-_SEAMS = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
+_BOUNDARIES = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
           "attention_window_size")  # fmt: skip
-_LONGEST_SEAM = 300  # a longer window is not crossed: on full weights that is a matter of minutes
+_LONGEST_BOUNDARY = 300  # a longer window is not crossed: on full weights that is a matter of minutes
 _PRIME = 2147483647
 
 
@@ -35,28 +35,30 @@ class Subject:
     def __init__(self, runtime: Runtime, runtime_name: str, given: dict[str, Any], seed: int) -> None:
         self.runtime = runtime
         self.runtime_name = runtime_name
+        # here and not in the child: a module of the bundle is compiled at every import
+        self.checks = sequence(runtime_name)
         self.folder = Path(given["path"])
         self.golden: dict[str, Any] = given.get("golden") or {}
         self.control = bool(given.get("control"))
         self.seed = seed
-        self.own: dict[str, Any] = {}
+        self.config_json: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
 
     @property
     def text_config(self) -> dict[str, Any]:
-        nested = self.own.get("text_config")
-        return nested if isinstance(nested, dict) else self.own
+        nested = self.config_json.get("text_config")
+        return nested if isinstance(nested, dict) else self.config_json
 
-    def seam(self) -> int:
+    def boundary(self) -> int:
         """Return the longest window or chunk short enough to be crossed, 0 without one."""
-        values = [self.text_config.get(key) for key in _SEAMS]
-        return max((value for value in values if type(value) is int and 0 < value <= _LONGEST_SEAM), default=0)
+        values = [self.text_config.get(key) for key in _BOUNDARIES]
+        return max((value for value in values if type(value) is int and 0 < value <= _LONGEST_BOUNDARY), default=0)
 
-    def row(self, length: int, salt: int) -> list[int]:
+    def row(self, length: int, seed: int) -> list[int]:
         """Return ids without a meaning of their own; independent of any tokenizer, the same in every release."""
-        vocabulary = self.text_config.get("vocab_size") or self.own.get("vocab_size") or 256
-        special = token_ids(self.own) | set(range(8))
-        state = self.seed * 7919 + salt * 104729 + 1
+        vocabulary = self.text_config.get("vocab_size") or self.config_json.get("vocab_size") or 256
+        special = token_ids(self.config_json) | set(range(8))
+        state = self.seed * 7919 + seed * 104729 + 1
         ids: list[int] = []
         while len(ids) < length:
             state = state * 48271 % _PRIME
@@ -70,7 +72,7 @@ def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
     subject.runtime.after_fork()
     done: set[str] = set()
     left_out: set[str] = set()
-    for check in sequence(subject.runtime_name):
+    for check in subject.checks:
         if without := next((name for name in check.after if name not in done), ""):
             if without in left_out:  # it does not apply here, so what stands on it does not either
                 left_out.add(check.name)
@@ -98,4 +100,4 @@ def _answer(name: str, ask: Any, subject: Subject) -> Answer:
     except UnavailableError as error:
         return skipped(str(error))
     except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer; a panic in Rust is no Exception
-        return failure(error, name, subject.runtime_name, subject.runtime.sayings)
+        return failure(error, name, subject.runtime_name, subject.runtime.phrases)

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from probes.catalogue import check
-from probes.checkpoint import BadFileError, own_config
+from probes.checkpoint import BadFileError, read_config
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import classify, without_paths
 
@@ -32,7 +32,7 @@ def _creating(subject: Subject) -> Creating:
 @_check("loads.gguf", "the checkpoint brings a GGUF, or the converter makes one", after=())
 def gguf(subject: Subject) -> Answer:
     try:
-        subject.own = own_config(subject.folder)
+        subject.config_json = read_config(subject.folder)
     except BadFileError as error:
         return failed("bad-checkpoint", str(error))
     subject.config = None  # Ollama takes none
@@ -48,7 +48,7 @@ def accepts(subject: Subject) -> Answer:
     tried = _creating(subject).attempt()
     if tried.error is None:
         return passed("created and loaded", said=tried.said)
-    fault = classify(tried.error, "knows.accepts", subject.runtime_name, subject.runtime.sayings)
+    fault = classify(tried.error, "knows.accepts", subject.runtime_name, subject.runtime.phrases)
     told = without_paths(str(tried.error))
     if fault in _SURE:
         return failed(fault, told, at=tried.at)
@@ -70,7 +70,7 @@ def runs(subject: Subject) -> Answer:
     tried = _creating(subject).attempt()
     if tried.error is not None:
         raise tried.error
-    subject.model = subject.runtime.model(subject.folder, subject.config, subject.own, "")
+    subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "")
     return passed("loaded", capabilities=cast("Any", subject.model).capabilities)
 
 
@@ -82,7 +82,7 @@ def safetensors(subject: Subject) -> Answer:
     try:
         said = _creating(subject).create_from_own_files(subject.folder)
     except Exception as error:  # noqa: BLE001 -- whatever stands against it, the way over a GGUF is there
-        fault = classify(error, "loads.safetensors", subject.runtime_name, subject.runtime.sayings)
+        fault = classify(error, "loads.safetensors", subject.runtime_name, subject.runtime.phrases)
         subject.facts["converts_safetensors"] = {"converts": False, "fault": fault}
         return skipped(f"not converted by Ollama itself: {without_paths(str(error))}")
     subject.facts["converts_safetensors"] = {"converts": True}

@@ -29,10 +29,10 @@ _BATCH_STEPS = 4
 
 @_check("generates.forward", "a forward pass gives finite logits that are not flat", after=("loads.model",))
 def forward(subject: Subject) -> Answer:
-    first = subject.model.forward(subject.row(_SHORT, salt=1))
+    first = subject.model.forward(subject.row(_SHORT, seed=1))
     if not first.finite:
         return failed("not-finite", "the logits hold NaN or infinity")
-    second = subject.model.forward(subject.row(_SHORT, salt=2))
+    second = subject.model.forward(subject.row(_SHORT, seed=2))
     heard = first.distance(second)
     # near-uniform or deaf logits would let every comparison below pass
     if first.spread < _FLAT or heard < _FLAT:
@@ -45,15 +45,15 @@ def forward(subject: Subject) -> Answer:
 def _logprobs(subject: Subject) -> dict[str, object]:
     """Record the likeliest tokens after fixed prompts, for the comparison with other runtimes and releases."""
     prompts = []
-    for salt, length in ((1, _SHORT), (4, subject.seam() + _SHORT)):
-        row = subject.row(length, salt)
+    for seed, length in ((1, _SHORT), (4, subject.boundary() + _SHORT)):
+        row = subject.row(length, seed)
         prompts.append({"ids": row, "from": max(0, length - 16), "top": subject.model.forward(row)[-16:].top(5)})
     return {"prompts": prompts}
 
 
 @_check("generates.greedy", "greedy generation is deterministic")
 def greedy(subject: Subject) -> Answer:
-    row = subject.row(_SHORT, salt=1)
+    row = subject.row(_SHORT, seed=1)
     first, second = (subject.model.generate([row], steps, Plan())[0] for steps in (_GREEDY_STEPS, _GREEDY_STEPS // 2))
     if len(first.tokens) != _GREEDY_STEPS:
         told = f"{len(first.tokens)} tokens came of {_GREEDY_STEPS} that were asked for"
@@ -68,14 +68,14 @@ def greedy(subject: Subject) -> Answer:
 @_check("generates.cache", "generation with the cache equals generation without")
 def cache(subject: Subject) -> Answer:
     """Compare generation with the cache, along given tokens, with passes over the whole text without one."""
-    seam = subject.seam()
+    boundary = subject.boundary()
     # from a little before the window's edge to beyond it, and shortly from well beyond it
-    ways = [(max(_SHORT, seam - _CACHE_STEPS // 2), _CACHE_STEPS)]
-    if seam:
-        ways.append((seam + _SHORT, _CACHE_STEPS // 2))
-    evidence: dict[str, float] = {"seam": seam}
+    ways = [(max(_SHORT, boundary - _CACHE_STEPS // 2), _CACHE_STEPS)]
+    if boundary:
+        ways.append((boundary + _SHORT, _CACHE_STEPS // 2))
+    evidence: dict[str, float] = {"seam": boundary}
     for start, steps in ways:
-        row, forced = subject.row(start, salt=5), subject.row(steps, salt=6)
+        row, forced = subject.row(start, seed=5), subject.row(steps, seed=6)
         answer = subject.model.generate([row], steps, Plan(forced=(tuple(forced),)))[0]
         if not answer.cached:
             return skipped("asked to use a cache, the runtime computes the whole text at every step", **evidence)
@@ -97,7 +97,7 @@ def cache(subject: Subject) -> Answer:
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, **evidence)
         if not distance <= allowed:
-            told = f"log-probabilities differ by {distance:.3g} with the cache, after {start} tokens (seam {seam})"
+            told = f"log-probabilities differ by {distance:.3g} with the cache, after {start} tokens (seam {boundary})"
             return failed("cache-differs", told, **evidence)
     return passed("the same with and without the cache", **evidence)
 
@@ -105,8 +105,8 @@ def cache(subject: Subject) -> Answer:
 @_check("generates.batch", "a left-padded batch equals its rows one by one", needs="batches")
 def batch(subject: Subject) -> Answer:
     """Compare a left-padded batch with its rows alone, through generate, which is what users call."""
-    rows = [subject.row(length, salt=10 + length) for length in (5, 14)]
-    forced = tuple(tuple(subject.row(_BATCH_STEPS, salt=20 + place)) for place in range(len(rows)))
+    rows = [subject.row(length, seed=10 + length) for length in (5, 14)]
+    forced = tuple(tuple(subject.row(_BATCH_STEPS, seed=20 + place)) for place in range(len(rows)))
     together = subject.model.generate(rows, _BATCH_STEPS, Plan(forced=forced))
     distances, allowed = {}, 0.0
     for row, tokens, answer in zip(rows, forced, together):
@@ -140,12 +140,12 @@ def attention(subject: Subject) -> Answer:
     reason = _not_run(subject.model, "eager") if others else "the model's class has one attention implementation"
     if reason:
         return skipped(reason)
-    row = subject.row(subject.seam() + 2 * _SHORT, salt=7)
+    row = subject.row(subject.boundary() + 2 * _SHORT, seed=7)
     base = subject.model.forward(row)
     distances, allowed = {}, tolerance(subject, base)
     for name in others:
         try:
-            other = subject.runtime.model(subject.folder, subject.config, subject.own, name)
+            other = subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
             reason = _not_run(other, name)
         except UnavailableError as error:
             reason = str(error)
@@ -171,17 +171,17 @@ def _not_run(model: Model, asked: str) -> str:
 @_check("generates.stop", "generation ends at the end-of-sequence token")
 def stop(subject: Subject) -> Answer:
     """Make generation come to each end-of-sequence token of the model's own files, with no word to the runtime."""
-    row = subject.row(_SHORT, salt=1)
+    row = subject.row(_SHORT, seed=1)
     steps, end = 4, 1
     ids = _own_eos(subject)
     for eos in ids:
-        forced = (*subject.row(end, salt=8), eos, *subject.row(steps, salt=9))
+        forced = (*subject.row(end, seed=8), eos, *subject.row(steps, seed=9))
         tokens = subject.model.generate([row], steps, Plan(forced=(forced,), full_length=False))[0].tokens
         if len(tokens) != end + 1 or tokens[-1] != eos:
             told = f"{len(tokens)} tokens came though token {eos}, which ends the model's text, was number {end + 1}"
             return failed("does-not-stop", told, eos=ids, tokens=tokens)
-    asked = subject.row(1, salt=11)[0]
-    forced = (*subject.row(end, salt=8), asked, *subject.row(steps, salt=9))
+    asked = subject.row(1, seed=11)[0]
+    forced = (*subject.row(end, seed=8), asked, *subject.row(steps, seed=9))
     first = forced.index(asked) + 1
     plan = Plan(forced=(forced,), eos=(asked,), full_length=False)
     try:
@@ -197,7 +197,7 @@ def stop(subject: Subject) -> Answer:
 
 
 def _own_eos(subject: Subject) -> list[int]:
-    for source in (optional_json(subject.folder, "generation_config.json"), subject.own, subject.text_config):
+    for source in (optional_json(subject.folder, "generation_config.json"), subject.config_json, subject.text_config):
         eos = source.get("eos_token_id")
         if eos is not None:
             return [item for item in (eos if isinstance(eos, list) else [eos]) if type(item) is int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probes.catalogue import check
-from probes.checkpoint import BadFileError, own_config
+from probes.checkpoint import BadFileError, read_config
 from probes.configuration import difference
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import without_paths
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @check("knows.architecture", "the architecture is registered", needs="checkpoint")
 def architecture(subject: Subject) -> Answer:
     try:
-        subject.own = own_config(subject.folder)
+        subject.config_json = read_config(subject.folder)
     except BadFileError as error:
         return failed("bad-checkpoint", str(error))
-    model_type = subject.own.get("model_type")
+    model_type = subject.config_json.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         return failed("bad-checkpoint", "config.json names no model_type")
     registered = subject.runtime.registered()
@@ -31,7 +31,7 @@ def architecture(subject: Subject) -> Answer:
 
 
 def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
-    if subject.own.get("auto_map"):
+    if subject.config_json.get("auto_map"):
         reason = f"{model_type} is not registered; the model brings its own code, which is not run"
         return failed("needs-remote-code", reason, model_type=model_type, registered=registered)
     try:
@@ -50,7 +50,7 @@ def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
     after=("knows.architecture", "loads.creates"),
 )
 def config(subject: Subject) -> Answer:
-    found = difference(subject.own, subject.runtime.effective(subject.config, subject.own))
+    found = difference(subject.config_json, subject.runtime.effective(subject.config, subject.config_json))
     if not found.wrong and not found.compared:
         return skipped("no key of the model's config.json could be compared with the runtime's", unread=found.unread)
     if not found.wrong:

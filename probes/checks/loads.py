@@ -64,7 +64,7 @@ def model(subject: Subject) -> Answer:
     if problem is not None:
         return problem
     try:
-        subject.model = subject.runtime.model(subject.folder, subject.config, subject.own, "eager")
+        subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "eager")
     except UnavailableError as error:
         return failed("unknown-architecture", str(error))
     return passed(f"loaded as {_class_name(subject)}")
@@ -78,7 +78,7 @@ def model(subject: Subject) -> Answer:
     fault="load-error",
 )
 def tensors(subject: Subject) -> Answer:
-    quantized = any(part.get("quantization_config") for part in (subject.own, subject.text_config))
+    quantized = any(part.get("quantization_config") for part in (subject.config_json, subject.text_config))
     found = subject.model.loading(values=not quantized)
     evidence: dict[str, Any] = {"values": "not compared: the checkpoint is quantized"} if quantized else {}
     evidence = {
@@ -137,7 +137,7 @@ def parts(subject: Subject) -> Answer:
     fault="reload-differs",
 )
 def reload(subject: Subject) -> Answer:
-    row = subject.row(subject.seam() + 12, salt=3)  # past the window, or a lost window would not show
+    row = subject.row(subject.boundary() + 12, seed=3)  # past the window, or a lost window would not show
     before = subject.model.forward(row)
     if not before.finite:
         return failed("not-finite", "the logits hold NaN or infinity, saved or not")
@@ -148,11 +148,11 @@ def reload(subject: Subject) -> Answer:
         folder = Path(scratch)
         subject.model.save(folder)
         config = subject.runtime.config(folder)
-        again = subject.runtime.model(folder, config, subject.own, "eager").forward(row)
+        again = subject.runtime.model(folder, config, subject.config_json, "eager").forward(row)
     distance = before.distance(again)
     if not distance <= _SAME:
         return failed("reload-differs", f"log-probabilities differ by {distance:.3g} after saving", distance=distance)
-    was, now = (subject.runtime.effective(each, subject.own) for each in (subject.config, config))
+    was, now = (subject.runtime.effective(each, subject.config_json) for each in (subject.config, config))
     changed = sorted(key for key in was.values if was.values[key] != now.values.get(key) and not _is_bookkeeping(key))
     if changed:
         told = {key: [was.values[key], now.values.get(key)] for key in changed}
@@ -185,7 +185,7 @@ def _few(names: list[str]) -> str:
 )
 def quantises(subject: Subject) -> Answer:
     """Quantise, load and compare: how far the answers move is told, and counts only where it is absurd."""
-    row = subject.row(12, salt=1)
+    row = subject.row(12, seed=1)
     plain = subject.model.forward(row).top(_ALL)
     evidence: dict[str, Any] = {}
     for kind, ceiling in _QUANTISED.items():
@@ -213,4 +213,6 @@ def quantises(subject: Subject) -> Answer:
 
 def _divergence(wanted: list[float], got: list[float | None]) -> float:
     """Return the Kullback-Leibler divergence of one position, over the tokens that both name."""
-    return sum(math.exp(own) * (own - other) for own, other in zip(wanted, got) if other is not None)
+    return sum(
+        math.exp(config_json) * (config_json - other) for config_json, other in zip(wanted, got) if other is not None
+    )

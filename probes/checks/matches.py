@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
-from probes.rounding import AMPLIFIED, trembles
+from probes.rounding import AMPLIFIED, perturbation
 from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def trace(subject: Subject) -> Answer:
     if not subject.golden.get("pins"):
         return skipped("only the newest release of today becomes the reference")
     prompts: list[dict[str, Any]] = []
-    spread = trembling = 0.0
+    spread = perturbed = 0.0
     rows = _rows(subject)
     for row in rows:
         answer = subject.model.forward(row)
         spread = max(spread, answer.spread)
-        trembling = max(trembling, trembles(subject.model, row, answer))
+        perturbed = max(perturbed, perturbation(subject.model, row, answer))
         kept = min(_KEPT, len(row))
         prompts.append({"ids": row, "from": len(row) - kept, "top": answer[-kept:].top(_TOP)})
-    subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": trembling}
+    subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": perturbed}
     return skipped(f"the reference itself: {len(prompts)} prompts of up to {max(map(len, rows))} tokens written down")
 
 
@@ -109,6 +109,6 @@ def _apart(value: float | None, own: float, floor: float) -> float:
 
 def _rows(subject: Subject) -> list[list[int]]:
     """Return prompts before, across and well beyond the longest window or chunk."""
-    seam = subject.seam() or _SHORT
-    lengths = (_SHORT, seam + _SHORT, 2 * seam + 2 * _SHORT)
-    return [subject.row(length, salt=30 + number) for number, length in enumerate(lengths)]
+    boundary = subject.boundary() or _SHORT
+    lengths = (_SHORT, boundary + _SHORT, 2 * boundary + 2 * _SHORT)
+    return [subject.row(length, seed=30 + number) for number, length in enumerate(lengths)]

@@ -262,7 +262,7 @@ def _quiet(subject: Subject) -> dict[str, Any]:
     if not subject.golden.get("texts") or not subject.server.biases:
         return {}
     plain = {index for word, index in _words(subject).items() if word.isascii() and word.isprintable()}
-    meant = token_ids(subject.own) | set(_special(subject))
+    meant = token_ids(subject.config_json) | set(_special(subject))
     return {"logit_bias": {str(index): -_FORCED for index in _words(subject).values() if index not in plain - meant}}
 
 

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from probes.catalogue import check
-from probes.checkpoint import own_template
+from probes.checkpoint import chat_template_of
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import without_paths
 from probes.runtimes import UnavailableError
@@ -181,7 +181,7 @@ def streams(subject: Subject) -> Answer:
 @_check("speaks.tools", "a tool that is offered comes into the prompt, where the model's own template has a place")
 def tools(subject: Subject) -> Answer:
     """Offer a tool to a model whose own template has a place for one, and look for it in the prompt."""
-    if "tools" not in own_template(subject.folder):
+    if "tools" not in chat_template_of(subject.folder):
         return skipped("the model's own chat template knows no tools")
     try:
         _asked(subject).chat(_USER, 1, tools=[_TOOL])
@@ -198,7 +198,7 @@ def tools(subject: Subject) -> Answer:
 @_check("speaks.thinking", "thinking can be asked for and left out, where the model's own template has a switch")
 def thinking(subject: Subject) -> Answer:
     """Ask a model whose own template can switch its thinking on and off for both."""
-    if "enable_thinking" not in own_template(subject.folder):
+    if "enable_thinking" not in chat_template_of(subject.folder):
         return skipped("the model's own chat template switches no thinking")
     try:
         _asked(subject).chat(_USER, 1, think=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
-from probes.rounding import AMPLIFIED, trembles
+from probes.rounding import AMPLIFIED, perturbation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from probes.runtimes import Trace, Trainee
-    from probes.runtimes.training import Coverage, Fit
+    from probes.runtimes.training import Coverage, TrainingResult
     from probes.subject import Subject
 
 _check = functools.partial(check, needs="training", after=("loads.tensors",), fault="training-error")
@@ -89,18 +89,18 @@ def checkpointing(subject: Subject) -> Answer:
 @_check("trains.overfits", "the loss of one batch falls well below what guessing costs")
 def overfits(subject: Subject) -> Answer:
     wanted = _guessing(subject, _LEARNED)
-    return _judged(_trainee(subject).fit(_STEPS, wanted, _PATIENCE_S), wanted, "does-not-learn")
+    return _judged(_trainee(subject).train_steps(_STEPS, wanted, _PATIENCE_S), wanted, "does-not-learn")
 
 
 @_check("trains.lora", "a LoRA on all linear layers finds its layers, and the loss falls", fault="adapter-error")
 def lora(subject: Subject) -> Answer:
-    adapted = subject.runtime.adapted(subject.folder, subject.config, subject.own, _rows(subject))
+    adapted = subject.runtime.adapted(subject.folder, subject.config, subject.config_json, _rows(subject))
     covered = adapted.coverage()
     evidence = {**covered._asdict(), "targets": covered.targets[:_SHOWN], "targets_in_all": len(covered.targets)}
     if not covered.targets:
         return failed("adapter-targets", "all-linear puts an adapter on no layer", **evidence)
     wanted = _guessing(subject, _ADAPTED)
-    answer = _judged(adapted.fit(_STEPS, wanted, _PATIENCE_S), wanted, "adapter-does-not-learn")
+    answer = _judged(adapted.train_steps(_STEPS, wanted, _PATIENCE_S), wanted, "adapter-does-not-learn")
     answer.evidence.update(evidence)
     if answer.outcome == "passed":
         subject.adapted = adapted
@@ -116,13 +116,13 @@ def lora(subject: Subject) -> Answer:
 )
 def reload(subject: Subject) -> Answer:
     """Compare the trained adapter's answer with that of itself saved and loaded, merged, and merged and saved."""
-    row = subject.row(subject.seam() + _LENGTH, salt=43)
+    row = subject.row(subject.boundary() + _LENGTH, seed=43)
     adapted = subject.adapted.model()
     was = adapted.forward(row)
     moved = was.distance(subject.model.forward(row))
     if not moved >= _MOVED:
         return failed("adapter-lost", f"the trained adapter moves the answer by {moved:.3g} only", moved=moved)
-    allowed = max(_SAME * max(1.0, was.spread), AMPLIFIED * trembles(adapted, row, was))
+    allowed = max(_SAME * max(1.0, was.spread), AMPLIFIED * perturbation(adapted, row, was))
     evidence = {"moved": moved, "allowed": allowed}
     for way, answer in _ways(subject, row):
         distance = evidence[way] = was.distance(answer)
@@ -140,15 +140,15 @@ def reload(subject: Subject) -> Answer:
 
 
 def _ways(subject: Subject, row: list[int]) -> Iterator[tuple[str, Trace]]:
-    runtime, folder, own = subject.runtime, subject.folder, subject.own
+    runtime, folder, config_json = subject.runtime, subject.folder, subject.config_json
     with tempfile.TemporaryDirectory() as scratch:
         kept, merged_folder = Path(scratch, "adapter"), Path(scratch, "merged")
         subject.adapted.save(kept)
-        yield "saved and loaded", runtime.adapted_again(kept, folder, subject.config, own).forward(row)
+        yield "saved and loaded", runtime.reloaded_adapter(kept, folder, subject.config, config_json).forward(row)
         merged = subject.adapted.merged()
         yield _MERGED, merged.forward(row)
         merged.save(merged_folder)
-        again = runtime.model(merged_folder, runtime.config(merged_folder), own, "eager")
+        again = runtime.model(merged_folder, runtime.config(merged_folder), config_json, "eager")
         yield "merged and saved", again.forward(row)
 
 
@@ -157,36 +157,38 @@ def _saves(subject: Subject, row: list[int]) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         subject.model.save(folder)
-        again = subject.runtime.model(folder, subject.runtime.config(folder), subject.own, "eager").forward(row)
+        again = subject.runtime.model(folder, subject.runtime.config(folder), subject.config_json, "eager").forward(row)
     was = subject.model.forward(row)
     return was.distance(again) <= _SAME * max(1.0, was.spread)
 
 
 def _rows(subject: Subject) -> list[list[int]]:
-    return [subject.row(_LENGTH, salt=1000 + place) for place in range(_ROWS)]
+    return [subject.row(_LENGTH, seed=1000 + place) for place in range(_ROWS)]
 
 
 def _trainee(subject: Subject) -> Trainee:
     # a model of its own: the one that other checks ask is not to learn anything
-    return subject.runtime.trainee(subject.folder, subject.config, subject.own, _rows(subject))
+    return subject.runtime.trainee(subject.folder, subject.config, subject.config_json, _rows(subject))
 
 
 def _guessing(subject: Subject, share: float) -> float:
     """Return a share of the loss of one who knows nothing of the batch: that a loss falls to it is no news."""
-    vocabulary = subject.text_config.get("vocab_size") or subject.own.get("vocab_size") or 0
+    vocabulary = subject.text_config.get("vocab_size") or subject.config_json.get("vocab_size") or 0
     return share * math.log(max(2, vocabulary))
 
 
-def _judged(fit: Fit, wanted: float, fault: str) -> Answer:
-    steps, first, last = len(fit.losses), fit.losses[0], fit.losses[-1]
-    evidence = {"first": first, "last": last, "steps": steps, "wanted": wanted, "seconds": fit.seconds}
+def _judged(train_steps: TrainingResult, wanted: float, fault: str) -> Answer:
+    steps, first, last = len(train_steps.losses), train_steps.losses[0], train_steps.losses[-1]
+    evidence = {"first": first, "last": last, "steps": steps, "wanted": wanted, "seconds": train_steps.seconds}
     told = f"the loss falls from {first:.3g} to {last:.3g} in {steps} steps"
     if not math.isfinite(last):
         return failed("gradient-not-finite", f"after {steps} steps the loss is {last}", **evidence)
     if last <= wanted and last < first:
         return passed(told, **evidence)
-    if fit.impatient:
-        return failed("infra-time", f"{steps} steps took {fit.seconds:.0f} s here: too few to judge by", **evidence)
+    if train_steps.impatient:
+        return failed(
+            "infra-time", f"{steps} steps took {train_steps.seconds:.0f} s here: too few to judge by", **evidence
+        )
     return failed(fault, f"{told}, where {wanted:.3g} was to be reached", **evidence)
 
 

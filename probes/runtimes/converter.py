@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import optional_json, own_config
+from probes.checkpoint import optional_json, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,18 +72,18 @@ class Converter:
 
     def class_of(self, folder: Path) -> Any:
         """Return the class for the text part of a checkpoint; raises NotSupportedError where there is none."""
-        name = self._architecture(own_config(folder))
+        name = self._architecture(read_config(folder))
         try:
             return self._find(name)
         except NotImplementedError as error:
             raise NotSupportedError(f"the converter has no class for {name}") from error
 
-    def _architecture(self, own: dict[str, Any]) -> str:
+    def _architecture(self, config_json: dict[str, Any]) -> str:
         asked = getattr(self._module, "get_model_architecture", None)
         kinds = getattr(self._module, "ModelType", None)
         if asked is not None and kinds is not None:
-            return str(asked(own, kinds.TEXT))
-        return str((own.get("architectures") or [""])[0])
+            return str(asked(config_json, kinds.TEXT))
+        return str((config_json.get("architectures") or [""])[0])
 
     def convert(self, folder: Path, target: Path, *, kind: str = "f32", synthetic: bool = False) -> dict[str, Any]:
         """Write the checkpoint as GGUF, and return what is worth telling.
@@ -151,19 +151,19 @@ def _tell(model: Any, base: Any) -> str:
         base.get_vocab_base_pre = lambda _model, _tokenizer: like
         return f"told to cut like {like}"
     # SentencePiece in all but the file that holds it
-    own, base.get_vocab_base_pre = model.set_vocab, lambda _model, _tokenizer: "default"
-    model.set_vocab = lambda: _set_vocabulary(model, own)
+    config_json, base.get_vocab_base_pre = model.set_vocab, lambda _model, _tokenizer: "default"
+    model.set_vocab = lambda: _set_vocabulary(model, config_json)
     return "told its pieces"
 
 
-def _set_vocabulary(model: Any, own: Callable[[], None]) -> None:
+def _set_vocabulary(model: Any, config_json: Callable[[], None]) -> None:
     """Let the model's class say what it knows of special tokens and templates, and write the pieces in its stead."""
     import gguf
 
     entries: dict[str, Any] = model.gguf_writer.kv_data[0]
     before = set(entries)
     try:
-        own()
+        config_json()
         gone = _PIECES
     except Exception as error:  # noqa: BLE001 -- it looked for the file that a miniature does not have
         logging.getLogger(__name__).warning("the miniature's own pieces in place of its vocabulary: %s", error)
@@ -179,9 +179,13 @@ def _set_vocabulary(model: Any, own: Callable[[], None]) -> None:
 
 
 def _ends(folder: Path) -> list[int]:
-    own = own_config(folder)
-    text = own.get("text_config")
-    for source in (optional_json(folder, "generation_config.json"), own, text if isinstance(text, dict) else {}):
+    config_json = read_config(folder)
+    text = config_json.get("text_config")
+    for source in (
+        optional_json(folder, "generation_config.json"),
+        config_json,
+        text if isinstance(text, dict) else {},
+    ):
         if isinstance(source.get("eos_token_id"), list):
             return list(source["eos_token_id"])
     return []

@@ -11,9 +11,9 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from probes.faults import SaidError
+from probes.faults import ReportedError
 from probes.runtimes import Generated, UnavailableError
-from probes.runtimes.llamacpp import CONTEXT, Heard, LlamaCpp, Specials, file_of, hearing
+from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, Specials, StderrCapture, captured_stderr, file_of
 from probes.runtimes.traces import AskedTrace, PlainTrace
 from probes.served import Server, wait_until_ready
 
@@ -40,10 +40,10 @@ class LlamaCppPython(LlamaCpp):
 
         return {"llama-cpp-python": version("llama-cpp-python"), **imported}
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
         if self.shrunk:
             self.tried(lambda: _opened(file_of("f32")))
-        self._model = LlamaCppPythonModel(self._begun(file_of("f32")), lambda: self._begun(self.shaken()))
+        self._model = LlamaCppPythonModel(self._begun(file_of("f32")), lambda: self._begun(self.perturbed_file()))
         return self._model
 
     def quantised(self, subject: Subject, kind: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
@@ -51,19 +51,19 @@ class LlamaCppPython(LlamaCpp):
 
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype = getattr(llama_cpp, _KINDS[kind])
-        ears = Heard()
-        with hearing(ears):
+        capture = StderrCapture()
+        with captured_stderr(capture):
             refused = llama_cpp.llama_model_quantize(
                 str(file_of("f32")).encode(), str(file_of(kind)).encode(), parameters
             )
         if refused:
-            raise SaidError(f"llama_model_quantize returns {refused} | {ears.tail()}")
+            raise ReportedError(f"llama_model_quantize returns {refused} | {capture.tail()}")
         return LlamaCppPythonModel(self._begun(file_of(kind)))
 
     def _begun(self, file: Path) -> Any:
         try:
             return _opened(file)
-        except SaidError as error:
+        except ReportedError as error:
             raise self.refused(str(error)) from error
 
     def tokenizer(self, folder: Path) -> LlamaCppPythonTokenizer:  # noqa: ARG002 -- it is in the converted file
@@ -88,19 +88,19 @@ class LlamaCppPythonModel:
     attention = ""
     independent = True
 
-    def __init__(self, llama: Any, shake: Callable[[], Any] | None = None) -> None:
+    def __init__(self, llama: Any, load_perturbed: Callable[[], Any] | None = None) -> None:
         self.llama = llama
-        self._shake = shake
+        self._load_perturbed = load_perturbed
 
     def forward(self, row: Sequence[int]) -> AskedTrace:
         self.llama.reset()
         self.llama.eval(list(row))
         return self._said(range(len(row)))
 
-    def tremble(self, row: Sequence[int]) -> AskedTrace:
-        if self._shake is None:
+    def perturb(self, row: Sequence[int]) -> AskedTrace:
+        if self._load_perturbed is None:
             raise UnavailableError("this one is moved already")
-        return LlamaCppPythonModel(self._shake()).forward(row)
+        return LlamaCppPythonModel(self._load_perturbed()).forward(row)
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         if len(rows) > 1:
@@ -206,15 +206,15 @@ def _opened(file: Path) -> Any:
     """Load a file; what llama.cpp says of a failure is only on stderr, and only when it is to be verbose."""
     import llama_cpp
 
-    ears = Heard()
+    capture = StderrCapture()
     try:
-        with hearing(ears):
+        with captured_stderr(capture):
             return llama_cpp.Llama(
                 str(file), n_ctx=CONTEXT, n_batch=CONTEXT, n_gpu_layers=0, n_threads=_threads(), logits_all=True,
                 type_k=0, type_v=0, flash_attn=False, verbose=True,
             )  # fmt: skip
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise SaidError(f"{error} | {ears.tail()}") from error
+        raise ReportedError(f"{error} | {capture.tail()}") from error
 
 
 ADAPTER = LlamaCppPython

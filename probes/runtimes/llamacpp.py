@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import tensors
-from probes.faults import SaidError, said_fault
+from probes.faults import ReportedError, fault_in
 from probes.runtimes import UnavailableError
 from probes.runtimes.converter import Converter
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _FLOAT32_BYTES = 4
 _FLUSH_S = 0.3  # its log is written by a thread of its own
-_SAID_LINES = 6
+_KEPT_LINES = 6
 _DATE = re.compile(r"""set\s+date_string\s*=\s*["']([^"']+)["']""")
 # what a miniature has otherwise than the published files: the names of its tensors, and no SentencePiece file
 _OURS = ("Can not map tensor", "tokenizer.model")
@@ -38,7 +38,7 @@ _SHAPE = "has wrong shape"
 _TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
 
 # llama.cpp's own words, or the converter's -> fault; the first that occurs wins
-SAYINGS = (
+PHRASES = (
     ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
     ("infra-recipe", ("the converter asks for",)),
     ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
@@ -58,13 +58,13 @@ class LlamaCpp:
 
     abilities = ("checkpoint", "conversion", "tokens", "template", "comparison", "server", "token-bias")
     stands_on = ""
-    sayings = SAYINGS
+    phrases = PHRASES
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 
     def __init__(self) -> None:
         self.converter = Converter()
         self._said: dict[str, Any] | None = None
-        self._shaken = 0
+        self._draws = 0
         self.shrunk = False  # a miniature, whose sizes are ours
         self.made_up = False  # a miniature, and its configuration is no published one
 
@@ -114,8 +114,8 @@ class LlamaCpp:
 
     def tried(self, begin: Callable[[], object]) -> None:
         """Let another process begin first: a loader that aborts takes its process along, and with it what it said."""
-        ears = Heard()
-        with hearing(ears):
+        capture = StderrCapture()
+        with captured_stderr(capture):
             child = os.fork()
             if not child:
                 code = 0
@@ -126,16 +126,16 @@ class LlamaCpp:
                 os._exit(code)
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
-            raise self.ended(os.WTERMSIG(status), ears.tail())
+            raise self.ended(os.WTERMSIG(status), capture.tail())
 
     def ended(self, number: int, said: str) -> Exception:
         """Return the exception for a loader that a signal ended, by whose doing that can be."""
         told = f"loading ended by {signal.Signals(number).name}: {said}"
         if number == signal.SIGKILL:
             return MemoryError(f"from outside, most likely by our memory limit: {told}")
-        return UnfitError(told) if self.made_up and number != signal.SIGILL else SaidError(told)
+        return UnfitError(told) if self.made_up and number != signal.SIGILL else ReportedError(told)
 
-    def shaken(self) -> Path:
+    def perturbed_file(self) -> Path:
         """Return a copy of the converted file with every embedding moved by float32's last bit, at random."""
         from gguf.gguf_reader import GGUFReader  # type: ignore[import-not-found, unused-ignore]
         from numpy import finfo, float32, random
@@ -145,10 +145,10 @@ class LlamaCpp:
         embedded = next((one for one in GGUFReader(str(target), "r+").tensors if one.name == "token_embd.weight"), None)
         if embedded is None or embedded.data.dtype != float32:
             raise UnavailableError("the converted file has no embeddings in float32 that could be moved")
-        signs = random.default_rng(self._shaken).choice([-1.0, 1.0], embedded.data.shape).astype(float32)
+        signs = random.default_rng(self._draws).choice([-1.0, 1.0], embedded.data.shape).astype(float32)
         embedded.data[...] *= 1 + finfo(float32).eps * signs
         embedded.data.flush()
-        self._shaken += 1
+        self._draws += 1
         return target
 
     def metadata(self) -> dict[str, Any]:
@@ -163,8 +163,8 @@ class LlamaCpp:
         """Return the exception for a file that the loader refuses, and whose fault that is for a miniature."""
         if self.made_up or (self.shrunk and _SHAPE in told):
             return UnfitError(told)
-        missing = said_fault(told, SAYINGS) == "missing-tensors"
-        return IncompleteError(told) if missing and not self.shrunk else SaidError(told)
+        missing = fault_in(told, PHRASES) == "missing-tensors"
+        return IncompleteError(told) if missing and not self.shrunk else ReportedError(told)
 
 
 class IncompleteError(Exception):
@@ -199,7 +199,7 @@ def _room_for(folder: Path, scratch: Path) -> None:
         raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
 
 
-class Heard:
+class StderrCapture:
     """What was written to stderr meanwhile."""
 
     text = ""
@@ -209,11 +209,11 @@ class Heard:
         said = [line for line in self.text.splitlines() if line.strip() and not _DATA.search(line)]
         lines = [_STAMP.sub("", line.strip()) for line in said if not _FRAME.match(line.strip())]
         telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
-        return " | ".join((telling or lines)[-_SAID_LINES:])
+        return " | ".join((telling or lines)[-_KEPT_LINES:])
 
 
 @contextlib.contextmanager
-def hearing(ears: Heard) -> Iterator[None]:
+def captured_stderr(capture: StderrCapture) -> Iterator[None]:
     """Hear what is written to stderr, by whatever thread, while it still goes where it went.
 
     Another process copies it: one that ``abort`` ends would take what is not yet copied with it.
@@ -235,7 +235,7 @@ def hearing(ears: Heard) -> Iterator[None]:
             os.dup2(own, 2)  # the last end of the pipe that is written to, so that tee ends
             os.close(own)
             tee.wait()
-            ears.text = Path(kept.name).read_text(encoding="utf-8", errors="replace")
+            capture.text = Path(kept.name).read_text(encoding="utf-8", errors="replace")
 
 
 class Specials:

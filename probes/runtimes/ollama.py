@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from probes.checkpoint import optional_json, own_template
+from probes.checkpoint import chat_template_of, optional_json
 from probes.configuration import Effective, rope
 from probes.runtimes import UnavailableError
 from probes.runtimes.gguf import Maker
@@ -58,7 +58,7 @@ class Ollama:
     rounding = 1e-4
     # in the order in which they are sure: a cause before the wrapping that most failures share; but what the converter
     # says, it says of itself
-    sayings = (
+    phrases = (
         ("gguf-not-made", ("conversionerror",)),
         ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
         ("infra-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
@@ -162,19 +162,19 @@ class Ollama:
         """Return the same server by its other interface, which takes no bias for a token."""
         return OpenAIServer(self.server.address, f"{_NAME}:latest", biases=False), self.server.ready_s
 
-    def effective(self, _config: Any, own: dict[str, Any]) -> Effective:
+    def effective(self, _config: Any, config_json: dict[str, Any]) -> Effective:
         """Return what Ollama shows of the model under the publisher's words; the rest it does not show."""
         shown = ServedModel(self).shown
         architecture = shown.get("general.architecture")
-        nested = own.get("text_config")
-        text = nested if isinstance(nested, dict) else own
+        nested = config_json.get("text_config")
+        text = nested if isinstance(nested, dict) else config_json
         values = {
             word: _seven_digits(shown[f"{architecture}.{key}"])
             for key, word in _KEYS.items()
             if f"{architecture}.{key}" in shown and (word != "rope_theta" or _has_one_theta(text))
         }
         inner = Effective(values, frozenset(text), {})
-        return Effective({}, frozenset(own), {"text_config": inner}) if text is nested else inner
+        return Effective({}, frozenset(config_json), {"text_config": inner}) if text is nested else inner
 
 
 class ServedModel:
@@ -236,10 +236,10 @@ class Template:
     def render(self, messages: list[dict[str, Any]]) -> str:
         """Return the rendering, with the beginning that the model's own template writes and the tokenizer adds here."""
         rendered = self._model.rendered(messages)
-        own = optional_json(self._folder, "tokenizer_config.json")
-        bos = own.get("bos_token")
+        config_json = optional_json(self._folder, "tokenizer_config.json")
+        bos = config_json.get("bos_token")
         bos = bos.get("content") if isinstance(bos, dict) else bos
-        written = isinstance(bos, str) and bos and "bos_token" in own_template(self._folder)
+        written = isinstance(bos, str) and bos and "bos_token" in chat_template_of(self._folder)
         adds = self._model.shown.get("tokenizer.ggml.add_bos_token") is True
         return f"{bos}{rendered}" if written and adds and not rendered.startswith(str(bos)) else rendered
 
@@ -265,9 +265,9 @@ def _seven_digits(value: Any) -> Any:
     return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
-def _has_one_theta(own: dict[str, Any]) -> bool:
+def _has_one_theta(config_json: dict[str, Any]) -> bool:
     """Tell whether one number says all of the positions: kinds of layers and scalings are told in keys of their own."""
-    found = rope(own)
+    found = rope(config_json)
     return set(found) == {""} and set(found[""]) == {"rope_theta"}
 
 

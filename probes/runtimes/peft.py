@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _RANK = 8
 _REFUSED = re.compile(r"Module '([\w.]+)' is incompatible with Mamba-based models")
 _MOST_REFUSALS = 4
-_SAYINGS = (
+_PHRASES = (
     # "all-linear" found nothing, or was read as the set of its letters
     ("adapter-targets", ("not found in the base model", "no modules were targeted", "please specify `target_modules`")),
 )
@@ -25,7 +25,7 @@ _SAYINGS = (
 class Peft(Transformers):
     abilities = ("checkpoint", "configuration", "tensors", "training")
     stands_on = "transformers"
-    sayings = (*_SAYINGS, *Transformers.sayings)
+    phrases = (*_PHRASES, *Transformers.phrases)
 
     def load(self) -> dict[str, str]:
         found = super().load()
@@ -44,25 +44,25 @@ class Peft(Transformers):
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             transformers.LlamaForCausalLM(config).save_pretrained(folder)
-            own, rows = {"architectures": ["LlamaForCausalLM"]}, [[3, 4, 5]]
-            plain = self.trainee(Path(folder), config, own, rows)
+            config_json, rows = {"architectures": ["LlamaForCausalLM"]}, [[3, 4, 5]]
+            plain = self.trainee(Path(folder), config, config_json, rows)
             plain.checkpoint()
             plain.gradients()
-            adapted = self.adapted(Path(folder), config, own, rows)
-            adapted.fit(2, 0.0, 10.0)
+            adapted = self.adapted(Path(folder), config, config_json, rows)
+            adapted.train_steps(2, 0.0, 10.0)
             adapted.merged()
 
-    def trainee(self, folder: Path, config: Any, own: dict[str, Any], rows: Sequence[Sequence[int]]) -> Trainee:
+    def trainee(self, folder: Path, config: Any, config_json: dict[str, Any], rows: Sequence[Sequence[int]]) -> Trainee:
         # eager: the one way of attending that every architecture has
-        return Trainee(self.model(folder, config, own, "eager").module, rows)
+        return Trainee(self.model(folder, config, config_json, "eager").module, rows)
 
-    def adapted(self, folder: Path, config: Any, own: dict[str, Any], rows: Sequence[Sequence[int]]) -> Adapted:
+    def adapted(self, folder: Path, config: Any, config_json: dict[str, Any], rows: Sequence[Sequence[int]]) -> Adapted:
         """Put a LoRA on all linear layers but those that peft refuses on purpose."""
         import peft
 
         refused: list[str] = []
         while True:
-            base = self.model(folder, config, own, "eager").module
+            base = self.model(folder, config, config_json, "eager").module
             recipe = peft.LoraConfig(
                 r=_RANK, lora_alpha=2 * _RANK, target_modules="all-linear", task_type="CAUSAL_LM",
                 exclude_modules=refused or None,
@@ -75,11 +75,13 @@ class Peft(Transformers):
                     raise
                 refused.append(named[1])
 
-    def adapted_again(self, saved: Path, folder: Path, config: Any, own: dict[str, Any]) -> TransformersModel:
+    def reloaded_adapter(
+        self, saved: Path, folder: Path, config: Any, config_json: dict[str, Any]
+    ) -> TransformersModel:
         """Load the base anew, and on it the adapter that was saved."""
         import peft
 
-        base = self.model(folder, config, own, "eager").module
+        base = self.model(folder, config, config_json, "eager").module
         return TransformersModel(peft.PeftModel.from_pretrained(base, saved).eval(), {}, folder)
 
 
@@ -94,7 +96,9 @@ class Adapted(Trainee):
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         trained = sum(value.numel() for value in self.module.parameters() if value.requires_grad)
-        own = {id(value): (name, value) for name, value in self.module.named_parameters() if not value.requires_grad}
+        config_json = {
+            id(value): (name, value) for name, value in self.module.named_parameters() if not value.requires_grad
+        }
         targets: dict[str, None] = {}
         covered: set[int] = set()
         for name, layer in self.module.named_modules():
@@ -104,13 +108,13 @@ class Adapted(Trainee):
                 place = re.sub(r"^base_model\.model\.|\.base_layer\b", "", name)
                 targets[place if parameter == "weight" else f"{place}.{parameter}"] = None
                 covered.add(id(getattr(base, parameter, None)))
-        experts = {key: value.numel() for key, (name, value) in own.items() if _of_experts(name)}
+        experts = {key: value.numel() for key, (name, value) in config_json.items() if _of_experts(name)}
         return Coverage(
             targets=list(targets),
             refused=self._refused,
-            share_trained=trained / sum(value.numel() for _, value in own.values()),
-            share_covered=sum(own[key][1].numel() for key in covered & own.keys())
-            / sum(value.numel() for _, value in own.values()),
+            share_trained=trained / sum(value.numel() for _, value in config_json.values()),
+            share_covered=sum(config_json[key][1].numel() for key in covered & config_json.keys())
+            / sum(value.numel() for _, value in config_json.values()),
             experts_covered=sum(experts[key] for key in covered & experts.keys()) / sum(experts.values())
             if experts
             else None,

@@ -43,7 +43,7 @@ class Coverage(NamedTuple):
     experts_covered: float | None  # of the routed experts' elements; None where there are none
 
 
-class Fit(NamedTuple):
+class TrainingResult(NamedTuple):
     losses: list[float]
     seconds: float
     impatient: bool  # ended by the clock
@@ -138,7 +138,7 @@ class Trainee:
     def frozen(self) -> list[str]:
         return [name for name, value in self.module.named_parameters() if not value.requires_grad]
 
-    def fit(self, steps: int, until: float, patience_s: float) -> Fit:
+    def train_steps(self, steps: int, until: float, patience_s: float) -> TrainingResult:
         """Train with what trainers do by default, and end early once the loss is low enough."""
         import torch
 
@@ -152,7 +152,7 @@ class Trainee:
             seconds = time.process_time() - began
             enough = not losses[-1] > until and len(losses) >= _LEAST
             if enough or len(losses) > steps or seconds > patience_s:
-                return Fit(losses, seconds, impatient=seconds > patience_s)
+                return TrainingResult(losses, seconds, impatient=seconds > patience_s)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, _LARGEST_NORM)

@@ -37,7 +37,7 @@ class Transformers:
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
     )  # fmt: skip
     stands_on = ""
-    sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    phrases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rounding = 1e-4  # float32 through a few layers
 
     def load(self) -> dict[str, str]:
@@ -68,10 +68,10 @@ class Transformers:
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             transformers.LlamaForCausalLM(config).save_pretrained(folder)
-            own = {"architectures": ["LlamaForCausalLM"]}
-            self.effective(config, own)
+            config_json = {"architectures": ["LlamaForCausalLM"]}
+            self.effective(config, config_json)
             for attention in ("eager", "sdpa"):
-                model = self.model(Path(folder), self.config(Path(folder)), own, attention)
+                model = self.model(Path(folder), self.config(Path(folder)), config_json, attention)
             model.generate([[3, 4], [5]], 2, Plan(forced=((6, 7), (6, 7))))
             torch.isin(torch.arange(4), torch.arange(2)).all()
             self._prime_tokenizer(Path(folder))
@@ -117,26 +117,26 @@ class Transformers:
 
         return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
-    def effective(self, config: Any, own: dict[str, Any]) -> Effective:
+    def effective(self, config: Any, config_json: dict[str, Any]) -> Effective:
         read = _words_of(type(config).__module__) | set(getattr(config, "attribute_map", None) or ())
         values, parts = {}, {}
-        for key in {*own, *ROPE, "layer_types"}:
+        for key in {*config_json, *ROPE, "layer_types"}:
             value = _value(config, key)
             if value is _ABSENT:
                 continue
-            if isinstance(own.get(key), dict) and hasattr(value, "to_dict"):
-                parts[key] = self.effective(value, own[key])
+            if isinstance(config_json.get(key), dict) and hasattr(value, "to_dict"):
+                parts[key] = self.effective(value, config_json[key])
             else:
                 values[key] = value
         return Effective(values, read, parts)
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> TransformersModel:
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> TransformersModel:
         import torch
         import transformers
 
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
         try:
-            model, said = _auto_class(config, own).from_pretrained(
+            model, said = _auto_class(config, config_json).from_pretrained(
                 folder,
                 attn_implementation=attention,
                 trust_remote_code=False,
@@ -189,7 +189,7 @@ class TransformersModel:
             logits = self.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return TorchTrace(logits[0])
 
-    def tremble(self, row: Sequence[int]) -> Trace:
+    def perturb(self, row: Sequence[int]) -> Trace:
         import torch
 
         def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
@@ -285,7 +285,7 @@ def _value(config: Any, key: str) -> Any:
         return config.to_dict().get(key, _ABSENT)
 
 
-def _auto_class(config: Any, own: dict[str, Any]) -> Any:
+def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
     """Return the auto class that users call for this model: with its other parts when its files have them."""
     import transformers
 
@@ -295,7 +295,7 @@ def _auto_class(config: Any, own: dict[str, Any]) -> Any:
         "AutoModelForVision2Seq",
         "AutoModelForMultimodalLM",
     ]
-    architectures = own.get("architectures") or [""]
+    architectures = config_json.get("architectures") or [""]
     if "ForConditionalGeneration" in architectures[0]:
         names = [*names[1:], names[0]]
     for name in names:

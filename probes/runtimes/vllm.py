@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import own_config
+from probes.checkpoint import read_config
 from probes.runtimes import Generated, UnavailableError
 from probes.runtimes.traces import PlainTrace
-from probes.runtimes.vllm_named import name_as_vllm
-from probes.runtimes.vllm_said import SAYINGS, in_words
+from probes.runtimes.vllm_distribution import name_as_vllm
+from probes.runtimes.vllm_errors import PHRASES, in_words
 from probes.runtimes.vllm_server import Understudy, become_server, serve
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _LATER = (
 class Vllm:
     abilities = ("checkpoint", "tokens", "batches", "template", "comparison", "server", "token-bias")
     stands_on = ""
-    sayings = SAYINGS
+    phrases = PHRASES
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 
     def __init__(self) -> None:
@@ -107,24 +107,24 @@ class Vllm:
         """
         from vllm import ModelRegistry
 
-        written = own_config(folder)
+        written = read_config(folder)
         named = written.get("architectures") or []
         known = ModelRegistry.get_supported_archs()
-        own = [name for name in named if name in known]
-        if own or any(_delegable(name) for name in named):
-            return {"architectures": named, "own": own}
+        classes = [name for name in named if name in known]
+        if classes or any(_delegable(name) for name in named):
+            return {"architectures": named, "classes": classes}
         if written.get("auto_map"):
             raise ValueError(f"the model of {named} contains custom code, which is not run")
         raise ValueError(f"Model architectures {named} are not supported for now")
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> VllmModel:
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> VllmModel:
         """Load with the one attention that vLLM chooses itself, whatever is asked."""
         del attention
         from vllm import LLM
 
-        for name in config["own"]:
+        for name in config["classes"]:
             _register_here(name)
-        context, width = sizes(own)
+        context, width = sizes(config_json)
         with in_words():
             engine = LLM(
                 model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
@@ -132,7 +132,7 @@ class Vllm:
                 disable_log_stats=True, logits_processors=[_FORCING],
             )  # fmt: skip
         # what is not in its own table runs with the code of transformers, and says the same as that for no other reason
-        self._model = VllmModel(engine, width, own=config["own"])
+        self._model = VllmModel(engine, width, classes=config["classes"])
         return self._model
 
     def tokenizer(self, folder: Path) -> VllmTokenizer:
@@ -143,18 +143,19 @@ class Vllm:
         if self._model is None or not self._model.answered:
             raise UnavailableError("the engine computes nothing here, and a server would wait for the same engine")
         self._model.close()
-        names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.own)[0]
+        names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.config_json)[0]
         # what only a process begun anew breaks has to show in every environment: the control's server is such a one
         understudy = None if subject.control else self._understudy
-        return serve(subject.folder, names=names, context=context, understudy=understudy, own=self._model.own)
+        classes = self._model.classes
+        return serve(subject.folder, names=names, context=context, understudy=understudy, classes=classes)
 
 
 class VllmModel:
     attention = ""
 
-    def __init__(self, engine: Any, width: int, *, own: Sequence[str]) -> None:
-        self.own = own
-        self.independent = bool(own)
+    def __init__(self, engine: Any, width: int, *, classes: Sequence[str]) -> None:
+        self.classes = classes  # of its own table that the model runs as
+        self.independent = bool(classes)
         self._engine = engine
         self._width = width
         self.answered = False
@@ -166,7 +167,7 @@ class VllmModel:
         before = [_row(place) for place in answer.prompt_logprobs[1:]]
         return PlainTrace([*before, _row(answer.outputs[0].logprobs[0])])
 
-    def tremble(self, row: Sequence[int]) -> Trace:
+    def perturb(self, row: Sequence[int]) -> Trace:
         import torch
 
         def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
@@ -259,12 +260,12 @@ class VllmTokenizer:
         return answer.prompt if isinstance(answer.prompt, str) else self.decode(answer.prompt_token_ids)
 
 
-def sizes(own: dict[str, Any]) -> tuple[int, int]:
+def sizes(config_json: dict[str, Any]) -> tuple[int, int]:
     """Return how many tokens are asked of a context, and of how many tokens the log-probability is asked."""
-    nested = own.get("text_config")
-    text = nested if isinstance(nested, dict) else own
+    nested = config_json.get("text_config")
+    text = nested if isinstance(nested, dict) else config_json
     longest = text.get("max_position_embeddings")
-    vocabulary = text.get("vocab_size") or own.get("vocab_size") or 0
+    vocabulary = text.get("vocab_size") or config_json.get("vocab_size") or 0
     context = min(_CONTEXT, longest) if isinstance(longest, int) and longest > 0 else _CONTEXT
     return context, vocabulary if 0 < vocabulary <= _WHOLE_VOCABULARY else _LIKELIEST
 
@@ -289,7 +290,7 @@ def _register_here(architecture: str) -> None:
 
 
 def _become_server(told: dict[str, Any]) -> None:
-    for name in told["own"]:
+    for name in told["classes"]:
         _register_here(name)
     become_server(told)
 
@@ -305,10 +306,10 @@ def _tokenizer_of(folder: Path) -> Any:
     """Ask vLLM's own function, wherever this release has it."""
     for name in ("vllm.tokenizers", "vllm.transformers_utils.tokenizer"):
         try:
-            own = importlib.import_module(name).get_tokenizer
+            get_tokenizer = importlib.import_module(name).get_tokenizer
         except (ImportError, AttributeError):
             continue
-        return own(str(folder), trust_remote_code=False)
+        return get_tokenizer(str(folder), trust_remote_code=False)
     raise UnavailableError("this release has no function of its own that makes a tokenizer")
 
 

@@ -15,8 +15,8 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.faults import SaidError
-from probes.runtimes.vllm_said import said
+from probes.faults import ReportedError
+from probes.runtimes.vllm_errors import said
 from probes.served import Server, ServerError, wait_until_ready
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Understudy:
 
 
 def serve(
-    folder: Path, *, names: Path, context: int, understudy: Understudy | None, own: Sequence[str]
+    folder: Path, *, names: Path, context: int, understudy: Understudy | None, classes: Sequence[str]
 ) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
 
-    Nobody ends it: it is of the subject's group of processes and dies with it. ``own`` are the classes that the model
+    Nobody ends it: it is of the subject's group of processes and dies with it. ``classes`` are those that the model
     may be run as.
     """
     port = _free_port()
@@ -68,7 +68,7 @@ def serve(
     if understudy is None:
         alive = _started(arguments, log, names=names)
     else:
-        understudy.start({"arguments": arguments, "log": str(log), "own": list(own)})
+        understudy.start({"arguments": arguments, "log": str(log), "classes": list(classes)})
         alive = understudy.alive
     there = Server(f"http://127.0.0.1:{port}", _MODEL)
     try:
@@ -76,7 +76,7 @@ def serve(
     except ServerError as error:
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         sys.stderr.write(text[-_KEPT_CHARS:])
-        raise SaidError(f"{error}: {said(text)}") from None
+        raise ReportedError(f"{error}: {said(text)}") from None
     return there, seconds
 
 

@@ -10,9 +10,9 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from probes.faults import SaidError
+from probes.faults import ReportedError
 from probes.runtimes import Generated, UnavailableError
-from probes.runtimes.llamacpp import CONTEXT, Heard, LlamaCpp, Specials, file_of, hearing
+from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, Specials, StderrCapture, captured_stderr, file_of
 from probes.runtimes.traces import AskedTrace, PlainTrace
 from probes.served import Server, ServerError
 
@@ -40,13 +40,13 @@ class Xllamacpp(LlamaCpp):
 
         return {"xllamacpp": version("xllamacpp"), **imported}
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> XllamacppModel:  # noqa: ARG002 -- it has the converted file
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> XllamacppModel:  # noqa: ARG002 -- it has the converted file
         if self.shrunk:
             self.tried(lambda: _started(file_of("f32")))
         self._model = self._opened("f32")
         if self.shrunk:
             tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
-            self._model.unsaid = [[index, False] for index, token in enumerate(tokens) if not _readable(token)]
+            self._model.unreadable = [[index, False] for index, token in enumerate(tokens) if not _readable(token)]
         return self._model
 
     def quantised(self, subject: Subject, kind: str) -> XllamacppModel:
@@ -58,15 +58,15 @@ class Xllamacpp(LlamaCpp):
     def _opened(self, kind: str) -> XllamacppModel:
         tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
 
-        def shake() -> XllamacppModel:
-            return XllamacppModel(self._begun(self.shaken()), tokens)
+        def load_perturbed() -> XllamacppModel:
+            return XllamacppModel(self._begun(self.perturbed_file()), tokens)
 
-        return XllamacppModel(self._begun(file_of(kind)), tokens, shake)
+        return XllamacppModel(self._begun(file_of(kind)), tokens, load_perturbed)
 
     def _begun(self, file: Path) -> tuple[Any, float]:
         try:
             started = _started(file)
-        except SaidError as error:
+        except ReportedError as error:
             raise self.refused(str(error)) from error
         self._kept.append(started)
         return started
@@ -87,13 +87,16 @@ class XllamacppModel:
     independent = True
 
     def __init__(
-        self, started: tuple[Any, float], tokens: Sequence[str], shake: Callable[[], XllamacppModel] | None = None
+        self,
+        started: tuple[Any, float],
+        tokens: Sequence[str],
+        load_perturbed: Callable[[], XllamacppModel] | None = None,
     ) -> None:
         self._server, self.load_s = started
-        self._shake = shake
+        self._load_perturbed = load_perturbed
         self._width = min(len(tokens) or _WIDEST, _WIDEST)
         self._letter = next((index for index, token in enumerate(tokens) if len(token) == 1 and token.isalpha()), None)
-        self.unsaid: list[list[Any]] = []  # tokens that are not to be drawn
+        self.unreadable: list[list[Any]] = []  # tokens that are not to be drawn
         self._http: Server | None = None
 
     def listening(self) -> Server:
@@ -115,10 +118,10 @@ class XllamacppModel:
 
         return AskedTrace(ask, range(len(ids)))
 
-    def tremble(self, row: Sequence[int]) -> AskedTrace:
-        if self._shake is None:
+    def perturb(self, row: Sequence[int]) -> AskedTrace:
+        if self._load_perturbed is None:
             raise UnavailableError("this one is moved already")
-        return self._shake().forward(row)
+        return self._load_perturbed().forward(row)
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         if plan.eos is not None:
@@ -129,7 +132,7 @@ class XllamacppModel:
         if plan.forced:
             return [self._along(row, plan.forced[0], plan)]
         # random weights say bytes that are no text, for which some releases have no answer but an error
-        told = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length, logit_bias=self.unsaid)
+        told = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length, logit_bias=self.unreadable)
         return [Generated(told.tokens, PlainTrace(told.rows), None)]
 
     def _along(self, row: list[int], forced: Sequence[int], plan: Plan) -> Generated:
@@ -155,7 +158,7 @@ class XllamacppModel:
         bias = {} if self._letter is None else {"logit_bias": [[self._letter, _PUSHED]]}
         told = self._ask(ids, 1, cache=cache, **bias)
         if len(told.rows) != 1:
-            raise SaidError(f"{len(told.rows)} positions came with log-probabilities where one token was asked for")
+            raise ReportedError(f"{len(told.rows)} positions came with log-probabilities where one token was asked for")
         return told
 
     def _ask(self, ids: list[int], steps: int, *, cache: bool, **more: Any) -> _Told:
@@ -224,12 +227,12 @@ def _started(file: Path) -> tuple[Any, float]:
     """Load a file with its server; what llama.cpp says of a failure is only on stderr."""
     import xllamacpp
 
-    ears, began = Heard(), time.monotonic()
+    capture, began = StderrCapture(), time.monotonic()
     try:
-        with hearing(ears):
+        with captured_stderr(capture):
             server = xllamacpp.Server(_parameters(xllamacpp, file))
     except (RuntimeError, ValueError, OSError) as error:
-        raise SaidError(f"{error} | {ears.tail()}") from error
+        raise ReportedError(f"{error} | {capture.tail()}") from error
     return server, time.monotonic() - began
 
 

@@ -24,7 +24,7 @@ def outcomes(folder: Path, address: str) -> dict[str, tuple[str, str | None]]:
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}), encoding="utf-8")
     server = Server(address, "letters")
     runtime = SimpleNamespace(serve=lambda _: (server, wait_until_ready(server, lambda: True)))
-    subject: Any = SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, own={})
+    subject: Any = SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, config_json={})
     assert serves.ready(subject).outcome == "passed"
     answers = {name: getattr(serves, name)(subject) for name in CHECKS}
     return {name: (answer.outcome, answer.fault) for name, answer in answers.items()}

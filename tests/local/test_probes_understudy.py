@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from probes.faults import SaidError
+from probes.faults import ReportedError
 from probes.runtimes.vllm_server import Understudy, serve
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Lists(BaseHTTPRequestHandler):
 def becomes_a_server(told: dict[str, Any]) -> None:
     arguments = told["arguments"]
     address = ("127.0.0.1", int(arguments[arguments.index("--port") + 1]))
-    print("serving", told["own"], flush=True)  # noqa: T201 - into its log
+    print("serving", told["classes"], flush=True)  # noqa: T201 - into its log
     with HTTPServer(address, Lists) as server:
         server.handle_request()
 
@@ -52,7 +52,7 @@ def over(understudy: Understudy) -> bool:
 def test_it_becomes_the_server_it_is_told_to_be(tmp_path: Path) -> None:
     understudy = Understudy(becomes_a_server)
     assert understudy.alive()
-    there, seconds = serve(tmp_path, names=tmp_path, context=64, understudy=understudy, own=["X"])
+    there, seconds = serve(tmp_path, names=tmp_path, context=64, understudy=understudy, classes=["X"])
     assert there.model == "subject"
     assert 0 <= seconds < PATIENCE_S
     assert over(understudy)
@@ -61,8 +61,8 @@ def test_it_becomes_the_server_it_is_told_to_be(tmp_path: Path) -> None:
 def test_why_it_could_not_is_what_its_log_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(tmp_path))
     understudy = Understudy(cannot)
-    with pytest.raises(SaidError, match="Unexpected head dim size, 32"):
-        serve(tmp_path, names=tmp_path, context=64, understudy=understudy, own=[])
+    with pytest.raises(ReportedError, match="Unexpected head dim size, 32"):
+        serve(tmp_path, names=tmp_path, context=64, understudy=understudy, classes=[])
     assert "Traceback" in (tmp_path / "log").read_text()
 
 

@@ -54,7 +54,7 @@ class PlainModel:
             raise UnavailableError("this release tells no log-probabilities")
         return plain([self._logits(row[: place + 1]) for place in range(len(row))])
 
-    def tremble(self, row: Sequence[int]) -> PlainTrace:
+    def perturb(self, row: Sequence[int]) -> PlainTrace:
         moved = {"trembling": 1e-3, "shaking": 1e-1}.get(self.defect, 1e-7)
         source = random.Random(0)  # noqa: S311 -- noise, not a secret
         still = self.forward(row).rows
@@ -126,7 +126,7 @@ class PlainTokenizer:
 
 
 class PlainRuntime:
-    sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    phrases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rounding = 1e-4
 
     def __init__(self, defect: str = "") -> None:
@@ -156,19 +156,19 @@ class PlainRuntime:
             self.reloads += 1
         return {"folder": folder.name, "reloads": self.reloads}
 
-    def effective(self, config: Any, own: dict[str, Any]) -> Effective:
+    def effective(self, config: Any, config_json: dict[str, Any]) -> Effective:
         if self.defect == "reads nothing":
-            return Effective({}, frozenset(own), {})
-        values = dict(own)
+            return Effective({}, frozenset(config_json), {})
+        values = dict(config_json)
         if self.defect == "theta":
             values["rope_theta"] = 10000.0
         if self.defect == "reload config" and config["reloads"]:
             values["sliding_window"] = None
         if self.defect == "bookkeeping":
             values["_attn_implementation_autoset"] = bool(config["reloads"])
-        return Effective(values, frozenset(own), {})
+        return Effective(values, frozenset(config_json), {})
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> PlainModel:
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> PlainModel:
         if not folder.is_dir():
             raise FileNotFoundError(folder)
         if not folder.is_dir():
@@ -179,7 +179,7 @@ class PlainRuntime:
             raise KeyError("model.embed")
         if self.defect == "panic":
             raise PanicException("called `Option::unwrap()` on a `None` value")
-        window = own.get("sliding_window", 16) + (config["reloads"] if self.defect == "reload" else 0)
+        window = config_json.get("sliding_window", 16) + (config["reloads"] if self.defect == "reload" else 0)
         return PlainModel(self.defect, attention, window)
 
     def attentions(self, model: PlainModel) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from probes.runtimes import UnavailableError
-from probes.runtimes.training import Coverage, Fit, Silent
+from probes.runtimes.training import Coverage, Silent, TrainingResult
 from tests.specimens.runtimes import PlainModel, PlainRuntime
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ class PlainTrainee:
     def detached(self, silent: Sequence[Silent]) -> tuple[list[str], int]:
         return [str(one) for one in silent] if self.defect == "detached" else [], len(silent)
 
-    def fit(self, steps: int, until: float, patience_s: float) -> Fit:
+    def train_steps(self, steps: int, until: float, patience_s: float) -> TrainingResult:
         if self.defect == "deaf":
-            return Fit([6.0] * (steps + 1), 1.0, impatient=False)
+            return TrainingResult([6.0] * (steps + 1), 1.0, impatient=False)
         if self.defect == "slow":
-            return Fit([6.0, 5.9], patience_s + 1, impatient=True)
+            return TrainingResult([6.0, 5.9], patience_s + 1, impatient=True)
         if self.defect == "diverges":
-            return Fit([6.0, math.nan], 1.0, impatient=False)
-        return Fit([6.0, until + 0.1, until - 0.1], 0.1, impatient=False)
+            return TrainingResult([6.0, math.nan], 1.0, impatient=False)
+        return TrainingResult([6.0, until + 0.1, until - 0.1], 0.1, impatient=False)
 
 
 class PlainAdapted(PlainTrainee):
@@ -119,11 +119,11 @@ class TrainingRuntime(PlainRuntime):
     def adapted(self, *_: Any) -> PlainAdapted:
         return PlainAdapted(self.defect)
 
-    def adapted_again(self, *_: Any) -> AdaptedModel:
+    def reloaded_adapter(self, *_: Any) -> AdaptedModel:
         return AdaptedModel(0.2 if self.defect == "reload of adapter" else 1.0)
 
-    def model(self, folder: Path, config: Any, own: dict[str, Any], attention: str) -> PlainModel:
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> PlainModel:
         kept = folder / "learned"
         if kept.is_file():
             return AdaptedModel(float(kept.read_text(encoding="utf-8")))
-        return super().model(folder, config, own, attention)
+        return super().model(folder, config, config_json, attention)

@@ -56,8 +56,8 @@ def test_a_token_that_only_one_names_is_at_most_as_likely_as_the_last_of_the_oth
 def test_what_a_probe_records_is_what_is_read(tmp_path: Path) -> None:
     runtime: Any = PlainRuntime()
     subject = Subject(runtime, "transformers", {"path": str(tmp_path)}, seed=0)
-    subject.own = {"vocab_size": 64}
-    subject.model = subject.runtime.model(tmp_path, None, subject.own, "eager")
+    subject.config_json = {"vocab_size": 64}
+    subject.model = subject.runtime.model(tmp_path, None, subject.config_json, "eager")
     assert forward(subject).outcome == "passed"
     recorded = json.loads(json.dumps(subject.facts["logprobs"]))
     assert apart(recorded, recorded) == 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def probed(folder: Path, trace: dict[str, Any] | None = None, *, window: int = 16) -> probing.Subject:
     given = {"path": str(folder), "golden": {"trace": trace, "pins": True}}
     made = probing.Subject(PlainRuntime(), "transformers", given, seed=0)  # type: ignore[arg-type]
-    made.own = {"vocab_size": 64, "sliding_window": 16}
+    made.config_json = {"vocab_size": 64, "sliding_window": 16}
     made.model = made.runtime.model(folder, None, {}, "eager")
     made.model.window = window  # type: ignore[attr-defined]
     return made

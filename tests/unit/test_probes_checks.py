@@ -215,8 +215,8 @@ def test_a_fault_of_the_files_is_the_models(tmp_path: Path, name: str) -> None:
 def test_rows_avoid_what_has_a_meaning_and_never_change(tmp_path: Path) -> None:
     folder = checkpoints.bare(tmp_path / "good", image_token_index=40, eos_token_id=[50, 51], vocab_size=64)
     subject = Subject(PlainRuntime(), "transformers", {"path": str(folder)}, seed=0)  # type: ignore[arg-type]
-    subject.own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    row = subject.row(500, salt=1)
+    subject.config_json = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    row = subject.row(500, seed=1)
     assert not {*range(8), 40, 50, 51} & set(row)
-    assert row[:6] == subject.row(6, salt=1) != subject.row(6, salt=2)
+    assert row[:6] == subject.row(6, seed=1) != subject.row(6, seed=2)
     assert len(set(row)) > 40

@@ -11,9 +11,11 @@ from probes.configuration import Effective, difference, renamed
 LAYERS = ["sliding_attention", "full_attention"]
 
 
-def compared(own: dict[str, Any], values: dict[str, Any], *, read: set[str] | None = None) -> dict[str, list[Any]]:
-    known = frozenset({*values, *own} if read is None else read)
-    return difference(own, Effective(values, known, {})).wrong
+def compared(
+    config_json: dict[str, Any], values: dict[str, Any], *, read: set[str] | None = None
+) -> dict[str, list[Any]]:
+    known = frozenset({*values, *config_json} if read is None else read)
+    return difference(config_json, Effective(values, known, {})).wrong
 
 
 AGREE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -83,27 +85,32 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong(name: str) -> None:
-    own, values, key = WRONG[name]
-    assert key in compared(own, values)
+    config_json, values, key = WRONG[name]
+    assert key in compared(config_json, values)
 
 
 def test_newer_spelling_that_an_older_runtime_only_stores_is_wrong() -> None:
-    own = {"rope_parameters": {"rope_type": "default", "rope_theta": 7e5}}
-    stored = {**own, "rope_theta": 1e4, "rope_scaling": None}
-    assert compared(own, stored, read={"rope_theta", "rope_scaling"}) == {"rope.rope_theta": [7e5, 1e4]}
+    config_json = {"rope_parameters": {"rope_type": "default", "rope_theta": 7e5}}
+    stored = {**config_json, "rope_theta": 1e4, "rope_scaling": None}
+    assert compared(config_json, stored, read={"rope_theta", "rope_scaling"}) == {"rope.rope_theta": [7e5, 1e4]}
 
 
 def test_what_the_runtimes_code_never_reads() -> None:
-    own = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": None, "made_up": 3, "attention_bias": False}
-    found = difference(own, Effective(dict(own), frozenset({"hidden_size"}), {}))
+    config_json = {
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": None,
+        "made_up": 3,
+        "attention_bias": False,
+    }
+    found = difference(config_json, Effective(dict(config_json), frozenset({"hidden_size"}), {}))
     assert found.wrong == {"attn_logit_softcapping": [50.0, "never read by the runtime"]}
     assert found.unread == ["attention_bias", "made_up"]
 
 
 def test_nested_parts_are_named_with_their_place() -> None:
     text = Effective({"sliding_window": 32, "rope_theta": 1e4}, frozenset({"sliding_window", "rope_theta"}), {})
-    own = {"text_config": {"sliding_window": 16, "rope_theta": 7e5}}
-    wrong = difference(own, Effective({}, frozenset({"text_config"}), {"text_config": text})).wrong
+    config_json = {"text_config": {"sliding_window": 16, "rope_theta": 7e5}}
+    wrong = difference(config_json, Effective({}, frozenset({"text_config"}), {"text_config": text})).wrong
     assert wrong == {"text_config.sliding_window": [16, 32], "text_config.rope.rope_theta": [7e5, 1e4]}
 
 
@@ -112,7 +119,7 @@ def test_an_architecture_without_rotary_positions_may_publish_a_theta() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "effective", "same"),
+    ("config_json", "effective", "same"),
     [
         (["a", "b", "a"], ["x", "y", "x"], True),
         (["a", "b", "a"], ["x", "x", "x"], False),
@@ -121,5 +128,5 @@ def test_an_architecture_without_rotary_positions_may_publish_a_theta() -> None:
         ([1, 2], [3, 4], False),
     ],
 )
-def test_renaming_is_one_to_one(own: list[Any], effective: list[Any], same: bool) -> None:
-    assert renamed(own, effective) is same
+def test_renaming_is_one_to_one(config_json: list[Any], effective: list[Any], same: bool) -> None:
+    assert renamed(config_json, effective) is same

@@ -90,5 +90,5 @@ def test_frames_and_messages_name_no_place_of_the_host() -> None:
 
 
 def test_the_rules_name_only_what_a_probe_may_claim() -> None:
-    by_rules = {fault for fault, _ in faults._SAYINGS} | {check.fault for check in checks().values()}
+    by_rules = {fault for fault, _ in faults._PHRASES} | {check.fault for check in checks().values()}
     assert by_rules <= FAULTS

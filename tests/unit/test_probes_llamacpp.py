@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probes.checks import loads
-from probes.faults import SaidError, classify
+from probes.faults import ReportedError, classify
 from probes.metadata import difference
 from probes.runtimes import UnavailableError
 from probes.runtimes.converter import Converter, LacksError
-from probes.runtimes.llamacpp import SAYINGS, Heard, LlamaCpp, Specials, UnfitError, hearing
+from probes.runtimes.llamacpp import PHRASES, LlamaCpp, Specials, StderrCapture, UnfitError, captured_stderr
 from probes.runtimes.traces import PlainTrace
 from probes.wire import FAULTS
 
@@ -42,14 +42,14 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID)
 def test_a_saying_has_its_fault(said: str) -> None:
-    fault = classify(SaidError(f"Failed to init server | {said}"), "loads.model", "xllamacpp", SAYINGS)
+    fault = classify(ReportedError(f"Failed to init server | {said}"), "loads.model", "xllamacpp", PHRASES)
     assert fault == SAID[said]
     assert fault in FAULTS
 
 
 def test_a_converter_without_a_class_does_not_know_the_architecture() -> None:
-    error = SaidError("the converter has no class for NeverPublishedForCausalLM")
-    assert classify(error, "knows.architecture", "xllamacpp", SAYINGS) == "unknown-architecture"
+    error = ReportedError("the converter has no class for NeverPublishedForCausalLM")
+    assert classify(error, "knows.architecture", "xllamacpp", PHRASES) == "unknown-architecture"
 
 
 def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,23 +60,23 @@ def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monke
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(LacksError, match="asks for mistral_uncommon") as caught:
         Converter().load()
-    assert classify(caught.value, "installs.imports", "xllamacpp", SAYINGS) == "infra-recipe"
+    assert classify(caught.value, "installs.imports", "xllamacpp", PHRASES) == "infra-recipe"
 
 
 def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
     adapter = LlamaCpp()
     shape = "check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape; expected 256, 256, got 256, 512"
-    assert isinstance(adapter.refused(shape), SaidError)  # a user's own checkpoint
+    assert isinstance(adapter.refused(shape), ReportedError)  # a user's own checkpoint
     adapter.shrunk = True  # our sizes are not the publisher's
-    assert classify(adapter.refused(shape), "loads.model", "xllamacpp", SAYINGS) == "infra-miniature"
-    assert isinstance(adapter.refused("key not found in model: x.expert_count"), SaidError)
+    assert classify(adapter.refused(shape), "loads.model", "xllamacpp", PHRASES) == "infra-miniature"
+    assert isinstance(adapter.refused("key not found in model: x.expert_count"), ReportedError)
     adapter.made_up = True  # nor is our configuration
     assert isinstance(adapter.refused("key not found in model: x.expert_count"), UnfitError)
 
 
 def test_a_tensor_that_a_users_files_may_not_hold_is_not_the_loaders_fault() -> None:
     refused = LlamaCpp().refused("error loading model: missing tensor 'blk.1.ffn_up.weight'")
-    assert classify(refused, "loads.model", "xllamacpp", SAYINGS) == "bad-checkpoint"
+    assert classify(refused, "loads.model", "xllamacpp", PHRASES) == "bad-checkpoint"
 
 
 @pytest.mark.parametrize(
@@ -91,28 +91,28 @@ def test_a_loader_that_a_signal_ends_is_blamed_on_who_can_have_sent_it(
     number: int, fault: str, of_a_made_up_one: str
 ) -> None:
     adapter = LlamaCpp()
-    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", SAYINGS) == fault
+    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", PHRASES) == fault
     adapter.made_up = True
-    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", SAYINGS) == of_a_made_up_one
+    assert classify(adapter.ended(number, ""), "loads.model", "xllamacpp", PHRASES) == of_a_made_up_one
 
 
 def test_stderr_is_heard_and_still_goes_where_it_went(capfd: pytest.CaptureFixture[str]) -> None:
-    ears = Heard()
+    capture = StderrCapture()
 
     def refuses() -> None:
         os.write(2, b"loading\nerror: tensor 'a' not found\nbye\n")
         raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"), hearing(ears):
+    with pytest.raises(ValueError, match="no"), captured_stderr(capture):
         refuses()
     os.write(2, b"later\n")
-    assert ears.tail() == "error: tensor 'a' not found"
+    assert capture.tail() == "error: tensor 'a' not found"
     assert capfd.readouterr().err == "loading\nerror: tensor 'a' not found\nbye\nlater\n"
 
 
 def test_of_a_log_only_what_went_wrong_is_told() -> None:
-    ears = Heard()
-    ears.text = """\
+    capture = StderrCapture()
+    capture.text = """\
 0.00.002.750 I srv          init: build_info: b0-unknown
 0.00.005.440 I srv    load_model: loading model '/tmp/settle-gguf/f32.gguf'
  - kv   3: general.name str = unknown error
@@ -121,7 +121,7 @@ def test_of_a_log_only_what_went_wrong_is_told() -> None:
 /env/lib/xllamacpp.abi3.so(ggml_abort+0x11d)[0x7f88170dac3d]
 /env/lib/xllamacpp.abi3.so(+0xeda6c8)[0x7f88170da6c8]
 """
-    assert ears.tail() == (
+    assert capture.tail() == (
         "llama_model_load: error loading model: check_tensor_dims: tensor 'blk.0.attn_q.weight' has wrong shape"
         " | /workspace/llama.cpp/src/llama-graph.cpp:2116: fatal error"
     )
@@ -210,7 +210,7 @@ def test_a_scale_that_is_too_large_is_no_rounding(factor: float, outcome: str, f
         return Spread(factor)
 
     subject: Any = SimpleNamespace(
-        row=lambda length, salt: [salt] * length, model=Spread(1), runtime=SimpleNamespace(quantised=quantised)
+        row=lambda length, seed: [seed] * length, model=Spread(1), runtime=SimpleNamespace(quantised=quantised)
     )
     answer = loads.quantises(subject)
     assert (answer.outcome, answer.fault) == (outcome, fault)

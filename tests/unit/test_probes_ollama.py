@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probes.catalogue import sequence
-from probes.checkpoint import BadFileError, own_template
+from probes.checkpoint import BadFileError, chat_template_of
 from probes.checks import serves
 from probes.faults import classify
 from probes.runtimes.gguf import Maker
@@ -58,12 +58,12 @@ CASES = [
 
 @pytest.mark.parametrize(("said", "fault"), CASES, ids=[said[:40] for said, _ in CASES])
 def test_a_failure_to_create_or_load_is_told_by_its_cause(said: str, fault: str) -> None:
-    assert classify(LoadRefusedError(500, said), "loads.runs", "ollama", Ollama.sayings) == fault
+    assert classify(LoadRefusedError(500, said), "loads.runs", "ollama", Ollama.phrases) == fault
 
 
 def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> None:
     def said(error: Exception) -> str:
-        return classify(error, "generates.text", "ollama", Ollama.sayings)
+        return classify(error, "generates.text", "ollama", Ollama.phrases)
 
     assert said(ServerError(200, "unexpected EOF")) == "unclassified"
     assert said(ServerEndedError("the server ended with exit status 2")) == "runner-crashed"
@@ -72,7 +72,7 @@ def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> No
 
 
 def test_every_saying_is_lower_case_and_names_a_fault_that_a_probe_may_claim() -> None:
-    for fault, phrases in Ollama.sayings:
+    for fault, phrases in Ollama.phrases:
         assert fault in FAULTS
         assert [phrase for phrase in phrases if phrase != phrase.lower()] == []
 
@@ -90,7 +90,7 @@ def test_every_saying_is_lower_case_and_names_a_fault_that_a_probe_may_claim() -
 def test_the_models_own_template_lies_in_one_of_two_files(tmp_path: Path, files: dict[str, str], template: str) -> None:
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
-    assert own_template(tmp_path) == template
+    assert chat_template_of(tmp_path) == template
 
 
 class Failing:
@@ -123,7 +123,7 @@ def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, conve
     maker._converter = converter
     with pytest.raises(Exception) as failed:  # noqa: PT011 - each way has its own
         maker.gguf_of(tmp_path, tmp_path / "model.gguf", synthetic=True)
-    assert classify(failed.value, "loads.gguf", "ollama", Ollama.sayings) == fault
+    assert classify(failed.value, "loads.gguf", "ollama", Ollama.phrases) == fault
 
 
 def test_a_gguf_that_is_brought_goes_before_one_of_ours(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def loaded(folder: Path, fault: str = "") -> Iterator[Any]:
     runtime._gguf = write_gguf(folder / "model.gguf", {"general.architecture": "llama"})
     assert runtime.attempt().error is None
     try:
-        yield SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, own={})
+        yield SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, config_json={})
     finally:
         runtime.server.stop()
 

@@ -13,7 +13,7 @@ from monitor.judge.faults import BLAME
 from probes.faults import classify
 from probes.runtimes import vllm
 from probes.runtimes.vllm import sizes
-from probes.runtimes.vllm_said import SAYINGS, in_words, said
+from probes.runtimes.vllm_errors import PHRASES, in_words, said
 from probes.runtimes.vllm_server import serve_arguments
 from probes.subject import Subject
 from probes.wire import FAULTS
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_failed_load_is_blamed_by_what_was_said(told: Exception, blame: str) -> None:
-    fault = classify(raised(told), "loads.model", "vllm", SAYINGS)
+    fault = classify(raised(told), "loads.model", "vllm", PHRASES)
     assert BLAME[fault] == blame, fault
 
 
@@ -77,8 +77,8 @@ def raised(error: Exception) -> Exception:
 
 
 def test_every_saying_is_lower_case_and_a_fault_of_the_table() -> None:
-    assert all(phrase == phrase.lower() for _, phrases in SAYINGS for phrase in phrases)
-    assert {fault for fault, _ in SAYINGS} <= set(FAULTS)
+    assert all(phrase == phrase.lower() for _, phrases in PHRASES for phrase in phrases)
+    assert {fault for fault, _ in PHRASES} <= set(FAULTS)
 
 
 def test_an_assertion_without_a_word_says_its_own_line(tmp_path: Path) -> None:
@@ -88,13 +88,13 @@ def test_an_assertion_without_a_word_says_its_own_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as caught, in_words():
         runpy.run_path(str(router))
     assert str(caught.value) == line
-    assert classify(caught.value, "loads.model", "vllm", SAYINGS) == "unsupported-on-platform"
+    assert classify(caught.value, "loads.model", "vllm", PHRASES) == "unsupported-on-platform"
     with pytest.raises(AssertionError, match="told"), in_words():
         raise AssertionError("told")
 
 
 @pytest.mark.parametrize(
-    ("own", "asked"),
+    ("config_json", "asked"),
     [
         ({"max_position_embeddings": 131072, "vocab_size": 512}, (1024, 512)),
         ({"max_position_embeddings": 256, "vocab_size": 262144}, (256, 20)),
@@ -103,8 +103,8 @@ def test_an_assertion_without_a_word_says_its_own_line(tmp_path: Path) -> None:
         ({}, (1024, 20)),
     ],
 )
-def test_no_more_is_asked_than_a_model_holds(own: dict[str, Any], asked: tuple[int, int]) -> None:
-    assert sizes(own) == asked
+def test_no_more_is_asked_than_a_model_holds(config_json: dict[str, Any], asked: tuple[int, int]) -> None:
+    assert sizes(config_json) == asked
 
 
 LOG = """(EngineCore pid=9) INFO 11-24 loading failed tensors is no error in an INFO line
@@ -134,7 +134,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from probes.runtimes.vllm_named import name_as_vllm
+from probes.runtimes.vllm_distribution import name_as_vllm
 name_as_vllm(Path(sys.argv[2]))
 print(metadata.version("vllm"), metadata.metadata("vllm")["Name"], metadata.requires("vllm"))
 """
@@ -166,7 +166,7 @@ def test_the_controls_server_is_started_as_users_start_it(
     asked: dict[str, Any] = {}
     monkeypatch.setattr(vllm, "serve", lambda _, **how: asked.update(how))
     runtime, understudy = vllm.Vllm(), object()
-    runtime._model = vllm.VllmModel(None, 1, own=["X"])
+    runtime._model = vllm.VllmModel(None, 1, classes=["X"])
     runtime._model.answered = True
     runtime._understudy = understudy  # type: ignore[assignment]
     runtime.serve(Subject(runtime, "vllm", {"path": str(tmp_path), "control": control}, 0))  # type: ignore[arg-type]

@@ -11,12 +11,12 @@ from probes.faults import without_paths
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_SAID_LINES = 4  # of the beginning, and of the end
+_KEPT_LINES = 4  # of the beginning, and of the end
 _TELLING = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")
 _NOT_TELLING = ("WARNING", "Warning:", " INFO ", '  File "')
 
 # vLLM's own words, or those of what it stands on -> fault; the first that occurs wins
-SAYINGS: Sequence[tuple[str, tuple[str, ...]]] = (
+PHRASES: Sequence[tuple[str, tuple[str, ...]]] = (
     # ours: the machine, and how we install it
     ("infra-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
     (
@@ -120,8 +120,8 @@ def said(log: str) -> str:
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     telling = [line for line in lines if _tells(line)]
-    kept = list(dict.fromkeys(telling)) or lines[-2 * _SAID_LINES :]
-    return without_paths(" | ".join(kept if len(kept) <= 2 * _SAID_LINES else kept[:_SAID_LINES] + kept[-_SAID_LINES:]))
+    kept = list(dict.fromkeys(telling)) or lines[-2 * _KEPT_LINES :]
+    return without_paths(" | ".join(kept if len(kept) <= 2 * _KEPT_LINES else kept[:_KEPT_LINES] + kept[-_KEPT_LINES:]))
 
 
 def _tells(line: str) -> bool:
