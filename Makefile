@@ -64,7 +64,7 @@ gates: setup ## style, types, rooms, dead code, dependencies
 
 .PHONY: docs
 docs: setup ## write the pages that come from the code
-	@.venv/bin/python -m monitor.cli.manual docs
+	@.venv/bin/python -m tools.manual docs
 
 .PHONY: soak
 soak: setup ## the full counts of kills and faults, and vLLM (by hand; long)

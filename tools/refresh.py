@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
-from monitor.cli.render import markdown
+from monitor.cli.output import markdown
 from monitor.config.load import load_config
 from monitor.domain import CellVerdict, Channel, Origin, Runtime
 from monitor.errors import SettleError, UsageError

@@ -39,7 +39,7 @@ def test_targets(context: Context, *, name: str | None, as_json: bool) -> None:
     from monitor.alerts.message import message
     from monitor.alerts.sending import Arrival, send
     from monitor.alerts.words import Alert, Item, Kind
-    from monitor.cli.render import data_console, write_json
+    from monitor.cli.output import data_console, write_json
     from monitor.domain import Severity
 
     targets = _targets(context.config, name)
@@ -63,7 +63,7 @@ def test_targets(context: Context, *, name: str | None, as_json: bool) -> None:
 @click.pass_obj
 def list_messages(context: Context, *, most: int, as_json: bool) -> None:
     """List the outbox, newest first: what was sent to whom, what waits to be tried again and why."""
-    from monitor.cli.render import talk_console, write_json, write_table
+    from monitor.cli.output import talk_console, write_json, write_table
     from monitor.store import open_reader
 
     with open_reader(context.config.home) as store:

@@ -37,7 +37,7 @@ def demo(context: Context, *, runtimes: bool, arguments: tuple[str, ...]) -> Non
     COMMAND is one of report (the default), show, release, status, query and site, with its own arguments. Nothing is
     measured and your own history is not touched.
     """
-    from monitor.cli.render import talk_console
+    from monitor.cli.output import talk_console
     from monitor.store.shipped import unpack
 
     command = arguments or ("status" if runtimes else "report",)

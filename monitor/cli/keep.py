@@ -20,7 +20,7 @@ def backup(context: Context, *, file: Path) -> None:
     It holds the database as of one moment, the raw events and the logs. Environments, caches and subjects can be made
     again and are left out; so are the configuration and its secrets.
     """
-    from monitor.cli.render import talk_console
+    from monitor.cli.output import talk_console
     from monitor.store.backup import back_up
 
     held = back_up(context.config.home, file.absolute())
@@ -39,7 +39,7 @@ def restore(context: Context, *, file: Path) -> None:
     Every part is compared with what it should be; nothing is taken from a backup that is damaged, and a home that holds
     anything is left alone.
     """
-    from monitor.cli.render import talk_console
+    from monitor.cli.output import talk_console
     from monitor.store.backup import restore as bring_back
 
     held = bring_back(file.absolute(), context.config.home)

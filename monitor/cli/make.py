@@ -32,7 +32,7 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
     CONFIG is a config.json of your own: it is shrunk, instantiated in a container by the first release that knows its
     architecture, and written with a tokenizer. MODEL is one of the catalogue's, which needs no container.
     """
-    from monitor.cli.render import talk_console, write_json
+    from monitor.cli.output import talk_console, write_json
     from monitor.miniatures.writer import write_miniature
     from monitor.subjects.catalogue import load_catalogue
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_cycle(config: Config, held: Sequence[CycleResult], *, as_json: bool) -> None:
-    from monitor.cli.render import settled_rows, talk_console, write_json, write_matrix, write_overview
+    from monitor.cli.output import settled_rows, talk_console, write_json, write_matrix, write_overview
     from monitor.store import open_reader
 
     with open_reader(config.home) as store:
@@ -75,7 +75,7 @@ def print_probe(
     config: Config, held: CycleResult, crossings: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
 ) -> None:
     """Print every cell's last run and its verdict; ``crossings`` is None where nobody asked whose a failure is."""
-    from monitor.cli.render import data_console, run_as_json, write_json, write_run
+    from monitor.cli.output import data_console, run_as_json, write_json, write_run
     from monitor.store import open_reader
 
     with open_reader(config.home) as store:

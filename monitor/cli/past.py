@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.cli.run import ENGINE, chosen, day_named, learn, runtime_named, with_engine
+from monitor.cli.measure import ENGINE, chosen, day_named, learn, runtime_named, with_engine
 from monitor.domain import Runtime
 from monitor.errors import UsageError
 
@@ -91,7 +91,7 @@ def _past_days(first: str, last: str, today: date) -> tuple[date, date]:
 
 
 def _print(done: Replayed, *, as_json: bool) -> None:
-    from monitor.cli.render import talk_console, write_json
+    from monitor.cli.output import talk_console, write_json
 
     if as_json:
         write_json(

@@ -28,7 +28,7 @@ _LOG_LINES = 40
 @click.pass_obj
 def status(context: Context, *, verdict: str | None, family: str | None, as_json: bool) -> None:
     """Show the matrix: every cell's latest day, a column a rung."""
-    from monitor.cli.render import matrix_rows, talk_console, write_json, write_matrix
+    from monitor.cli.output import matrix_rows, talk_console, write_json, write_matrix
     from monitor.store import open_reader
 
     with open_reader(context.home) as store:
@@ -106,7 +106,7 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
     `by_release` one a cell and version, `checks` one a run and check. docs/schema.md has every table and column;
     `settle serve` has the same questions as pages, `settle demo query ...` a history to ask them of.
     """
-    from monitor.cli.render import write_csv, write_json, write_table
+    from monitor.cli.output import write_csv, write_json, write_table
     from monitor.store import open_reader
 
     with open_reader(context.home) as store:
@@ -127,7 +127,7 @@ def models(context: Context, *, as_json: bool) -> None:
 
     Beside the built-in catalogue these are what the configuration names in [hub] and what was found there.
     """
-    from monitor.cli.render import write_json, write_table
+    from monitor.cli.output import write_json, write_table
     from monitor.discovery.listed import watched_rows
     from monitor.store import open_reader
     from monitor.store.reader import DATABASE
@@ -164,7 +164,7 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
 
 
 def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> None:
-    from monitor.cli.render import run_as_json, write_json, write_sections
+    from monitor.cli.output import run_as_json, write_json, write_sections
     from monitor.report.sections import line_sections
     from monitor.report.summary import line_of
 
@@ -187,8 +187,8 @@ def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> N
 
 
 def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: bool) -> None:
-    from monitor.cli.render import as_json as told_as_json
-    from monitor.cli.render import data_console, run_as_json, write_json, write_run
+    from monitor.cli.output import as_json as told_as_json
+    from monitor.cli.output import data_console, run_as_json, write_json, write_run
     from monitor.report.log import log_of
 
     log = log_of(store, str((detail.ending or detail.resolution)["log_digest"] or ""), str(detail.row["cell_id"]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.cli.root import Context, examples
-from monitor.cli.run import past_day, runtime_named
+from monitor.cli.measure import past_day, runtime_named
 from monitor.domain import Rung, Runtime
 from monitor.errors import UnknownName, UsageError
 
@@ -61,7 +61,7 @@ def report(
     Days from a model's release to the first day on which it works and to stable support, as distributions with
     intervals; a line a model; architectures without a sourced release day; every setback and regression.
     """
-    from monitor.cli.render import write_csv, write_json, write_markdown, write_sections
+    from monitor.cli.output import write_csv, write_json, write_markdown, write_sections
     from monitor.report.words import Section
     from monitor.store import open_reader
     from monitor.store.shipped import kept_answer
@@ -133,7 +133,7 @@ def _sections(home: Path, chosen: _Chosen) -> list[dict[str, Any]]:
 @click.pass_obj
 def release(context: Context, *, version: str, form: str) -> None:
     """Show what one release changed for whom: verdicts on the last day before it and the first day with it."""
-    from monitor.cli.render import write_json, write_markdown, write_sections
+    from monitor.cli.output import write_json, write_markdown, write_sections
     from monitor.report.release import effects, effects_as_json, release_sections
     from monitor.store import open_reader
 

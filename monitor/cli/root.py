@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # command -> module that defines it, so that `settle query` does not import the engine
 COMMANDS = {
-    "run": "monitor.cli.run",
-    "probe": "monitor.cli.run",
+    "run": "monitor.cli.measure",
+    "probe": "monitor.cli.measure",
     "replay": "monitor.cli.past",
     "status": "monitor.cli.read",
     "show": "monitor.cli.read",
@@ -29,19 +29,19 @@ COMMANDS = {
     "site": "monitor.cli.site",
     "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
-    "serve": "monitor.cli.serve",
+    "serve": "monitor.cli.publish",
     "export": "monitor.cli.take",
     "copy": "monitor.cli.take",
     "models": "monitor.cli.read",
-    "rejudge": "monitor.cli.tend",
+    "rejudge": "monitor.cli.maintain",
     "miniature": "monitor.cli.make",
-    "doctor": "monitor.cli.tend",
+    "doctor": "monitor.cli.maintain",
     "reproduce": "monitor.cli.make",
     "alert": "monitor.cli.alert",
-    "gc": "monitor.cli.tend",
+    "gc": "monitor.cli.maintain",
     "backup": "monitor.cli.keep",
     "restore": "monitor.cli.keep",
-    "check-config": "monitor.cli.tend",
+    "check-config": "monitor.cli.maintain",
 }
 
 

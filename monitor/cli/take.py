@@ -34,7 +34,7 @@ def export(context: Context, *, target: Path, form: str | None, only: tuple[str,
     it is the history of one moment, whatever is recorded meanwhile, and a file appears whole or not at all.
     """
     from monitor.cli.exporting import export_views
-    from monitor.cli.render import talk_console, write_json
+    from monitor.cli.output import talk_console, write_json
     from monitor.store import open_reader
 
     is_file = target.suffix in {".csv", ".json"}
@@ -63,7 +63,7 @@ def copy(context: Context, *, target: Path, replace: bool, as_json: bool) -> Non
 
     That one file is all that SQL can ask. `settle backup` also keeps the raw events and the logs, to be restored.
     """
-    from monitor.cli.render import talk_console, write_json
+    from monitor.cli.output import talk_console, write_json
     from monitor.store.copying import copy_database
 
     size = copy_database(context.home, target, replace=replace)

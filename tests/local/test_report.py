@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.cli.render import markdown
+from monitor.cli.output import markdown
 from monitor.domain import CellVerdict, Rung
 from monitor.judge.lock_diff import Moved
 from monitor.report.causes import causes, causes_section

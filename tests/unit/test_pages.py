@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.manual import pages
+from tools.manual import pages
 from monitor.cli.root import COMMANDS, settle
 from monitor.config.load import load_config, reference
 

@@ -72,7 +72,7 @@ def toy(subject: Subject) -> Answer:
 LOOK = """
 import json, sys
 from pathlib import Path
-from monitor.cli.manual import pages
+from tools.manual import pages
 from monitor.domain import Ending, Runtime
 from monitor.judge.checks import judge_subject
 from monitor.wire.stream import read_events

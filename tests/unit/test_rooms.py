@@ -36,7 +36,7 @@ OWNERS = {
     ],
     "pypi_simple": ["monitor/sources/index.py"],
     "requests": ["monitor/sources/index.py"],
-    "rich": ["monitor/cli/render.py"],
+    "rich": ["monitor/cli/"],
     "sqlite3": ["monitor/store/"],
     "sqlite_utils": ["monitor/store/"],
     "starlette": ["monitor/serve/"],

@@ -20,7 +20,7 @@ def rejudge(context: Context, *, as_json: bool) -> None:
 
     Nothing that was recorded is lost; what was announced stays announced. Doing it twice changes nothing.
     """
-    from monitor.cli.render import talk_console, write_json
+    from monitor.cli.output import talk_console, write_json
     from monitor.store import open_store
 
     with open_store(context.config.home) as store:
@@ -41,7 +41,7 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
     Ends with exit code 5 when something is bad enough that nothing could be measured.
     """
     from monitor.cli.doctor import State, examine
-    from monitor.cli.render import data_console, write_json
+    from monitor.cli.output import data_console, write_json
     from monitor.sources.access import hub_access, index_access, install_settings
 
     config = context.config.model_copy(update={"engine": engine}) if engine else context.config
@@ -75,7 +75,7 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
     little. All of it but the logs can be made again, a wheel with another hash; the database and the raw events are
     never touched.
     """
-    from monitor.cli.render import data_console, write_json
+    from monitor.cli.output import data_console, write_json
     from monitor.daemon.disk_budget import apply_disk_budget
     from monitor.progress import ConsoleProgress
     from monitor.runner.context import open_context
@@ -107,7 +107,7 @@ def gc(context: Context, *, budget_gib: float | None, dry_run: bool, as_json: bo
 @click.pass_obj
 def check_config(context: Context, *, show_reference: bool, as_json: bool) -> None:
     """Check the configuration, naming every problem at once, and print what is in force."""
-    from monitor.cli.render import write_json, write_table
+    from monitor.cli.output import write_json, write_table
     from monitor.config.load import reference
 
     if show_reference:

@@ -28,7 +28,7 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
 
     Ends cleanly with SIGTERM or Ctrl-C; it can run beside the daemon.
     """
-    from monitor.cli.render import talk_console
+    from monitor.cli.output import talk_console
     from monitor.daemon.metrics import metrics_of
     from monitor.serve.app import SQL, web_app
     from monitor.serve.history import history_app

@@ -1,6 +1,6 @@
 """Writes the pages that come from the code: commands, configuration, checks and faults; the gate compares them.
 
-Run as ``python -m monitor.cli.manual FOLDER``; ``make docs`` does.
+Run as ``python -m tools.manual FOLDER``; ``make docs`` does.
 """
 
 from __future__ import annotations
