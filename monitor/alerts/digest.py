@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.alerts.message import message
 from monitor.alerts.routing import wanted
-from monitor.alerts.words import Alert, Item, Kind
+from monitor.alerts.values import Alert, Item, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from monitor.alerts.words import Alert, Kind
+from monitor.alerts.values import Alert, Kind
 from monitor.site.names import model_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from monitor.alerts.words import Item
+    from monitor.alerts.values import Item
 
 TITLE_CHARS, VALUE_CHARS = 160, 400
 MOST_ITEMS = 20

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from monitor.alerts.words import Kind, severity_of
+from monitor.alerts.values import Kind, severity_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from monitor.alerts.words import Alert, Item
+    from monitor.alerts.values import Alert, Item
     from monitor.domain import Severity
 
 

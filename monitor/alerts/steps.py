@@ -8,18 +8,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.alerts import digest
-from monitor.alerts.gathering import gather
+from monitor.alerts.detection import news
+from monitor.alerts.inputs import gather
 from monitor.alerts.message import Message, message, repeated
-from monitor.alerts.news import news
 from monitor.alerts.routing import routed
-from monitor.alerts.words import Kind, Rules, severity_of
+from monitor.alerts.values import Kind, Rules, severity_of
 from monitor.domain import Severity
 from monitor.store.outbox import BEGAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.alerts.words import Alert, Trouble
+    from monitor.alerts.values import Alert, Trouble
     from monitor.config.settings import Alerts, Target
     from monitor.progress import Progress
     from monitor.store import Store

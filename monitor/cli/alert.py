@@ -38,7 +38,7 @@ def test_targets(context: Context, *, name: str | None, as_json: bool) -> None:
     """Send a test message to each target, now and past the outbox; exit code 5 where one does not arrive."""
     from monitor.alerts.message import message
     from monitor.alerts.sending import Arrival, send
-    from monitor.alerts.words import Alert, Item, Kind
+    from monitor.alerts.values import Alert, Item, Kind
     from monitor.cli.output import data_console, write_json
     from monitor.domain import Severity
 

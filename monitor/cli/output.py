@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from monitor.domain import RunVerdict
-    from monitor.report.words import Section
+    from monitor.report.format import Section
     from monitor.runner.cycle import CycleResult
     from monitor.store import EnvironmentRecord, Reader, RunDetail
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.cli.root import Context, examples
 from monitor.cli.measure import ENGINE, chosen, day_named, learn, runtime_named, with_engine
+from monitor.cli.root import Context, examples
 from monitor.domain import Runtime
 from monitor.errors import UsageError
 

@@ -31,8 +31,8 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
     from monitor.cli.output import talk_console
     from monitor.daemon.metrics import metrics_of
     from monitor.serve.app import SQL, web_app
-    from monitor.serve.history import history_app
     from monitor.serve.server import listen, serve_until_stopped
+    from monitor.serve.sql import history_app
     from monitor.store import open_reader
 
     config = context.config

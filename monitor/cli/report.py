@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.root import Context, examples
 from monitor.cli.measure import past_day, runtime_named
+from monitor.cli.root import Context, examples
 from monitor.domain import Rung, Runtime
 from monitor.errors import UnknownName, UsageError
 
@@ -62,7 +62,7 @@ def report(
     intervals; a line a model; architectures without a sourced release day; every setback and regression.
     """
     from monitor.cli.output import write_csv, write_json, write_markdown, write_sections
-    from monitor.report.words import Section
+    from monitor.report.format import Section
     from monitor.store import open_reader
     from monitor.store.shipped import kept_answer
 

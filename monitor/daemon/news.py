@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.alerts.gathering import DAEMON
+from monitor.alerts.inputs import DAEMON
 from monitor.alerts.steps import send_alerts, write_alerts
-from monitor.alerts.words import Trouble
+from monitor.alerts.values import Trouble
 
 if TYPE_CHECKING:
     from monitor.daemon.tick import DaemonState

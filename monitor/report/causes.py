@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from monitor.report.evidence import moved_text
-from monitor.report.words import Section, length_text, since_text
+from monitor.report.format import Section, length_text, since_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from monitor.report.causes import causes, causes_section, doubts_section
 from monitor.report.evidence import Evidence
+from monitor.report.format import MINIATURES, Section, quantile_text, share_text
 from monitor.report.sections import summary_sections
 from monitor.report.summary import rung_tracks, summaries
-from monitor.report.words import MINIATURES, Section, quantile_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

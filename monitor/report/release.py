@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence, moved_text
-from monitor.report.words import Section
+from monitor.report.format import Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from monitor.domain import CellVerdict, Runtime, Verdict
-from monitor.report.words import LETTERS, MINIATURES, Section
+from monitor.report.format import LETTERS, MINIATURES, Section
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

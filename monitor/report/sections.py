@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.report.evidence import Evidence, moved_text
-from monitor.report.summary import HORIZONS
-from monitor.report.words import (
+from monitor.report.format import (
     STRIP_LEGEND,
     Section,
     days_text,
@@ -17,6 +16,7 @@ from monitor.report.words import (
     since_text,
     strip,
 )
+from monitor.report.summary import HORIZONS
 from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS
 
 if TYPE_CHECKING:

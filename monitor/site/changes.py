@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from monitor.site.atlas import Atlas, Entry, History
+    from monitor.site.content import Atlas, Entry, History
     from monitor.store.failure_queries import Turn
 
 MOST_DAYS = 60

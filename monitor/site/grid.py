@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict
-from monitor.report.words import LETTERS
+from monitor.report.format import LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from monitor.report.causes import Cause
-    from monitor.site.atlas import Atlas, Subject
     from monitor.site.changes import Changed
+    from monitor.site.content import Atlas, Subject
 
 MOST_SQUARES = 1300  # on one page: with more it is no longer read, and grows over 300 kB
 YOUNG_DAYS = 90

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from monitor.report.causes import causes
 from monitor.report.evidence import Evidence
 from monitor.report.sections import answer_sections, side_by_side
-from monitor.site import machine, names
-from monitor.site.atlas import survey
+from monitor.site import json_files, names
+from monitor.site.cells import look_at, reproducing, worth_a_script
 from monitor.site.changes import changed_days
-from monitor.site.curves import curves
+from monitor.site.content import survey
 from monitor.site.grid import calendar
-from monitor.site.looking import look_at, reproducing, worth_a_script
 from monitor.site.overview import overview_pages
 from monitor.site.prose import html
 from monitor.site.render import render, style
+from monitor.site.support_curve import curves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from monitor.report.causes import Cause
-    from monitor.site.atlas import Atlas, Entry, History, Subject
     from monitor.site.changes import Changed
+    from monitor.site.content import Atlas, Entry, History, Subject
     from monitor.store import Reader
 
 MOST_SCRIPTS = 40  # each carries all probes, half a megabyte
@@ -79,7 +79,7 @@ def _all(
     yield from _cells(store, atlas, evidence)
     yield from _prose(atlas)
     yield "feed.xml", render("feed.xml", "feed.xml", atlas=atlas, days=days, most=MOST_FED, url=url.rstrip("/"))
-    yield "status.json", _json(machine.status(atlas))
+    yield "status.json", _json(json_files.status(atlas))
 
 
 def _is_new(cause: Cause, atlas: Atlas) -> bool:
@@ -141,7 +141,7 @@ def _models(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
         }
         page = names.model_page(model)
         yield _page("model.html", page, atlas, model=model, subjects=subjects, titles=titles, grids=grids)
-        yield names.model_json(model), _json(machine.model(subjects))
+        yield names.model_json(model), _json(json_files.model(subjects))
 
 
 def _cells(store: Reader, atlas: Atlas, evidence: Evidence) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from monitor.domain import CellVerdict
-from monitor.report.words import days_text, length_text, quantile_text, since_text
+from monitor.report.format import days_text, length_text, quantile_text, since_text
 from monitor.site import names
 from monitor.site.grid import letter_of
 from monitor.site.text import clipped, shown

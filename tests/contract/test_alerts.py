@@ -17,7 +17,7 @@ import pytest
 from monitor.alerts.message import REPETITION, message
 from monitor.alerts.sending import Arrival, send
 from monitor.alerts.steps import MOST_ATTEMPTS, send_alerts, write_alerts
-from monitor.alerts.words import Alert, Item, Kind
+from monitor.alerts.values import Alert, Item, Kind
 from monitor.config.load import load_config
 from monitor.domain import Severity
 from monitor.progress import ConsoleProgress

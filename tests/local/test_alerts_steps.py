@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
-from monitor.alerts.words import Trouble
+from monitor.alerts.values import Trouble
 from monitor.config.settings import Alerts, Target
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.errors import DatabaseError

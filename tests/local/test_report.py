@@ -12,10 +12,10 @@ from monitor.domain import CellVerdict, Rung
 from monitor.judge.lock_diff import Moved
 from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence, moved_text
+from monitor.report.format import Section, days_text, length_text, since_text, strip
 from monitor.report.release import effects, release_sections
 from monitor.report.sections import line_sections, summary_sections
 from monitor.report.summary import line_of, summaries
-from monitor.report.words import Section, days_text, length_text, since_text, strip
 from monitor.stability.values import Observation, Setback, Span
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack

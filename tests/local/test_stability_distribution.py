@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from monitor.report.format import quantile_text, share_text
 from monitor.report.summary import Group
-from monitor.report.words import quantile_text, share_text
-from monitor.site.curves import curves
+from monitor.site.support_curve import curves
 from monitor.stability.distribution import distribution
 from monitor.stability.turnbull import estimate, support
 from monitor.stability.values import Entry

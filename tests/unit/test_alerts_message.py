@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.alerts.message import Message, message, plain, repeated
 from monitor.alerts.sending import Arrival, Sent, _is_refusal, expanded, redacted, send
-from monitor.alerts.words import Alert, Item, Kind
+from monitor.alerts.values import Alert, Item, Kind
 from monitor.domain import Severity
 from monitor.errors import ConfigError
 

@@ -7,9 +7,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from monitor.alerts.news import news
+from monitor.alerts.detection import news
 from monitor.alerts.routing import routed
-from monitor.alerts.words import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Trouble
+from monitor.alerts.values import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Trouble
 from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Severity, Subject, SubjectForm
 from monitor.report.evidence import Told
 from monitor.stability.values import Observation

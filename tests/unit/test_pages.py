@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.manual import pages
 from monitor.cli.root import COMMANDS, settle
 from monitor.config.load import load_config, reference
+from tools.manual import pages
 
 ROOT = Path(__file__).parents[2]
 

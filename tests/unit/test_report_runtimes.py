@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from monitor.report.words import Section
+    from monitor.report.format import Section
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 

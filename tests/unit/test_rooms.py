@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "apprise": ["monitor/alerts/sending.py"],
     "click": ["monitor/cli/"],
-    "datasette": ["monitor/serve/history.py"],
+    "datasette": ["monitor/serve/sql.py"],
     "docker": ["containers/"],
     "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
     "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
     "jinja2": ["monitor/miniatures/template.py", "monitor/site/render.py"],
-    "matplotlib": ["monitor/site/curves.py"],
+    "matplotlib": ["monitor/site/support_curve.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config/paths.py"],
     "prometheus_client": ["monitor/daemon/metrics.py"],

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from monitor.domain import Runtime
-from monitor.site.atlas import survey
-from monitor.site.looking import reproducing
+from monitor.site.cells import reproducing
+from monitor.site.content import survey
 from monitor.site.pages import make_site
 from monitor.store import open_reader, open_store
 from tests.bench.year import CONTROL, HOSTILE, REAL, Year

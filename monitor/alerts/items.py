@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from monitor.alerts.words import Item, Kind
+from monitor.alerts.values import Item, Kind
 from monitor.report.evidence import moved_text
-from monitor.report.words import days_text, since_text
+from monitor.report.format import days_text, since_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
     from monitor.alerts.flapping import Spell
-    from monitor.alerts.words import FlipSeen, History, NewModel, TakenBack, Trouble
+    from monitor.alerts.values import FlipSeen, History, NewModel, TakenBack, Trouble
     from monitor.report.evidence import Told
     from monitor.stability.values import Stabilization
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.alerts.describing import (
+from monitor.alerts.flapping import spells
+from monitor.alerts.items import (
     calm_item,
     changed_item,
     flapping_item,
@@ -16,8 +17,7 @@ from monitor.alerts.describing import (
     withdrawn_item,
     works_item,
 )
-from monitor.alerts.flapping import spells
-from monitor.alerts.words import Alert, Kind
+from monitor.alerts.values import Alert, Kind
 from monitor.domain import CellVerdict
 from monitor.stability.track import stabilization
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.alerts.flapping import Spell
-    from monitor.alerts.words import Facts, FlipSeen, History, Item, Rules
+    from monitor.alerts.values import Facts, FlipSeen, History, Item, Rules
     from monitor.stability.values import Stabilization
 
 _BROKEN = (Kind.REGRESSION, Kind.SETBACK)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from monitor.domain import CheckResult
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import Change, Evidence, Told
-    from monitor.site.atlas import Entry
+    from monitor.site.content import Entry
     from monitor.stability.values import Setback
     from monitor.store import Reader
 

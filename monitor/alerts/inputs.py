@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from monitor.alerts.describing import TARGET
-from monitor.alerts.words import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
+from monitor.alerts.items import TARGET
+from monitor.alerts.values import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
 from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence
 from monitor.stability.values import Span

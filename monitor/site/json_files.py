@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.report.words import LETTERS
+from monitor.report.format import LETTERS
 from monitor.site import names
 from monitor.stability.values import Span
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from monitor.site.atlas import Atlas, Entry, Subject
+    from monitor.site.content import Atlas, Entry, Subject
     from monitor.stability.values import Observation, Stabilization
 
 FORM = 1  # grows when something that was there means something else or is gone
