@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date, datetime
 
 
+class Rung(IntEnum):
+    """The support ladder; stored and shown by name, ordered by number."""
+
+    INSTALLS = 0
+    KNOWS = 1
+    LOADS = 2
+    GENERATES = 3
+    SPEAKS = 4
+    MATCHES = 5
+    SERVES = 6
+    ADAPTS = 7
+    TRAINS = 8
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeRecord:
+    """All that the monitor knows of one runtime."""
+
+    family: str  # runtimes of one family share their code: that they agree is no independent evidence
+    bar: tuple[Rung, ...] = BAR  # the rungs over which a cell's verdict is taken
+    repositories: Mapping[str, str] = field(default_factory=dict)  # what it is built from: project to git address
+    image: bool = False  # its releases are the tags of a container image, and no package on the index
+    nightlies: bool = False  # its publisher keeps a folder of wheels, one a commit
+
+
+_TRANSFORMERS = {"transformers": "https://github.com/huggingface/transformers"}
+_VLLM = {"vllm": "https://github.com/vllm-project/vllm"}
+_LLAMA_CPP = {"llama.cpp": "https://github.com/ggml-org/llama.cpp"}
+_OLLAMA = {"ollama": "https://github.com/ollama/ollama"}
+_TRAINING_BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.TRAINS)  # of what is no way to generate text
+
+
 class Runtime(StrEnum):
-    TRANSFORMERS = "transformers"
-    OLLAMA = "ollama"
-    PEFT = "peft"
-    XLLAMACPP = "xllamacpp"
-    LLAMA_CPP_PYTHON = "llama-cpp-python"
-    VLLM = "vllm"
+    """A runtime under test: a name and its record, a recipe in containers/recipes, an adapter in probes/runtimes."""
+
+    record: RuntimeRecord
+
+    TRANSFORMERS = "transformers", RuntimeRecord(family="transformers", repositories=_TRANSFORMERS)
+    OLLAMA = "ollama", RuntimeRecord(family="llama.cpp", repositories=_OLLAMA | _LLAMA_CPP, image=True)
+    PEFT = "peft", RuntimeRecord(family="transformers", repositories=_TRANSFORMERS, bar=_TRAINING_BAR)
+    XLLAMACPP = "xllamacpp", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
+    LLAMA_CPP_PYTHON = "llama-cpp-python", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
+    VLLM = "vllm", RuntimeRecord(family="vllm", repositories=_VLLM | _TRANSFORMERS, nightlies=True)
+
+    def __new__(cls, name: str, record: RuntimeRecord | None = None) -> Self:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.record = record or RuntimeRecord(family=name)
+        return member
 
 
 REFERENCE = Runtime.TRANSFORMERS  # what the others' numbers are compared with
-
-
-# runtimes of one family share their code: that they agree is no independent evidence
-_FAMILIES = {"xllamacpp": "llama.cpp", "llama-cpp-python": "llama.cpp", "ollama": "llama.cpp", "peft": "transformers"}
-
-
-def family_of(runtime: str) -> str:
-    return _FAMILIES.get(runtime, runtime)
 
 
 class Channel(StrEnum):
@@ -60,32 +101,6 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     CONTROL = "control"  # the control again, in the runtime's last good environment
     SUITE = "suite"  # a new suite against the last good environment, before it may speak of change
-
-
-class Rung(IntEnum):
-    """The support ladder; stored and shown by name, ordered by number."""
-
-    INSTALLS = 0
-    KNOWS = 1
-    LOADS = 2
-    GENERATES = 3
-    SPEAKS = 4
-    MATCHES = 5
-    SERVES = 6
-    ADAPTS = 7
-    TRAINS = 8
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-
-BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
-_BARS = {Runtime.PEFT: (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.TRAINS)}
-
-
-def bar_of(runtime: Runtime) -> tuple[Rung, ...]:
-    """Return the rungs over which a cell's own verdict is taken: ``BAR``, but for what is no way to generate text."""
-    return _BARS.get(runtime, BAR)
 
 
 class Blame(StrEnum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, create_model, model_validator
 
 from monitor.config.paths import usual_home
 from monitor.domain import Runtime, Severity
@@ -126,13 +126,29 @@ class Disk(Section):
     floor_gib: _Positive = Field(3, description="free space below which nothing is built")
 
 
-class Repositories(Section):
-    """Where tags and branches are listed from; "" is not asked. Only those of the measured runtimes are."""
+class _Repositories(Section):
+    """Where tags and branches of the measured runtimes are listed from; an empty address is not asked."""
 
-    transformers: _Watched = Field("https://github.com/huggingface/transformers", description='git; "" is not asked')
-    vllm: _Watched = Field("https://github.com/vllm-project/vllm", description='git; "" is not asked')
-    llama_cpp: _Watched = Field("https://github.com/ggml-org/llama.cpp", description='git; "" is not asked')
-    ollama: _Watched = Field("https://github.com/ollama/ollama", description='git; "" is not asked')
+    def address_of(self, project: str) -> str:
+        return str(getattr(self, _key_of(project)))
+
+
+def _key_of(project: str) -> str:
+    return project.replace(".", "_").replace("-", "_")
+
+
+if TYPE_CHECKING:
+    Repositories = _Repositories
+else:  # a runtime names its repositories in its record, and nowhere else
+    Repositories = create_model(
+        "Repositories",
+        __base__=_Repositories,
+        **{
+            _key_of(project): (_Watched, Field(address, description='git; "" is not asked'))
+            for runtime in Runtime
+            for project, address in runtime.record.repositories.items()
+        },
+    )
 
 
 class Releases(Section):

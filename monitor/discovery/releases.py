@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from containers.lock import redacted
-from containers.recipes import RECIPES
-from containers.uv_command import fitting_tags
-from monitor.domain import Runtime
 from monitor.errors import SettleError
 from monitor.sources.access import install_settings
-from monitor.sources.compatibility import compatibility_of
 from monitor.sources.nightlies import fetch_nightlies
-from monitor.sources.offers import available_releases
+from monitor.sources.offers import available_releases, with_compatibility
 from monitor.sources.registry import fetch_image_tags
 from monitor.sources.tags import fetch_refs
 from monitor.store.listings import Learnt
@@ -25,8 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from containers.settings import InstallSettings
-    from monitor.config.settings import Config
-    from monitor.domain import Release
+    from monitor.config.settings import Config, Releases
+    from monitor.domain import Release, Runtime
     from monitor.progress import Progress
     from monitor.sources.release_events import ReleaseEvent
     from monitor.store import Store
@@ -35,15 +31,6 @@ if TYPE_CHECKING:
 # what does not answer is asked again sooner: an hour lost is an hour by which every release looks later
 RETRY = timedelta(minutes=5)
 ACCELERATOR = "cpu"
-# whose source a runtime is built from
-_PROJECTS: Mapping[Runtime, tuple[str, ...]] = {
-    Runtime.TRANSFORMERS: ("transformers",),
-    Runtime.PEFT: ("transformers",),
-    Runtime.VLLM: ("vllm", "transformers"),
-    Runtime.XLLAMACPP: ("llama.cpp",),
-    Runtime.LLAMA_CPP_PYTHON: ("llama.cpp",),
-    Runtime.OLLAMA: ("ollama", "llama.cpp"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +85,19 @@ def is_due(poll: Poll | None, now: datetime, every: timedelta) -> bool:
 
 
 def sources_of(config: Config) -> Iterator[Source]:
-    """Yield what is to be asked about the configured runtimes; an address that is "" is not."""
-    own, settings = config.releases, install_settings(config)
+    """Yield the sources of the configured runtimes; an empty address is not asked."""
+    releases, settings = config.releases, install_settings(config)
     for runtime in config.runtimes:
-        if RECIPES[runtime].archive is None:  # on the index a client may go by an artefact's name
+        if not runtime.record.image:  # on the index a client may go by an image's name
             yield Source(f"index of {runtime}", partial(_from_index, settings, runtime))
-    watched = {project for runtime in config.runtimes for project in _PROJECTS[runtime]}
-    for project, address in _repositories(config).items():
-        if address and project in watched:
+    for project in sorted({project for runtime in config.runtimes for project in runtime.record.repositories}):
+        if address := releases.repositories.address_of(project):
             yield Source(f"tags of {project}", partial(_from_tags, settings, project, address))
-    if own.nightlies and Runtime.VLLM in config.runtimes:
-        yield Source("nightlies of vllm", partial(_from_nightlies, settings, own.nightlies))
-    if own.registry and Runtime.OLLAMA in config.runtimes:
-        yield Source("image of ollama", partial(_from_registry, settings, own.registry, own.image))
-
-
-def _repositories(config: Config) -> Mapping[str, str]:
-    own = config.releases.repositories
-    return {"transformers": own.transformers, "vllm": own.vllm, "llama.cpp": own.llama_cpp, "ollama": own.ollama}
+    for runtime in config.runtimes:
+        if releases.nightlies and runtime.record.nightlies:
+            yield Source(f"nightlies of {runtime}", partial(_from_nightlies, settings, runtime, releases.nightlies))
+        if releases.registry and runtime.record.image:
+            yield Source(f"image of {runtime}", partial(_from_registry, settings, runtime, releases))
 
 
 def _from_index(settings: InstallSettings, runtime: Runtime, store: Store, now: datetime) -> Learnt:
@@ -126,15 +108,16 @@ def _from_tags(settings: InstallSettings, project: str, address: str, store: Sto
     return store.record_refs(project, redacted(address), fetch_refs(address, settings), now)
 
 
-def _from_nightlies(settings: InstallSettings, address: str, store: Store, now: datetime) -> Learnt:
-    tags = fitting_tags(settings.python)
-    listed = fetch_nightlies(address, ACCELERATOR, settings, now=now)
-    fitting = [replace(one, fit=compatibility_of(one, python=settings.python, tags=tags)) for one in listed]
-    return store.record_releases(fitting, now)
+def _from_nightlies(settings: InstallSettings, runtime: Runtime, address: str, store: Store, now: datetime) -> Learnt:
+    listed = fetch_nightlies(runtime, address, ACCELERATOR, settings, now=now)
+    return store.record_releases([with_compatibility(release, settings) for release in listed], now)
 
 
-def _from_registry(settings: InstallSettings, address: str, image: str, store: Store, now: datetime) -> Learnt:
-    repository = f"{redacted(address)}/{image}"
-    tags = fetch_image_tags(address, image, settings, store.listings.refs(repository))
-    moved = store.record_refs(str(Runtime.OLLAMA), repository, tags.refs, now)
+def _from_registry(
+    settings: InstallSettings, runtime: Runtime, releases: Releases, store: Store, now: datetime
+) -> Learnt:
+    repository = f"{redacted(releases.registry)}/{releases.image}"
+    known = store.listings.refs(repository)
+    tags = fetch_image_tags(runtime, releases.registry, releases.image, settings, known=known)
+    moved = store.record_refs(str(runtime), repository, tags.refs, now)
     return Learnt(store.record_releases(tags.releases, now).releases, moved.events)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict, bar_of
+from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
 from monitor.judge.installs import Stage
@@ -77,13 +77,13 @@ class Settled:
 def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | RetryNeeded:
     """Return the settled verdict of ``attempts``, all made with one fingerprint, oldest first, or what is needed."""
     if not attempts:
-        return RetryNeeded(RetryReason.FIRST, merge((), bar_of(circumstances.runtime)), solo=False)
+        return RetryNeeded(RetryReason.FIRST, merge((), circumstances.runtime.record.bar), solo=False)
     circumstances = replace(circumstances, reproduced=reproduced(attempts))
     attempts = _that_count(attempts, circumstances)
     verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
     hung = any(verdict.fault == "hung" for verdict in verdicts)
     next_factor = HANG_FACTOR if hung else 1
-    decision = _decide_by_evidence(last, attempts, verdicts, next_factor, bar_of(circumstances.runtime))
+    decision = _decide_by_evidence(last, attempts, verdicts, next_factor, circumstances.runtime.record.bar)
     if isinstance(decision, RetryNeeded):
         decision = _decide_by_unknowns(attempts, verdicts, circumstances, decision)
     if isinstance(decision, RetryNeeded) and len(attempts) >= MAX_ATTEMPTS:

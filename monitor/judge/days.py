@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from monitor.domain import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict, bar_of
+from monitor.domain import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict
 from monitor.judge.confirm import KNOWN, Attempt, RetryNeeded, Settled, Standing, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
@@ -184,7 +184,7 @@ def decide_day(
     decision = decide(last, [run.attempt for run in runs], circumstances)
     before = memory.confirmed
     if isinstance(decision, Settled) and before is not None and before.fingerprint == fingerprint:
-        decision = _held_against(before, decision, bar_of(circumstances.runtime))
+        decision = _held_against(before, decision, circumstances.runtime.record.bar)
     return decision, last, note
 
 

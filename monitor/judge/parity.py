@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.domain import Outcome, Runtime, family_of
+from monitor.domain import Outcome, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ class ParityCause:
 
     @property
     def runtimes(self) -> tuple[Runtime, ...]:
-        return tuple(runtime for runtime in Runtime if family_of(runtime) == self.family)
+        return tuple(runtime for runtime in Runtime if runtime.record.family == self.family)
 
 
 def trace_of(value: Any) -> dict[str, Any] | None:

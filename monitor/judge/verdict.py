@@ -19,7 +19,6 @@ from monitor.domain import (
     Subject,
     SubjectForm,
     Verdict,
-    bar_of,
 )
 from monitor.judge.control import Control
 from monitor.judge.ownership import EITHERS
@@ -54,7 +53,7 @@ class Circumstances:
 
 def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> RunVerdict:
     """Return the verdict per rung (every rung of the bar, and every higher one that has checks) and the run's own."""
-    bar = bar_of(circumstances.runtime)
+    bar = circumstances.runtime.record.bar
     by_rung: dict[Rung, list[CheckResult]] = {rung: [] for rung in bar}
     for check in checks:
         by_rung.setdefault(check.rung, []).append(_weighed(check, circumstances))

@@ -38,8 +38,12 @@ def available_releases(settings: InstallSettings, runtime: Runtime, accelerator:
     if own.distribution != own.runtime:
         installed = {one.version: one for one in fetch_releases(runtime, own.distribution, access).releases}
         releases = tuple(_with_files_of(one, installed.get(one.version)) for one in releases)
+    return tuple(with_compatibility(release, settings) for release in releases)
+
+
+def with_compatibility(release: Release, settings: InstallSettings) -> Release:
     tags = fitting_tags(settings.python)
-    return tuple(replace(one, fit=compatibility_of(one, python=settings.python, tags=tags)) for one in releases)
+    return replace(release, fit=compatibility_of(release, python=settings.python, tags=tags))
 
 
 def _with_files_of(release: Release, installed: Release | None) -> Release:

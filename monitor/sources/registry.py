@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from monitor.domain import Release, Runtime
+from monitor.domain import Release
 from monitor.errors import InfraError
 from monitor.sources.compatibility import channel_of
 from monitor.sources.release_events import Refs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from containers.settings import InstallSettings
+    from monitor.domain import Runtime
 
 PAGES = 40
 _PER_PAGE = 100
@@ -50,7 +51,9 @@ class ImageTags:
     refs: Refs
 
 
-def fetch_image_tags(address: str, image: str, settings: InstallSettings, known: Mapping[str, str]) -> ImageTags:
+def fetch_image_tags(
+    runtime: Runtime, address: str, image: str, settings: InstallSettings, *, known: Mapping[str, str]
+) -> ImageTags:
     """Ask for the tags that name a version, the last pushed first, until a page of them is ``known``, name to digest.
 
     Raises BenchError when the server does not answer, or with something else than its list.
@@ -65,7 +68,7 @@ def fetch_image_tags(address: str, image: str, settings: InstallSettings, known:
         if whole or (new and all(known.get(tag.name) == tag.digest for tag in new.values())):
             break
     return ImageTags(
-        releases=tuple(release for tag in tags.values() if (release := _release(tag)) is not None),
+        releases=tuple(release for tag in tags.values() if (release := _release(runtime, tag)) is not None),
         refs=Refs({tag.name: tag.digest for tag in tags.values() if tag.digest}, whole=whole),
     )
 
@@ -83,12 +86,12 @@ def _page(address: str, image: str, settings: InstallSettings, number: int) -> _
         raise InfraError(f"{address} does not list tags as it used to: {str(error)[:200]}") from error
 
 
-def _release(tag: _Tag) -> Release | None:
+def _release(runtime: Runtime, tag: _Tag) -> Release | None:
     version = _version(tag.name)
     if version is None or tag.pushed_at is None:
         return None
     # the tag as it is written: the address of the release archive is made of it
-    return Release(Runtime.OLLAMA, tag.name, channel_of(version), tag.pushed_at)
+    return Release(runtime, tag.name, channel_of(version), tag.pushed_at)
 
 
 def _version(name: str) -> Version | None:

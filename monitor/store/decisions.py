@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from monitor.domain import Origin, Purpose, bar_of
+from monitor.domain import Origin, Purpose
 from monitor.judge.days import DayFacts, Memory, control_key, decide_day
 from monitor.judge.verdict import Circumstances
 from monitor.store import history
@@ -88,7 +88,7 @@ def last_good_environment(
             str(platform),
             until.isoformat(),
             other_than,
-            json.dumps([str(rung) for rung in bar_of(runtime)]),
+            json.dumps([str(rung) for rung in runtime.record.bar]),
         ),
     )
     # under the version that was told there: with another package pinned, it is no answer for the release itself

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import REFERENCE, CellVerdict, Origin, family_of
+from monitor.domain import REFERENCE, CellVerdict, Origin, Runtime
 from monitor.judge.parity import HEARD, MATCHES, TRACE, doubt, heard_of, trace_of
 from monitor.store.rows import rows
 
@@ -66,7 +66,7 @@ def doubt_about(db: Database, subject_digest: str) -> str:
     ):
         said = heard_of(json.loads(row["value"]))
         if said is not None:
-            heard[family_of(row["runtime"])] = said  # the latest of each family
+            heard[Runtime(row["runtime"]).record.family] = said  # the latest of each family
             allowed = max(allowed, _allowed(row["evidence"]))
     return doubt(heard, allowed)
 

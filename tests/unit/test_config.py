@@ -82,7 +82,8 @@ def test_lines_and_links_as_people_write_them_are_taken(tmp_path: Path) -> None:
 
 
 def test_no_channel_can_be_asked_for_that_nothing_probes(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, '[releases.repositories]\nvllm = ""\n'), HOME).releases.repositories.vllm == ""
+    config = load_config(write(tmp_path, '[releases.repositories]\nvllm = ""\n'), HOME)
+    assert config.releases.repositories.address_of("vllm") == ""
     with pytest.raises(ConfigError, match=r"releases\.channels: there is no such key"):
         load_config(write(tmp_path, '[releases]\nchannels = ["nightly"]\n'), HOME)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.domain import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict, family_of
+from monitor.domain import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.control import Control
 from monitor.judge.parity import agree, doubt, heard_of, trace_of
 from monitor.judge.verdict import Circumstances, judge_run
@@ -112,7 +112,8 @@ def test_two_families_that_agree_put_the_reference_in_doubt() -> None:
     assert not agree((None, -2.0), (-1.1, -2.0), 1e-3)  # too little in common to speak of agreement
     assert doubt({"llama.cpp": (-1.0,), "vllm": (-1.0,)}, 1e-3) == "llama.cpp and vllm agree with each other"
     assert not doubt({"llama.cpp": (-1.0,)}, 1e-3)
-    assert family_of("xllamacpp") == family_of("llama-cpp-python") != family_of("vllm")
+    families = [Runtime(name).record.family for name in ("xllamacpp", "llama-cpp-python", "vllm")]
+    assert families[0] == families[1] != families[2]
 
 
 @pytest.mark.parametrize(
