@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from containers.settings import InstallSettings
     from monitor.config.settings import Config
     from monitor.sources.hub_wire import HubAccess
-    from monitor.sources.index import IndexAccess
 
 GIB = 1 << 30
 _CLOCK_TOLERANCE_S = 120
@@ -44,14 +43,12 @@ class Finding:
     fix: str = ""
 
 
-def examine(
-    config: Config, settings: InstallSettings, access: IndexAccess, hub: HubAccess, *, now: datetime
-) -> Iterator[Finding]:
+def examine(config: Config, settings: InstallSettings, hub: HubAccess, *, now: datetime) -> Iterator[Finding]:
     """Yield one finding after the other; the slow ones ask the engine, the index and the hub."""
     yield _engine(config)
     yield _disk(config)
     yield _certificates(settings.ca_bundle)
-    yield from _index_and_clock(access, now)
+    yield from _index_and_clock(settings, now)
     yield from _hub(config, hub)
     yield _memory(config)
 
@@ -101,9 +98,9 @@ def _load(bundle: Path) -> list[object]:
     return list(context.get_ca_certs())
 
 
-def _index_and_clock(access: IndexAccess, now: datetime) -> Iterator[Finding]:
+def _index_and_clock(settings: InstallSettings, now: datetime) -> Iterator[Finding]:
     try:
-        answer = fetch_releases(Runtime.TRANSFORMERS, "transformers", access)
+        answer = fetch_releases(Runtime.TRANSFORMERS, "transformers", settings)
     except SettleError as error:
         fix = "check install.index_url, the proxy variables and SSL_CERT_FILE"
         yield Finding("index", State.BAD, str(error), fix)

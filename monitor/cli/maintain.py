@@ -42,13 +42,13 @@ def doctor(context: Context, *, engine: str | None, as_json: bool) -> None:
     """
     from monitor.cli.doctor import State, examine
     from monitor.cli.output import data_console, write_json
-    from monitor.sources.access import hub_access, index_access, install_settings
+    from monitor.sources.access import hub_access, install_settings
 
     config = context.config.model_copy(update={"engine": engine}) if engine else context.config
     settings = install_settings(config)
     findings = []
     console = data_console()
-    for finding in examine(config, settings, index_access(settings), hub_access(config), now=datetime.now(UTC)):
+    for finding in examine(config, settings, hub_access(config), now=datetime.now(UTC)):
         findings.append(finding)
         if not as_json:
             console.print(f"{finding.state:8} {finding.what}: {finding.found}", markup=False, soft_wrap=True)

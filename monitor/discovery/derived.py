@@ -17,7 +17,7 @@ from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.shelf import describe, misfit, shelve
 from monitor.runner.derive import DATA, NotInstantiated, derive_inside, recipe_for
 from monitor.sources.access import install_settings
-from monitor.sources.offers import installable
+from monitor.sources.index import installable
 from monitor.sources.published import plain
 from monitor.subjects.catalogue import SHELF, load_catalogue
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from containers.lock import redacted
 from monitor.errors import SettleError
 from monitor.sources.access import install_settings
+from monitor.sources.index import available_releases, with_compatibility
 from monitor.sources.nightlies import fetch_nightlies
-from monitor.sources.offers import available_releases, with_compatibility
 from monitor.sources.registry import fetch_image_tags
 from monitor.sources.tags import fetch_refs
 from monitor.store.listings import Learnt

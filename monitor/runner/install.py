@@ -15,9 +15,8 @@ from monitor.domain import Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.installs import Stage, failed_key
 from monitor.runner.archives import archive_meant, nobody_named
-from monitor.sources.access import index_access, install_settings
-from monitor.sources.index import fetch_releases, fetch_source
-from monitor.sources.offers import available_releases, installable, newest_installable
+from monitor.sources.access import install_settings
+from monitor.sources.index import available_releases, fetch_releases, fetch_source, installable, newest_installable
 from monitor.store import EnvironmentRecord, ResolutionRecord
 
 if TYPE_CHECKING:
@@ -117,9 +116,9 @@ def _with_sources(
     context: RunContext, request: ProbeRequest, own: Recipe, resolution: Resolution
 ) -> Resolution | InstallFailure:
     """Have the sources that are to be read beside the packages; that there are none is no fault of the runtime."""
-    access, pinned = index_access(install_settings(context.config)), resolution.lock.versions
+    settings, pinned = install_settings(context.config), resolution.lock.versions
     try:
-        wanted = fetch_source(own.sources, pinned, access, cutoff=request.cutoff)
+        wanted = fetch_source(own.sources, pinned, settings, cutoff=request.cutoff)
         slug, why = InstallFault.RECIPE, f"nothing of {', '.join(own.sources)} was published as sources by then"
     except SettleError as error:
         wanted, slug, why = None, InstallFault.INDEX, str(error)
@@ -291,4 +290,4 @@ def _not_released(request: ProbeRequest, releases: Sequence[Release]) -> NotRele
 
 def listed(context: RunContext, runtime: Runtime) -> IndexAnswer:
     """Ask the index by the runtime's own name: a release's day is there. Raises BenchError when it does not answer."""
-    return fetch_releases(runtime, RECIPES[runtime].runtime, index_access(install_settings(context.config)))
+    return fetch_releases(runtime, RECIPES[runtime].runtime, install_settings(context.config))

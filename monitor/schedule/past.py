@@ -18,7 +18,7 @@ from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import InstallResult, learn_releases, rebuild, resolve_only
 from monitor.runner.request import ProbeRequest
-from monitor.sources.access import index_access, install_settings
+from monitor.sources.access import install_settings
 from monitor.sources.index import fetch_releases
 from monitor.store import Departure
 
@@ -241,9 +241,9 @@ class _Past:
 
     def _published_on(self, package: str) -> dict[str, date]:
         if package not in self._published:
-            access = index_access(install_settings(self.context.config))
             try:
-                releases = fetch_releases(self.order.runtime, package, access).releases
+                settings = install_settings(self.context.config)
+                releases = fetch_releases(self.order.runtime, package, settings).releases
             except SettleError as error:
                 self.progress.message(f"when {package} was published is not told: {error}")
                 releases = ()

@@ -1,4 +1,4 @@
-"""How the index and the hub are reached: the configuration first, then the environment."""
+"""How packages and models are fetched: settings from the configuration first, then from the environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
-from monitor.sources.index import DEFAULT_INDEX, IndexAccess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,15 +47,6 @@ def install_settings(config: Config, env: Mapping[str, str] | None = None) -> In
 
 def _first(said: T | None, found: T) -> T:
     return found if said is None else said
-
-
-def index_access(settings: InstallSettings) -> IndexAccess:
-    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
-    return IndexAccess(
-        url=settings.index_url or DEFAULT_INDEX,
-        ca_bundle=settings.ca_bundle,
-        proxies=tuple((scheme, url) for scheme, url in proxies.items() if url),
-    )
 
 
 def hub_access(config: Config, env: Mapping[str, str] | None = None) -> HubAccess:

@@ -1,4 +1,4 @@
-"""What packaging says of a release: its channel, and what a platform can take of it; pure."""
+"""The channel of a release and what a platform can install of it, from its metadata; pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def channel_of(version: Version) -> Channel:
-    """Return the channel: a development version is of one commit, whatever release it says it comes before."""
+    """Return the channel: a development version is a nightly, whatever release it precedes."""
     if version.is_devrelease:
         return Channel.NIGHTLY
     return Channel.PRERELEASE if version.is_prerelease else Channel.STABLE
@@ -29,22 +29,22 @@ def compatibility_of(release: Release, *, python: str, tags: Container[Tag]) -> 
     """Return what there is of a release for a Python such as 3.11 that takes wheels with these tags."""
     if release.wheels is None:
         return Compatibility.UNKNOWN
-    if not _takes(release.requires_python, python):
+    if not _accepts(release.requires_python, python):
         return Compatibility.NOTHING
-    if any(_fits(name, tags) for name in release.wheels):
+    if any(wheel_fits(name, tags) for name in release.wheels):
         return Compatibility.WHEEL
     return Compatibility.SOURCES if release.has_sources else Compatibility.NOTHING
 
 
-def _takes(requires_python: str, python: str) -> bool:
+def _accepts(requires_python: str, python: str) -> bool:
     try:
-        # environments have the newest patch of their Python, and nobody forbids that
+        # environments have the newest patch of their Python, which no release excludes
         return SpecifierSet(requires_python).contains(f"{python}.99")
     except InvalidSpecifier:
-        return True  # installers pass over what they cannot read, too
+        return True  # installers ignore what they cannot parse, too
 
 
-def _fits(name: str, tags: Container[Tag]) -> bool:
+def wheel_fits(name: str, tags: Container[Tag]) -> bool:
     try:
         return any(tag in tags for tag in parse_wheel_filename(name)[3])
     except InvalidWheelFilename:

@@ -1,40 +1,39 @@
-"""Releases of a distribution as the package index lists them: versions, upload times, yanks."""
+"""The releases of a runtime as the package index lists them, and which of them a platform can install."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import requests
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
-from pypi_simple import ACCEPT_JSON_PREFERRED, NoSuchProjectError, PyPISimple
+from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 
-from containers.lock import SOURCES
+from containers.lock import SOURCES, redacted
 from containers.recipe import Wanted, source_shape
-from monitor.domain import Release, Runtime
-from monitor.errors import InfraError, UnknownName
-from monitor.sources.compatibility import channel_of
+from containers.recipes import recipe_of
+from containers.uv_command import fitting_tags
+from monitor.domain import Release
+from monitor.errors import InfraError, SettleError, UnknownName
+from monitor.sources.compatibility import channel_of, compatibility_of, wheel_fits
+from monitor.sources.web import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from packaging.tags import Tag
     from pypi_simple import DistributionPackage
 
-DEFAULT_INDEX = "https://pypi.org/simple/"
-_TIMEOUT_S = 30
+    from containers.recipe import Recipe
+    from containers.settings import InstallSettings
+    from monitor.domain import Runtime
 
-
-@dataclass(frozen=True, slots=True)
-class IndexAccess:
-    url: str = DEFAULT_INDEX
-    ca_bundle: Path | None = None
-    proxies: tuple[tuple[str, str], ...] = ()  # (scheme, url)
+_DEFAULT_INDEX = "https://pypi.org/simple/"
+_LIMIT_BYTES = 64 << 20  # torch's page has 4 MB
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"  # PEP 691
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,110 +43,114 @@ class IndexAnswer:
     has_upload_times: bool
 
 
-def fetch_releases(runtime: Runtime, distribution: str, access: IndexAccess) -> IndexAnswer:
+def fetch_releases(runtime: Runtime, distribution: str, settings: InstallSettings) -> IndexAnswer:
     """Ask the index for every release of a distribution (PEP 691 and 700).
 
-    The publication time of a release is the upload time of its first file. Raises BenchError when the index does not
+    The publication time of a release is the upload time of its first file. Raises InfraError when the index does not
     answer and UnknownName when it has no such distribution.
     """
-    packages, served = _fetch(distribution, access)
-    dates = [date for date in served if date]
+    packages, served_at = _fetch(distribution, settings)
     return IndexAnswer(
         releases=releases_of(runtime, packages),
-        served_at=parsedate_to_datetime(dates[-1]) if dates else None,
+        served_at=served_at,
         has_upload_times=any(package.upload_time for package in packages),
     )
 
 
-def fetch_newest_wheel(distribution: str, access: IndexAccess, *, cutoff: datetime, tags: Container[Tag]) -> str:
+def fetch_newest_wheel(distribution: str, settings: InstallSettings, *, cutoff: datetime, tags: Container[Tag]) -> str:
     """Ask the index which version a user could install at a moment on a platform; "" for none. Raises as above."""
-    return newest_wheel(_fetch(distribution, access)[0], cutoff=cutoff, tags=tags)
+    return newest_wheel(_fetch(distribution, settings)[0], cutoff=cutoff, tags=tags)
 
 
 def newest_wheel(packages: Iterable[DistributionPackage], *, cutoff: datetime, tags: Container[Tag]) -> str:
     """Return the newest stable version that had a fitting wheel by then: single wheels come long after a release."""
-    versions = {
-        Version(package.version or "")
+    stable = [
+        version
         for package in packages
+        if (version := _version_of(package)) is not None and not version.is_prerelease
         if package.package_type == "wheel" and package.upload_time and package.upload_time <= cutoff
-        if not package.is_yanked and any(tag in tags for tag in parse_wheel_filename(package.filename)[3])
-    }
-    stable = [version for version in versions if not version.is_prerelease]
+        if not package.is_yanked and wheel_fits(package.filename, tags)
+    ]
     return str(max(stable)) if stable else ""
 
 
 def fetch_source(
-    alternatives: Iterable[str], pinned: Mapping[str, str], access: IndexAccess, *, cutoff: datetime
+    alternatives: Iterable[str], pinned: Mapping[str, str], settings: InstallSettings, *, cutoff: datetime
 ) -> Wanted | None:
     """Ask for the source archive of the first distribution that meets its requirement; None where none does.
 
     Raises as above.
     """
-    for text in alternatives:
-        asked = Requirement(text)
-        name = canonicalize_name(asked.name)
-        if name in pinned and not asked.specifier.contains(pinned[name], prereleases=True):
+    for requirement in map(Requirement, alternatives):
+        name = canonicalize_name(requirement.name)
+        if name in pinned and not requirement.specifier.contains(pinned[name], prereleases=True):
             continue
-        found = source_of(_fetch(name, access)[0], asked, pinned.get(name, ""), cutoff=cutoff)
-        if found is not None:
-            version, digests = found.version or "", found.digests or {}
-            shape = source_shape(found.url)
-            return Wanted(f"{SOURCES}{name}", version, (found.url,), shape, sha256=digests["sha256"])
+        package = source_of(_fetch(name, settings)[0], requirement, pinned.get(name, ""), cutoff=cutoff)
+        if package is not None:
+            version, digests = package.version or "", package.digests or {}
+            shape = source_shape(package.url)
+            return Wanted(f"{SOURCES}{name}", version, (package.url,), shape, sha256=digests["sha256"])
     return None
 
 
 def source_of(
-    packages: Iterable[DistributionPackage], asked: Requirement, pinned: str, *, cutoff: datetime
+    packages: Iterable[DistributionPackage], requirement: Requirement, pinned: str, *, cutoff: datetime
 ) -> DistributionPackage | None:
     """Choose a source archive, with its hash: the pinned version's, else that of the newest stable one by then."""
-    found: dict[Version, DistributionPackage] = {}
+    candidates: dict[Version, DistributionPackage] = {}
     for package in packages:
-        if package.package_type != "sdist" or not package.filename.endswith(".tar.gz") or package.is_yanked:
+        version = _version_of(package)
+        if version is None or package.package_type != "sdist" or not package.filename.endswith(".tar.gz"):
             continue
-        try:
-            version = Version(package.version or "")
-        except InvalidVersion:
+        if package.is_yanked or "sha256" not in (package.digests or {}):
             continue
         early = package.upload_time is not None and package.upload_time <= cutoff
-        meant = version == Version(pinned) if pinned else early and not version.is_prerelease
-        if meant and asked.specifier.contains(version, prereleases=True) and "sha256" in (package.digests or {}):
-            found[version] = package
-    return found[max(found)] if found else None
+        eligible = version == Version(pinned) if pinned else early and not version.is_prerelease
+        if eligible and requirement.specifier.contains(version, prereleases=True):
+            candidates[version] = package
+    return candidates[max(candidates)] if candidates else None
 
 
-def _fetch(distribution: str, access: IndexAccess) -> tuple[list[DistributionPackage], list[str]]:
-    """Return the files of a distribution, and what the server's clock said."""
-    session = requests.Session()
-    session.verify = str(access.ca_bundle) if access.ca_bundle else True
-    session.proxies.update(dict(access.proxies))
-    served: list[str] = []
-    session.hooks["response"].append(lambda response, **_: served.append(response.headers.get("Date", "")))
-    with PyPISimple(endpoint=access.url, session=session, accept=ACCEPT_JSON_PREFERRED) as client:
-        try:
-            page = client.get_project_page(distribution, timeout=_TIMEOUT_S)
-        except NoSuchProjectError:
-            raise UnknownName("package on the index", distribution, ()) from None
-        except (requests.RequestException, ValueError) as error:
-            raise InfraError(
-                f"the package index does not answer: {type(error).__name__}: {str(error)[:200]}",
-                hint="`settle doctor` checks index, proxy and certificate authority",
-            ) from error
-    return list(page.packages), served
+def _fetch(distribution: str, settings: InstallSettings) -> tuple[list[DistributionPackage], datetime | None]:
+    """Return the files of a distribution and the time on the server's clock."""
+    index = (settings.index_url or _DEFAULT_INDEX).rstrip("/")
+    document = fetch(f"{index}/{canonicalize_name(distribution)}/", settings, accept=_ACCEPT, limit_bytes=_LIMIT_BYTES)
+    if document is None:
+        raise UnknownName("package on the index", distribution, ())
+    try:
+        match document.media_type:
+            case "application/vnd.pypi.simple.v1+json":
+                page = ProjectPage.from_json_data(json.loads(document.body), document.url)
+            case "application/vnd.pypi.simple.v1+html" | "text/html":
+                page = ProjectPage.from_html(distribution, document.body, document.url)
+            case other:
+                raise ValueError(f"its type is {other!r}")  # noqa: TRY301 - reported as everything else on the page
+    except (ValueError, RecursionError, UnsupportedRepoVersionError) as error:
+        raise InfraError(
+            f"the page of {distribution} on the package index cannot be read: {redacted(str(error))[:200]}",
+            hint="`settle doctor` checks the index, the proxy and the certificate authority",
+        ) from error
+    return page.packages, document.served_at
 
 
 def releases_of(runtime: Runtime, packages: list[DistributionPackage]) -> tuple[Release, ...]:
     """Group files into releases; a release is yanked when all its files are."""
     files: dict[Version, list[DistributionPackage]] = {}
     for package in packages:
-        try:
-            files.setdefault(Version(package.version or ""), []).append(package)
-        except InvalidVersion:
-            continue  # a file that names no version is nobody's release
+        if (version := _version_of(package)) is not None:
+            files.setdefault(version, []).append(package)
     return tuple(
         release
         for version, group in sorted(files.items())
         if (release := _release(runtime, version, group)) is not None
     )
+
+
+def _version_of(package: DistributionPackage) -> Version | None:
+    try:
+        return Version(package.version or "")
+    except InvalidVersion:
+        return None  # a file without a version belongs to no release
 
 
 def _release(runtime: Runtime, version: Version, group: list[DistributionPackage]) -> Release | None:
@@ -165,3 +168,52 @@ def _release(runtime: Runtime, version: Version, group: list[DistributionPackage
         wheels=tuple(sorted(package.filename for package in group if package.package_type == "wheel")),
         has_sources=any(package.package_type == "sdist" for package in group),
     )
+
+
+def installable(settings: InstallSettings, runtime: Runtime, accelerator: str) -> IndexAnswer:
+    """Fetch the releases of the package that is installed on this platform. Raises as above."""
+    return fetch_releases(runtime, recipe_of(runtime, accelerator).distribution, settings)
+
+
+def available_releases(settings: InstallSettings, runtime: Runtime, accelerator: str) -> tuple[Release, ...]:
+    """Fetch every release under the runtime's name, with the files of the package that is installed. Raises as above.
+
+    A release's day is that of the runtime's name: the package for a platform may have another name and follow later.
+    """
+    recipe = recipe_of(runtime, accelerator)
+    releases = fetch_releases(runtime, recipe.runtime, settings).releases
+    if recipe.distribution != recipe.runtime:
+        packages = {release.version: release for release in installable(settings, runtime, accelerator).releases}
+        releases = tuple(_with_files_of(release, packages.get(release.version)) for release in releases)
+    return tuple(with_compatibility(release, settings) for release in releases)
+
+
+def with_compatibility(release: Release, settings: InstallSettings) -> Release:
+    tags = fitting_tags(settings.python)
+    return replace(release, fit=compatibility_of(release, python=settings.python, tags=tags))
+
+
+def _with_files_of(release: Release, package: Release | None) -> Release:
+    if package is None:
+        return replace(release, wheels=(), has_sources=False)
+    return replace(
+        release,
+        requires_python=package.requires_python,
+        wheels=package.wheels,
+        has_sources=package.has_sources,
+    )
+
+
+def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: datetime) -> str | None:
+    """Choose the version of a package that has another name than its runtime; None leaves the choice to the resolver.
+
+    The wheels of such a package pin one build of torch. A resolver that lacks this build silently goes back to releases
+    of years ago that pinned nothing.
+    """
+    if recipe.distribution == recipe.runtime:
+        return None
+    tags = fitting_tags(settings.python)
+    try:
+        return fetch_newest_wheel(recipe.distribution, settings, cutoff=cutoff, tags=tags) or None
+    except SettleError:
+        return None  # the resolver reports what is wrong with the index

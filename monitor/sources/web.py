@@ -32,13 +32,17 @@ _ERRORS = 400
 @dataclass(frozen=True, slots=True)
 class Document:
     body: bytes
-    changed_at: datetime | None  # what the server says of it
+    url: str  # after redirects
+    media_type: str
+    changed_at: datetime | None  # as the server says
+    served_at: datetime | None  # by the server's clock
 
 
 def fetch(
     url: str,
     settings: InstallSettings,
     *,
+    accept: str = "*/*",
     limit_bytes: int = LIMIT_BYTES,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
@@ -51,7 +55,10 @@ def fetch(
     deadline = clock() + seconds
     body = bytearray()
     try:
-        with open_client(settings, seconds) as client, client.stream("GET", url) as answer:
+        with (
+            open_client(settings, seconds) as client,
+            client.stream("GET", url, headers={"Accept": accept}) as answer,
+        ):
             if answer.status_code == _NOT_FOUND:
                 return None
             if answer.status_code >= _ERRORS:
@@ -62,7 +69,13 @@ def fetch(
                     raise _silent(host, f"its answer is longer than {limit_bytes} bytes")
                 if clock() > deadline:
                     raise _silent(host, f"its answer takes longer than {seconds:g} s")
-            return Document(bytes(body), _moment(answer.headers.get("Last-Modified", "")))
+            return Document(
+                body=bytes(body),
+                url=str(answer.url),
+                media_type=answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                changed_at=_moment(answer.headers.get("Last-Modified", "")),
+                served_at=_moment(answer.headers.get("Date", "")),
+            )
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise _silent(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
 
@@ -109,4 +122,4 @@ def _moment(text: str) -> datetime | None:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # "-0000" is UTC, too
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # "-0000" is UTC too

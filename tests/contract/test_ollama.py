@@ -30,7 +30,6 @@ from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
 from monitor.miniatures.writer import write_miniature
 from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
-from monitor.sources.access import index_access
 from monitor.sources.index import fetch_source
 from monitor.wire.bundle import build_bundle
 from tests.contract.conftest import base_of, make_engine
@@ -84,8 +83,8 @@ class Shop:
         )
         assert not isinstance(resolution, InstallFailure), resolution.message
         if converter:
-            access = index_access(settings_from_environment(os.environ))
-            sources = fetch_source(RECIPE.sources, resolution.lock.versions, access, cutoff=datetime.now(UTC))
+            settings = settings_from_environment(os.environ)
+            sources = fetch_source(RECIPE.sources, resolution.lock.versions, settings, cutoff=datetime.now(UTC))
             assert sources is not None
             resolution = self.environments.beside(resolution, sources)
             assert not isinstance(resolution, InstallFailure), resolution.message

@@ -16,7 +16,8 @@ from containers.settings import InstallSettings
 from monitor.config.settings import Config
 from monitor.discovery.releases import find_releases
 from monitor.domain import Channel, Compatibility, Runtime
-from monitor.errors import InfraError
+from monitor.errors import InfraError, UnknownName
+from monitor.sources.index import fetch_releases
 from monitor.sources.release_events import EventKind
 from monitor.sources.tags import fetch_refs
 from monitor.sources.web import fetch
@@ -375,6 +376,37 @@ def test_an_answer_that_is_too_long_or_too_slow_is_left() -> None:
             fetch(f"{long.url}/x", DIRECT, clock=lambda: next(ticks))
     with pytest.raises(InfraError, match=r"127\.0\.0\.1 does not answer: ConnectError"):
         fetch("http://127.0.0.1:1/", DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        ("application/vnd.pypi.simple.v1+json", b"[" * 100_000, "cannot be read"),
+        ("application/vnd.pypi.simple.v1+json", b"[]", "cannot be read"),
+        ("application/vnd.pypi.simple.v1+json", b'{"meta": {"api-version": "9.0"}, "name": "a", "files": []}', "9.0"),
+        ("application/json", b"{}", "its type is 'application/json'"),
+    ],
+)
+def test_what_is_no_page_of_an_index_is_a_fault_of_the_index(kind: str, body: bytes, message: str) -> None:
+    with Publishers(answers={"/simple/": (200, body)}, kind=kind) as index:
+        settings = InstallSettings(index_url=f"{index.url}/simple")
+        with pytest.raises(InfraError, match=message):
+            fetch_releases(Runtime.TRANSFORMERS, "transformers", settings)
+
+
+def test_an_index_of_html_pages_is_read_too_and_gives_no_release_a_day() -> None:
+    page = b'<a href="../f/transformers-5.0.0-py3-none-any.whl#sha256=0">transformers-5.0.0-py3-none-any.whl</a>'
+    with Publishers(answers={"/simple/": (200, page)}, kind="text/html") as index:
+        settings = InstallSettings(index_url=f"{index.url}/simple/")
+        answer = fetch_releases(Runtime.TRANSFORMERS, "Trans_formers", settings)
+    assert index.asked == ["/simple/trans-formers/"]
+    assert (answer.releases, answer.has_upload_times) == ((), False)
+    assert answer.served_at is not None
+
+
+def test_a_package_that_the_index_does_not_have_is_an_unknown_name() -> None:
+    with Publishers() as index, pytest.raises(UnknownName, match="no package on the index is called 'peft'"):
+        fetch_releases(Runtime.PEFT, "peft", InstallSettings(index_url=f"{index.url}/simple/"))
 
 
 def test_the_web_is_reached_through_the_proxy_but_where_none_is_wanted() -> None:

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-import requests
+import httpx
 
 from containers.settings import settings_from_environment
 
@@ -27,7 +27,7 @@ class FailingIndex:
     def __init__(self) -> None:
         self.wheels_asked_for = 0
         self._upstream = settings_from_environment(os.environ).index_url or "https://pypi.org/simple/"
-        self._session = requests.Session()
+        self._session = httpx.Client(follow_redirects=True, timeout=SECONDS)
         self._files: dict[str, str] = {}  # path here -> address there
 
         outer = self
@@ -61,7 +61,7 @@ class FailingIndex:
             self._page(request, request.path.removeprefix("/simple/"))
         elif request.path.endswith(".metadata"):
             there = self._files[request.path.removesuffix(".metadata")]
-            found = self._session.get(f"{there}.metadata", timeout=SECONDS)
+            found = self._session.get(f"{there}.metadata")
             _reply(request, found.status_code, found.content, "application/octet-stream")
         else:
             self.wheels_asked_for += 1
@@ -69,14 +69,14 @@ class FailingIndex:
 
     def _page(self, request: http.server.BaseHTTPRequestHandler, name: str) -> None:
         address = f"{self._upstream.rstrip('/')}/{name}"
-        found = self._session.get(address, headers={"Accept": JSON}, timeout=SECONDS)
-        if not found.ok:
+        found = self._session.get(address, headers={"Accept": JSON})
+        if not found.is_success:
             _reply(request, found.status_code, b"", "text/plain")
             return
         page: dict[str, Any] = found.json()
         for file in page["files"]:
             here = f"/files/{file['filename']}"
-            self._files[here] = urljoin(found.url, file["url"])
+            self._files[here] = urljoin(str(found.url), file["url"])
             file["url"] = self._root + here
         _reply(request, 200, json.dumps(page).encode(), JSON)
 

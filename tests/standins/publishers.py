@@ -28,6 +28,7 @@ class Publishers:
     built_at: datetime | None = None
     tags: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # by how the path begins
+    kind: str = "application/json"  # of those answers
     asked: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -59,7 +60,7 @@ class Publishers:
     def answer(self, path: str) -> tuple[int, str, bytes]:
         for begins, (status, body) in self.answers.items():
             if path.startswith(begins):
-                return status, "application/json", body
+                return status, self.kind, body
         first, *rest = urlsplit(path).path.strip("/").split("/")
         if first == "simple" and rest[0] in self.files:
             page = {"meta": {"api-version": "1.1"}, "name": rest[0], "files": self.files[rest[0]]}

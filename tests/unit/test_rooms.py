@@ -35,7 +35,6 @@ OWNERS = {
         "monitor/store/backup.py",
     ],
     "pypi_simple": ["monitor/sources/index.py"],
-    "requests": ["monitor/sources/index.py"],
     "rich": ["monitor/cli/"],
     "sqlite3": ["monitor/store/"],
     "sqlite_utils": ["monitor/store/"],

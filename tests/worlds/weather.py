@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
-import requests
+import httpx
 
 from containers.settings import settings_from_environment
 
@@ -46,12 +46,12 @@ class PassingIndex:
         """Return the kind and the content of a page whose addresses all lead to the real index."""
         if (path, accept) not in self._kept:
             address = f"{self._upstream}/{path.removeprefix('/simple/')}"
-            found = requests.get(address, headers={"Accept": accept}, timeout=SECONDS)
-            if not found.ok:
+            found = httpx.get(address, headers={"Accept": accept}, timeout=SECONDS, follow_redirects=True)
+            if not found.is_success:
                 return None
             page = found.json()
             for file in page["files"]:
-                file["url"] = urljoin(found.url, file["url"])
+                file["url"] = urljoin(str(found.url), file["url"])
             body = json.dumps(page).encode()
             self._kept[path, accept] = (found.headers["Content-Type"], body)
         return self._kept[path, accept]
