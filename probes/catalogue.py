@@ -31,24 +31,29 @@ INSTALLS = {
 
 class Check(NamedTuple):
     name: str
-    meaning: str
     ask: Ask
     needs: str  # ability that the runtime's adapter declares; "" for every runtime
     after: tuple[str, ...]  # checks that pass before this one can say anything
     fault: str  # what an exception out of the runtime means here when nothing in its text is known
     last: bool  # asked after everything else
 
+    @property
+    def meaning(self) -> str:
+        """Return what the check asks: the first line of its function's docstring."""
+        line = str(self.ask.__doc__).partition("\n")[0].rstrip(".")
+        return line[:1].lower() + line[1:]
+
 
 _registered: dict[str, Check] = {}
 
 
 def check(
-    name: str, meaning: str, *, needs: str = "", after: tuple[str, ...] = (), fault: str = "", last: bool = False
+    name: str, *, needs: str = "", after: tuple[str, ...] = (), fault: str = "", last: bool = False
 ) -> Callable[[Ask], Ask]:
-    """Register a function as a check; the name's first word is its rung."""
+    """Register a function as a check: the name's first word is its rung, its docstring's first line what it asks."""
 
     def register(ask: Ask) -> Ask:
-        _registered[name] = Check(name, meaning, ask, needs, after, fault or "unclassified", last)
+        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last)
         return ask
 
     return register

@@ -1,9 +1,12 @@
-"""Compares the configuration a runtime works with against the model's own config.json, key by key; pure."""
+"""Compares what a runtime or a converted file makes of a model's config.json with the file itself, key by key; pure."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 # says nothing about what the model computes
 NOISE = frozenset(
@@ -29,6 +32,20 @@ SEMANTIC = frozenset(
 )
 # other words for the same, and ways to lay positions out, none of which scales them
 _ROPE_TYPES = {"su": "longrope", "mrope": "default", "axial": "default", None: "default"}
+# what the file calls it, after the architecture's name -> what configurations call it, the first that is there
+_METADATA = (
+    ("context_length", ("max_position_embeddings", "n_positions", "max_seq_len")),
+    ("embedding_length", ("hidden_size", "n_embd", "d_model")),
+    ("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "norm_eps", "layer_norm_epsilon", "norm_epsilon")),
+    ("attention.layer_norm_epsilon", ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")),
+    ("attention.sliding_window", ("sliding_window",)),
+    ("expert_used_count", ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts")),
+    ("attn_logit_softcapping", ("attn_logit_softcapping",)),
+    ("final_logit_softcapping", ("final_logit_softcapping",)),
+    ("expert_weights_scale", ("routed_scaling_factor",)),
+    ("attention.indexer.top_k", ("index_topk",)),
+)
+_FLOAT32 = 1e-6  # numbers are kept in float32, which has seven digits
 
 
 class Effective(NamedTuple):
@@ -40,7 +57,7 @@ class Effective(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """``wrong`` maps a key to [own, effective]; ``unread`` keys are listed for the reader and count for nothing."""
+    """``wrong`` maps a key to [written, effective]; ``unread`` keys are listed for information."""
 
     wrong: dict[str, list[Any]]
     unread: list[str]
@@ -94,7 +111,7 @@ def _ids(value: Any) -> list[Any]:
 
 
 def renamed(written: Any, effective: Any) -> bool:
-    """Tell whether two lists of words are equal up to a one-to-one renaming, such as attention for full_attention."""
+    """Return whether two lists of words are equal up to a one-to-one renaming, such as attention for full_attention."""
     if not isinstance(effective, (list, tuple)) or len(written) != len(effective):
         return False
     words = list(zip(map(str, written), map(str, effective)))
@@ -116,8 +133,8 @@ def equal(written: Any, effective: Any) -> bool:
         same_kind = isinstance(effective, (list, tuple)) and len(written) == len(effective)
         return same_kind and all(equal(*pair) for pair in zip(written, effective))
     if isinstance(written, dict):
-        held = {str(key): value for key, value in effective.items()} if isinstance(effective, dict) else None
-        return held is not None and all(equal(value, held.get(str(key))) for key, value in written.items())
+        ropes = {str(key): value for key, value in effective.items()} if isinstance(effective, dict) else None
+        return ropes is not None and all(equal(value, ropes.get(str(key))) for key, value in written.items())
     return str(written) == str(effective)
 
 
@@ -130,11 +147,11 @@ def _pattern_kept(period: Any, layer_types: Any) -> bool:
 
 
 def _rope_difference(written: dict[str, Any], effective: Effective, prefix: str) -> tuple[dict[str, list[Any]], int]:
-    held = rope(effective.values, by_parameters="rope_parameters" in effective.read)
+    ropes = rope(effective.values, by_parameters="rope_parameters" in effective.read)
     wrong: dict[str, list[Any]] = {}
     compared = 0
     for kind, entry in rope(written).items():
-        counterpart = held.get(kind) or (held.get("full_attention") if not kind else None) or held.get("")
+        counterpart = ropes.get(kind) or (ropes.get("full_attention") if not kind else None) or ropes.get("")
         if not counterpart:
             continue  # an architecture without rotary positions may still publish a theta
         for name, value in entry.items():
@@ -165,7 +182,43 @@ def rope(values: dict[str, Any], *, by_parameters: bool = True) -> dict[str, dic
         if kind != "sliding_attention":
             entry.setdefault("rope_theta", values.get("rope_theta"))
             entry.setdefault("partial_rotary_factor", values.get("partial_rotary_factor"))
-    told = {
+    filled = {
         kind: {name: value for name, value in entry.items() if value is not None} for kind, entry in entries.items()
     }
-    return {kind: entry for kind, entry in told.items() if entry}
+    return {kind: entry for kind, entry in filled.items() if entry}
+
+
+def metadata_difference(written: dict[str, Any], metadata: dict[str, Any]) -> Difference:
+    """Compare single numbers under names that mean the same in every architecture; lists by layer are not compared."""
+    architecture = metadata.get("general.architecture")
+    wrong: dict[str, list[Any]] = {}
+    compared = 0
+    for key, names in _METADATA:
+        name = next((name for name in names if _number(written.get(name))), None)
+        value = metadata.get(f"{architecture}.{key}")
+        if name is None or not _number(value):
+            continue
+        compared += 1
+        # models without positions of their own are given any length
+        if not _equal_float32(written[name], value) and not (key == "context_length" and value > written[name]):
+            wrong[name] = [written[name], value]
+    theta, base = _theta(written), metadata.get(f"{architecture}.rope.freq_base")
+    if theta is not None and _number(base):
+        compared += 1
+        if not _equal_float32(theta, base):
+            wrong["rope_theta"] = [theta, base]
+    return Difference(wrong, [], compared)
+
+
+def _theta(written: dict[str, Any]) -> Any:
+    """Return the base of the rotary positions, of the full attention where layers differ."""
+    kinds = rope(written)
+    return (kinds.get("full_attention") or kinds.get("") or {}).get("rope_theta")
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _equal_float32(written: float, other: float) -> bool:
+    return abs(written - other) <= _FLOAT32 * max(abs(written), abs(other))

@@ -76,6 +76,11 @@ def skipped(reason: str, **evidence: Any) -> Answer:
     return Answer("skipped", None, reason, evidence)
 
 
+def few(names: list[str]) -> str:
+    """Return the first names and how many more there are, for a message."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 -- as above
+
+
 def _line(event: dict[str, Any]) -> bytes:
     line = _encoded(plain(event))
     if len(line) <= MAX_LINE_BYTES:

@@ -1,4 +1,4 @@
-"""What rounding may do to an answer: what equal sums differ by, or what a model makes of the last bit of its input."""
+"""How far rounding may move an answer: by sums in another order, or by what a model makes of its input's last bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from probes.runtimes import Model, Trace
     from probes.subject import Subject
 
-AMPLIFIED = 20  # rounding happens at every step of the way, trembling only at its start
+AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
 _DRAWS = 3
 
 
@@ -20,12 +20,12 @@ def tolerance(subject: Subject, trace: Trace) -> float:
 
 
 def allowed(subject: Subject, row: list[int], trace: Trace) -> float:
-    """Return the tolerance, widened for a model that makes much of the last bit of what it is given."""
+    """Return the tolerance, widened for a model that amplifies the last bit of its input."""
     try:
-        perturbed = perturbation(subject.model, row, subject.model.forward(row))
+        moved = perturbation(subject.model, row, subject.model.forward(row))
     except UnavailableError:
         return tolerance(subject, trace)
-    return max(tolerance(subject, trace), AMPLIFIED * perturbed)
+    return max(tolerance(subject, trace), AMPLIFIED * moved)
 
 
 def perturbation(model: Model, row: list[int], still: Trace) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
     from probes.events import Answer, Events
-    from probes.runtimes import Adapted, Model, Runtime, Tokenizer
+    from probes.runtimes import Adapted, Model, Runtime, Tokenizer, Trace
     from probes.served import Server
 
 _BOUNDARIES = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
@@ -66,6 +67,14 @@ class Subject:
             if candidate not in special or vocabulary <= len(special):
                 ids.append(candidate)
         return ids
+
+    def saved_and_loaded(self, model: Model, row: list[int]) -> tuple[Trace, Any]:
+        """Return the model's answer once it is saved and loaded, and the configuration that was saved with it."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            model.save(folder)
+            config = self.runtime.config(folder)
+            return self.runtime.model(folder, config, self.config_json, "eager").forward(row), config
 
 
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:

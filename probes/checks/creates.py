@@ -29,44 +29,50 @@ def _creating(subject: Subject) -> Creating:
     return cast("Creating", subject.runtime)
 
 
-@_check("loads.gguf", "the checkpoint brings a GGUF, or the converter makes one", after=())
+@_check("loads.gguf", after=())
 def gguf(subject: Subject) -> Answer:
+    """The repository has a GGUF, or the converter makes one."""
     try:
         subject.config_json = read_config(subject.folder)
     except BadFileError as error:
         return failed("bad-checkpoint", str(error))
     subject.config = None  # Ollama takes none
-    # only a miniature of ours comes with texts that its tokenizer must bring back
+    # only a miniature comes with texts that its tokenizer must give back
     made = _creating(subject).gguf(subject.folder, synthetic=bool(subject.golden.get("texts")))
     return passed(f"{made.name}, {made.stat().st_size} bytes", brought=made.parent == subject.folder)
 
 
-@_check("knows.accepts", "creating and loading a model does not fail for its architecture")
+@_check("knows.accepts")
 def accepts(subject: Subject) -> Answer:
-    """Ask for the architecture in the only way there is: Ollama has no list of those that it knows."""
+    """A model is created and loaded without a failure for its architecture.
+
+    Create and load a model: Ollama has no list of architectures to ask.
+    """
     subject.tokenizer = subject.runtime.tokenizer(subject.folder)
     tried = _creating(subject).attempt()
     if tried.error is None:
-        return passed("created and loaded", said=tried.said)
+        return passed("created and loaded", statuses=tried.statuses)
     fault = classify(tried.error, "knows.accepts", subject.runtime_name, subject.runtime.phrases)
-    told = without_paths(str(tried.error))
+    message = without_paths(str(tried.error))
     if fault in _SURE:
-        return failed(fault, told, at=tried.at)
+        return failed(fault, message, at=tried.at)
     if fault == "load-error":  # tensors come after the architecture
-        return passed(f"what fails is not the architecture: {told}", at=tried.at)
-    return skipped(f"whether it knows the architecture does not show ({fault})")
+        return passed(f"the failure is not the architecture: {message}", at=tried.at)
+    return skipped(f"the failure does not show whether the architecture is known ({fault})")
 
 
-@_check("loads.creates", "a model is created from the GGUF")
+@_check("loads.creates")
 def creates(subject: Subject) -> Answer:
+    """A model is created from the GGUF."""
     tried = _creating(subject).attempt()
     if tried.at == "create":
         raise tried.error
-    return passed("created", said=tried.said)
+    return passed("created", statuses=tried.statuses)
 
 
-@_check("loads.runs", "the created model is taken into memory", after=("loads.creates",))
+@_check("loads.runs", after=("loads.creates",))
 def runs(subject: Subject) -> Answer:
+    """The created model is taken into memory."""
     tried = _creating(subject).attempt()
     if tried.error is not None:
         raise tried.error
@@ -74,16 +80,17 @@ def runs(subject: Subject) -> Answer:
     return passed("loaded", capabilities=cast("Any", subject.model).capabilities)
 
 
-@_check(
-    "loads.safetensors", "a model is created from the checkpoint itself; for information, it breaks nothing", last=True
-)
+@_check("loads.safetensors", last=True)
 def safetensors(subject: Subject) -> Answer:
-    """Tell whether Ollama converts the checkpoint itself: one way more for its users, whose absence breaks nothing."""
+    """A model is created from the checkpoint itself (for information: it never fails).
+
+    Record whether Ollama converts the checkpoint itself; a GGUF serves its users as well, so nothing fails.
+    """
     try:
-        said = _creating(subject).create_from_own_files(subject.folder)
-    except Exception as error:  # noqa: BLE001 -- whatever stands against it, the way over a GGUF is there
+        statuses = _creating(subject).create_from_own_files(subject.folder)
+    except Exception as error:  # noqa: BLE001 -- the way over a GGUF is there
         fault = classify(error, "loads.safetensors", subject.runtime_name, subject.runtime.phrases)
         subject.facts["converts_safetensors"] = {"converts": False, "fault": fault}
         return skipped(f"not converted by Ollama itself: {without_paths(str(error))}")
     subject.facts["converts_safetensors"] = {"converts": True}
-    return passed("created from the checkpoint itself", said=said)
+    return passed("created from the checkpoint itself", statuses=statuses)

@@ -1,4 +1,4 @@
-"""Rung 3: generation computes the same thing whichever way it is asked, and ends."""
+"""Rung 3: generation computes the same with and without cache, batch and attention implementation, and ends."""
 
 from __future__ import annotations
 
@@ -27,19 +27,22 @@ _CACHE_STEPS = 6
 _BATCH_STEPS = 4
 
 
-@_check("generates.forward", "a forward pass gives finite logits that are not flat", after=("loads.model",))
+@_check("generates.forward", after=("loads.model",))
 def forward(subject: Subject) -> Answer:
+    """A forward pass gives finite logits that are not flat."""
     first = subject.model.forward(subject.row(_SHORT, seed=1))
     if not first.finite:
         return failed("not-finite", "the logits hold NaN or infinity")
     second = subject.model.forward(subject.row(_SHORT, seed=2))
-    heard = first.distance(second)
-    # near-uniform or deaf logits would let every comparison below pass
-    if first.spread < _FLAT or heard < _FLAT:
-        told = f"the logits hardly vary: {first.spread:.3g} over the vocabulary, {heard:.3g} between two prompts"
-        return failed("flat-logits", told, spread=first.spread, between_prompts=heard)
+    between_prompts = first.distance(second)
+    # logits that are nearly uniform, or the same for every prompt, would let every comparison below pass
+    if first.spread < _FLAT or between_prompts < _FLAT:
+        message = (
+            f"the logits hardly vary: {first.spread:.3g} over the vocabulary, {between_prompts:.3g} between two prompts"
+        )
+        return failed("flat-logits", message, spread=first.spread, between_prompts=between_prompts)
     subject.facts["logprobs"] = _logprobs(subject)
-    return passed(spread=first.spread, between_prompts=heard)
+    return passed(spread=first.spread, between_prompts=between_prompts)
 
 
 def _logprobs(subject: Subject) -> dict[str, object]:
@@ -51,23 +54,27 @@ def _logprobs(subject: Subject) -> dict[str, object]:
     return {"prompts": prompts}
 
 
-@_check("generates.greedy", "greedy generation is deterministic")
+@_check("generates.greedy")
 def greedy(subject: Subject) -> Answer:
+    """Greedy generation is deterministic."""
     row = subject.row(_SHORT, seed=1)
     first, second = (subject.model.generate([row], steps, Plan())[0] for steps in (_GREEDY_STEPS, _GREEDY_STEPS // 2))
     if len(first.tokens) != _GREEDY_STEPS:
-        told = f"{len(first.tokens)} tokens came of {_GREEDY_STEPS} that were asked for"
-        return failed("not-deterministic", told, tokens=first.tokens)
+        message = f"{len(first.tokens)} tokens were generated instead of {_GREEDY_STEPS}"
+        return failed("not-deterministic", message, tokens=first.tokens)
     if not first.trace.finite:
         return failed("not-finite", "the logits hold NaN or infinity while generating", tokens=first.tokens)
     if first.tokens[: len(second.tokens)] != second.tokens:
         return failed("not-deterministic", "two runs differ", first=first.tokens, second=second.tokens)
-    return passed(f"{_GREEDY_STEPS} tokens, the first {len(second.tokens)} twice the same", tokens=first.tokens)
+    return passed(f"{_GREEDY_STEPS} tokens; a second run repeats the first {len(second.tokens)}", tokens=first.tokens)
 
 
-@_check("generates.cache", "generation with the cache equals generation without")
+@_check("generates.cache")
 def cache(subject: Subject) -> Answer:
-    """Compare generation with the cache, along given tokens, with passes over the whole text without one."""
+    """Generation with the cache equals generation without it.
+
+    Compare generation with the cache, along given tokens, with passes over the whole text without one.
+    """
     boundary = subject.boundary()
     # from a little before the window's edge to beyond it, and shortly from well beyond it
     ways = [(max(_SHORT, boundary - _CACHE_STEPS // 2), _CACHE_STEPS)]
@@ -78,17 +85,17 @@ def cache(subject: Subject) -> Answer:
         row, forced = subject.row(start, seed=5), subject.row(steps, seed=6)
         answer = subject.model.generate([row], steps, Plan(forced=(tuple(forced),)))[0]
         if not answer.cached:
-            return skipped("asked to use a cache, the runtime computes the whole text at every step", **evidence)
+            return skipped("with the cache requested, the runtime computes the whole text at every step", **evidence)
         cached = answer.trace
         whole = subject.model.forward(row + forced)[start - 1 : start - 1 + steps]
         distance = evidence[f"after_{start}"] = cached.distance(whole)
         evidence["allowed"] = max(evidence.get("allowed", 0.0), tolerance(subject, whole))
         if distance <= tolerance(subject, whole):
             continue
-        # one pass over the whole is the cheap way; what is promised is that generating without a cache is the same
+        # one pass over the whole is cheap, but the promise is that generating without a cache gives the same
         without = subject.model.generate([row], steps, Plan(cache=False, forced=(tuple(forced),)))[0]
         if without.cached:
-            return skipped("asked to use no cache, the runtime uses one", **evidence)
+            return skipped("without a cache requested, the runtime uses one", **evidence)
         plain = without.trace
         distance = evidence[f"generated_without_after_{start}"] = cached.distance(plain)
         if distance <= tolerance(subject, plain):
@@ -97,16 +104,18 @@ def cache(subject: Subject) -> Answer:
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, **evidence)
         if not distance <= allowed:
-            told = f"log-probabilities differ by {distance:.3g} with the cache, after {start} tokens (seam {boundary})"
-            return failed("cache-differs", told, **evidence)
+            message = (
+                f"log-probabilities differ by {distance:.3g} with the cache, {start} tokens in (boundary {boundary})"
+            )
+            return failed("cache-differs", message, **evidence)
     return passed("the same with and without the cache", **evidence)
 
 
-@_check("generates.batch", "a left-padded batch equals its rows one by one", needs="batches")
+@_check("generates.batch", needs="batches")
 def batch(subject: Subject) -> Answer:
-    """Compare a left-padded batch with its rows alone, through generate, which is what users call."""
+    """A left-padded batch equals its rows one by one."""
     rows = [subject.row(length, seed=10 + length) for length in (5, 14)]
-    forced = tuple(tuple(subject.row(_BATCH_STEPS, seed=20 + place)) for place in range(len(rows)))
+    forced = tuple(tuple(subject.row(_BATCH_STEPS, seed=20 + row_number)) for row_number in range(len(rows)))
     together = subject.model.generate(rows, _BATCH_STEPS, Plan(forced=forced))
     distances, allowed = {}, 0.0
     for row, tokens, answer in zip(rows, forced, together):
@@ -119,8 +128,8 @@ def batch(subject: Subject) -> Answer:
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
         if not distance <= allowed:
-            told = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
-            return failed("batch-differs", told, distances=distances, allowed=allowed)
+            message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
+            return failed("batch-differs", message, distances=distances, allowed=allowed)
     return passed("rows of 5 and 14 tokens are the same in a batch", distances=distances, allowed=allowed)
 
 
@@ -134,8 +143,9 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
     return together.distance(alone), alone
 
 
-@_check("generates.attention", "attention implementations agree", needs="attentions")
+@_check("generates.attention", needs="attentions")
 def attention(subject: Subject) -> Answer:
+    """Attention implementations agree."""
     others = subject.runtime.attentions(subject.model)
     reason = _not_run(subject.model, "eager") if others else "the model's class has one attention implementation"
     if reason:
@@ -158,28 +168,31 @@ def attention(subject: Subject) -> Answer:
         if allowed > _CEILING:
             return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
         if not distance <= allowed:
-            told = f"log-probabilities differ by {distance:.3g} between eager and {name}"
-            return failed("attention-differs", told, distances=distances, allowed=allowed)
+            message = f"log-probabilities differ by {distance:.3g} between eager and {name}"
+            return failed("attention-differs", message, distances=distances, allowed=allowed)
     return passed(f"eager equals {', '.join(others)}", distances=distances, allowed=allowed)
 
 
 def _not_run(model: Model, asked: str) -> str:
-    run = model.attention or "one that it does not name"
-    return "" if run == asked else f"asked for the attention {asked}, the runtime runs {run}"
+    run = model.attention or "without a name"
+    return "" if run == asked else f"the runtime runs the attention {run} instead of {asked}"
 
 
-@_check("generates.stop", "generation ends at the end-of-sequence token")
+@_check("generates.stop")
 def stop(subject: Subject) -> Answer:
-    """Make generation come to each end-of-sequence token of the model's own files, with no word to the runtime."""
+    """Generation ends at the end-of-sequence token.
+
+    Force each end-of-sequence token of the model's files, without naming it to the runtime.
+    """
     row = subject.row(_SHORT, seed=1)
     steps, end = 4, 1
-    ids = _own_eos(subject)
+    ids = _eos_ids(subject)
     for eos in ids:
         forced = (*subject.row(end, seed=8), eos, *subject.row(steps, seed=9))
         tokens = subject.model.generate([row], steps, Plan(forced=(forced,), full_length=False))[0].tokens
         if len(tokens) != end + 1 or tokens[-1] != eos:
-            told = f"{len(tokens)} tokens came though token {eos}, which ends the model's text, was number {end + 1}"
-            return failed("does-not-stop", told, eos=ids, tokens=tokens)
+            message = f"{len(tokens)} tokens were generated, although token {eos}, number {end + 1}, ends the text"
+            return failed("does-not-stop", message, eos=ids, tokens=tokens)
     asked = subject.row(1, seed=11)[0]
     forced = (*subject.row(end, seed=8), asked, *subject.row(steps, seed=9))
     first = forced.index(asked) + 1
@@ -188,15 +201,15 @@ def stop(subject: Subject) -> Answer:
         tokens = subject.model.generate([row], steps, plan)[0].tokens
     except UnavailableError as error:
         if not ids:
-            return skipped(f"the model's files name no end, and another cannot be asked for: {error}")
-        return passed("ends where the model's own files say", eos=ids, not_asked=str(error))
+            return skipped(f"the model's files name no end-of-sequence token, and the runtime takes no other: {error}")
+        return passed("ends where the model's files say", eos=ids, not_asked=str(error))
     if len(tokens) != first:
-        told = f"{len(tokens)} tokens came though generation was asked to end at token {asked}, number {first}"
-        return failed("does-not-stop", told, eos=[asked], tokens=tokens)
+        message = f"{len(tokens)} tokens were generated, although token {asked} at position {first} was to end them"
+        return failed("does-not-stop", message, eos=[asked], tokens=tokens)
     return passed("ends where it should", eos=ids, asked=asked)
 
 
-def _own_eos(subject: Subject) -> list[int]:
+def _eos_ids(subject: Subject) -> list[int]:
     for source in (optional_json(subject.folder, "generation_config.json"), subject.config_json, subject.text_config):
         eos = source.get("eos_token_id")
         if eos is not None:

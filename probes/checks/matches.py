@@ -1,4 +1,4 @@
-"""Rung 5: along given tokens, log-probabilities are those of the pinned reference, beyond every seam of the model."""
+"""Rung 5: along given tokens, log-probabilities equal the pinned reference, before and beyond the model's windows."""
 
 from __future__ import annotations
 
@@ -18,70 +18,65 @@ _TOP = 10
 _WHOLE = 1 << 30  # of a vocabulary, whatever its size
 
 
-@check(
-    "matches.trace",
-    "what the reference says of fixed prompts is written down, where nothing is pinned yet",
-    needs="reference",
-    after=("generates.forward",),
-)
+@check("matches.trace", needs="reference", after=("generates.forward",))
 def trace(subject: Subject) -> Answer:
-    """Write down what this runtime says of three prompts, where nothing is pinned to compare others with."""
+    """The reference's log-probabilities for fixed prompts are recorded, where none are pinned yet."""
     pinned = subject.golden.get("trace")
     if pinned:
         return skipped(f"pinned by {pinned.get('runtime')} {pinned.get('version')} of {pinned.get('day')}")
     if not subject.golden.get("pins"):
         return skipped("only the newest release of today becomes the reference")
     prompts: list[dict[str, Any]] = []
-    spread = perturbed = 0.0
+    spread = moved = 0.0
     rows = _rows(subject)
     for row in rows:
         answer = subject.model.forward(row)
         spread = max(spread, answer.spread)
-        perturbed = max(perturbed, perturbation(subject.model, row, answer))
+        moved = max(moved, perturbation(subject.model, row, answer))
         kept = min(_KEPT, len(row))
         prompts.append({"ids": row, "from": len(row) - kept, "top": answer[-kept:].top(_TOP)})
-    subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": perturbed}
-    return skipped(f"the reference itself: {len(prompts)} prompts of up to {max(map(len, rows))} tokens written down")
+    subject.facts["trace"] = {"prompts": prompts, "spread": spread, "trembling": moved}
+    return skipped(f"the reference itself: {len(prompts)} prompts of up to {max(map(len, rows))} tokens recorded")
 
 
-@check(
-    "matches.logprobs",
-    "log-probabilities along given tokens are those of the pinned reference",
-    needs="comparison",
-    after=("generates.forward",),
-)
+@check("matches.logprobs", needs="comparison", after=("generates.forward",))
 def logprobs(subject: Subject) -> Answer:
-    """Compare with the reference: the largest difference decides, the 99th percentile and the mean are told."""
+    """Log-probabilities along given tokens equal the pinned reference.
+
+    Compare with the reference: the largest difference decides, the 99th percentile and the mean are evidence.
+    """
     pinned = subject.golden.get("trace")
     if not pinned or not pinned.get("prompts"):
-        return skipped("no reference is pinned for these files: transformers makes one where they work there")
+        return skipped("no reference is pinned for these files: transformers pins one where they work")
     apart: list[tuple[float, int, int]] = []
     untold = top_equal = positions = 0
-    heard = []
+    seen = []
     for number, prompt in enumerate(pinned["prompts"]):
         ids, start = prompt["ids"], prompt["from"]
         answer = subject.model.forward(ids)
         if len(answer) != len(ids):
-            raise UnavailableError(f"{len(answer)} positions came back for a prompt of {len(ids)} tokens")
+            raise UnavailableError(f"the runtime returned {len(answer)} positions for a prompt of {len(ids)} tokens")
         tail = answer[start:]
         if not tail.finite:
             return failed("not-finite", f"the log-probabilities of prompt {number} hold NaN or infinity")
-        told = tail.at([names for names, _ in prompt["top"]])
-        heard.append(told)
-        for place, ((names, values), row, (said, known)) in enumerate(zip(prompt["top"], told, tail.top(_WHOLE))):
+        rows = tail.at([names for names, _ in prompt["top"]])
+        seen.append(rows)
+        for position, ((names, values), row, (likeliest, known)) in enumerate(
+            zip(prompt["top"], rows, tail.top(_WHOLE)), start
+        ):
             if not known:
-                raise UnavailableError("the runtime tells no log-probabilities")
+                raise UnavailableError("the runtime returns no log-probabilities")
             positions += 1
-            top_equal += said[0] == names[0]
+            top_equal += likeliest[0] == names[0]
             untold += sum(value is None for value in row)
-            apart += [(_apart(value, own, known[-1]), number, start + place) for value, own in zip(row, values)]
-    return _judged(subject, pinned, apart, {"positions": positions, "untold": untold, "top_equal": top_equal}, heard)
+            apart += [(_apart(value, wanted, known[-1]), number, position) for value, wanted in zip(row, values)]
+    return _judged(subject, pinned, apart, {"positions": positions, "untold": untold, "top_equal": top_equal}, seen)
 
 
 def _judged(
-    subject: Subject, pinned: dict[str, Any], apart: list[tuple[float, int, int]], counts: dict[str, int], heard: Any
+    subject: Subject, pinned: dict[str, Any], apart: list[tuple[float, int, int]], counts: dict[str, int], seen: Any
 ) -> Answer:
-    largest, number, place = max(apart)
+    largest, number, position = max(apart)
     ranked = sorted(difference for difference, _, _ in apart)
     allowed = max(subject.runtime.rounding * max(1.0, pinned["spread"]), AMPLIFIED * pinned["trembling"])
     evidence = {
@@ -90,21 +85,21 @@ def _judged(
         "mean": sum(ranked) / len(ranked),
         "allowed": allowed,
         "prompt": number,
-        "position": place,
+        "position": position,
         "reference": f"{pinned.get('runtime')} {pinned.get('version')} of {pinned.get('day')}",
         **counts,
     }
     if largest <= allowed:
         return passed(f"within {largest:.2g} of the reference ({allowed:.2g} allowed)", **evidence)
     if subject.model.independent:
-        subject.facts["heard"] = heard  # two that differ alike put the reference in doubt
-    told = f"differs by {largest:.3g} from the reference, at token {place} of prompt {number} ({allowed:.2g} allowed)"
-    return failed("differs-from-reference", told, **evidence)
+        subject.facts["heard"] = seen  # two that differ alike put the reference in doubt
+    where = f"at token {position} of prompt {number} ({allowed:.2g} allowed)"
+    return failed("differs-from-reference", f"differs by {largest:.3g} from the reference, {where}", **evidence)
 
 
-def _apart(value: float | None, own: float, floor: float) -> float:
+def _apart(value: float | None, wanted: float, floor: float) -> float:
     """Return the difference, at least: a token that is not named lies below the least likely one that is."""
-    return max(0.0, own - floor) if value is None else abs(value - own)
+    return max(0.0, wanted - floor) if value is None else abs(value - wanted)
 
 
 def _rows(subject: Subject) -> list[list[int]]:

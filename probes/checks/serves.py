@@ -29,125 +29,133 @@ _SCHEMA = {
 _SCHEMA_STEPS = 256
 
 
-@_check(
-    "serves.ready",
-    "the OpenAI-compatible server becomes ready and lists the model",
-    after=("loads.model", "loads.runs"),
-)
+@_check("serves.ready", after=("loads.model", "loads.runs"))
 def ready(subject: Subject) -> Answer:
+    """The OpenAI-compatible server becomes ready and lists the model."""
     subject.server, seconds = subject.runtime.serve(subject)
     listed = subject.server.get("/v1/models").get("data") or []
-    names = [one.get("id") for one in listed]
+    names = [entry.get("id") for entry in listed]
     if subject.server.model not in names:
         return failed("server-error", f"the server lists {names!r} and not {subject.server.model!r}")
     return passed(f"ready in {seconds:.1f} s", ready_s=seconds)
 
 
-@_check("serves.completes", "a completion and a chat come with text, a reason to end and a count of tokens")
+@_check("serves.completes")
 def completes(subject: Subject) -> Answer:
-    """Ask for a completion and for a chat; both have to say why they ended and how many tokens they cost."""
+    """A completion and a chat return text, a reason to end and a token count."""
     plain = _complete(subject, _PROMPTS[0])
     chat = _chat(subject)
-    for kind, told in (("completion", plain), ("chat", chat)):
-        choice, usage = _choice(told), told.get("usage") or {}
+    for kind, answer in (("completion", plain), ("chat", chat)):
+        choice, usage = _choice(answer), answer.get("usage") or {}
         if not isinstance(_text(choice), str) or choice.get("finish_reason") not in {"length", "stop"}:
-            return failed("server-error", f"a {kind} came without text or reason to end: {choice!r}")
+            return failed("server-error", f"a {kind} has no text or no reason to end: {choice!r}")
         if not (usage.get("prompt_tokens") and usage.get("completion_tokens")):
-            return failed("server-error", f"a {kind} came without its count of tokens: {usage!r}")
+            return failed("server-error", f"a {kind} has no token count: {usage!r}")
     return passed("a completion and a chat", completion=plain.get("usage"), chat=chat.get("usage"))
 
 
-@_check("serves.streams", "what is streamed equals what is returned at once")
+@_check("serves.streams")
 def streams(subject: Subject) -> Answer:
-    """Compare what is streamed with what is returned at once, as text and in the reason to end."""
-    for path, asked in (("/v1/completions", _asked(subject, _PROMPTS[1])), ("/v1/chat/completions", _talk(subject))):
-        whole = _choice(subject.server.post(path, asked))
+    """The streamed answer equals the answer returned at once."""
+    requests = {"/v1/completions": _request(subject, _PROMPTS[1]), "/v1/chat/completions": _chat_request(subject)}
+    for path, request in requests.items():
+        whole = _choice(subject.server.post(path, request))
         pieces, reason = [], None
-        for event in subject.server.stream(path, asked):
+        for event in subject.server.stream(path, request):
             for choice in event.get("choices") or ():
                 pieces.append(_text(choice) or "")
                 reason = choice.get("finish_reason") or reason
         streamed, returned = "".join(pieces), _text(whole) or ""
         if streamed != returned:
-            told = f"{path} streams {streamed[:80]!r} and returns {returned[:80]!r}"
-            return failed("stream-differs", told, streamed=streamed, returned=returned)
+            answer = f"{path} streams {streamed[:80]!r} and returns {returned[:80]!r}"
+            return failed("stream-differs", answer, streamed=streamed, returned=returned)
         if reason != whole.get("finish_reason"):
-            told = f"{path} ends with {reason!r} when streamed and with {whole.get('finish_reason')!r} when not"
-            return failed("stream-differs", told)
+            answer = f"{path} ends with {reason!r} when streamed and with {whole.get('finish_reason')!r} when not"
+            return failed("stream-differs", answer)
     return passed("streamed equals returned, in completions and in chats")
 
 
-@_check("serves.limits", "max_tokens is how many tokens come", needs="token-bias")
+@_check("serves.limits", needs="token-bias")
 def limits(subject: Subject) -> Answer:
-    """Ask for few tokens and for more: exactly as many come, and the few are the beginning of the more."""
+    """As many tokens come as max_tokens says.
+
+    The answer of few tokens is the beginning of the answer of more.
+    """
     texts = {}
     for steps in (3, 9):
-        told = _complete(subject, _PROMPTS[0], max_tokens=steps, **_without_end(subject))
-        count, reason = (told.get("usage") or {}).get("completion_tokens"), _choice(told).get("finish_reason")
+        answer = _complete(subject, _PROMPTS[0], max_tokens=steps, **_without_end(subject))
+        count, reason = (answer.get("usage") or {}).get("completion_tokens"), _choice(answer).get("finish_reason")
         if count != steps or reason != "length":
-            return failed("parameter-ignored", f"{count} tokens came of {steps} asked for, ended by {reason!r}")
-        texts[steps] = _text(_choice(told))
+            return failed("parameter-ignored", f"{count} tokens came instead of {steps}, ended by {reason!r}")
+        texts[steps] = _text(_choice(answer))
     # the last token's bytes may be held back until a character is whole
     if not texts[9].startswith(texts[3].rstrip("\ufffd")):
-        return failed("not-deterministic", f"3 tokens say {texts[3]!r} and 9 say {texts[9]!r}")
-    return passed("as many tokens as were asked for")
+        return failed("not-deterministic", f"with 3 tokens the answer is {texts[3]!r}, with 9 it is {texts[9]!r}")
+    return passed("as many tokens as requested")
 
 
-@_check("serves.stop", "an answer ends before a stop text")
+@_check("serves.stop")
 def stop(subject: Subject) -> Answer:
-    """Name a piece of the answer as its end: the same answer comes, and ends before it."""
+    """An answer ends before a stop text."""
     whole = _text(_choice(_complete(subject, _PROMPTS[0])))
-    places = [place for place, sign in enumerate(whole) if place and sign.isalnum() and sign not in whole[:place]]
+    places = [index for index, sign in enumerate(whole) if index and sign.isalnum() and sign not in whole[:index]]
     if not places:
-        return skipped(f"the answer {whole!r} holds no sign to end at")
+        return skipped(f"the answer {whole!r} has no character to stop at")
     sign = whole[places[len(places) // 2]]
-    told = _choice(_complete(subject, _PROMPTS[0], stop=[sign]))
+    answer = _choice(_complete(subject, _PROMPTS[0], stop=[sign]))
     wanted = whole[: whole.index(sign)]
-    if _text(told) != wanted or told.get("finish_reason") != "stop":
-        text = f"asked to end at {sign!r}, {_text(told)!r} came of {whole!r}, ended by {told.get('finish_reason')!r}"
-        return failed("parameter-ignored", text, parameter="stop")
+    if _text(answer) != wanted or answer.get("finish_reason") != "stop":
+        text = f"with the stop text {sign!r}, the answer {whole!r} becomes {_text(answer)!r}"
+        return failed("parameter-ignored", f"{text}, ended by {answer.get('finish_reason')!r}", parameter="stop")
     return passed(f"ends at {sign!r}")
 
 
-@_check("serves.seed", "equal seeds draw alike, others do not")
+@_check("serves.seed")
 def seed(subject: Subject) -> Answer:
-    """Draw at random: equal seeds draw alike, and others do not."""
+    """Equal seeds give equal answers, and other seeds others."""
     ways = {"temperature": 1.0, "top_p": 1.0}
-    first, again = (_text(_choice(_complete(subject, _PROMPTS[2], seed=7, **ways))) for _ in range(2))
-    if first != again:
-        return failed("parameter-ignored", f"seed 7 gives {first!r} and then {again!r}", parameter="seed")
+    first, repeated = (_text(_choice(_complete(subject, _PROMPTS[2], seed=7, **ways))) for _ in range(2))
+    if first != repeated:
+        return failed("parameter-ignored", f"seed 7 gives {first!r} and then {repeated!r}", parameter="seed")
     others = [_text(_choice(_complete(subject, _PROMPTS[2], seed=seed, **ways))) for seed in (8, 9, 10)]
     if any(other != first for other in others):
-        return passed("equal seeds draw alike, others do not")
+        return passed("equal seeds give equal answers, and other seeds others")
     freely = [_text(_choice(_complete(subject, _PROMPTS[2], **ways))) for _ in others]
     if any(other == first for other in freely):
-        return skipped(f"the model leaves little to chance: {first!r}, with a seed and without")
-    return failed("parameter-ignored", f"four seeds all give {first!r}, and none gives {freely[0]!r}", parameter="seed")
+        return skipped(f"the model has one likely answer: {first!r}, with a seed and without")
+    return failed(
+        "parameter-ignored",
+        f"four seeds all give {first!r}; without a seed the answer is {freely[0]!r}",
+        parameter="seed",
+    )
 
 
-@_check("serves.bias", "logit_bias pushes a token", needs="token-bias")
+@_check("serves.bias", needs="token-bias")
 def bias(subject: Subject) -> Answer:
-    """Push one token as far as the interface allows: nothing else comes."""
+    """A token is pushed by logit_bias."""
     if not subject.server.biases:
         return skipped("the server takes no bias for a token")
     letters = _letters(subject)
     if not letters:
-        return skipped("no letter is a token of its own in tokenizer.json")
+        return skipped("tokenizer.json has no letter as a token")
     letter, token = letters[-1]
     plain = _text(_choice(_complete(subject, _PROMPTS[0])))
-    told = _text(_choice(_complete(subject, _PROMPTS[0], logit_bias={str(token): _FORCED})))
-    if told.strip() != letter * _STEPS:
-        text = f"with token {token} ({letter!r}) pushed by {_FORCED:.0f}, {told!r} came; without, {plain!r}"
+    answer = _text(_choice(_complete(subject, _PROMPTS[0], logit_bias={str(token): _FORCED})))
+    if answer.strip() != letter * _STEPS:
+        text = f"with token {token} ({letter!r}) pushed by {_FORCED:.0f}, the answer is {answer!r}; without, {plain!r}"
         return failed("parameter-ignored", text, parameter="logit_bias")
-    return passed(f"{_STEPS} times {letter!r}, as pushed")
+    return passed(f"{_STEPS} times the pushed {letter!r}")
 
 
-@_check("serves.penalties", "frequency_penalty changes an answer that repeats itself", needs="token-bias")
+@_check("serves.penalties", needs="token-bias")
 def penalties(subject: Subject) -> Answer:
-    """Let the answer choose among a few tokens for twice as many steps: it repeats itself, until that costs."""
+    """An answer that repeats itself changes with frequency_penalty.
+
+    The answer chooses among a few tokens for twice as many steps, so it repeats itself.
+    """
     letters = _letters(subject)[:_FEW] if subject.server.biases else []
     if len(letters) < _FEW:
-        return skipped(f"fewer than {_FEW} letters can be pushed as tokens of their own")
+        return skipped(f"fewer than {_FEW} letters are tokens that can be pushed")
     pushed = {"logit_bias": {str(token): _FORCED for _, token in letters}, "max_tokens": 2 * _FEW}
     unmoved = {"frequency_penalty": 0, "presence_penalty": 0}
     changed = dict.fromkeys(unmoved, 0)
@@ -155,91 +163,91 @@ def penalties(subject: Subject) -> Answer:
         plain = _text(_choice(_complete(subject, prompt, **pushed)))
         for name in changed:
             changed[name] += plain != _text(_choice(_complete(subject, prompt, **pushed, **{name: 2.0})))
-    # the sum of eight may be even already, and what is repeated may be far ahead: of one prompt it proves nothing
+    # one prompt proves nothing: eight tokens may take turns already, or one may be far ahead
     if not changed["frequency_penalty"]:
         text = f"frequency_penalty changes no answer to {len(_PROMPTS)} prompts that repeat themselves"
         return failed("parameter-ignored", text, parameter="frequency_penalty", changed=changed)
     return passed(f"frequency_penalty changes {changed['frequency_penalty']} of {len(_PROMPTS)} answers", **changed)
 
 
-@_check("serves.schema", "an answer by a JSON schema is as the schema says")
+@_check("serves.schema")
 def schema(subject: Subject) -> Answer:
-    """Ask for JSON by a schema: it has to come whole, and to be as the schema says."""
-    # a schema binds the answer, and a model may think before it
-    asked = _talk(subject, max_tokens=_SCHEMA_STEPS, chat_template_kwargs={"enable_thinking": False})
-    asked["response_format"] = {
+    """An answer of the OpenAI-compatible server follows the requested JSON schema."""
+    # a schema binds the answer; a model may think before it
+    request = _chat_request(subject, max_tokens=_SCHEMA_STEPS, chat_template_kwargs={"enable_thinking": False})
+    request["response_format"] = {
         "type": "json_schema",
         "json_schema": {"name": "reply", "schema": _SCHEMA, "strict": True},
     }
     form = "json_schema"
     try:
-        choice = _choice(subject.server.post("/v1/chat/completions", asked))
+        choice = _choice(subject.server.post("/v1/chat/completions", request))
     except ServerError as error:
         if not error.status or form not in str(error):
             raise
-        # a form of its own, older than the interface's
-        form, asked["response_format"] = "json_object", {"type": "json_object", "schema": _SCHEMA}
-        choice = _choice(subject.server.post("/v1/chat/completions", asked))
+        # an older form that some servers have
+        form, request["response_format"] = "json_object", {"type": "json_object", "schema": _SCHEMA}
+        choice = _choice(subject.server.post("/v1/chat/completions", request))
     text = _text(choice) or ""
     if choice.get("finish_reason") == "length":
-        return skipped(f"not done after {_SCHEMA_STEPS} tokens: {text[:200]!r}")
+        return skipped(f"the answer is not complete after {_SCHEMA_STEPS} tokens: {text[:200]!r}")
     try:
         value = json.loads(text)
     except ValueError as error:
-        return failed("schema-violated", f"{text[:200]!r} is no JSON: {error}", text=text)
+        return failed("schema-violated", f"{text[:200]!r} is not JSON: {error}", text=text)
     fits = isinstance(value, dict) and set(value) == {"answer", "sure"} and value["answer"] in ("yes", "no")
     if not fits or not isinstance(value["sure"], bool):
-        return failed("schema-violated", f"{text[:200]!r} is not what the schema says", text=text)
-    return passed(f"as the schema says, by {form}: {text[:80]}", form=form)
+        return failed("schema-violated", f"{text[:200]!r} does not follow the schema", text=text)
+    return passed(f"follows the schema, by {form}: {text[:80]}", form=form)
 
 
-@_check("serves.alike", "neither a known prefix nor requests at the same time change an answer")
+@_check("serves.alike")
 def alike(subject: Subject) -> Answer:
-    """Ask the same again, and several at once: neither a prefix known before nor company changes an answer."""
+    """Neither a known prefix nor requests at the same time change an answer."""
     alone = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]
     for _ in range(2):  # twice: what happened once is not yet a property of the server
-        again = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]
+        repeated = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]
         with ThreadPoolExecutor(len(_PROMPTS)) as pool:
             together = list(pool.map(lambda prompt: _text(_choice(_complete(subject, prompt))), _PROMPTS))
-        if again == alone and together == alone:
-            return passed(f"{len(_PROMPTS)} answers are the same again and at once")
-    fault, others = ("cache-differs", again) if again != alone else ("batch-differs", together)
-    one, other = next(pair for pair in zip(alone, others) if pair[0] != pair[1])
-    how = "asked again" if fault == "cache-differs" else "asked beside others"
-    return failed(fault, f"{how}, {other!r} came instead of {one!r}", alone=alone, others=others)
+        if repeated == alone and together == alone:
+            return passed(f"{len(_PROMPTS)} answers are the same when repeated and when requested at once")
+    fault, others = ("cache-differs", repeated) if repeated != alone else ("batch-differs", together)
+    entry, other = next(pair for pair in zip(alone, others) if pair[0] != pair[1])
+    how = "repeated" if fault == "cache-differs" else "requested beside others"
+    return failed(fault, f"{how}, a prompt gets {other!r} instead of {entry!r}", alone=alone, others=others)
 
 
 def _complete(subject: Subject, prompt: str, **parameters: Any) -> Any:
-    return subject.server.post("/v1/completions", _asked(subject, prompt, **parameters))
+    return subject.server.post("/v1/completions", _request(subject, prompt, **parameters))
 
 
 def _chat(subject: Subject) -> Any:
-    return subject.server.post("/v1/chat/completions", _talk(subject))
+    return subject.server.post("/v1/chat/completions", _chat_request(subject))
 
 
-def _asked(subject: Subject, prompt: str, **parameters: Any) -> dict[str, Any]:
-    asked = {"model": subject.server.model, "prompt": prompt, "max_tokens": _STEPS, "temperature": 0.0}
-    return {**asked, **_quiet(subject), **parameters}
+def _request(subject: Subject, prompt: str, **parameters: Any) -> dict[str, Any]:
+    request = {"model": subject.server.model, "prompt": prompt, "max_tokens": _STEPS, "temperature": 0.0}
+    return {**request, **_quiet(subject), **parameters}
 
 
-def _talk(subject: Subject, **parameters: Any) -> dict[str, Any]:
-    asked = _asked(subject, "", **parameters)
-    del asked["prompt"]
-    return {**asked, "messages": [{"role": "user", "content": _PROMPTS[2]}]}
+def _chat_request(subject: Subject, **parameters: Any) -> dict[str, Any]:
+    request = _request(subject, "", **parameters)
+    del request["prompt"]
+    return {**request, "messages": [{"role": "user", "content": _PROMPTS[2]}]}
 
 
-def _choice(told: Any) -> dict[str, Any]:
-    choices = told.get("choices") if isinstance(told, dict) else None
+def _choice(answer: Any) -> dict[str, Any]:
+    choices = answer.get("choices") if isinstance(answer, dict) else None
     if not choices or not isinstance(choices[0], dict):
-        raise ServerError(f"an answer without choices: {str(told)[:300]}")
+        raise ServerError(f"an answer has no choices: {str(answer)[:300]}")
     return dict(choices[0])
 
 
 def _text(choice: dict[str, Any]) -> Any:
-    """Return the text of a choice, whole or streamed; what is set apart as reasoning belongs to it."""
-    said = choice.get("message") or choice.get("delta")
-    if isinstance(said, dict):
-        return (said.get("reasoning_content") or said.get("reasoning") or "") + (said.get("content") or "")
+    """Return the text of a choice, whole or streamed, with its reasoning."""
+    message = choice.get("message") or choice.get("delta")
+    if isinstance(message, dict):
+        return (message.get("reasoning_content") or message.get("reasoning") or "") + (message.get("content") or "")
     return choice.get("text", "")
 
 
@@ -255,23 +263,23 @@ def _letters(subject: Subject) -> list[tuple[str, int]]:
 
 
 def _quiet(subject: Subject) -> dict[str, Any]:
-    """Keep a miniature, whose weights are random, to plain letters: single bytes of characters are no text.
+    """Keep a miniature to plain letters: random weights give single bytes of characters, which are no text.
 
-    Its end-of-sequence tokens are among what is pushed away, so that answers have the length that was asked for.
+    Its end-of-sequence tokens are pushed away too, so that answers have the requested length.
     """
     if not subject.golden.get("texts") or not subject.server.biases:
         return {}
     plain = {index for word, index in _words(subject).items() if word.isascii() and word.isprintable()}
-    meant = token_ids(subject.config_json) | set(_special(subject))
-    return {"logit_bias": {str(index): -_FORCED for index in _words(subject).values() if index not in plain - meant}}
+    special = token_ids(subject.config_json) | set(_special(subject))
+    return {"logit_bias": {str(index): -_FORCED for index in _words(subject).values() if index not in plain - special}}
 
 
 def _special(subject: Subject) -> list[int]:
     added = optional_json(subject.folder, "tokenizer.json").get("added_tokens") or []
     unused = [index for word, index in _words(subject).items() if word.startswith("<unused")]
-    return [one["id"] for one in added] + unused
+    return [entry["id"] for entry in added] + unused
 
 
 def _without_end(subject: Subject) -> dict[str, Any]:
-    """Ask full weights, too, for answers that do not end early; servers that know no such word ignore it."""
+    """Keep full weights from ending early, too; servers without this parameter ignore it."""
     return {} if subject.golden.get("texts") else {"ignore_eos": True}

@@ -23,63 +23,53 @@ TEXTS = (
 )
 
 
-@check(
-    "speaks.tokenizer",
-    "the tokenizer loads and its special tokens are the model's own",
-    needs="tokens",
-    after=("knows.architecture",),
-    fault="tokenizer-error",
-)
+@check("speaks.tokenizer", needs="tokens", after=("knows.architecture",), fault="tokenizer-error")
 def tokenizer(subject: Subject) -> Answer:
+    """The tokenizer loads and its special tokens are those of the model's files."""
     problem = tokenizer_problem(subject.folder)
     if problem is not None:
         return problem
     subject.tokenizer = subject.runtime.tokenizer(subject.folder)
-    found = subject.tokenizer.specials()
-    wrong = _wrong_specials(found, subject)
+    specials = subject.tokenizer.specials()
+    wrong = _wrong_specials(specials, subject)
     if wrong:
-        told = ", ".join(f"{name} is {pair[1]!r} instead of {pair[0]!r}" for name, pair in wrong.items())
-        return failed("wrong-special-token", told, wrong=wrong, specials=found)
-    return passed(f"{found['class']}", specials=found)
+        message = ", ".join(f"{name} is {pair[1]!r} instead of {pair[0]!r}" for name, pair in wrong.items())
+        return failed("wrong-special-token", message, wrong=wrong, specials=specials)
+    return passed(f"{specials['class']}", specials=specials)
 
 
-def _wrong_specials(found: dict[str, Any], subject: Subject) -> dict[str, list[Any]]:
+def _wrong_specials(specials: dict[str, Any], subject: Subject) -> dict[str, list[Any]]:
     golden = subject.golden.get("specials") or {}
     wrong: dict[str, list[Any]] = {}
     for name in ("bos", "pad"):
-        if golden.get(name) is not None and found[name] != golden[name]:
-            wrong[name] = [golden[name], found[name]]
-    if golden.get("eos") and found["eos"] not in golden["eos"]:
-        wrong["eos"] = [golden["eos"], found["eos"]]
-    own = optional_json(subject.folder, "tokenizer_config.json")
+        if golden.get(name) is not None and specials[name] != golden[name]:
+            wrong[name] = [golden[name], specials[name]]
+    if golden.get("eos") and specials["eos"] not in golden["eos"]:
+        wrong["eos"] = [golden["eos"], specials["eos"]]
+    expected = optional_json(subject.folder, "tokenizer_config.json")
     for name in ("bos_token", "eos_token", "pad_token"):
-        told = own.get(name)
-        written = told.get("content") if isinstance(told, dict) else told
-        if isinstance(written, str) and found[name] != written:
-            wrong[name] = [written, found[name]]
+        message = expected.get(name)
+        written = message.get("content") if isinstance(message, dict) else message
+        if isinstance(written, str) and specials[name] != written:
+            wrong[name] = [written, specials[name]]
     return wrong
 
 
-@check(
-    "speaks.roundtrip",
-    "text survives encoding and decoding",
-    needs="tokens",
-    after=("speaks.tokenizer",),
-    fault="tokenizer-error",
-)
+@check("speaks.roundtrip", needs="tokens", after=("speaks.tokenizer",), fault="tokenizer-error")
 def roundtrip(subject: Subject) -> Answer:
+    """Text survives encoding and decoding."""
     texts = subject.golden.get("texts")
-    files = _own_tokenizer(subject)
+    files = _tokenizer_of_files(subject)
     for text in texts or TEXTS:
         ids = subject.tokenizer.encode(text)
         back = subject.tokenizer.decode(ids)
         if files is not None:
-            own = files.encode(text, add_special_tokens=False).ids
-            if ids != own:
-                told = f"{_shown(text)} becomes other tokens than tokenizer.json says"
-                return failed("roundtrip-differs", told, text=text, own=own, ids=ids)
-            # a tokenizer may normalise on purpose; then what it gives back is what its own file gives back
-            wanted = text if texts else files.decode(own, skip_special_tokens=False)
+            expected = files.encode(text, add_special_tokens=False).ids
+            if ids != expected:
+                message = f"{_shown(text)} becomes other tokens than by tokenizer.json"
+                return failed("roundtrip-differs", message, text=text, expected=expected, ids=ids)
+            # a tokenizer may normalise on purpose; then the text to get back is the one that its file gives back
+            wanted = text if texts else files.decode(expected, skip_special_tokens=False)
         else:
             wanted = text
         if back != wanted:
@@ -87,7 +77,7 @@ def roundtrip(subject: Subject) -> Answer:
     return passed(f"{len(texts or TEXTS)} texts come back")
 
 
-def _own_tokenizer(subject: Subject) -> Any:
+def _tokenizer_of_files(subject: Subject) -> Any:
     file = subject.folder / "tokenizer.json"
     if not file.is_file():
         return None
@@ -96,36 +86,25 @@ def _own_tokenizer(subject: Subject) -> Any:
     return tokenizers.Tokenizer.from_file(str(file))
 
 
-@check(
-    "speaks.template",
-    "the chat template renders as the model's own template says",
-    needs="template",
-    after=("speaks.tokenizer", "loads.runs"),
-    fault="template-differs",
-)
+@check("speaks.template", needs="template", after=("speaks.tokenizer", "loads.runs"), fault="template-differs")
 def template(subject: Subject) -> Answer:
+    """The chat template renders as the model's files define it."""
     golden = subject.golden.get("template")
     if not golden:
-        return skipped(subject.golden.get("no_template") or "there is no golden rendering to compare with")
+        return skipped(subject.golden.get("no_template") or "no reference rendering exists for this template")
     if not subject.tokenizer.has_template:
-        return failed("template-differs", "the tokenizer has no chat template, though the model's files bring one")
-    rendered = subject.tokenizer.render(golden["messages"])
-    for settings in getattr(subject.tokenizer, "settings", ()) if rendered != golden["rendered"] else ():
-        # what a server decides where the model's own template leaves it open is no fault of either
-        if subject.tokenizer.render(golden["messages"], **settings) == golden["rendered"]:
-            return passed(
-                f"{len(golden['rendered'])} characters as rendered from the model's own file, with {settings}"
-            )
-    if rendered != golden["rendered"]:
-        place = _first_difference(golden["rendered"], rendered)
-        told = f"from character {place}: {_shown(rendered[place:])} instead of {_shown(golden['rendered'][place:])}"
-        return failed("template-differs", told, difference=_lines(golden["rendered"], rendered))
-    return passed(f"{len(rendered)} characters as rendered from the model's own file")
-
-
-def _first_difference(wanted: str, got: str) -> int:
-    pairs = enumerate(zip(wanted, got))
-    return next((place for place, (left, right) in pairs if left != right), min(len(wanted), len(got)))
+        return failed("template-differs", "the tokenizer has no chat template, although the model's files have one")
+    messages, wanted = golden["messages"], golden["rendered"]
+    rendered = subject.tokenizer.render(messages)
+    if rendered == wanted:
+        return passed(f"{len(rendered)} characters equal the reference rendering")
+    for settings in getattr(subject.tokenizer, "settings", ()):
+        # where the model's template leaves a choice to the server, either way is right
+        if subject.tokenizer.render(messages, **settings) == wanted:
+            return passed(f"{len(wanted)} characters equal the reference rendering, with {settings}")
+    same = next((index for index, pair in enumerate(zip(wanted, rendered)) if len({*pair}) > 1), len(rendered))
+    message = f"from character {same}: {_shown(rendered[same:])} instead of {_shown(wanted[same:])}"
+    return failed("template-differs", message, difference=_lines(wanted, rendered))
 
 
 def _lines(wanted: str, got: str) -> list[str]:

@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
 
     at: str
     error: Exception | None
-    said: list[str]
+    statuses: list[str]
 
 
 class Ollama:

@@ -52,7 +52,7 @@ def test_a_suite_is_of_what_its_runtime_imports(runtime: Runtime) -> None:
     argv = [sys.executable, "-c", code, runtime]
     asked = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
     others = {f"probes.checks.{module}" for module in catalogue.MODULES} - catalogue.modules_of(runtime)
-    only_of_others = {"probes.rounding", "probes.metadata", "probes.served"}  # which those import in their turn
+    only_of_others = {"probes.rounding", "probes.served"}  # which those import in their turn
     imported = {file_of(name) for name in {*json.loads(asked.stdout)} - others - only_of_others}
     digested = used(runtime, FILES)
     assert imported <= digested

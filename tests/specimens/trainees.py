@@ -88,7 +88,7 @@ class PlainAdapted(PlainTrainee):
         return AdaptedModel(0.0 if self.defect == "moves nothing" else 1.0)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
 
     def merged(self) -> AdaptedModel:
         forgets = self.defect in {"merged save", "reload"}
@@ -108,7 +108,7 @@ class AdaptedModel(PlainModel):
         return type(trace)([{**values, 0: values[0] + self.learned} for values in trace.rows])
 
     def save(self, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "learned").write_text(str(0.0 if self.forgets else self.learned), encoding="utf-8")
 
 

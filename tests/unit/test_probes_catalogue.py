@@ -64,9 +64,9 @@ def test_a_runtime_without_an_adapter_is_refused_in_words() -> None:
 
 TOY = '''
 
-@check("knows.toy", "the model has a toy")
+@check("knows.toy")
 def toy(subject: Subject) -> Answer:
-    """Fail for every model."""
+    """The model has a toy."""
     return failed("wrong-config", f"{subject.folder.name} has no toy")
 '''
 LOOK = """

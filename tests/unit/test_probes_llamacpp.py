@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probes.checks import loads
+from probes.configuration import metadata_difference
 from probes.faults import ReportedError, classify
-from probes.metadata import difference
 from probes.runtimes import UnavailableError
 from probes.runtimes.converter import Converter, LacksError
 from probes.runtimes.llamacpp import PHRASES, LlamaCpp, Specials, StderrCapture, UnfitError, captured_stderr
@@ -157,7 +157,7 @@ SAME = {
 
 
 def test_a_file_that_says_the_same_agrees() -> None:
-    assert difference(OWN, SAME) == ({}, 4)
+    assert metadata_difference(OWN, SAME) == ({}, [], 4)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +170,11 @@ def test_a_file_that_says_the_same_agrees() -> None:
     ],
 )
 def test_a_default_in_place_of_the_models_own_value_shows(key: str, value: float, name: str) -> None:
-    assert list(difference(OWN, {**SAME, key: value}).wrong) == [name]
+    assert list(metadata_difference(OWN, {**SAME, key: value}).wrong) == [name]
 
 
 def test_a_model_without_positions_may_be_given_any_length() -> None:
-    assert not difference(OWN, {**SAME, "qwen3.context_length": 1 << 20}).wrong
+    assert not metadata_difference(OWN, {**SAME, "qwen3.context_length": 1 << 20}).wrong
 
 
 class Spread:
