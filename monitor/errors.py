@@ -96,7 +96,7 @@ def disk_full(error: BaseException) -> DiskFull | None:
         return None
     return DiskFull(
         f"the disk is full: {error}",
-        hint="free some space, or let `settle gc` do it; what was recorded before stays",
+        hint="free some space, or let `settle disk-budget` do it; what was recorded before stays",
     )
 
 

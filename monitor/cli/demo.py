@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import click
 
-from monitor.cli.root import Context, examples, settle
+from monitor.cli.root import Options, examples, settle
 from monitor.config.paths import cache_folder
 from monitor.errors import UsageError
 
@@ -29,7 +29,7 @@ SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, newest and older releases,
 @click.option("--runtimes", is_flag=True, help="Open the history of every runtime instead: its default is status.")
 @click.argument("arguments", metavar="[COMMAND ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def demo(context: Context, *, runtimes: bool, arguments: tuple[str, ...]) -> None:
+def demo(options: Options, *, runtimes: bool, arguments: tuple[str, ...]) -> None:
     """Open a history that comes with settle: what is watched, in every transformers since 2025.
 
     The other one has every runtime in its newest release and in older ones, with how far their numbers are apart.
@@ -37,7 +37,7 @@ def demo(context: Context, *, runtimes: bool, arguments: tuple[str, ...]) -> Non
     COMMAND is one of report (the default), show, release, status, query and site, with its own arguments. Nothing is
     measured and your own history is not touched.
     """
-    from monitor.cli.output import talk_console
+    from monitor.cli.output import message_console
     from monitor.store.shipped import unpack
 
     command = arguments or ("status" if runtimes else "report",)
@@ -47,7 +47,7 @@ def demo(context: Context, *, runtimes: bool, arguments: tuple[str, ...]) -> Non
         )
     home = cache_folder() / ("demo-runtimes" if runtimes else "demo")
     unpack((files("monitor") / "data" / (SHIPPED_RUNTIMES if runtimes else SHIPPED)).read_bytes(), home)
-    talk_console().print(f"the shipped history, in {home}", soft_wrap=True)
+    message_console().print(f"the shipped history, in {home}", soft_wrap=True)
     os.environ["SETTLE_HOME"] = str(home)  # this process alone, and it ends with the command
-    named = ["--config", str(context.config_file)] if context.config_file else []
+    named = ["--config", str(options.config_file)] if options.config_file else []
     settle.main([*named, *command], prog_name="settle", standalone_mode=False)

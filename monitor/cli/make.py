@@ -1,4 +1,4 @@
-"""`settle miniature` and `settle reproduce`: the commands that make something to take away."""
+"""`settle miniature` and `settle reproduce`: a checkpoint and a script to use outside Settle."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from monitor.cli.read import JSON
-from monitor.cli.root import Context, examples
+from monitor.cli.root import JSON, Options, examples
 from monitor.errors import UsageError
 
 
@@ -20,19 +19,17 @@ from monitor.errors import UsageError
     )
 )
 @click.argument("source", metavar="CONFIG|MODEL")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to write; must not exist. Default: NAME-miniature."
-)
-@click.option("--release", metavar="VERSION", default="", help="transformers release that instantiates it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to create. Default: NAME-miniature.")
+@click.option("--release", metavar="VERSION", default="", help="Release of transformers that creates the weights.")
 @JSON
 @click.pass_obj
-def miniature(context: Context, *, source: str, out: Path | None, release: str, as_json: bool) -> None:
-    """Write a tiny random-weight checkpoint with a model's real architecture.
+def miniature(options: Options, *, source: str, out: Path | None, release: str, as_json: bool) -> None:
+    """Write a miniature: a tiny model with random weights and a real model's architecture.
 
-    CONFIG is a config.json of your own: it is shrunk, instantiated in a container by the first release that knows its
-    architecture, and written with a tokenizer. MODEL is one of the catalogue's, which needs no container.
+    CONFIG is your config.json: Settle shrinks its sizes, creates weights in a container with the first release that
+    knows the architecture, and adds a tokenizer. MODEL is a model of the catalogue, which needs no container.
     """
-    from monitor.cli.output import talk_console, write_json
+    from monitor.cli.output import message_console, write_json
     from monitor.miniatures.writer import write_miniature
     from monitor.subjects.catalogue import load_catalogue
 
@@ -44,18 +41,18 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
 
         config = read_config(path)
         name = (path if path.is_dir() else path.resolve().parent).resolve().name
-        target = _free(out or Path(f"{name}-miniature"))
+        target = _new_folder(out or Path(f"{name}-miniature"))
         progress = ConsoleProgress()
-        with open_context(context.config, progress) as run_context:
-            made = make_miniature(run_context, recipe_for(config, name), progress, release=release)
+        with open_context(options.config, progress) as context:
+            made = make_miniature(context, recipe_for(config, name), progress, release=release)
     elif source.endswith(".json"):
-        raise UsageError(f"there is no file {source}", hint="give a config.json, or a model of `settle models`")
+        raise UsageError(f"there is no file {source}", hint="give a config.json, or a model that `settle models` lists")
     else:
         from monitor.miniatures.manifest import load_miniature
 
         entry = load_catalogue().find(source).entry
         made = load_miniature(entry.miniatures[0])
-        target = _free(out or Path(f"{made.slug}-miniature"))
+        target = _new_folder(out or Path(f"{made.slug}-miniature"))
     written = write_miniature(made, target.parent.absolute() / f".{target.name}-aside")
     written.path.rename(target)
     written.path.parent.rmdir()
@@ -63,30 +60,30 @@ def miniature(context: Context, *, source: str, out: Path | None, release: str, 
     if as_json:
         write_json({"path": str(target.absolute()), "digest": written.digest, "bytes": size, "parts": made.parts})
     else:
-        console = talk_console()
+        console = message_console()
         console.print(
             f"{target}: {made.architecture}, {size / 1e6:.1f} MB, derived with {made.derived_with}", markup=False
         )
         console.print(f"next: settle probe {target if target.is_absolute() else f'./{target}'}", markup=False)
 
 
-@click.command(epilog=examples("settle reproduce 3f9c2a1b77de > again.sh", "sh again.sh"))
+@click.command(epilog=examples("settle reproduce 3f9c2a1b77de > run.sh", "sh run.sh"))
 @click.argument("run")
 @click.pass_obj
-def reproduce(context: Context, *, run: str) -> None:
+def reproduce(options: Options, *, run: str) -> None:
     """Print a self-contained shell script that repeats RUN by hand.
 
-    It needs only uv and the same Python version: it installs the stored lock with its hashes, writes the subject, and
-    runs the same checks in a plain process. Give your index and find-links to uv by its own variables.
+    The script needs uv and the same Python version. It installs the stored lock with its hashes, writes the subject,
+    and runs the same checks in a plain process. uv takes your index and find-links from its environment variables.
     """
     from monitor.report.reproduce import script
     from monitor.store import open_reader
 
-    with open_reader(context.home) as store:
+    with open_reader(options.home) as store:
         sys.stdout.write(script(store, store.run_detail(run)))
 
 
-def _free(target: Path) -> Path:
+def _new_folder(target: Path) -> Path:
     if target.exists():
-        raise UsageError(f"{target} exists already", hint="name another folder with --out")
+        raise UsageError(f"{target} already exists", hint="name another folder with --out")
     return target

@@ -1,4 +1,4 @@
-"""Prints what a cycle or a probe came to, and ends with an error where the bench has failed."""
+"""Prints the result of a cycle, a probe or a replay; raises an error where Settle's infrastructure failed."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.domain import RunVerdict
     from monitor.judge.attribution import Crossed
+    from monitor.judge.confirm import Settled
     from monitor.runner.cycle import CycleResult
+    from monitor.schedule.past import Replayed
 
 
-def print_cycle(config: Config, held: Sequence[CycleResult], *, as_json: bool) -> None:
-    from monitor.cli.output import settled_rows, talk_console, write_json, write_matrix, write_overview
+def print_cycles(config: Config, cycles: Sequence[CycleResult], *, as_json: bool) -> None:
+    from monitor.cli.matrix import settled_rows, write_matrix, write_overview
+    from monitor.cli.output import message_console, write_json
     from monitor.store import open_reader
 
+    database = config.home / "settle.db"
     with open_reader(config.home) as store:
-        rows = [row for one in held for row in settled_rows(store, one)]
-    runs = [run for one in held for run in one.runs]
+        rows = [row for cycle in cycles for row in settled_rows(store, cycle)]
+    runs = [run for cycle in cycles for run in cycle.runs]
     if as_json:
-        write_json({"database": str(config.home / "settle.db"), "runs": runs, "settled": rows})
+        write_json({"database": str(database), "runs": runs, "settled": rows})
         return
     write_matrix(rows)
-    if len(held) > 1:
+    if len(cycles) > 1:
         write_overview(rows)
-    console = talk_console()
+    console = message_console()
     if not runs:
-        unchanged = sum(one.unchanged for one in held)
-        console.print(f"nothing changed: all {unchanged} cells keep their verdict in the same environment")
-    console.print(f"{len(rows)} cells: {_counts(rows)}; {len(runs)} runs now")
-    console.print(f"database: {config.home / 'settle.db'}", soft_wrap=True)
+        unchanged = sum(cycle.unchanged for cycle in cycles)
+        console.print(f"No change: all {unchanged} cells keep their verdict in the same environment.")
+    counts = Counter(str(row["verdict"]) for row in rows).most_common()
+    console.print(f"{len(rows)} cells: {', '.join(f'{count} {name}' for name, count in counts)}; {len(runs)} new runs")
+    console.print(f"database: {database}", soft_wrap=True)
     console.print(
         "next: settle status · settle show MODEL · settle probe 'Gemma 4' --as-of 2026-03-31 · settle query "
         "\"select model, reason from current where verdict <> 'works'\"",
@@ -44,88 +49,100 @@ def print_cycle(config: Config, held: Sequence[CycleResult], *, as_json: bool) -
     )
 
 
-def say_whether_nothing_was_installed(held: Sequence[CycleResult]) -> None:
-    """Raise NotMeasured where nothing is known of any cell, because every installation failed for a reason of ours."""
-    failures = [one.installation.failure for one in held]
+def raise_if_uninstalled(cycles: Sequence[CycleResult]) -> None:
+    """Raise NotMeasured where every installation failed with blame infra, so that no cell has a verdict."""
+    failures = [cycle.installation.failure for cycle in cycles]
     failure = failures[0]
-    if failure is None or any(one is None or BLAME[one.slug] is not Blame.INFRA for one in failures):
+    if failure is None or any(other is None or BLAME[other.slug] is not Blame.INFRA for other in failures):
         return
     raise NotMeasured(
-        f"no cell could be probed: nothing was installed ({failure.slug})",
-        hint="`settle doctor` looks at index, network and disk; then `settle run --once` again",
+        f"no cell could be probed: no installation succeeded ({failure.slug})",
+        hint="`settle doctor` checks index, network and disk; then run `settle run --once` again",
     )
 
 
-def say_whether_only_the_bench_failed(held: CycleResult) -> None:
-    """Raise NotMeasured where not one cell has a verdict, and each of them for a fault of ours."""
-    faults = {one.verdict.fault for one in held.settled.values() if _is_ours(one.verdict)}
-    if not faults or not all(_is_ours(one.verdict) for one in held.settled.values()):
+def raise_if_only_infra_failed(cycle: CycleResult) -> None:
+    """Raise NotMeasured where every cell is unknown with blame infra."""
+    verdicts = [settled.verdict for settled in cycle.settled.values()]
+    if not verdicts or not all(map(_infra_failed, verdicts)):
         return
     raise NotMeasured(
-        f"no verdict: the bench failed ({', '.join(sorted(faults))})",
-        hint="`settle doctor` looks at engine, index, disk and memory; `settle show RUN` has the log",
+        f"no verdict: Settle's infrastructure failed ({', '.join(sorted({verdict.fault for verdict in verdicts}))})",
+        hint="`settle doctor` checks engine, index, disk and memory; `settle show RUN` has the log",
     )
 
 
-def _is_ours(verdict: RunVerdict) -> bool:
+def _infra_failed(verdict: RunVerdict) -> bool:
     return verdict.verdict is CellVerdict.UNKNOWN and verdict.blame is Blame.INFRA
 
 
 def print_probe(
-    config: Config, held: CycleResult, crossings: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
+    config: Config, cycle: CycleResult, attributions: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
 ) -> None:
-    """Print every cell's last run and its verdict; ``crossings`` is None where nobody asked whose a failure is."""
-    from monitor.cli.output import data_console, run_as_json, write_json, write_run
+    """Print every cell's last run and its verdict; ``attributions`` is None without --attribute."""
+    from monitor.cli.matrix import run_as_json, write_run
+    from monitor.cli.output import data_console, write_json
     from monitor.store import open_reader
 
     with open_reader(config.home) as store:
-        details = {run: store.run_detail(run) for run in held.runs}
+        details = {run: store.run_detail(run) for run in cycle.runs}
         last = {detail.row["cell_id"]: detail for detail in details.values()}
         environments = {cell: store.environment(detail.row["environment"]) for cell, detail in last.items()}
     if as_json:
-        write_json(
-            {
-                "settled": {cell: settled_as_json(one) for cell, one in held.settled.items()},
-                "runs": [run_as_json(detail) for detail in details.values()],
-                **({} if crossings is None else {"crossed": _crossed_as_json(crossings)}),
+        output: dict[str, object] = {
+            "settled": {cell: _settled_as_json(settled) for cell, settled in cycle.settled.items()},
+            "runs": [run_as_json(detail) for detail in details.values()],
+        }
+        if attributions is not None:
+            output["attributions"] = {
+                cell: [{"check": row.check, "culprit": str(row.culprit), "reason": row.reason} for row in rows]
+                for cell, rows in attributions.items()
             }
-        )
+        write_json(output)
         return
-    for cell, one in held.settled.items():
+    console = data_console()
+    for cell, settled in cycle.settled.items():
         if cell in last:
             write_run(last[cell], environments[cell])
-        blame = f", blame {one.verdict.blame}" if one.verdict.blame else ""
-        data_console().print(
-            f"{cell}: {one.verdict.verdict}{blame}: {one.verdict.reason}", markup=False, soft_wrap=True
-        )
-        for told in (crossings or {}).get(cell, ()):
-            data_console().print(f"{told.check}, crossed: {told.culprit}: {told.reason}", markup=False, soft_wrap=True)
+        verdict = settled.verdict
+        blame = f", blame {verdict.blame}" if verdict.blame else ""
+        console.print(f"{cell}: {verdict.verdict}{blame}: {verdict.reason}", markup=False, soft_wrap=True)
+        for row in (attributions or {}).get(cell, ()):
+            console.print(f"{row.check}, attributed to {row.culprit}: {row.reason}", markup=False, soft_wrap=True)
 
 
-def _crossed_as_json(crossings: Mapping[str, Sequence[Crossed]]) -> Mapping[str, object]:
-    return {
-        cell: [{"check": one.check, "culprit": str(one.culprit), "reason": one.reason} for one in told]
-        for cell, told in crossings.items()
-    }
-
-
-def settled_as_json(one: object) -> Mapping[str, object]:
-    from monitor.judge.confirm import Settled
-
-    assert isinstance(one, Settled)  # noqa: S101 - narrows for the type checker; Held holds nothing else
-    verdict = one.verdict
+def _settled_as_json(settled: Settled) -> Mapping[str, object]:
+    verdict = settled.verdict
     return {
         "verdict": str(verdict.verdict),
         "rung": str(verdict.rung) if verdict.rung is not None else None,
         "reason": verdict.reason,
         "blame": str(verdict.blame) if verdict.blame else None,
         "fault": verdict.fault,
-        "changed": one.changed,
-        "note": one.note,
+        "changed": settled.changed,
+        "note": settled.note,
         "rungs": {str(rung.rung): str(rung.verdict) for rung in verdict.rungs},
     }
 
 
-def _counts(rows: Sequence[Mapping[str, object]]) -> str:
-    found = Counter(str(row["verdict"]) for row in rows)
-    return ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
+def print_replay(replayed: Replayed, *, as_json: bool) -> None:
+    from monitor.cli.output import message_console, write_json
+
+    if as_json:
+        write_json(
+            {
+                "environments": replayed.environments,
+                "runs": replayed.runs,
+                "carried_days": replayed.carried_days,
+                "seconds": round(replayed.seconds, 1),
+            }
+        )
+        return
+    console = message_console()
+    if not replayed.runs:
+        console.print("No new runs: the database already has every day of this range.")
+    console.print(
+        f"{replayed.environments} environments probed, {replayed.runs} runs, {replayed.carried_days} days carried,"
+        f" {replayed.seconds / 60:.1f} min"
+    )
+    console.print("next: settle report · settle show MODEL", soft_wrap=True)

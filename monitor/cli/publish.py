@@ -1,4 +1,4 @@
-"""`settle serve`: the command that shows a home to browsers."""
+"""`settle site` and `settle serve`: the history as pages."""
 
 from __future__ import annotations
 
@@ -8,37 +8,57 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.cli.root import Context, examples
-from monitor.cli.stopping import Stopped
+from monitor.cli.root import Options, examples
 
 if TYPE_CHECKING:
     from monitor.serve.app import Health
 
 
+@click.command(epilog=examples("settle site ./public", "settle site /srv/www/settle --no-push"))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--no-push", is_flag=True, help="Do not push to the git remote of [site].")
+@click.pass_obj
+def site(options: Options, *, folder: Path, no_push: bool) -> None:
+    """Write the history as pages into FOLDER, which any web server or browser can open.
+
+    The overview, each model day by day, each cell with its checks, log and known-good lock, failures by signature,
+    times to support, badges, a feed and JSON. The pages need neither network nor JavaScript. FOLDER becomes a link to
+    a folder next to it, so that a new site replaces the old one in one step. With `remote` in [site] the pages are
+    also committed and pushed. Subjects that are local folders are left out.
+    """
+    from monitor.progress import ConsoleProgress
+    from monitor.site.publishing import publish_pages
+    from monitor.store import open_reader
+
+    with open_reader(options.config.home) as store:
+        publish_pages(options.config, store, ConsoleProgress(), folder=folder, push=not no_push)
+
+
 @click.command(epilog=examples("settle serve", "settle serve --port 0", "settle serve --host 0.0.0.0 --site ./public"))
 @click.option("--host", help="Address to listen on, instead of serve.host (127.0.0.1).")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of serve.port; 0 is any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of serve.port; 0 picks a free port.")
 @click.option("--site", type=click.Path(path_type=Path, file_okay=False), help="Folder, instead of site.folder.")
 @click.pass_obj
-def serve(context: Context, *, host: str | None, port: int | None, site: Path | None) -> None:
-    """Show the site, the history as SQL (/sql/), /healthz and /metrics of the home to browsers.
+def serve(options: Options, *, host: str | None, port: int | None, site: Path | None) -> None:
+    """Serve the site, the history as SQL (/sql/), /healthz and /metrics to browsers.
 
-    Nothing can be written through it; a question to the history may take five seconds. It listens on this machine
-    alone unless told otherwise, and knows no passwords: what others may reach goes behind a proxy that does.
+    Everything is read-only, and a query may take five seconds. By default only this machine can connect. There are no
+    passwords: put an authenticating proxy in front before others may connect.
 
-    Ends cleanly with SIGTERM or Ctrl-C; it can run beside the daemon.
+    SIGTERM or Ctrl-C ends it cleanly; it can run at the same time as the daemon.
     """
-    from monitor.cli.output import talk_console
+    from monitor.cli import Stopped
+    from monitor.cli.output import message_console
     from monitor.daemon.metrics import metrics_of
     from monitor.serve.app import SQL, web_app
     from monitor.serve.server import listen, serve_until_stopped
     from monitor.serve.sql import history_app
     from monitor.store import open_reader
 
-    config = context.config
+    config = options.config
     folder = site or config.site.folder or config.home / "site"
     with open_reader(config.home) as store:
-        database = store.path  # it is there, and it is ours
+        database = store.path  # it exists and is a database of Settle
     bound = listen(host or config.serve.host, config.serve.port if port is None else port)
     name, number, *_ = bound.getsockname()
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
@@ -48,14 +68,14 @@ def serve(context: Context, *, host: str | None, port: int | None, site: Path | 
         health=lambda: health_of(config.home),
         metrics=metrics_of(config.home, None),
     )
-    with suppress(Stopped):  # it has ended by then, and that is what was asked for
+    with suppress(Stopped):  # the server has ended cleanly by then
         serve_until_stopped(
-            app, bound, ready=lambda: talk_console().print(f"serving {address} until Ctrl-C", soft_wrap=True)
+            app, bound, ready=lambda: message_console().print(f"serving {address} until Ctrl-C", soft_wrap=True)
         )
 
 
 def health_of(home: Path) -> Health:
-    """Return that the database can be read, and what was recorded last; how old that may be others decide."""
+    """Return whether the database can be read, and what was recorded last."""
     from monitor.errors import SettleError
     from monitor.serve.app import Health
     from monitor.store import open_reader

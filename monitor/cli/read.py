@@ -1,4 +1,4 @@
-"""`settle status`, `show`, `query`, `models`: the commands that only read."""
+"""`settle status`, `show`, `query` and `models`: the commands that only read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.root import Context, examples
+from monitor.cli.root import JSON, Options, examples
 from monitor.errors import UnknownName
 from monitor.store.questions import QUESTIONS
 
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 
     from monitor.store import Reader, RunDetail
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUN = re.compile(r"[0-9a-f]{4,12}")
 _LOG_LINES = 40
 
 
 @click.command(epilog=examples("settle status", "settle status --verdict broken", "settle status --json | jq length"))
-@click.option("--verdict", type=click.Choice(["works", "broken", "flaky", "unknown"]), help="Only these.")
+@click.option(
+    "--verdict", type=click.Choice(["works", "broken", "flaky", "unknown"]), help="Only cells with this verdict."
+)
 @click.option("--family", metavar="NAME", help="Only this family of models.")
 @JSON
 @click.pass_obj
-def status(context: Context, *, verdict: str | None, family: str | None, as_json: bool) -> None:
-    """Show the matrix: every cell's latest day, a column a rung."""
-    from monitor.cli.output import matrix_rows, talk_console, write_json, write_matrix
+def status(options: Options, *, verdict: str | None, family: str | None, as_json: bool) -> None:
+    """Show the matrix: the latest day of every cell, with a column per rung."""
+    from monitor.cli.matrix import matrix_rows, write_matrix
+    from monitor.cli.output import message_console, write_json
     from monitor.store import open_reader
 
-    with open_reader(context.home) as store:
+    with open_reader(options.home) as store:
         rows = matrix_rows(store)
     families = {row["family"] for row in rows}
     if family and family.lower() not in {name.lower() for name in families}:
@@ -42,11 +44,13 @@ def status(context: Context, *, verdict: str | None, family: str | None, as_json
         if (not verdict or row["verdict"] == verdict) and (not family or row["family"].lower() == family.lower())
     ]
     if as_json:
-        write_json([row | {"rungs": {str(rung): str(one) for rung, one in row["rungs"].items()}} for row in chosen])
+        write_json(
+            [row | {"rungs": {str(rung): str(verdict) for rung, verdict in row["rungs"].items()}} for row in chosen]
+        )
         return
     write_matrix(chosen)
     days = sorted({row["day"] for row in chosen})
-    talk_console().print(f"{len(chosen)} of {len(rows)} cells" + (f", latest day {days[-1]}" if days else ""))
+    message_console().print(f"{len(chosen)} of {len(rows)} cells" + (f", latest day {days[-1]}" if days else ""))
 
 
 @click.command(
@@ -58,20 +62,20 @@ def status(context: Context, *, verdict: str | None, family: str | None, as_json
     )
 )
 @click.argument("what", metavar="CELL|RUN")
-@click.option("--log", "whole_log", is_flag=True, help="Print the whole log of the run's container, nothing else.")
+@click.option("--log", "whole_log", is_flag=True, help="Print only the log of the run's container, in full.")
 @JSON
 @click.pass_obj
-def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None:
-    """Show a cell's history and last run, or one run: checks, evidence, log.
+def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None:
+    """Show the history and last run of a cell, or a single run: checks, evidence, log.
 
-    A history is a sign a day, when it first worked and since when it is stable, every setback with the releases that
-    brought and ended it, and what moved in the lock at each change.
+    A history has a sign per day, the day on which the cell first worked and became stable, every setback with the
+    releases that began and ended it, and the changes of the lock at each change of verdict.
 
-    A cell may be named by its model, subject, family or full id; a run by the beginning of its id.
+    Name a cell by its model, subject, family or full id, and a run by the beginning of its id.
     """
     from monitor.store import open_reader
 
-    with open_reader(context.home) as store:
+    with open_reader(options.home) as store:
         if _RUN.fullmatch(what):
             _show_run(store, store.run_detail(what), whole_log=whole_log, as_json=as_json)
             return
@@ -88,7 +92,7 @@ def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None
 
 @click.command(
     epilog=examples(
-        *(line for one in QUESTIONS for line in (f"# {one.title}", f'settle query "{one.sql}"')),
+        *(line for row in QUESTIONS for line in (f"# {row.title}", f'settle query "{row.sql}"')),
         "# For a spreadsheet, and for a program",
         'settle query --csv "SELECT * FROM current" > current.csv',
         'settle query --json "SELECT * FROM current" | jq length',
@@ -98,18 +102,18 @@ def show(context: Context, *, what: str, whole_log: bool, as_json: bool) -> None
 @JSON
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.pass_obj
-def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
-    """Ask the history in SQL, read-only.
+def query(options: Options, *, sql: str, as_json: bool, as_csv: bool) -> None:
+    """Query the history in SQL, read-only.
 
-    The views `current` (one row a cell) and `history` (one row a cell and day) have model, family, architecture,
-    runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has one row a cell and rung,
-    `by_release` one a cell and version, `checks` one a run and check. docs/schema.md has every table and column;
-    `settle serve` has the same questions as pages, `settle demo query ...` a history to ask them of.
+    The views `current` (a row per cell) and `history` (a row per cell and day) have model, family, architecture,
+    runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has a row per cell and rung,
+    `by_release` a row per cell and version, `checks` a row per run and check. docs/schema.md lists every table and
+    column; `settle serve` has the queries below as pages, and `settle demo query ...` runs them on a shipped history.
     """
     from monitor.cli.output import write_csv, write_json, write_table
     from monitor.store import open_reader
 
-    with open_reader(context.home) as store:
+    with open_reader(options.home) as store:
         answer = store.query(sql)
     if as_json:
         write_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
@@ -122,17 +126,17 @@ def query(context: Context, *, sql: str, as_json: bool, as_csv: bool) -> None:
 @click.command(epilog=examples("settle models", "settle models --json | jq '.[].id'"))
 @JSON
 @click.pass_obj
-def models(context: Context, *, as_json: bool) -> None:
-    """List the models that are watched: where each comes from, the day of its release and its source.
+def models(options: Options, *, as_json: bool) -> None:
+    """List the watched models: the source of each, its release day and the source of that day.
 
-    Beside the built-in catalogue these are what the configuration names in [hub] and what was found there.
+    These are the built-in catalogue, the models that [hub] in the configuration names, and the models discovered there.
     """
     from monitor.cli.output import write_json, write_table
     from monitor.discovery.listed import watched_rows
     from monitor.store import open_reader
     from monitor.store.reader import DATABASE
 
-    config = context.config
+    config = options.config
     if (config.home / DATABASE).exists():
         with open_reader(config.home) as store:
             rows = watched_rows(config.hub, store)
@@ -149,12 +153,10 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
     rows = store.current()
     wanted = what.lower()
     for column in ("cell", "subject", "model", "family", "architecture"):
-        found = [row["cell"] for row in rows if str(row[column]).lower() == wanted]
-        if found:
-            return found
-    tails = [row["cell"] for row in rows if row["model"].rpartition("/")[2].lower() == wanted]
-    if tails:
-        return tails
+        if cells := [row["cell"] for row in rows if str(row[column]).lower() == wanted]:
+            return cells
+    if cells := [row["cell"] for row in rows if row["model"].rpartition("/")[2].lower() == wanted]:
+        return cells
     raise UnknownName(
         "cell or run",
         what,
@@ -164,7 +166,8 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
 
 
 def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> None:
-    from monitor.cli.output import run_as_json, write_json, write_sections
+    from monitor.cli.matrix import run_as_json
+    from monitor.cli.output import write_json, write_sections
     from monitor.report.sections import line_sections
     from monitor.report.summary import line_of
 
@@ -187,23 +190,23 @@ def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> N
 
 
 def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: bool) -> None:
-    from monitor.cli.output import as_json as told_as_json
-    from monitor.cli.output import data_console, run_as_json, write_json, write_run
+    from monitor.cli import output
+    from monitor.cli.matrix import run_as_json, write_run
     from monitor.report.log import log_of
 
     log = log_of(store, str((detail.ending or detail.resolution)["log_digest"] or ""), str(detail.row["cell_id"]))
     if as_json:
-        write_json(run_as_json(detail) | {"facts": detail.facts, "log": log})
+        output.write_json(run_as_json(detail) | {"facts": detail.facts, "log": log})
         return
-    console = data_console()
+    console = output.data_console()
     if whole_log:
-        console.print(log or "no log is kept of this run", markup=False, highlight=False, soft_wrap=True)
+        console.print(log or "This run has no log.", markup=False, highlight=False, soft_wrap=True)
         return
     write_run(detail, store.environment(detail.row["environment"]))
     for check in detail.checks:
         if check.evidence and check.outcome != "passed":
             console.print(f"\nevidence of {check.name}:", markup=False)
-            console.print(told_as_json(check.evidence), markup=False, soft_wrap=True)
+            console.print(output.as_json(check.evidence), markup=False, soft_wrap=True)
     lines = (log or "").splitlines()
     if lines:
         left = f" (last {_LOG_LINES} of {len(lines)} lines; --log prints all)" if len(lines) > _LOG_LINES else ""

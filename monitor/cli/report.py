@@ -1,4 +1,4 @@
-"""`settle report` and `settle release`: the answer over many models, and what one release changed."""
+"""`settle report` and `settle release`: times to support over many models, and the changes of one release."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.measure import past_day, runtime_named
-from monitor.cli.root import Context, examples
+from monitor.cli.arguments import past_day, runtime_and_version
+from monitor.cli.root import JSON, Options, examples
 from monitor.domain import Rung, Runtime
 from monitor.errors import UnknownName, UsageError
 
@@ -21,45 +21,43 @@ if TYPE_CHECKING:
     from monitor.store import Reader, Track
 
 _RUNGS = [str(rung) for rung in Rung]
+MARKDOWN = click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 
 
 @click.command(
     epilog=examples(
         "settle report",
         'settle report "Gemma 4"',
-        "settle report --from 2026-01-01 --to 2026-06-30 --format markdown > half-a-year.md",
+        "settle report --from 2026-01-01 --to 2026-06-30 --markdown > half-a-year.md",
         "settle report --rung generates",
-        "settle report --format csv > models.csv",
+        "settle report --csv > models.csv",
     )
 )
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--runtime", help="Only this runtime.")
-@click.option("--rung", type=click.Choice(_RUNGS), help="Time this rung instead of the whole bar (installs to speaks).")
+@click.option("--rung", type=click.Choice(_RUNGS), help="Time to this rung instead of the bar (installs to speaks).")
 @click.option("--from", "first", metavar="DAY", help="Only models released on or after this day.")
-@click.option("--to", "last", metavar="DAY", help="As it was known at the end of this day.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["terminal", "markdown", "json", "csv"]),
-    default="terminal",
-    show_default=True,
-    help="CSV has a row a subject.",
-)
+@click.option("--to", "last", metavar="DAY", help="Only the history up to this day.")
+@MARKDOWN
+@JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a row per subject.")
 @click.pass_obj
 def report(
-    context: Context,
+    options: Options,
     *,
     models: tuple[str, ...],
     runtime: str | None,
     rung: str | None,
     first: str | None,
     last: str | None,
-    form: str,
+    as_markdown: bool,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Report how long models take until they work and stay working, with every limit of the answer.
+    """Report how long models take to work and to become stable, with the limits of each number.
 
-    Days from a model's release to the first day on which it works and to stable support, as distributions with
-    intervals; a line a model; architectures without a sourced release day; every setback and regression.
+    Days from a model's release to the first working day and to stable support, as distributions with intervals; a line
+    per model; architectures without a sourced release day; every setback and regression.
     """
     from monitor.cli.output import write_csv, write_json, write_markdown, write_sections
     from monitor.report.format import Section
@@ -67,14 +65,14 @@ def report(
     from monitor.store.shipped import kept_answer
 
     chosen = _Chosen(models, runtime, rung, first, last)
-    if form in {"terminal", "markdown"}:
-        write = write_markdown if form == "markdown" else write_sections
-        sections = kept_answer(context.home, ["report", *astuple(chosen)], lambda: _sections(context.home, chosen))
+    if not as_json and not as_csv:
+        write = write_markdown if as_markdown else write_sections
+        sections = kept_answer(options.home, ["report", *astuple(chosen)], lambda: _sections(options.home, chosen))
         write(Section(**section) for section in sections)
         return
-    with open_reader(context.home) as store:
+    with open_reader(options.home) as store:
         summaries = _summaries(store, chosen)
-        if form == "json":
+        if as_json:
             write_json([_as_json(store, summary) for summary in summaries])
         else:
             rows = [_row(summary, line) for summary in summaries for line in summary.lines]
@@ -83,8 +81,6 @@ def report(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The part of the history to report on."""
-
     models: tuple[str, ...]
     runtime: str | None
     rung: str | None
@@ -96,23 +92,20 @@ def _summaries(store: Reader, chosen: _Chosen) -> list[Summary]:
     from monitor.report.summary import rung_tracks, summaries
 
     today = datetime.now(UTC).date()
-    columns = {"runtime": str(runtime_named(chosen.runtime)[0])} if chosen.runtime else {}
+    columns = {"runtime": str(runtime_and_version(chosen.runtime)[0])} if chosen.runtime else {}
     tracks = store.tracks(rung=Rung[chosen.rung.upper()] if chosen.rung else None, **columns)
     if chosen.rung and not tracks:
-        raise UsageError(
-            f"nothing has been measured on the rung {chosen.rung}", hint="`settle status` shows which were"
-        )
+        raise UsageError(f"no run has measured the rung {chosen.rung}", hint="`settle status` shows the measured rungs")
     tracks = _tracks_named(tracks, chosen.models)
     through = past_day(chosen.last, today) if chosen.last else max(track.observations[-1].day for track in tracks)
     rungs = [] if chosen.rung else rung_tracks(store, tracks, through)
     first = past_day(chosen.first, today) if chosen.first else None
-    if found := summaries(tracks, through, first=first, rungs=rungs):
-        return found
+    if result := summaries(tracks, through, first=first, rungs=rungs):
+        return result
     raise UsageError(f"no model in the history was released on or after {chosen.first}", hint="leave out --from")
 
 
 def _sections(home: Path, chosen: _Chosen) -> list[dict[str, Any]]:
-    """Return the report's sections as JSON."""
     from monitor.report.sections import side_by_side, summary_sections
     from monitor.store import open_reader
 
@@ -124,39 +117,38 @@ def _sections(home: Path, chosen: _Chosen) -> list[dict[str, Any]]:
 
 
 @click.command(
-    epilog=examples("settle release 5.2.0", "settle release transformers==5.5.0", "settle release 5.2.0 --format json")
+    epilog=examples("settle release 5.2.0", "settle release transformers==5.5.0", "settle release 5.2.0 --json")
 )
 @click.argument("version")
-@click.option(
-    "--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal", show_default=True
-)
+@MARKDOWN
+@JSON
 @click.pass_obj
-def release(context: Context, *, version: str, form: str) -> None:
-    """Show what one release changed for whom: verdicts on the last day before it and the first day with it."""
+def release(options: Options, *, version: str, as_markdown: bool, as_json: bool) -> None:
+    """Show the verdicts that one release changed: on the last day before it and the first day with it."""
     from monitor.cli.output import write_json, write_markdown, write_sections
     from monitor.report.release import effects, effects_as_json, release_sections
     from monitor.store import open_reader
 
-    runtime, pinned = runtime_named(version) if "==" in version else (Runtime.TRANSFORMERS, version)
-    with open_reader(context.home) as store:
+    runtime, pinned = runtime_and_version(version) if "==" in version else (Runtime.TRANSFORMERS, version)
+    with open_reader(options.home) as store:
         tracks = store.tracks(runtime=str(runtime))
-        found = effects(tracks, pinned)
-        if not found:
-            known = {one.version for track in tracks for one in track.observations}
+        changed = effects(tracks, pinned)
+        if not changed:
+            known = {observation.version for track in tracks for observation in track.observations}
             raise UnknownName(
                 f"release of {runtime} in the history", pinned, known, hint="`settle replay` rebuilds past releases"
             )
-        if form == "json":
-            write_json(effects_as_json(store, found))
+        if as_json:
+            write_json(effects_as_json(store, changed))
         else:
-            write = write_markdown if form == "markdown" else write_sections
-            write(release_sections(store, str(runtime), pinned, found))
+            write = write_markdown if as_markdown else write_sections
+            write(release_sections(store, str(runtime), pinned, changed))
 
 
 def _tracks_named(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]:
-    """Return the tracks of the named models, by hub id or its last part, subject, family or architecture; or all."""
+    """Return the tracks of models named by hub id or its last part, subject, family or architecture; or all."""
     if not tracks:
-        raise UsageError("the history is empty", hint="`settle run --once` or `settle replay` makes one")
+        raise UsageError("the history is empty", hint="run `settle run --once` or `settle replay` first")
     named: list[Track] = []
     for name in models:
         matches = [track for track in tracks if name.lower() in _names(track)]
@@ -169,8 +161,8 @@ def _tracks_named(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]
 
 def _names(track: Track) -> set[str]:
     subject = track.subject
-    own = (subject.id, subject.model_id, subject.model_id.rpartition("/")[2], track.family, subject.architecture)
-    return {name.lower() for name in own}
+    names = (subject.id, subject.model_id, subject.model_id.rpartition("/")[2], track.family, subject.architecture)
+    return {name.lower() for name in names}
 
 
 def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
@@ -182,13 +174,13 @@ def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
         "through": summary.through,
         "caveats": Evidence(store).caveats(summary),
         "groups": summary.groups,
-        "sensitivity": [{"window_days": window, "stable": found} for window, found in summary.sensitivity],
+        "sensitivity": [{"window_days": window, "stable": quantile} for window, quantile in summary.sensitivity],
         "subjects": [_row(summary, line) | {"setbacks": line.answer.setbacks} for line in summary.lines],
     }
 
 
 def _row(summary: Summary, line: Line) -> dict[str, Any]:
-    """Return one subject's answer with plain names; days from the release where there is one."""
+    """Return the result of one subject; days count from its release where that is known."""
     from monitor.stability.values import Span
 
     track, answer = line.track, line.answer

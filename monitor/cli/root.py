@@ -1,4 +1,4 @@
-"""The root of the command line: what every command shares, and the list of commands."""
+"""The root of the command line: the list of commands, and the options that commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.config.paths import config_path, home_in_force, usual_home
+from monitor.config.paths import config_path, default_home, effective_home
 
 if TYPE_CHECKING:
     from monitor.config.settings import Config
@@ -21,33 +21,41 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "monitor.cli.measure",
     "probe": "monitor.cli.measure",
-    "replay": "monitor.cli.past",
+    "replay": "monitor.cli.measure",
     "status": "monitor.cli.read",
     "show": "monitor.cli.read",
     "report": "monitor.cli.report",
     "release": "monitor.cli.report",
-    "site": "monitor.cli.site",
-    "demo": "monitor.cli.demo",
     "query": "monitor.cli.read",
+    "models": "monitor.cli.read",
+    "demo": "monitor.cli.demo",
+    "site": "monitor.cli.publish",
     "serve": "monitor.cli.publish",
+    "alert": "monitor.cli.alert",
+    "miniature": "monitor.cli.make",
+    "reproduce": "monitor.cli.make",
+    "doctor": "monitor.cli.doctor",
+    "check-config": "monitor.cli.maintain",
+    "disk-budget": "monitor.cli.maintain",
+    "rejudge": "monitor.cli.maintain",
     "export": "monitor.cli.take",
     "copy": "monitor.cli.take",
-    "models": "monitor.cli.read",
-    "rejudge": "monitor.cli.maintain",
-    "miniature": "monitor.cli.make",
-    "doctor": "monitor.cli.maintain",
-    "reproduce": "monitor.cli.make",
-    "alert": "monitor.cli.alert",
-    "gc": "monitor.cli.maintain",
     "backup": "monitor.cli.keep",
     "restore": "monitor.cli.keep",
-    "check-config": "monitor.cli.maintain",
 }
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "docker", "podman", "process"]),
+    help="Engine that runs the containers, instead of the configured one. `process` isolates less, and its results "
+    "form a separate history.",
+)
 
 
 @dataclass
-class Context:
-    """What the root option says; the configuration is read when a command first asks for it."""
+class Options:
+    """The options before the command; the configuration is read when a command first needs it."""
 
     config_file: Path | None
 
@@ -59,12 +67,16 @@ class Context:
 
     @cached_property
     def home(self) -> Path:
-        """Return where the history lies; who only reads does not wait for a configuration that nobody has written."""
-        nobody = self.config_file is None and "SETTLE_CONFIG" not in os.environ and not config_path(os.environ).exists()
-        return home_in_force(os.environ, usual_home()) if nobody else self.config.home
+        """The data directory; a command that only reads does not load a configuration that does not exist."""
+        if self.config_file or "SETTLE_CONFIG" in os.environ or config_path(os.environ).exists():
+            return self.config.home
+        return effective_home(os.environ, default_home())
+
+    def with_engine(self, engine: str | None) -> Config:
+        return self.config.model_copy(update={"engine": engine}) if engine else self.config
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
@@ -91,7 +103,7 @@ def examples(*lines: str) -> str:
 
 
 @click.group(
-    cls=_Lazy,
+    cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("settle run --once", 'settle probe "Gemma 4" --as-of 2026-04-03', "settle status", "settle doctor"),
 )
@@ -99,9 +111,9 @@ def examples(*lines: str) -> str:
 @click.version_option(package_name="settle", prog_name="settle")
 @click.pass_context
 def settle(ctx: click.Context, config_file: Path | None) -> None:
-    """Measure how long a newly released open model takes until it really works, and keeps working.
+    """Measure how long a newly released open model takes to work, and to keep working, in the common runtimes.
 
     Settle installs runtimes in containers, probes models in them, records pass and fail day by day in SQLite and
-    computes the time to stable support. Data goes to stdout, talk to stderr; `--json` where you would pipe.
+    computes the time to stable support. Results go to stdout, messages to stderr. Commands that read take `--json`.
     """
-    ctx.obj = Context(config_file)
+    ctx.obj = Options(config_file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from monitor.config.paths import config_path, home_in_force
+from monitor.config.paths import config_path, effective_home
 from monitor.config.settings import Config, Section
 from monitor.errors import ConfigError
 
@@ -41,7 +41,7 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
             "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
             hint="`settle check-config --reference` lists every key with its default",
         ) from None
-    return config.model_copy(update={"home": home_in_force(env, config.home)})
+    return config.model_copy(update={"home": effective_home(env, config.home)})
 
 
 _TOLD_DEFAULTS = {"home": "the user's data directory", "site.folder": "the folder site in home"}

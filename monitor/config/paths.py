@@ -1,4 +1,4 @@
-"""Where files of ours lie, as the environment and the user's folders have it; what a configuration says comes after."""
+"""Default paths of the configuration, the cache and the data directory, from the environment and the user's folders."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 
 def config_path(env: Mapping[str, str]) -> Path:
-    """Return where the configuration is looked for when the command line names none."""
+    """Return the default configuration file."""
     if named := env.get("SETTLE_CONFIG"):
         return Path(named)
     return Path(platformdirs.user_config_dir("settle")) / "settle.toml"
 
 
 def cache_folder() -> Path:
-    """Return where files may lie that can be made again."""
+    """Return the folder for files that can be made again."""
     return Path(platformdirs.user_cache_dir("settle"))
 
 
-def usual_home() -> Path:
-    """Return the home where nobody names another."""
+def default_home() -> Path:
+    """Return the default data directory."""
     return Path(platformdirs.user_data_dir("settle"))
 
 
-def home_in_force(env: Mapping[str, str], usual: Path) -> Path:
-    """Return the home: ``usual``, or the configuration's, unless the environment names one."""
-    home = Path(env["SETTLE_HOME"]) if env.get("SETTLE_HOME") else usual
+def effective_home(env: Mapping[str, str], configured: Path) -> Path:
+    """Return ``configured``, unless SETTLE_HOME replaces it."""
+    home = Path(env["SETTLE_HOME"]) if env.get("SETTLE_HOME") else configured
     return home.expanduser().absolute()

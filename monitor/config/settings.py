@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, create_model, model_validator
 
-from monitor.config.paths import usual_home
+from monitor.config.paths import default_home
 from monitor.domain import Runtime, Severity
 
 _LAST_PORT = 65535
@@ -122,7 +122,9 @@ class Limits(Section):
 class Disk(Section):
     """How much of the disk is ours."""
 
-    budget_gib: _Positive = Field(30, description="cache, environments, subjects, logs; `settle gc` keeps to it")
+    budget_gib: _Positive = Field(
+        30, description="cache, environments, subjects, logs; `settle disk-budget` keeps to it"
+    )
     floor_gib: _Positive = Field(3, description="free space below which nothing is built")
 
 
@@ -278,7 +280,7 @@ class Serve(Section):
 
 class Config(Section):
     home: Path = Field(
-        default_factory=usual_home,
+        default_factory=default_home,
         description="database, environments, cache and logs; one filesystem, or files cannot be shared",
     )
     engine: Literal["auto", "docker", "podman", "process"] = Field("auto", description="auto: the first that answers")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from monitor.cli.columns import laid_out
+from monitor.cli.output import table_lines
 from monitor.cli.root import settle
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.store import Store, open_store
@@ -44,7 +44,7 @@ COMMANDS = (
     ["query", "--json", "SELECT * FROM history"],
     ["query", "SELECT message, evidence FROM checks WHERE outcome = 'failed'"],
     ["report"],
-    ["report", "--format", "markdown"],
+    ["report", "--markdown"],
     ["release", "5.4.0"],
 )
 
@@ -82,11 +82,11 @@ def test_nothing_that_a_command_shows_moves_a_terminal(home: Path, arguments: li
 
 
 def test_a_name_that_nobody_knows_is_told_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
-    from monitor.cli import _tell_and_exit
+    from monitor.cli import _exit
     from monitor.errors import UnknownName
 
     with pytest.raises(SystemExit):
-        _tell_and_exit(UnknownName("cell", EVIL, [NAME], hint=EVIL))
+        _exit(UnknownName("cell", EVIL, [NAME], hint=EVIL))
     assert not NEVER.search(capsys.readouterr().err)
 
 
@@ -109,14 +109,14 @@ def test_whatever_comes_is_printable(text: str) -> None:
 
 def test_columns_are_as_wide_as_what_they_hold_and_fold_what_does_not_fit() -> None:
     rows = [["model", "reason"], ["a", "one two three"], ["模型", "x"]]
-    assert list(laid_out(rows, 80, cell_len)) == ["model  reason", "a      one two three", "模型   x"]
-    folded = list(laid_out([["model", "reason"], ["a", "one two three four five"]], 20, cell_len))
+    assert list(table_lines(rows, 80, cell_len)) == ["model  reason", "a      one two three", "模型   x"]
+    folded = list(table_lines([["model", "reason"], ["a", "one two three four five"]], 20, cell_len))
     assert folded == ["model  reason", "a      one two three", "       four five"]
 
 
 @given(st.lists(st.lists(st.text("ab c", max_size=40), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_no_line_is_wider_than_the_screen_and_no_word_is_lost(rows: list[list[str]]) -> None:
-    lines = list(laid_out(rows, 40, len))
+    lines = list(table_lines(rows, 40, len))
     assert all(len(line) <= 40 for line in lines)
     assert sorted("".join(lines).replace(" ", "")) == sorted("".join(map("".join, rows)).replace(" ", ""))
 

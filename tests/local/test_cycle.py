@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
-from monitor.cli.outcome import say_whether_nothing_was_installed, say_whether_only_the_bench_failed
+from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
 from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
 from monitor.judge.installs import Stage as JudgedStage
@@ -138,10 +138,10 @@ def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: 
     failed: Any = SimpleNamespace(slug=slug)
     held = cycle.CycleResult(Runtime.TRANSFORMERS, InstallResult("r", "", "none-1", None, failed), {}, (), 0)
     if not ours:
-        say_whether_nothing_was_installed([held])
+        raise_if_uninstalled([held])
         return
     with pytest.raises(InfraError, match=slug) as raised:
-        say_whether_nothing_was_installed([held])
+        raise_if_uninstalled([held])
     assert raised.value.exit_code == 5
 
 
@@ -156,10 +156,10 @@ def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str
     home.bench.story = lambda _, who: ("".join(story[name] for name in who), killed)
     held = home.hold()
     if not ours:
-        say_whether_only_the_bench_failed(held)
+        raise_if_only_infra_failed(held)
         return
     with pytest.raises(NotMeasured, match="infra-interrupted") as raised:
-        say_whether_only_the_bench_failed(held)
+        raise_if_only_infra_failed(held)
     assert raised.value.exit_code == 5
 
 

@@ -331,14 +331,14 @@ def test_the_doctor_looks_at_a_hub_only_where_something_is_watched_there(watchin
 
     def findings(**hub: Any) -> list[tuple[State, str]]:
         config = Config.model_validate({"home": str(watching.home), "hub": hub})
-        return [(one.state, one.found) for one in doctor._hub(config, access)]
+        return [(finding.state, finding.message) for finding in doctor._hub(config, access)]
 
     assert findings() == []
     ((state, found),) = findings(models=["acme/new"])
     assert state is State.GOOD
-    assert "acme/new is there; asked without a token" in found
+    assert "acme/new exists; without a token" in found
     ((state, found),) = findings(models=["acme/none"])
-    assert (state, "acme/none is not there" in found) == (State.WARNING, True)
+    assert (state, "acme/none does not exist" in found) == (State.WARNING, True)
     ((state, found),) = findings(organisations=["acme"])
     assert (state, "1 models of acme" in found) == (State.GOOD, True)
     access = HubAccess(endpoint="http://127.0.0.1:9")

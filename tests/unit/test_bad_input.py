@@ -22,11 +22,11 @@ CASES = [
     (["probe", "Gema 4"], 2, "no model is called 'Gema 4'", "did you mean 'Gemma 4'?"),
     (["probe", ""], 2, "no model is called ''", "`settle models` lists them"),
     (["probe", "Qwen 3", "--runtime", "transformer"], 2, "no runtime is called", "did you mean 'transformers'?"),
-    (["probe", "Qwen 3", "--runtime", "transformers>=5"], 2, "names no single version", "runtime==version"),
+    (["probe", "Qwen 3", "--runtime", "transformers>=5"], 2, "does not name a single version", "runtime==version"),
     (["probe", "Qwen 3", "--runtime", "transformers=="], 2, "names no version", "runtime==version"),
-    (["probe", "Qwen 3", "--runtime", "transformers==abc"], 2, "'abc' is no version", "transformers==5.2.0"),
+    (["probe", "Qwen 3", "--runtime", "transformers==abc"], 2, "'abc' is not a version", "transformers==5.2.0"),
     (["probe", "Qwen 3", "--as-of", "2099-01-01"], 2, "2099-01-01 is in the future", "a past day"),
-    (["probe", "Qwen 3", "--as-of", "yesterday"], 2, "'yesterday' is no day", "2026-03-31"),
+    (["probe", "Qwen 3", "--as-of", "yesterday"], 2, "'yesterday' is not a day", "2026-03-31"),
     (["probe", "Qwen 3", "--as-of", "2019-01-01"], 2, "is too early", "from 2025-01-01 on"),
     (["probe", "./nowhere"], 2, "there is no folder", "checkpoint folder"),
     (["probe", "./empty"], 2, "is no checkpoint: it has no config.json", "from_pretrained"),
@@ -101,5 +101,5 @@ def test_an_empty_file_is_no_database_yet(home: Path) -> None:
 
 def test_a_home_that_is_no_folder_is_found_by_the_doctor(home: Path) -> None:
     (home / "file").touch()
-    found = _disk(Config(home=home / "file"))
-    assert (found.state, found.found) == (State.BAD, f"nothing can be written below {home / 'file'}")
+    finding = _disk(Config(home=home / "file"))
+    assert (finding.state, finding.message) == (State.BAD, f"{home / 'file'} is not writable")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from monitor.cli.stopping import Stopped, stop_on_signals
+from monitor.cli import Stopped, stop_on_signals
 from monitor.config.load import load_config
 from monitor.daemon.loop import watch
 from monitor.errors import SettleError

@@ -31,7 +31,7 @@ def test_a_new_user_opens_the_shipped_history(tmp_path: Path) -> None:
         assert asked.returncode == 0, asked.stderr
         return asked.stdout
 
-    (history,) = json.loads(demo("report", "--format", "json"))
+    (history,) = json.loads(demo("report", "--json"))
     whole = history["groups"][0]
     assert whole["works"]["entries"] >= 20
     assert whole["works"]["never"] is None  # its miniatures were derived from the very registry

@@ -1,0 +1,223 @@
+"""Prints the matrix of models and rungs, the overview of runtimes, and a single run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from containers.recipes import RECIPES
+from monitor.cli.output import data_console, plain_text
+from monitor.domain import BAR, CellVerdict, Outcome, Rung, Verdict
+from monitor.text import in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from monitor.domain import RunVerdict
+    from monitor.runner.cycle import CycleResult
+    from monitor.store import EnvironmentRecord, Reader, RunDetail
+
+_SIGNS = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.FLAKY: ("±", "yellow"),
+    Verdict.UNKNOWN: ("?", "yellow"),
+    Verdict.NOT_APPLICABLE: ("n/a", "dim"),
+    Verdict.NOT_MEASURED: ("·", "dim"),
+}
+_OUTCOME_SIGNS = {
+    Outcome.PASSED: ("✓", "green"),
+    Outcome.FAILED: ("✗", "red"),
+    Outcome.UNKNOWN: ("?", "yellow"),
+    Outcome.SKIPPED: ("n/a", "dim"),
+    Outcome.NOT_REACHED: ("·", "dim"),
+}
+_STYLES = {
+    CellVerdict.WORKS: "green",
+    CellVerdict.BROKEN: "red",
+    CellVerdict.FLAKY: "yellow",
+    CellVerdict.UNKNOWN: "yellow",
+}
+_LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown  · not measured  n/a not applicable"
+_MAX_NAMES = 4  # models that one line names
+_Line: TypeAlias = "list[tuple[str, str]]"  # pieces of text, each with its style
+
+
+def matrix_rows(store: Reader) -> list[dict[str, Any]]:
+    """Return one row per cell with its verdict per rung, in the catalogue's order of families."""
+    rungs = store.rungs_now()
+    return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current()]
+
+
+def settled_rows(store: Reader, cycle: CycleResult) -> list[dict[str, Any]]:
+    """Return the same rows for the cells that a cycle settled, with the cycle's own verdicts."""
+    return [
+        row | _verdict_columns(cycle.settled[row["cell"]].verdict)
+        for row in store.by_release(runtime=str(cycle.runtime), version=cycle.installation.version)
+        if row["cell"] in cycle.settled
+    ]
+
+
+def _verdict_columns(verdict: RunVerdict) -> dict[str, Any]:
+    return {
+        "verdict": str(verdict.verdict),
+        "rung": str(verdict.rung) if verdict.rung is not None else None,
+        "reason": verdict.reason,
+        "blame": str(verdict.blame) if verdict.blame else None,
+        "rungs": {rung.rung: rung.verdict for rung in verdict.rungs},
+    }
+
+
+def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print models down and rungs across, a table per release and platform, then the reasons of what does not work."""
+    console = data_console()
+    for title in dict.fromkeys(_title(row) for row in rows):
+        group = [row for row in rows if _title(row) == title]
+        console.print(plain_text(title), style="bold")
+        _write_lines(console, [*_matrix(group), *_reasons(group), []])
+    console.print(_LEGEND, style="dim")
+    _write_unverified(console, (str(row["runtime"]) for row in rows))
+
+
+def _write_lines(console: Console, lines: Iterable[_Line]) -> None:
+    """Print harmless lines; without colours they bypass rich, which is slow for a thousand of them."""
+    if console.is_terminal:
+        console.print(*(Text.assemble(*line) for line in lines), sep="\n", soft_wrap=True)
+    else:
+        console.file.writelines("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
+
+
+def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
+    rungs = _rungs_to_show(rows)
+    names = [in_one_line(row["subject"]) for row in rows]
+    width = max(map(cell_len, names))
+    yield [("model".ljust(width) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", "bold")]
+    signs = {verdict: (f" {sign:^9}", style) for verdict, (sign, style) in _SIGNS.items()}
+    for name, row in zip(names, rows, strict=True):
+        verdict = CellVerdict(row["verdict"])
+        yield [
+            (name + " " * (width - cell_len(name)), ""),
+            *(signs[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs),
+            (f" {verdict}", _STYLES[verdict]),
+        ]
+
+
+def _rungs_to_show(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:
+    """Return the rungs of the bar, and every higher rung that was measured."""
+    silent = {Verdict.NOT_APPLICABLE, Verdict.NOT_MEASURED}
+    return sorted({*BAR, *(rung for row in rows for rung, verdict in row["rungs"].items() if verdict not in silent)})
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
+    """Yield a line per reason with the models that share it."""
+    subjects_by_reason: dict[tuple[str, str | None, str], list[str]] = {}
+    for row in rows:
+        if row["verdict"] != CellVerdict.WORKS:
+            subjects_by_reason.setdefault((row["verdict"], row["blame"], row["reason"]), []).append(row["subject"])
+    for (verdict, blame, reason), subjects in subjects_by_reason.items():
+        names = ", ".join(subjects) if len(subjects) <= _MAX_NAMES else f"{len(subjects)} of {len(rows)} models"
+        text = in_one_line(f"{names}{f' (blame: {blame})' if blame else ''}: {reason}")
+        yield [(str(verdict), _STYLES[CellVerdict(verdict)]), (f" {text}", "")]
+
+
+def _write_unverified(console: Console, runtimes: Iterable[str]) -> None:
+    for runtime in dict.fromkeys(runtimes):
+        if reason := _unverified(runtime):
+            console.print(f"{runtime} is unverified: {reason}", soft_wrap=True)
+
+
+def _unverified(runtime: str) -> str:
+    return RECIPES[runtime].unverified if runtime in RECIPES else ""
+
+
+def _label(runtime: str) -> str:
+    return f"{runtime} (unverified)" if _unverified(runtime) else runtime
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{_label(row['runtime'])} {row['version'] or '-'} ({row['channel']}, {row['platform']}), {row['day']}"
+
+
+def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print models down and runtimes across, with the rung at which a model fails."""
+    runtimes = list(dict.fromkeys((row["runtime"], row["version"]) for row in rows))
+    table = _table("model")
+    for runtime, version in runtimes:
+        table.add_column(f"{_label(runtime)}\n{version or '-'}", justify="center")
+    cells = {(row["subject"], row["runtime"], row["version"]): row for row in rows}
+    for subject in dict.fromkeys(row["subject"] for row in rows):
+        table.add_row(plain_text(subject), *(_verdict_text(cells.get((subject, *runtime))) for runtime in runtimes))
+    data_console().print(table)
+
+
+def _verdict_text(row: Mapping[str, Any] | None) -> Text:
+    if row is None:
+        return Text(*_SIGNS[Verdict.NOT_MEASURED])
+    verdict = CellVerdict(row["verdict"])
+    rung = f" ({row['rung']})" if row["rung"] else ""
+    return Text(f"{verdict}{rung}", style=_STYLES[verdict])
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
+    """Print a run: its day, version and environment, then every check with its evidence in short."""
+    console = data_console()
+    row = detail.row
+    console.print(
+        f"run {detail.id}  {row['cell_id']}\n{row['day']} {row['origin']}, {row['purpose']}, "
+        f"version {row['version'] or '-'}, environment {row['environment'][:12]}, suite {row['suite'][:12]}, "
+        f"{'a fresh process' if row['solo'] else 'a fork'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if environment is not None:
+        _write_unverified(console, [environment.runtime])
+        imported = RECIPES[environment.runtime].imported
+        pins = [f"{name} {version}" for name, version in sorted(environment.packages.items()) if name in imported]
+        console.print(f"with {', '.join(pins)}", markup=False, soft_wrap=True)
+    table = _table("rung", "check", "", "seconds", "fault (blame)", "message")
+    reached = [check for check in detail.checks if check.outcome is not Outcome.NOT_REACHED]
+    for check in reached:
+        table.add_row(
+            str(check.rung),
+            check.name,
+            Text(*_OUTCOME_SIGNS[check.outcome]),
+            f"{check.seconds:.2f}" if check.seconds else "",
+            plain_text(f"{check.fault} ({check.blame})" if check.fault else ""),
+            plain_text(check.message[:400]),
+        )
+    console.print(table)
+    if len(reached) < len(detail.checks):
+        console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
+    if detail.note:
+        console.print(f"note: {detail.note}", markup=False, soft_wrap=True)
+    if detail.cause:
+        console.print(f"cause of the difference from the reference: {detail.cause}", markup=False, soft_wrap=True)
+
+
+def run_as_json(detail: RunDetail) -> dict[str, Any]:
+    return {
+        "run": detail.id,
+        "cell": detail.row["cell_id"],
+        "day": detail.row["day"],
+        "origin": detail.row["origin"],
+        "version": detail.row["version"],
+        "environment": detail.row["environment"],
+        "verdict": str(detail.verdict.verdict),
+        "reason": detail.verdict.reason,
+        "note": detail.note,
+        "cause": detail.cause,
+        "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
+    }
