@@ -1,12 +1,11 @@
-"""Releases that are no Python packages: an archive fetched by the installer, known by its sha256 and kept unpacked."""
+"""Releases that are no Python packages: an archive fetched by the installer, stored unpacked under its sha256."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault, Stage, from_execution
 from containers.inside import artefact as inside
@@ -21,25 +20,25 @@ if TYPE_CHECKING:
 _FAULTS = {
     inside.NOT_FOUND: InstallFault.UNRESOLVABLE,
     inside.NETWORK: InstallFault.NETWORK,
-    inside.MISMATCH: InstallFault.INDEX,  # whoever serves it serves something else than was published
+    inside.MISMATCH: InstallFault.INDEX,  # the server's file is not the published one
     inside.REFUSED: InstallFault.RECIPE,
     inside.DISK: InstallFault.DISK,
 }
 
 
 def fetch(installer: Installer, wanted: Wanted) -> Artefact | InstallFailure:
-    """Have the artefact unpacked, and return what it is."""
+    """Fetch and unpack an artefact, and return what a lock holds of it."""
     result: Artefact | InstallFailure | None = None
     for address in wanted.addresses:
         result = _fetch(installer, wanted, address)
         if isinstance(result, Artefact) or not result.no_such_version:
             return result
-    assert result is not None  # noqa: S101 - nobody asks for an artefact without an address
+    assert result is not None  # noqa: S101 - an artefact has an address
     return result
 
 
-def again(installer: Installer, artefact: Artefact) -> InstallFailure | None:
-    """Fetch once more what a lock names, where its tree is gone."""
+def fetch_missing(installer: Installer, artefact: Artefact) -> InstallFailure | None:
+    """Fetch the artefact of a lock again, where its tree is gone."""
     if tree_of(installer, artefact).is_dir():
         return None
     if artefact.name.startswith(SOURCES):
@@ -58,16 +57,18 @@ def tree_of(installer: Installer, artefact: Artefact) -> Path:
 
 
 def _fetch(installer: Installer, wanted: Wanted, address: str) -> Artefact | InstallFailure:
-    note = _Note(installer.root / "artefacts" / "known.json")
+    trees = installer.root / "artefacts"
+    known = _Hashes(trees / "known.json")
     local = address.removeprefix("file://")
-    # without a publisher's list an address is asked once: the archive itself would have to be fetched to know its hash
-    sha256 = wanted.sha256 or ("" if wanted.sums or _is_local(address) else note.read().get(address, ""))
+    is_local = "://" not in local
+    # without a publisher's list an address is fetched once: only the archive itself would show its hash
+    sha256 = wanted.sha256 or ("" if wanted.sums or is_local else known.read().get(address, ""))
     with installer.workspace() as folder:
         request = {
             "address": local,
             "sums": wanted.sums.removeprefix("file://"),
             "sha256": sha256,
-            "into": str(installer.root / "artefacts"),
+            "into": str(trees),
             "work": str(folder),
             "kept": wanted.shape.kept,
             "dropped": wanted.shape.dropped,
@@ -76,56 +77,39 @@ def _fetch(installer: Installer, wanted: Wanted, address: str) -> Artefact | Ins
         }
         execution = installer.run(
             *(installer.base.interpreter, "-I", "-B", installer.unpacker.target, json.dumps(request)),
-            files=[Path(local)] if _is_local(address) else [],
+            files=[Path(local)] if is_local else [],
         )
-    told = _told(execution)
     if not execution.ok:
-        return _failure(execution, told, wanted)
-    found = str(told.get("sha256", ""))
-    if not (installer.root / "artefacts" / (found or "none")).is_dir():
-        return _refused(execution, InstallFault.RECIPE, f"the installer said nothing of {wanted.name}'s archive")
-    note.write(address, found)
-    return Artefact(wanted.name, wanted.version, redacted(address), found)
+        return _failure(execution, wanted)
+    fetched = str(execution.record().get("sha256", ""))
+    if not (trees / (fetched or "none")).is_dir():
+        message = f"the installer printed no hash of {wanted.name}'s archive"
+        return InstallFailure.of(execution, Stage.INSTALL, InstallFault.RECIPE, message)
+    known.write(address, fetched)
+    return Artefact(wanted.name, wanted.version, redacted(address), fetched)
 
 
-def _is_local(address: str) -> bool:
-    return "://" not in address or address.startswith("file://")
-
-
-def _told(execution: Execution) -> dict[str, Any]:
-    for line in reversed(execution.log.decode(errors="replace").splitlines()):
-        with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
-    return {}
-
-
-def _failure(execution: Execution, told: dict[str, Any], wanted: Wanted) -> InstallFailure:
+def _failure(execution: Execution, wanted: Wanted) -> InstallFailure:
     slug = _FAULTS.get(execution.exit_code or 0)
     if slug is None or execution.engine_fault or execution.timed_out or execution.out_of_memory:
         return from_execution(execution, Stage.INSTALL)
-    why = f"{wanted.name} {wanted.version}: {told.get('why', 'no reason was given')}"
-    return _refused(execution, slug, why, no_such_version=slug is InstallFault.UNRESOLVABLE)
-
-
-def _refused(execution: Execution, slug: InstallFault, why: str, *, no_such_version: bool = False) -> InstallFailure:
-    log = redacted(execution.log.decode(errors="replace")).encode()
-    return InstallFailure(Stage.INSTALL, slug, redacted(why), log, execution.seconds, no_such_version)
+    message = f"{wanted.name} {wanted.version}: {execution.record().get('why', 'no reason was given')}"
+    failure = InstallFailure.of(execution, Stage.INSTALL, slug, message)
+    return replace(failure, no_such_version=slug is InstallFault.UNRESOLVABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """Which hash an address had."""
+class _Hashes:
+    """A file of the hash that each address had."""
 
     path: Path
 
     def read(self) -> dict[str, str]:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            hashes = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return hashes if isinstance(hashes, dict) else {}
 
     def write(self, address: str, sha256: str) -> None:
         text = json.dumps(self.read() | {redacted(address): sha256})

@@ -1,8 +1,7 @@
-"""What every environment stands on: an image, pulled or built once, or this machine's own Python."""
+"""The base that every environment is installed on: an image, pulled or built once, or this machine's Python."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from containers.engine import Command, Engine, Limits, Role
+from containers.engine import Command, Engine, Execution, Limits, Role
 from containers.errors import BaseUnavailable
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """``digest`` is that of what it holds, not of the image: a base built again is the same base."""
+    """``digest`` is that of the contents, not of the image: a base built again is the same base."""
 
     image: str  # "" on the process engine
     digest: str
@@ -52,7 +51,7 @@ class Base:
 
     @property
     def prefix(self) -> Path:
-        """Where the interpreter is installed."""
+        """Return the folder that the interpreter is installed in."""
         return Path(self.interpreter).parent.parent
 
 
@@ -61,41 +60,62 @@ class HasImages(Protocol):
     images: Images
 
 
-def ensure_base(engine: Engine, *, settings: InstallSettings, home: Path, say: Callable[[str], None]) -> Base:
-    """Return the base: the one used before, one that lies here, one pulled, one built from Debian packages.
+def ensure_base(engine: Engine, *, settings: InstallSettings, home: Path, progress: Callable[[str], None]) -> Base:
+    """Return the base: the one used before, one that is here, one pulled, one built from Debian packages.
 
-    Raises ``BaseUnavailable`` with what to do when there is no way to get one.
+    Raises ``BaseUnavailable`` with a hint when there is no way to get one.
     """
     if not isinstance(engine, HasImages):
-        return _own_python(settings.python)
-    memory = home / "base.json"
-    base = _remembered(memory, engine.images, settings)
+        return _this_python(settings.python)
+    record = home / "base.json"
+    base = _read(record, engine.images, settings)
     if base is None:
-        base = _made(engine, engine.images, settings, say)
-        _remember(memory, base, settings)
+        base = _obtain(engine, engine.images, settings, progress)
+        _write(record, base, settings)
     return base
 
 
-def _remembered(memory: Path, images: Images, settings: InstallSettings) -> Base | None:
+def _read(file: Path, images: Images, settings: InstallSettings) -> Base | None:
     try:
-        record = json.loads(memory.read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8"))
         base = Base(**record["base"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    asked = (record.get("asked"), base.python)
-    return base if asked == (settings.base_image, settings.python) and images.find(base.image) else None
+    same = (record.get("asked"), base.python) == (settings.base_image, settings.python)
+    return base if same and images.find(base.image) else None
 
 
-def _remember(memory: Path, base: Base, settings: InstallSettings) -> None:
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    record = json.dumps({"asked": settings.base_image, "base": asdict(base)})
-    aside = memory.with_suffix(f".{os.getpid()}")
-    aside.write_text(record, encoding="utf-8")
-    aside.rename(memory)
+def _write(file: Path, base: Base, settings: InstallSettings) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(f".{os.getpid()}")
+    aside.write_text(json.dumps({"asked": settings.base_image, "base": asdict(base)}), encoding="utf-8")
+    aside.rename(file)
 
 
-def _found_here(engine: Engine, images: Images, settings: InstallSettings) -> Base | None:
-    """Take a base that another home has made: only where no image is configured, or the configured one is nowhere."""
+def _obtain(engine: Engine, images: Images, settings: InstallSettings, progress: Callable[[str], None]) -> Base:
+    refusal = "no image is configured"
+    if reference := settings.base_image:
+        if not images.find(reference):
+            progress(f"pulling the base image {reference}")
+            refusal = images.pull(reference)
+        if images.find(reference):
+            return _tagged(engine, images, reference, settings)
+        refusal = refusal or "the registry gave no reason"
+        progress(f"{reference} cannot be pulled ({refusal.splitlines()[0][:200]})")
+    if "@" not in reference and (base := _made_by_another_home(engine, images, settings)):
+        if reference:
+            progress(f"using {base.image}, which another data directory made, instead")
+        return base
+    progress("building the base from Debian packages")
+    fresh = f"{REPOSITORY}:building-{os.getpid()}"
+    _import_debian(images, fresh, settings, refusal)
+    try:
+        return _tagged(engine, images, fresh, settings)
+    finally:
+        images.untag(fresh)
+
+
+def _made_by_another_home(engine: Engine, images: Images, settings: InstallSettings) -> Base | None:
     for reference in sorted(images.named(REPOSITORY)):
         base = described(engine, reference)
         if base is not None and base.python == settings.python and reference.endswith(base.digest[:12]):
@@ -103,80 +123,47 @@ def _found_here(engine: Engine, images: Images, settings: InstallSettings) -> Ba
     return None
 
 
-def _made(engine: Engine, images: Images, settings: InstallSettings, say: Callable[[str], None]) -> Base:
-    refusal = "no image is configured"
-    if reference := settings.base_image:
-        if not images.find(reference):
-            say(f"pulling the base image {reference}")
-            refusal = images.pull(reference)
-        if images.find(reference):
-            return _named(engine, images, reference, settings)
-        refusal = refusal or "the registry gave no reason"
-        say(f"{reference} cannot be pulled ({refusal.splitlines()[0][:200]})")
-    if "@" not in reference and (found := _found_here(engine, images, settings)):
-        if reference:
-            say(f"taking {found.image} in its place, which another home has made")
-        return found
-    say("building the base from Debian packages")
-    fresh = f"{REPOSITORY}:building-{os.getpid()}"
-    _import_debian(images, fresh, settings, refusal)
-    try:
-        return _named(engine, images, fresh, settings)
-    finally:
-        images.untag(fresh)
-
-
-def _named(engine: Engine, images: Images, reference: str, settings: InstallSettings) -> Base:
+def _tagged(engine: Engine, images: Images, reference: str, settings: InstallSettings) -> Base:
     base = described(engine, reference)
     if base is None or base.python != settings.python:
-        found = "no Python" if base is None else f"Python {base.python}"
+        python = "no Python" if base is None else f"Python {base.python}"
         raise BaseUnavailable(
-            f"the base image {reference} has {found}, Python {settings.python} is wanted",
-            hint="name an image with that Python, or ask for the image's Python, in the configuration",
+            f"the base image {reference} has {python}, but the configuration asks for Python {settings.python}",
+            hint="configure an image with that Python, or the image's Python",
         )
     images.tag(reference, repository=REPOSITORY, tag=base.digest[:12])
     return Base(f"{REPOSITORY}:{base.digest[:12]}", base.digest, base.python, base.interpreter)
 
 
 def described(engine: Engine, reference: str) -> Base | None:
-    """Return an image as a base, by what it says of itself; None where it has no Python."""
-    execution = engine.run(
-        Command(
-            argv=("python3", "-I", "-c", DESCRIBE),
-            role=Role.PROBE,
-            image=reference,
-            limits=Limits(seconds=60, memory_bytes=512 << 20),
-        )
-    )
+    """Return an image as a base, by its own description; None where it has no Python."""
+    execution = run_in_image(engine, reference, "python3", "-I", "-c", DESCRIBE)
     if execution.engine_fault:
         raise BaseUnavailable(f"the engine cannot run {reference}: {execution.engine_fault}")
     if not execution.ok:
         return None
-    found = _last_record(execution.log)
-    if found is None:
-        raise BaseUnavailable(
-            f"what {reference} says of itself cannot be read: {execution.log[-200:].decode(errors='replace').strip()}"
-        )
-    interpreter = str(found.pop("interpreter"))
-    return Base(reference, _digest(found), _minor(found["python"]), interpreter)
+    description = execution.record("interpreter")
+    if not description:
+        raise BaseUnavailable(f"the description of {reference} cannot be read: {execution.text[-200:].strip()}")
+    return _base(reference, description)
 
 
-def _last_record(log: bytes) -> dict[str, Any] | None:
-    """Find what DESCRIBE printed: output and warnings come as one log, in any order."""
-    for line in reversed(log.decode(errors="replace").splitlines()):
-        with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict) and "interpreter" in found:
-                return found
-    return None
+def run_in_image(engine: Engine, image: str, *argv: str) -> Execution:
+    """Run a short command that looks into an image."""
+    return engine.run(Command(argv, Role.PROBE, Limits(seconds=60, memory_bytes=512 << 20), image=image))
+
+
+def _base(image: str, description: dict[str, Any]) -> Base:
+    contents = {name: value for name, value in description.items() if name != "interpreter"}
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    return Base(image, digest, _minor(description["python"]), str(description["interpreter"]))
 
 
 def _import_debian(images: Images, reference: str, settings: InstallSettings, refusal: str) -> None:
     if shutil.which("mmdebstrap") is None:
         raise BaseUnavailable(
             f"there is no base image: {refusal}; and mmdebstrap, which builds one, is not installed",
-            hint="`apt-get install mmdebstrap`, name an image that can be pulled in the configuration, "
-            "or choose `--engine process`",
+            hint="`apt-get install mmdebstrap`, configure an image that can be pulled, or choose `--engine process`",
         )
     with tempfile.TemporaryDirectory(prefix="settle-base-") as folder:
         archive = Path(folder) / "base.tar"
@@ -190,40 +177,31 @@ def _import_debian(images: Images, reference: str, settings: InstallSettings, re
         if built.returncode != 0:
             raise BaseUnavailable(
                 f"mmdebstrap failed: {built.stderr.decode(errors='replace')[-1500:].strip()}",
-                hint="is Debian's mirror reachable? another one can be named in the configuration",
+                hint="check that Debian's mirror is reachable, or configure another mirror",
             )
         repository, _, tag = reference.partition(":")
         images.load(archive, repository=repository, tag=tag)
 
 
 def _builder() -> Path:
-    """Find the script beside this module (installed) or in its own folder (a checkout)."""
-    here = Path(__file__).resolve().parent
-    return next(
-        path
-        for path in (here / "build-base", here.parent / "deploy" / "build-base")
-        if path.exists() or path.parent != here
-    )
+    """Return the script: in this package (installed) or in its folder of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "build-base"
+    return installed if installed.exists() else package.parent / "deploy" / "build-base"
 
 
-def _own_python(wanted: str) -> Base:
-    """Use the Python that runs us, or one of the wanted version beside it."""
-    own = os.path.realpath(sys.executable)
-    interpreter = own if _minor(platform.python_version()) == wanted else shutil.which(f"python{wanted}")
+def _this_python(version: str) -> Base:
+    """Return the Python that runs us, or another one of this machine in the requested version."""
+    ours = _minor(platform.python_version())
+    interpreter = os.path.realpath(sys.executable) if ours == version else shutil.which(f"python{version}")
     if interpreter is None:
         raise BaseUnavailable(
-            f"there is no Python {wanted} on this machine",
-            hint=f"install python{wanted}, or ask for Python {_minor(platform.python_version())} in the configuration",
+            f"there is no Python {version} on this machine",
+            hint=f"install python{version}, or configure Python {ours}",
         )
-    described = subprocess.run([interpreter, "-I", "-c", DESCRIBE], capture_output=True, timeout=60, check=True)
-    found = json.loads(described.stdout)
-    interpreter = str(found.pop("interpreter"))
+    output = subprocess.run([interpreter, "-I", "-c", DESCRIBE], capture_output=True, timeout=60, check=True).stdout
     # a process sees this machine and not a set of packages; and its histories never mix with a container's
-    return Base("", _digest({**found, "packages": "process"}), _minor(found["python"]), interpreter)
-
-
-def _digest(found: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return _base("", {**json.loads(output), "packages": "process"})
 
 
 def _minor(version: str) -> str:

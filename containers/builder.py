@@ -1,4 +1,4 @@
-"""A wheel from source, made in a builder that sees neither cache nor environments; it enters by its hash."""
+"""Resolutions that need wheels built from source, made in a builder that sees neither cache nor environments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,11 @@ from packaging.version import InvalidVersion, Version
 from containers.engine import Command, Execution, Limits, Mount, Role
 from containers.environment import sync_folder
 from containers.failures import InstallFailure, InstallFault, Stage, from_build
-from containers.installer import owned
+from containers.installer import unique_path
 from containers.lock import MalformedLock, Pin, parse_lock, redacted
-from containers.resolving import Question, Resolution, choices, resolve, written
+from containers.resolving import Resolution, ResolveRequest, compile_arguments, resolve, torch_choices
+from containers.storage import note_wheel, noted_wheel
 from containers.uv_command import cutoff_arguments, uv_environment
-from containers.wheels import kept_wheel, note_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from containers.installer import Installer
     from containers.lock import Lock
 
-# Reading what sources require runs their code, too, so that even the choice of a version is the builder's.
+# Reading the requirements of sources runs their code, too, so that even the choice of a version is the builder's.
 CHOOSE = """
 set -eu
 uv=$1 python=$2 out=$3; shift 3
 UV_CACHE_DIR=${TMPDIR:-/tmp}/uv; export UV_CACHE_DIR
 "$uv" pip compile --quiet --no-header --no-annotate --generate-hashes --python "$python" -o "$out/chosen.txt" "$@"
 """
-# uv has no command that builds the wheel of a requirement; but it installs from none that it has not built and kept.
+# uv has no command that builds the wheel of a requirement; but it keeps the wheels that it builds and installs.
 BUILD = """
 set -eu
 uv=$1 python=$2 out=$3; shift 3
@@ -48,52 +48,112 @@ _SCRATCH_BYTES = 8 << 30
 _CHOSEN_BYTES = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class ListedVersions:
+    """The versions of one package that an index lists as of the requested moment."""
+
+    name: str
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewestResolver:
+    """Resolves to what a user gets, wheel or not: a resolver that accepts wheels only skips versions without one."""
+
+    installer: Installer
+    _not_installable: set[tuple[str, frozenset[str]]] = field(default_factory=set)  # remembered: each costs a build
+
+    def resolve(
+        self,
+        request: ResolveRequest,
+        listed: ListedVersions | None,
+        *,
+        progress: Callable[[str], None],
+        env: Mapping[str, str],
+    ) -> Resolution | InstallFailure:
+        """Resolve; where a newer version of the package is listed, resolve with the one an installer may build."""
+        result = resolve_building(self.installer, request, progress=progress, env=env)
+        if listed is None or not self._skipped(result, listed):
+            return result
+        request = replace(request, refresh=(listed.name,))  # most often it came out since the page was last fetched
+        result = resolve_building(self.installer, request, progress=progress, env=env)
+        newer = self._skipped(result, listed)
+        if isinstance(result, InstallFailure) or not newer:
+            return result
+        progress(f"{listed.name} {max(newer, key=Version)} is listed, but the resolver skipped it: trying to build it")
+        version = _version_with_builds(self.installer, request, result.lock, listed.name, env=env)
+        if isinstance(version, InstallFailure):
+            return version
+        if not newer_versions(result.lock, listed.name, [str(version)]):
+            self._not_installable.add((listed.name, newer))
+            return result
+        request = replace(request, built=(f"{listed.name}=={version}",))
+        built = resolve_building(self.installer, request, progress=progress, env=env)
+        if isinstance(built, InstallFailure) and built.slug is InstallFault.UNRESOLVABLE:
+            return replace(built, slug=InstallFault.NO_WHEEL)  # the resolver chose it a moment ago
+        return built
+
+    def _skipped(self, result: Resolution | InstallFailure, listed: ListedVersions) -> frozenset[str]:
+        if isinstance(result, InstallFailure):
+            return frozenset()
+        newer = newer_versions(result.lock, listed.name, listed.versions)
+        return frozenset() if (listed.name, newer) in self._not_installable else newer
+
+
+def newer_versions(lock: Lock, name: str, versions: Iterable[str]) -> frozenset[str]:
+    """Return the versions of a package that are newer than that of a lock; none where the lock has none."""
+    pin = lock.pin(name)
+    if pin is None or not pin.version:
+        return frozenset()
+    return frozenset(version for version in versions if Version(version) > Version(pin.version))
+
+
 def resolve_building(
-    installer: Installer, question: Question, *, say: Callable[[str], None], env: Mapping[str, str]
+    installer: Installer, request: ResolveRequest, *, progress: Callable[[str], None], env: Mapping[str, str]
 ) -> Resolution | InstallFailure:
-    """Resolve; each package that has only sources is built, once, until the resolver asks for no more of them."""
+    """Resolve; each package that has only sources is built, once, until the resolver needs no more of them."""
     wheels: dict[str, Path] = {}
     while True:
-        result = resolve(installer, _with(question, wheels.values()))
+        result = resolve(installer, _with_wheels(request, wheels.values()))
         if isinstance(result, Resolution):
             return result
-        name = next((one for one in result.sources if one not in wheels), None)
+        name = next((source for source in result.sources if source not in wheels), None)
         if name is None:
             return result
-        say(f"{name} has no wheel: building it from source (at most {installer.settings.seconds / 60:.0f} min)")
-        wheel = _build_wheel(_Builder(installer, _with(question, wheels.values()), env), name)
+        progress(f"{name} has no wheel: building it from source (at most {installer.settings.seconds / 60:.0f} min)")
+        wheel = _build_wheel(_Builder(installer, _with_wheels(request, wheels.values()), env), name)
         if isinstance(wheel, InstallFailure):
-            # without it the packages fit together: only this machine wants it
+            # without it the packages fit together: only this machine needs it
             ours = wheel.slug is InstallFault.NOT_BUILT and result.slug is not InstallFault.NO_WHEEL
             return replace(wheel, sources=(name,), slug=InstallFault.RECIPE if ours else wheel.slug)
-        say(f"from source: {wheel.name}")
+        progress(f"built {wheel.name} from source")
         wheels[name] = wheel
 
 
-def taken_when_it_may_build(
-    installer: Installer, question: Question, lock: Lock, name: str, *, env: Mapping[str, str]
+def _version_with_builds(
+    installer: Installer, request: ResolveRequest, lock: Lock, name: str, *, env: Mapping[str, str]
 ) -> Version | InstallFailure:
     """Return the version that an installer chooses which may build this package, and no other one of the lock."""
     built = {f"sha256:{folder.name}" for folder in (installer.root / "wheels").iterdir()}
     others = [pin.name for pin in lock.packages if pin.name != canonicalize_name(name) and not built & {*pin.hashes}]
-    chosen = _chosen(_Builder(installer, question, env), name, [f"--only-binary={other}" for other in others])
+    chosen = _choose(_Builder(installer, request, env), name, [f"--only-binary={other}" for other in others])
     if isinstance(chosen, InstallFailure):
         return replace(chosen, sources=(name,))
     try:
         return Version(chosen.version)
-    except InvalidVersion:  # a stranger's code may have written it
-        why = f"with sources allowed, {chosen.version[:100]!r} is the version chosen of {name}"
-        return InstallFailure(Stage.RESOLVE, InstallFault.NO_WHEEL, redacted(why), b"", 0.0, sources=(name,))
+    except InvalidVersion:  # code of the package may have written it
+        reason = f"with sources allowed, the resolver chooses version {chosen.version[:100]!r} of {name}"
+        return InstallFailure(Stage.RESOLVE, InstallFault.NO_WHEEL, redacted(reason), b"", 0.0, sources=(name,))
 
 
-def _with(question: Question, wheels: Iterable[Path]) -> Question:
-    """Offer wheels of ours to the resolver: they have no upload time, and their versions are what was asked for."""
+def _with_wheels(request: ResolveRequest, wheels: Iterable[Path]) -> ResolveRequest:
+    """Offer built wheels to the resolver: they have no upload time, and their versions were chosen before."""
     folders = {str(wheel.parent): parse_wheel_filename(wheel.name)[:2] for wheel in wheels}
     return replace(
-        question,
-        exempt=(*question.exempt, *(name for name, _ in folders.values())),
+        request,
+        exempt=(*request.exempt, *(name for name, _ in folders.values())),
         wheels=tuple(folders),
-        built=(*question.built, *(f"{name}=={version}" for name, version in folders.values())),
+        built=(*request.built, *(f"{name}=={version}" for name, version in folders.values())),
     )
 
 
@@ -102,33 +162,33 @@ class _Builder:
     """Everything that a build may see: no cache, no environment, no subject."""
 
     installer: Installer
-    question: Question
+    request: ResolveRequest
     env: Mapping[str, str]
 
     def run(self, script: str, out: Path, *arguments: str, reading: Iterable[Path] = ()) -> Execution:
         installer, settings = self.installer, self.installer.settings
         base = installer.toolchain() if installer.toolchain else installer.base
-        shown = [Mount(path, str(path)) for path in (*map(Path, self.question.wheels), *reading)]
+        shown = [Mount(path, str(path)) for path in (*map(Path, self.request.wheels), *reading)]
         return installer.engine.run(
             Command(
                 argv=("/bin/sh", "-c", script, "build", installer.uv, installer.base.interpreter, str(out), *arguments),
                 role=Role.BUILDER,
                 image=base.image,
                 mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
-                env={**uv_environment(settings, cache=None, wheels=self.question.wheels), **self.env},
+                env={**uv_environment(settings, cache=None, wheels=self.request.wheels), **self.env},
                 limits=Limits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
             )
         )
 
     def key(self, pin: Pin) -> str:
         """Name what a wheel depends on. Not the day: no two builds are equal, and a lock names their hash."""
-        told = json.dumps([self.installer.base.digest, str(pin), sorted(self.env.items())])
-        return hashlib.sha256(told.encode()).hexdigest()
+        inputs = json.dumps([self.installer.base.digest, str(pin), sorted(self.env.items())])
+        return hashlib.sha256(inputs.encode()).hexdigest()
 
     @contextlib.contextmanager
     def out(self) -> Iterator[Path]:
         """Lend a folder that the builder, another user, may write to."""
-        folder = owned(self.installer.root / "work" / "wheel")
+        folder = unique_path(self.installer.root / "work" / "wheel")
         folder.mkdir()
         folder.chmod(0o777)
         try:
@@ -138,51 +198,52 @@ class _Builder:
 
 
 def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
-    """Build the wheel in the version that a user's installer would choose; return the file, kept under its sha256.
+    """Build the wheel in the version that a user's installer would choose; return the file, stored under its sha256.
 
-    One that was built on this base before is not built again: with another hash it would be another environment.
+    A wheel that was built on this base before is not built again: with another hash it would be another environment.
     """
-    chosen = _chosen(builder, name)
-    if isinstance(chosen, InstallFailure):
-        return chosen
+    pin = _choose(builder, name)
+    if isinstance(pin, InstallFailure):
+        return pin
     wheels = builder.installer.root / "wheels"
-    note = wheels / f"{builder.key(chosen)}.json"
-    if (kept := kept_wheel(note)) is not None:
-        return kept
-    cutoff = cutoff_arguments(builder.question.cutoff, builder.question.exempt)
+    note = wheels / f"{builder.key(pin)}.json"
+    if (earlier := noted_wheel(note)) is not None:
+        return earlier
+    cutoff = cutoff_arguments(builder.request.cutoff, builder.request.exempt)
     with builder.out() as out:
-        execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={chosen.version}", *cutoff)
-        wheel = _taken_in(out, name, wheels, execution) if execution.ok else from_build(execution)
+        execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={pin.version}", *cutoff)
+        wheel = _store_wheel(out, name, wheels, execution) if execution.ok else from_build(execution)
     if not isinstance(wheel, InstallFailure):
         note_wheel(note, wheel)
     return wheel
 
 
-def _chosen(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | InstallFailure:
+def _choose(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | InstallFailure:
     """Return the version that an installer which may build would choose, with the hashes of its files."""
     installer = builder.installer
-    for choice in choices(installer, builder.question):
-        with builder.out() as out, installer.workspace() as asked:
-            execution = builder.run(CHOOSE, out, *written(choice, asked), *binary, reading=[asked])
+    for choice in torch_choices(installer, builder.request):
+        with builder.out() as out, installer.workspace() as files:
+            execution = builder.run(CHOOSE, out, *compile_arguments(choice, files), *binary, reading=[files])
             text = _read(out / "chosen.txt")
         failure = None if execution.ok else from_build(execution)
         if failure is None or failure.slug is not InstallFault.UNRESOLVABLE:
             break
     if failure is not None:
-        # that they do not fit together with this machine's torch and constraints proves nothing against anybody
+        # packages that do not fit together with this machine's torch and constraints prove no fault of theirs
         unfit = failure.slug is InstallFault.UNRESOLVABLE
         return replace(failure, stage=Stage.RESOLVE, slug=InstallFault.NO_WHEEL) if unfit else failure
     try:
         pin = parse_lock(text, base_digest=installer.base.digest).pin(name)
     except MalformedLock as error:
-        return _refused(Stage.RESOLVE, str(error), execution)
+        return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.NO_WHEEL, str(error))
     if pin is None or not pin.version:
-        return _refused(Stage.RESOLVE, f"with sources allowed, no version of {name} is chosen", execution)
+        reason = f"with sources allowed, the resolver chooses no version of {name}"
+        return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.NO_WHEEL, reason)
     return pin
 
 
 def _read(path: Path) -> str:
-    """Return the text that a builder left; a stranger's code ran there, so it may be anything."""
+    """Return the text that a builder left; code of packages ran there, so it may be anything."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return ""
@@ -192,31 +253,25 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _taken_in(out: Path, name: str, wheels: Path, execution: Execution) -> Path | InstallFailure:
-    """Take the one wheel that was asked for; what a stranger's build leaves behind is not to be trusted."""
-    found = [
-        file for file in out.iterdir() if stat.S_ISREG(file.lstat().st_mode) and _names(file) == canonicalize_name(name)
-    ]
-    if len(found) != 1:
-        why = f"the build gave {len(found)} wheels of {name} where one was expected"
-        return _refused(Stage.INSTALL, why, execution)
-    wheel = found[0]
+def _store_wheel(out: Path, name: str, wheels: Path, execution: Execution) -> Path | InstallFailure:
+    """Store the one wheel of that name; the other files that a build leaves behind are not trusted."""
+    files = [file for file in out.iterdir() if stat.S_ISREG(file.lstat().st_mode)]
+    matches = [file for file in files if _package_of(file) == canonicalize_name(name)]
+    if len(matches) != 1:
+        reason = f"the build gave {len(matches)} wheels of {name}, 1 was expected"
+        return InstallFailure.of(execution, Stage.INSTALL, InstallFault.NO_WHEEL, reason)
+    wheel = matches[0]
     with wheel.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     target = wheels / digest / wheel.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(wheel, target)  # a copy is ours; the file itself belongs to the builder's user
+    shutil.copyfile(wheel, target)  # the copy belongs to us, the file itself to the builder's user
     sync_folder(target.parent)
     return target
 
 
-def _names(file: Path) -> str:
+def _package_of(file: Path) -> str:
     try:
         return str(parse_wheel_filename(file.name)[0])
     except InvalidWheelFilename:
         return ""
-
-
-def _refused(stage: Stage, why: str, execution: Execution) -> InstallFailure:
-    log = redacted(execution.log.decode(errors="replace")).encode()
-    return InstallFailure(stage, InstallFault.NO_WHEEL, why, log, execution.seconds)

@@ -15,11 +15,9 @@ from docker.errors import DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 
-from containers.cgroup import MemoryGroup, memory_group
-from containers.engine import NAMED, Command, Execution, Role, ending_signal
+from containers.engine import USER_NAMES, BoundedLog, Command, Execution, Role, ending_signal
 from containers.images import Images
-from containers.log import BoundedLog
-from containers.owner import home_digest, owner_lives, owner_token
+from containers.processes import MemoryGroup, home_digest, memory_group, owner_lives, owner_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +163,7 @@ class DockerEngine:
             command=list(command.argv),
             user="0:0" if extending else self._user(command.role),
             working_dir="/tmp",  # noqa: S108 - inside the container, where it is a tmpfs of its own
-            environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **NAMED, **command.env},
+            environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **USER_NAMES, **command.env},
             labels={
                 **command.labels,
                 "settle.home": self._home,

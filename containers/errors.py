@@ -1,8 +1,8 @@
-"""What keeps this room from working at all: a sentence and a hint, which the daemon turns into its own errors."""
+"""Errors that keep containers from working at all: a sentence and a hint."""
 
 
 class ContainersError(Exception):
-    """Ours, never the runtime's; ``hint`` says what to do."""
+    """A fault of this machine, never of a runtime; ``hint`` says what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -10,7 +10,7 @@ class ContainersError(Exception):
 
 
 class EngineUnavailable(ContainersError):
-    """The engine that was asked for does not answer."""
+    """The requested engine does not answer."""
 
 
 class BaseUnavailable(ContainersError):
@@ -18,4 +18,4 @@ class BaseUnavailable(ContainersError):
 
 
 class NoRoom(ContainersError):
-    """The disk does not even hold what an installer needs of ours."""
+    """The disk has no room for the tools of an installer."""

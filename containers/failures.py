@@ -1,7 +1,8 @@
-"""Why an environment could not be made, read from uv's own words; pure."""
+"""Why an environment could not be made, read from uv's output; pure."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """The step that failed; each is a check of rung 0."""
+    """The step that failed; each step is a check of rung 0."""
 
     RESOLVE = "resolve"
     INSTALL = "install"
@@ -27,7 +28,7 @@ class Stage(StrEnum):
 
 
 class InstallFault(StrEnum):
-    """The faults of the wire that an installation can have."""
+    """The fault slugs of the wire that an installation can have."""
 
     UNRESOLVABLE = "unresolvable"
     NO_WHEEL = "no-wheel"
@@ -45,7 +46,7 @@ class InstallFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstallFailure:
-    """``no_such_version``: a version that was asked for by hand does not exist (as of that day): the user's to mend.
+    """``no_such_version``: the version that the user named does not exist (as of that day).
 
     ``sources``: packages that have no wheel here and could be built, where the resolver names them.
     """
@@ -58,9 +59,18 @@ class InstallFailure:
     no_such_version: bool = False
     sources: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, execution: Execution, stage: Stage, slug: InstallFault, message: str) -> InstallFailure:
+        """Return the failure of a command, without credentials."""
+        return cls(stage, slug, redacted(message)[:MESSAGE_CHARS], redacted_log(execution), execution.seconds)
+
+
+def redacted_log(execution: Execution) -> bytes:
+    return redacted(execution.text).encode()
+
 
 MESSAGE_CHARS = 2000
-# In this order: a full disk or a dead connection is the cause, whatever uv was doing when it met it.
+# In this order: a full disk or a dead connection is the cause, whatever uv was doing at that moment.
 OURS = (
     (InstallFault.DISK, r"No space left on device|os error 28\b|Disk quota exceeded|File too large \(os error 27\)"),
     (InstallFault.MEMORY, r"Cannot allocate memory|os error 12\b|memory allocation of \d+ bytes failed|MemoryError"),
@@ -81,8 +91,8 @@ SOURCES = re.compile(r"Wheels are required for `(?P<name>[A-Za-z0-9._-]+)` becau
 NO_VERSION = re.compile(r"there (?:is|are) no versions? of (?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s,]+)")
 NOT_FOUND = re.compile(r"was not found in the (?:package registry|provided package locations)")
 NOT_BUILT = re.compile(r"The build backend returned an error|Failed to build `|the build gave")
-# What a build wants of the machine it runs on. The base has what the runtimes need and not what every package could
-# want, so its lack is ours; a file that the sources themselves should hold is not matched.
+# What a build needs of the machine. The base has what the runtimes need and not what every package could need, so a
+# missing tool is our fault; a file that the sources themselves should hold is not matched.
 _TOOLS = (
     r"(?:[a-z0-9_-]*-)?(?:gcc|g\+\+|cc|c\+\+|clang(?:\+\+)?|ld|ar|gfortran)|cmake|ninja|make|meson|rustc|cargo|maturin|nvcc"
     r"|hipcc|swig|pkg-config|protoc|git|go|node|npm|bazel|autoconf|llvm-config"
@@ -94,55 +104,50 @@ OUR_TOOLS = re.compile(
     r"|compiler .{0,60}not (?:found|installed)|fatal error: [\w/.+-]+: No such file|cannot find -l\w+"
     r"|Could NOT find \w+|CUDA_HOME|No package '[^']+' found|Could not find a package configuration file",
 )
-# in the words of those that a build may call: git, curl, urllib, requests, pip
+# the messages of programs that a build may call: git, curl, urllib, requests, pip
 OUR_NETWORK = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Could not resolve host|urlopen error"
     r"|Max retries exceeded|NewConnectionError|Read timed out|SSLError|CERTIFICATE_VERIFY_FAILED|Failed to connect to"
     r"|unable to access 'https?:|Connection (?:refused|reset|timed out)|ProxyError|HTTP Error (?:5\d\d|407|429)"
 )
-# uv says when what it left out was published; an index that tells no upload times has nothing before any cutoff
+# uv writes when a file it left out was published; an index without upload times has nothing before any cutoff
 FILTERED = re.compile(r"was filtered by `exclude-newer(?:(?! was filtered by ).)*")
 
 
-def from_execution(
-    execution: Execution, stage: Stage, *, requirements: Sequence[str] = (), log: bytes | None = None
-) -> InstallFailure:
+def from_execution(execution: Execution, stage: Stage, *, requirements: Sequence[str] = ()) -> InstallFailure:
     """Classify a command of uv that failed."""
-    text = (execution.log if log is None else log).decode(errors="replace")
-    message, slug, no_such_version = explanation(text), _ending(execution), False
-    if slug is None:
-        slug, no_such_version = classified(text, requirements=requirements)
+    no_such_version = False
+    if execution.engine_fault:
+        slug, message = InstallFault.ENGINE, execution.engine_fault
+    elif execution.timed_out:
+        slug, message = InstallFault.TIME, f"not done after {execution.seconds:.0f} s"
+    elif execution.out_of_memory:
+        slug, message = InstallFault.MEMORY, "the installer exceeded its memory limit"
     else:
-        message = _ending_message(execution, slug)
-    return InstallFailure(
-        stage=stage,
-        slug=slug,
-        message=redacted(message)[:MESSAGE_CHARS],
-        log=redacted(text).encode(),
-        seconds=execution.seconds,
-        no_such_version=no_such_version,
-        sources=tuple(dict.fromkeys(found["name"] for found in SOURCES.finditer(" ".join(text.split())))),
-    )
+        message = explanation(execution.text)
+        slug, no_such_version = classified(execution.text, requirements=requirements)
+    names = (match["name"] for match in SOURCES.finditer(" ".join(execution.text.split())))
+    failure = InstallFailure.of(execution, stage, slug, message)
+    return replace(failure, no_such_version=no_such_version, sources=tuple(dict.fromkeys(names)))
 
 
 def from_build(execution: Execution) -> InstallFailure:
-    """Classify a builder that failed: the package's doing only where its build says so, and lacks no tool of ours."""
+    """Classify a builder that failed: the fault is the package's only where its build fails without a missing tool."""
     failure = from_execution(execution, Stage.INSTALL)
     if failure.slug is not InstallFault.RECIPE:
         return failure
-    text = execution.log.decode(errors="replace")
-    if OUR_NETWORK.search(text):
+    if OUR_NETWORK.search(execution.text):
         return replace(failure, slug=InstallFault.NETWORK)
-    if found := OUR_TOOLS.search(text):
-        why = f"the builder lacks what this build wants ({' '.join(found[0].split())}): {failure.message}"
-        return replace(failure, message=redacted(why)[:MESSAGE_CHARS])
-    return replace(failure, slug=InstallFault.NOT_BUILT) if NOT_BUILT.search(text) else failure
+    if missing := OUR_TOOLS.search(execution.text):
+        message = f"the builder lacks what this build needs ({' '.join(missing[0].split())}): {failure.message}"
+        return replace(failure, message=redacted(message)[:MESSAGE_CHARS])
+    return replace(failure, slug=InstallFault.NOT_BUILT) if NOT_BUILT.search(execution.text) else failure
 
 
 def classified(text: str, *, requirements: Sequence[str] = ()) -> tuple[InstallFault, bool]:
-    """Return the fault, and whether a version that was asked for does not exist.
+    """Return the fault, and whether a requested version does not exist.
 
-    What nobody can explain is ours: a runtime is blamed only for what the resolver states.
+    An unknown failure is a fault of ours: a runtime is blamed only for what the resolver states.
     """
     text = " ".join(text.split())  # uv wraps its sentences on a terminal
     for slug, pattern in OURS:
@@ -150,18 +155,18 @@ def classified(text: str, *, requirements: Sequence[str] = ()) -> tuple[InstallF
             return slug, False
     if "No solution found" not in text:
         return InstallFault.RECIPE, False
-    if any("published at" not in found[0] for found in FILTERED.finditer(text)):
+    if any("published at" not in match[0] for match in FILTERED.finditer(text)):
         return InstallFault.INDEX, False
-    asked = _asked(requirements)
-    if any(asked.get(canonicalize_name(found["name"])) == found["version"] for found in NO_VERSION.finditer(text)):
+    exact = _exact_versions(requirements)
+    if any(exact.get(canonicalize_name(match["name"])) == match["version"] for match in NO_VERSION.finditer(text)):
         return InstallFault.UNRESOLVABLE, True
     if NOT_FOUND.search(text):
-        return InstallFault.INDEX, False  # what was published names it, so an index without it is not the whole one
+        return InstallFault.INDEX, False  # a published package names it, so an index without it is not complete
     return (InstallFault.NO_WHEEL if NO_WHEEL.search(text) else InstallFault.UNRESOLVABLE), False
 
 
 def explanation(text: str) -> str:
-    """Cut the sentence that says why out of uv's output: from its first error on, without the markup."""
+    """Return the sentence with the reason in uv's output: from its first error on, without the markup."""
     lines = [
         re.sub(r"^\s*(?:[\u00d7\u2502\u251c\u2570\u2500\u25b6]+\s*|cause:\s*)", "", line).strip()
         for line in text.splitlines()
@@ -171,29 +176,12 @@ def explanation(text: str) -> str:
     return " ".join(kept) or "no output"
 
 
-def _asked(requirements: Iterable[str]) -> dict[str, str]:
-    asked: dict[str, str] = {}
+def _exact_versions(requirements: Iterable[str]) -> dict[str, str]:
+    """Return the version that each requirement pins, by name; "" where it pins none."""
+    versions: dict[str, str] = {}
     for text in requirements:
-        try:
+        with contextlib.suppress(InvalidRequirement):
             requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        exact = [specifier.version for specifier in requirement.specifier if specifier.operator in {"==", "==="}]
-        asked[canonicalize_name(requirement.name)] = exact[0] if exact else ""
-    return asked
-
-
-def _ending(execution: Execution) -> InstallFault | None:
-    if execution.engine_fault:
-        return InstallFault.ENGINE
-    if execution.timed_out:
-        return InstallFault.TIME
-    return InstallFault.MEMORY if execution.out_of_memory else None
-
-
-def _ending_message(execution: Execution, slug: InstallFault) -> str:
-    if slug is InstallFault.ENGINE:
-        return execution.engine_fault
-    if slug is InstallFault.TIME:
-        return f"not done after {execution.seconds:.0f} s"
-    return "the installer ran out of the memory it was given"
+            exact = (specifier.version for specifier in requirement.specifier if specifier.operator in {"==", "==="})
+            versions[canonicalize_name(requirement.name)] = next(exact, "")
+    return versions

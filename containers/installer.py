@@ -1,4 +1,4 @@
-"""The installer: a command with the network that sees cache and environments, and no subject."""
+"""The installer: commands with the network that see cache and environments, and no subject."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from containers.engine import Command, Engine, Execution, Limits, Mount, Role
-from containers.owner import owner_lives, owner_token
-from containers.tools import FOLDER, shelved
+from containers.processes import owner_lives, owner_token
+from containers.storage import TOOLS, visible_copy
 from containers.uv_command import reading_mounts, uv_environment, uv_mount
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Installer:
-    """``root`` is one mount, shown everywhere under the same path, for hard links do not cross mounts."""
+    """``root`` is one mount, shown everywhere under the same path: hard links do not cross mounts."""
 
     engine: Engine
     base: Base
     root: Path
     settings: InstallSettings
-    toolchain: Callable[[], Base] | None = None  # what a builder stands on, made when one is wanted; None: the base
+    toolchain: Callable[[], Base] | None = None  # makes the base of a builder, when one is needed; None: the same base
     uv: str = field(init=False)
     program: Mount = field(init=False)
     script: Mount = field(init=False)
@@ -51,7 +51,8 @@ class Installer:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def run(self, *argv: str, wheels: Iterable[str | Path] = (), files: Iterable[Path] = ()) -> Execution:
-        """Run with the network; ``wheels`` are folders of wheels beside those of the settings, ``files`` shown, too."""
+        """Run with the network; shows ``wheels``, folders of wheels besides those of the settings, and ``files``."""
+        tools = self.root / TOOLS
         return self.engine.run(
             Command(
                 argv=argv,
@@ -62,7 +63,8 @@ class Installer:
                     *(self.script, self.unpacker),
                     *(Mount(file, str(file)) for file in files if file.is_file()),
                     Mount(self.root, str(self.root), writable=True),
-                    *self._kept_tools(),
+                    # our tools stay read-only within the folder that may be written: they run beside sources, too
+                    *([Mount(tools, str(tools))] if self.engine.isolated else ()),
                 ),
                 env=uv_environment(self.settings, cache=self.root / "cache", wheels=wheels),
                 limits=Limits(
@@ -83,17 +85,12 @@ class Installer:
         script = INSIDE / name
         if not self.engine.isolated:
             return Mount(script, str(script))
-        return Mount(shelved(script, self.root), f"/opt/settle/{name}")
-
-    def _kept_tools(self) -> tuple[Mount, ...]:
-        """Show our tools read-only in the folder that may be written: they run beside sources, too."""
-        shelf = self.root / FOLDER
-        return (Mount(shelf, str(shelf)),) if self.engine.isolated else ()
+        return Mount(visible_copy(script, self.root), f"/opt/settle/{name}")
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
         """Lend a folder for files that a command reads and writes."""
-        folder = owned(self.root / "work" / "files")
+        folder = unique_path(self.root / "work" / "files")
         folder.mkdir()
         try:
             yield folder
@@ -101,7 +98,7 @@ class Installer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> list[str]:
-        """Remove what a crash left half built, half removed or half resolved; the living keep theirs."""
+        """Remove what a crash left half built, half removed or half resolved; running processes keep theirs."""
         removed = []
         for folder in (*(self.root / "envs").glob(".*@*"), *(self.root / "work").iterdir()):
             if not owner_lives(folder.name.rpartition("@")[2]):
@@ -110,6 +107,6 @@ class Installer:
         return removed
 
 
-def owned(path: Path) -> Path:
-    """Make a name that no other thread or process uses, and that tells whose it is."""
+def unique_path(path: Path) -> Path:
+    """Return a name that no other thread or process uses; it holds its owner."""
     return path.with_name(f"{path.name}-{next(_numbers)}@{owner_token()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -19,7 +20,7 @@ HASH = re.compile(r"--hash[= ](\S+)")
 ARTEFACT = re.compile(
     r"artefact (?P<name>\S+)==(?P<version>\S+) @ (?P<address>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})"
 )
-SOURCES = "sources/"  # before the name of a distribution: its source archive, to be read and not to be built
+SOURCES = "sources/"  # before the name of a distribution: its source archive, to be read and not built
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,12 @@ class Artefact:
 
     name: str
     version: str
-    address: str  # where it was found; a mirror's file of the same hash is the same artefact
+    address: str  # that it came from; a mirror's file of the same hash is the same artefact
     sha256: str
 
     @property
     def place(self) -> str:
-        """Return where in the environment it is unpacked: sources beside it, anything else as a part of it."""
+        """Return the folder of the environment to unpack it in: sources in their own, anything else as a part of it."""
         return f"share/{self.name}" if self.name.startswith(SOURCES) else "."
 
     def __str__(self) -> str:
@@ -66,38 +67,40 @@ class Lock:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Return everything that is pinned, by name."""
-        artefacts = {one.name: one.version for one in self.artefacts}
-        return {pin.name: pin.version for pin in self.packages} | artefacts
+        """Return all pinned versions, by name."""
+        packages = {pin.name: pin.version for pin in self.packages}
+        return packages | {artefact.name: artefact.version for artefact in self.artefacts}
 
     @property
     def requirements(self) -> str:
-        """Return what an installer of packages reads: it knows nothing of artefacts."""
+        """Return the packages without the artefacts, as an installer of packages reads them."""
         return _lines(self.packages)
 
     def pin(self, name: str) -> Pin | None:
         wanted = canonicalize_name(name)
         return next((pin for pin in self.packages if pin.name == wanted), None)
 
-    def beside(self, artefact: Artefact) -> Lock:
-        """Return the lock that holds an artefact, too."""
+    def with_artefact(self, artefact: Artefact) -> Lock:
         return parse_lock(f"{self.text}{artefact}\n", base_digest=self.base_digest)
 
 
 class MalformedLock(ValueError):
-    """A text that is no lock, with the line that says so."""
+    """A text that is no lock; names the malformed line."""
 
 
 def parse_lock(text: str, *, base_digest: str) -> Lock:
-    """Read what ``uv pip compile --generate-hashes`` wrote; order, comments and credentials leave no trace."""
+    """Read the output of ``uv pip compile --generate-hashes``; order, comments and credentials do not matter."""
     joined = re.sub(r"\\\s*\n", " ", redacted(text))
     lines = [line for raw in joined.splitlines() if (line := re.sub(r"(^|\s)#.*", "", raw).strip())]
-    found = {line: ARTEFACT.fullmatch(line) for line in lines}
-    pins = tuple(sorted((_pin(line) for line in lines if not found[line]), key=lambda pin: pin.name))
-    artefacts = tuple(sorted((Artefact(**one.groupdict()) for one in found.values() if one), key=lambda one: one.name))
-    # where an artefact was fetched from is told and is no part of what it is
-    named = [f"artefact {one.name}=={one.version} --hash=sha256:{one.sha256}" for one in artefacts]
-    digest = hashlib.sha256(f"{base_digest}\n{_lines((*pins, *named))}".encode()).hexdigest()
+    matches = {line: ARTEFACT.fullmatch(line) for line in lines}
+    pins = tuple(sorted((_pin(line) for line, match in matches.items() if not match), key=attrgetter("name")))
+    fetched = (Artefact(**match.groupdict()) for match in matches.values() if match)
+    artefacts = tuple(sorted(fetched, key=attrgetter("name")))
+    # the address of an artefact is recorded, but it is no part of its identity
+    contents = [
+        f"artefact {artefact.name}=={artefact.version} --hash=sha256:{artefact.sha256}" for artefact in artefacts
+    ]
+    digest = hashlib.sha256(f"{base_digest}\n{_lines((*pins, *contents))}".encode()).hexdigest()
     return Lock(_lines((*pins, *artefacts)), pins, base_digest, digest, artefacts)
 
 
@@ -107,7 +110,7 @@ def redacted(text: str) -> str:
 
 
 def _lines(entries: Iterable[object]) -> str:
-    return "".join(f"{one}\n" for one in entries)
+    return "".join(f"{entry}\n" for entry in entries)
 
 
 def _pin(line: str) -> Pin:

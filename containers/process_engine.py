@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from containers.bubblewrap import HOME
-from containers.engine import NAMED, Command, Execution, Limits, ending_signal
-from containers.log import BoundedLog
-from containers.owner import home_digest, owner_lives, owner_token
-from containers.processes import MARK, kill_marked, marked, resident_bytes, tree
+from containers.engine import USER_NAMES, BoundedLog, Command, Execution, Limits, ending_signal
+from containers.processes import MARK, home_digest, kill_marked, marked, owner_lives, owner_token, resident_bytes, tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,7 +154,7 @@ class ProcessEngine:
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
-            **NAMED,
+            **USER_NAMES,
             "HOME": HOME if sandboxed else str(scratch),
             "TMPDIR": "/tmp" if sandboxed else str(scratch),  # noqa: S108 - the sandbox's own
             **env,

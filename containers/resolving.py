@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from containers.failures import InstallFailure, InstallFault, Stage, from_execution
-from containers.lock import Lock, MalformedLock, parse_lock, redacted
+from containers.failures import InstallFailure, InstallFault, Stage, from_execution, redacted_log
+from containers.lock import Lock, MalformedLock, parse_lock
 from containers.settings import TorchBuild
 from containers.uv_command import companions, cpu_torches, cutoff_arguments
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from containers.installer import Installer
 
-LIVE = timedelta(hours=6)  # from when a question was asked to when the resolver has failed at it, with room
+LIVE = timedelta(hours=6)  # from the request to the end of the resolver's last attempt, with room
 NOT_OURS = (InstallFault.UNRESOLVABLE, InstallFault.NO_WHEEL)
 
 
@@ -31,139 +31,131 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of the resolver; ``wheels`` are folders of wheels that were built from source."""
+class ResolveRequest:
+    """The requirements to resolve; ``wheels`` are folders of wheels that were built from source."""
 
     requirements: tuple[str, ...]
     cutoff: datetime | None
     exempt: tuple[str, ...]
-    extra: tuple[str, ...] = ()  # of this machine, beside what the runtime needs
+    extra: tuple[str, ...] = ()  # of this machine, besides what the runtime needs
     wheels: tuple[str, ...] = ()
-    built: tuple[str, ...] = ()  # the versions of those wheels: their packages' own wheels may be of another day
+    built: tuple[str, ...] = ()  # the versions of those wheels: the index's wheels of them may be of another day
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     torch_backend: str = ""
-    afresh: tuple[str, ...] = ()  # packages whose page is fetched anew: a cached one may be older than what is listed
+    refresh: tuple[str, ...] = ()  # packages whose page is fetched again: the cached page may be older than the list
 
 
-def resolve(installer: Installer, question: Question) -> Resolution | InstallFailure:
+def resolve(installer: Installer, request: ResolveRequest) -> Resolution | InstallFailure:
     """Pin the packages; when only the constraints of this machine forbid it, the failure is ours."""
-    settings = installer.settings
     result: Resolution | InstallFailure | None = None
-    for choice in choices(installer, question):
+    for choice in torch_choices(installer, request):
         result = _compile(installer, choice)
         if isinstance(result, Resolution):
-            return _without_surprise(result, settings.torch)
+            return without_gpu_packages(result, installer.settings.torch)
         if result.slug not in NOT_OURS or result.no_such_version:
             return result
     assert isinstance(result, InstallFailure)  # noqa: S101 - there is always one choice of torch
-    return _ours_or_theirs(installer, question, result)
+    return _ours_or_the_runtimes(installer, request, result)
 
 
-def choices(installer: Installer, question: Question) -> Iterator[Question]:
-    """Ask for torch's CPU build: those in the folders of wheels first, newest first, else its own index."""
+def torch_choices(installer: Installer, request: ResolveRequest) -> Iterator[ResolveRequest]:
+    """Yield the request with each CPU build of torch in the folders of wheels, newest first, else with its index."""
     settings = installer.settings
-    question = replace(
-        question, constraints=settings.constraints, overrides=chosen(settings.overrides, before=question.overrides)
-    )
+    overrides = merged_overrides(settings.overrides, defaults=request.overrides)
+    request = replace(request, constraints=settings.constraints, overrides=overrides)
     torches = cpu_torches(settings)
     cuda = settings.torch is TorchBuild.CUDA
-    if cuda:  # then a CPU build is only for who asks for its very version
-        torches = [version for version in torches if f"torch=={version.public}" in question.overrides]
+    if cuda:  # then a CPU build is only for a request that names its version
+        torches = [version for version in torches if f"torch=={version.public}" in overrides]
     for version in torches:
         yield replace(
-            question,
+            request,
             constraints=(*settings.constraints, f"torch=={version}"),
-            overrides=chosen(question.overrides, before=companions(settings)),
+            overrides=merged_overrides(overrides, defaults=companions(settings)),
         )
     if cuda:
-        yield question
+        yield request
     elif not torches:
-        yield replace(question, torch_backend="cpu")
+        yield replace(request, torch_backend="cpu")
 
 
-def chosen(overrides: Sequence[str], *, before: Sequence[str]) -> tuple[str, ...]:
-    """Return overrides, and of those given before them the ones for other packages."""
-    named = {Requirement(text).name for text in overrides}
-    return (*(text for text in before if Requirement(text).name not in named), *overrides)
+def merged_overrides(overrides: Sequence[str], *, defaults: Sequence[str]) -> tuple[str, ...]:
+    """Return overrides, after those defaults that are for other packages."""
+    names = {Requirement(text).name for text in overrides}
+    return (*(text for text in defaults if Requirement(text).name not in names), *overrides)
 
 
-def _ours_or_theirs(installer: Installer, question: Question, failure: InstallFailure) -> InstallFailure:
-    """Ask again without anything of ours; a resolver that then succeeds has shown whose fault it was."""
-    bare = _compile(installer, stripped(question, now=datetime.now(UTC)))
+def _ours_or_the_runtimes(installer: Installer, request: ResolveRequest, failure: InstallFailure) -> InstallFailure:
+    """Resolve again without anything of this machine: if that succeeds, the failure is ours."""
+    bare = _compile(installer, without_machine(request, now=datetime.now(UTC)))
     if isinstance(bare, InstallFailure):
-        if bare.slug in NOT_OURS:  # what could be built from source is not known to be unresolvable
-            return next((one for one in (failure, bare) if one.slug is InstallFault.NO_WHEEL), failure)
+        if bare.slug in NOT_OURS:  # a package that could be built from source is not proven unresolvable
+            return next((each for each in (failure, bare) if each.slug is InstallFault.NO_WHEEL), failure)
         return bare
-    why = (
+    reason = (
         "the packages fit together, but not with this machine's constraints, overrides, extra packages, build of torch "
-        "or the upload times that its index tells: "
+        "or the upload times of its index: "
     )
-    return replace(failure, slug=InstallFault.RECIPE, message=why + failure.message)
+    return replace(failure, slug=InstallFault.RECIPE, message=reason + failure.message)
 
 
-def stripped(question: Question, *, now: datetime) -> Question:
-    """Leave what any user asks the index; what is asked as of now needs no cutoff, and the index may tell no times."""
-    live = question.cutoff is not None and question.cutoff > now - LIVE
-    return replace(question, extra=(), cutoff=None if live else question.cutoff)
+def without_machine(request: ResolveRequest, *, now: datetime) -> ResolveRequest:
+    """Return the request that any user makes; one as of now needs no cutoff, and the index may have no upload times."""
+    live = request.cutoff is not None and request.cutoff > now - LIVE
+    return replace(request, extra=(), cutoff=None if live else request.cutoff)
 
 
-def _compile(installer: Installer, question: Question) -> Resolution | InstallFailure:
+def _compile(installer: Installer, request: ResolveRequest) -> Resolution | InstallFailure:
     with installer.workspace() as folder:
         target = folder / "lock.txt"
         execution = installer.run(
-            *(installer.uv, "pip", "compile", *written(question, folder), "--output-file", str(target)),
+            *(installer.uv, "pip", "compile", *compile_arguments(request, folder), "--output-file", str(target)),
             *("--python", installer.base.interpreter, "--generate-hashes", "--only-binary", ":all:"),
             *("--no-header", "--no-annotate", "--quiet"),
-            wheels=question.wheels,
+            wheels=request.wheels,
         )
         if not execution.ok:
-            return from_execution(execution, Stage.RESOLVE, requirements=question.requirements)
+            return from_execution(execution, Stage.RESOLVE, requirements=request.requirements)
         try:
             lock = parse_lock(target.read_text(encoding="utf-8"), base_digest=installer.base.digest)
         except (OSError, MalformedLock) as error:
-            return InstallFailure(
-                Stage.RESOLVE,
-                InstallFault.RECIPE,
-                f"uv wrote no lock: {error}",
-                redacted(execution.log.decode(errors="replace")).encode(),
-                execution.seconds,
-            )
-    return Resolution(lock, execution.seconds, redacted(execution.log.decode(errors="replace")).encode())
+            return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.RECIPE, f"uv wrote no lock: {error}")
+    return Resolution(lock, execution.seconds, redacted_log(execution))
 
 
-def written(question: Question, folder: Path) -> tuple[str, ...]:
-    """Write what is asked into a folder, and return the arguments of ``uv pip compile`` that ask it."""
+def compile_arguments(request: ResolveRequest, folder: Path) -> tuple[str, ...]:
+    """Write the requirements into a folder, and return the arguments of ``uv pip compile`` that read them."""
     for name, lines in (
-        ("requirements", (*question.requirements, *question.extra)),
-        ("constraints", (*question.constraints, *question.built)),
-        ("overrides", question.overrides),
+        ("requirements", (*request.requirements, *request.extra)),
+        ("constraints", (*request.constraints, *request.built)),
+        ("overrides", request.overrides),
     ):
         (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return (
         *(str(folder / "requirements.txt"), "--constraints", str(folder / "constraints.txt")),
         *("--overrides", str(folder / "overrides.txt")),
-        *(("--torch-backend", question.torch_backend) if question.torch_backend else ()),
-        *(f"--refresh-package={name}" for name in question.afresh),
-        *cutoff_arguments(question.cutoff, question.exempt),
+        *(("--torch-backend", request.torch_backend) if request.torch_backend else ()),
+        *(f"--refresh-package={name}" for name in request.refresh),
+        *cutoff_arguments(request.cutoff, request.exempt),
     )
 
 
-def _without_surprise(resolution: Resolution, torch: TorchBuild) -> Resolution | InstallFailure:
-    """Refuse gigabytes that nobody asked for, before a byte of them is fetched."""
+def without_gpu_packages(resolution: Resolution, torch: TorchBuild) -> Resolution | InstallFailure:
+    """Refuse the gigabytes of a CUDA build that the settings do not ask for, before a byte of them is fetched."""
     if torch is TorchBuild.CUDA:
         return resolution
-    build = resolution.lock.pin("torch")
-    surprises = [str(pin.name) for pin in resolution.lock.packages if pin.name.startswith("nvidia-")]
-    if build is not None and not build.version.endswith("+cpu"):
-        surprises.append(f"torch {build.version}")
-    if not surprises:
+    pin = resolution.lock.pin("torch")
+    packages = [package.name for package in resolution.lock.packages if package.name.startswith("nvidia-")]
+    if pin is not None and not pin.version.endswith("+cpu"):
+        packages.append(f"torch {pin.version}")
+    if not packages:
         return resolution
     return InstallFailure(
         Stage.RESOLVE,
         InstallFault.RECIPE,
-        f"torch's CPU build was asked for, and the resolver chose {', '.join(surprises)}: put a CPU wheel of torch "
-        "into a find-links folder, or ask for the CUDA build",
+        f"the settings ask for torch's CPU build, but the resolver chose {', '.join(packages)}: put a CPU wheel of "
+        "torch into a find-links folder, or configure the CUDA build",
         resolution.log,
         resolution.seconds,
     )

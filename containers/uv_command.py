@@ -1,9 +1,8 @@
-"""How uv is called: its arguments, its environment, and what it must see."""
+"""How uv is called: its arguments, its environment, and its mounts."""
 
 from __future__ import annotations
 
 import platform
-import shutil
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from containers.engine import Mount
-from containers.tools import shelved
+from containers.storage import visible_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def uv_mount(root: Path, *, isolated: bool) -> Mount:
-    """Show our own uv to an installer; in a container under a path that any user may enter."""
+    """Show our uv to an installer; in a container under a path that any user may enter."""
     binary = Path(uv.find_uv_bin())
-    return Mount(shelved(binary, root), "/opt/settle/uv") if isolated else Mount(binary, str(binary))
+    return Mount(visible_copy(binary, root), "/opt/settle/uv") if isolated else Mount(binary, str(binary))
 
 
 def reading_mounts(settings: InstallSettings) -> tuple[Mount, ...]:
@@ -43,7 +42,7 @@ def reading_mounts(settings: InstallSettings) -> tuple[Mount, ...]:
 def uv_environment(
     settings: InstallSettings, *, cache: Path | None, wheels: Iterable[str | Path] = ()
 ) -> dict[str, str]:
-    """Return uv's variables; addresses travel here, for arguments can be read by every user of the host."""
+    """Return uv's variables; addresses go here, because every user of the host can read arguments."""
     env = {
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
@@ -67,7 +66,7 @@ def uv_environment(
 
 
 def cutoff_arguments(cutoff: datetime | None, exempt: Sequence[str]) -> list[str]:
-    """Say the moment in full: a bare date would be read in local time."""
+    """Return the moment in full: a bare date would be read in local time."""
     if cutoff is None:
         return []
     if cutoff.tzinfo is None:
@@ -78,8 +77,8 @@ def cutoff_arguments(cutoff: datetime | None, exempt: Sequence[str]) -> list[str
 
 def cpu_torches(settings: InstallSettings) -> list[Version]:
     """Return the versions of torch's CPU build in the find-links folders that fit this platform, newest first."""
-    fitting = fitting_tags(settings.python)
-    found = set()
+    supported = supported_tags(settings.python)
+    versions = set()
     for link in settings.find_links:
         folder = Path(link)
         for wheel in folder.glob("torch-*.whl") if folder.is_dir() else ():
@@ -87,24 +86,26 @@ def cpu_torches(settings: InstallSettings) -> list[Version]:
                 _name, version, _build, tags = parse_wheel_filename(wheel.name)
             except InvalidWheelFilename:
                 continue
-            if version.local == "cpu" and tags & fitting:
-                found.add(version)
-    return sorted(found, reverse=True)
+            if version.local == "cpu" and tags & supported:
+                versions.add(version)
+    return sorted(versions, reverse=True)
 
 
-def fitting_tags(python: str) -> frozenset[Tag]:
+def supported_tags(python: str) -> frozenset[Tag]:
     """Return the tags of wheels that a Python of this version (such as 3.11) takes on this machine."""
     release = tuple(map(int, python.split(".")[:2]))
-    platforms = [f"{kind}_{platform.machine()}" for kind in _manylinux()]
+    # newest first is not needed, only membership; 2.5 to 2.40 covers every policy so far
+    kinds = ("linux", "manylinux1", "manylinux2010", "manylinux2014", *(f"manylinux_2_{n}" for n in range(5, 41)))
+    platforms = [f"{kind}_{platform.machine()}" for kind in kinds]
     interpreter = f"cp{release[0]}{release[1]}"
     return frozenset((*cpython_tags(release, platforms=platforms), *compatible_tags(release, interpreter, platforms)))
 
 
 def companions(settings: InstallSettings) -> tuple[str, ...]:
-    """Leave out what goes with torch where no CPU build of it lies beside torch's own.
+    """Leave out the companions of torch without a CPU build in the folders of wheels.
 
-    The index's builds are made for its CUDA torch: beside another they install, and then fail wherever they are
-    imported, which transformers does for everybody (`operator torchvision::nms does not exist`).
+    The index's builds are made for its CUDA torch: with another torch they install, and then fail when imported, which
+    transformers always does (`operator torchvision::nms does not exist`).
     """
     folders = [Path(link) for link in settings.find_links]
     return tuple(
@@ -112,18 +113,3 @@ def companions(settings: InstallSettings) -> tuple[str, ...]:
         for name in ("torchvision", "torchaudio")
         if not any(folder.is_dir() and any(folder.glob(f"{name}-*+cpu-*.whl")) for folder in folders)
     )
-
-
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-def _manylinux() -> list[str]:
-    # newest first is not needed, only membership; 2.5 to 2.40 covers every policy so far
-    return [
-        "linux",
-        "manylinux1",
-        "manylinux2010",
-        "manylinux2014",
-        *(f"manylinux_2_{minor}" for minor in range(5, 41)),
-    ]

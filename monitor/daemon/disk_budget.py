@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from containers.environments import Usage
-    from containers.kept import Kept
+    from containers.storage import StoredItem
     from monitor.runner.context import RunContext
 
 _LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a little whatever happens
@@ -40,16 +40,16 @@ def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[Thing]:
     for one in usage.environments[:-1]:
         if sum(thing.bytes for thing in chosen) >= excess_bytes:
             break
-        chosen.append(Thing(one.digest, one.own_bytes))
+        chosen.append(Thing(one.digest, one.unique_bytes))
     return chosen
 
 
-def unneeded(kept: Sequence[Kept], *, excess_bytes: int, removed: Collection[str] = ()) -> list[Kept]:
+def unneeded(kept: Sequence[StoredItem], *, excess_bytes: int, removed: Collection[str] = ()) -> list[StoredItem]:
     """Return which of them to give up, longest unused first; what an environment needs that stays is kept.
 
     ``removed`` are the environments that are given up already.
     """
-    chosen: list[Kept] = []
+    chosen: list[StoredItem] = []
     for one in kept:
         if sum(other.bytes for other in chosen) >= excess_bytes:
             break

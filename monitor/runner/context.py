@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from containers.base import ensure_base
+from containers.base_packages import base_with_packages
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
-from containers.outfit import outfitted
 from containers.recipes import recipe_of
 from monitor.domain import Isolation, Platform
 from monitor.errors import InfraError
@@ -67,7 +67,7 @@ class RunContext:
 
         def with_packages(base: Base, packages: tuple[str, ...]) -> Base:
             with _ours():
-                return outfitted(self.engine, base, packages, settings=settings, say=progress.message)
+                return base_with_packages(self.engine, base, packages, settings=settings, progress=progress.message)
 
         base = with_packages(self.base, own.libraries)
         toolchain = partial(with_packages, base, own.build_libraries) if own.is_built else None
@@ -103,7 +103,7 @@ def run_context(
                 "for containers, install and start Docker or Podman (`make engine` does it on Debian, as root)"
             )
         swept = engine.sweep()
-        base = ensure_base(engine, settings=settings, home=config.home, say=progress.message)
+        base = ensure_base(engine, settings=settings, home=config.home, progress=progress.message)
         # an installer sees this folder and nothing else of the home: no database, no subject
         environments = Environments(engine=engine, base=base, root=config.home / "install", settings=settings)
         swept += environments.sweep()  # what was building is gone from the engine by now

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from containers.engine import Command, Limits, Mount, Role
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
-from containers.tools import shelved
+from containers.storage import visible_copy
 from monitor.domain import Runtime
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import NotDerived, Recipe, derive
@@ -110,7 +110,7 @@ def _run_inside(context: RunContext, version: str, request: dict[str, Any], fold
     isolated = context.engine.isolated
     script = DATA.parent.parent / "probes" / "derive.py"
     if isolated:
-        script = shelved(script, context.config.home / "install")
+        script = visible_copy(script, context.config.home / "install")
 
     def shown(path: Path, name: str) -> str:
         return f"/settle/{name}" if isolated else str(path)

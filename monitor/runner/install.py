@@ -6,10 +6,10 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from containers.builder import ListedVersions
 from containers.failures import InstallFailure, InstallFault
 from containers.failures import Stage as InstallerStage
 from containers.lock import parse_lock
-from containers.newest import Listed
 from containers.recipes import RECIPES, recipe_of
 from monitor.domain import Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
@@ -78,7 +78,7 @@ def rebuild(
     """Build the environment of a resolution that was recorded before, from its lock."""
     own = recipe_of(record.runtime, context.platform.accelerator)
     lock = parse_lock(record.lock, base_digest=record.base_digest)
-    environment = context.environments.ensure(lock, meant=own.allowed_conflicts(record.version))
+    environment = context.environments.ensure(lock, allowed_conflicts=own.allowed_conflicts(record.version))
     if isinstance(environment, InstallFailure):
         return environment
     _say_built(environment, progress)
@@ -99,7 +99,7 @@ def _resolve(context: RunContext, request: ProbeRequest, progress: Progress) -> 
         extra=context.config.install.extra,
         exempt=own.exempt,
         listed=_listed_by(context, request, own),
-        say=progress.message,
+        progress=progress.message,
         build_env=own.build_environment,
         artefact=artefact,
         overrides=own.overrides(version),
@@ -124,10 +124,10 @@ def _with_sources(
         wanted, slug, why = None, InstallFault.INDEX, str(error)
     if wanted is None:
         return InstallFailure(InstallerStage.RESOLVE, slug, why, b"", resolution.seconds)
-    return context.environments.beside(resolution, wanted)
+    return context.environments.with_artefact(resolution, wanted)
 
 
-def _listed_by(context: RunContext, request: ProbeRequest, own: Recipe) -> Listed | None:
+def _listed_by(context: RunContext, request: ProbeRequest, own: Recipe) -> ListedVersions | None:
     """Return what the index listed on the day, where the newest is asked for: it may have come without a wheel."""
     if request.version or request.beside or own.distribution != own.runtime:
         return None
@@ -136,7 +136,7 @@ def _listed_by(context: RunContext, request: ProbeRequest, own: Recipe) -> Liste
         for one in context.store.releases(request.runtime)
         if one.channel is request.channel and not one.yanked and one.published_at <= request.cutoff
     )
-    return Listed(own.runtime, there)
+    return ListedVersions(own.runtime, there)
 
 
 def _build(context: RunContext, request: ProbeRequest, resolution: Resolution, progress: Progress) -> InstallResult:
@@ -146,7 +146,7 @@ def _build(context: RunContext, request: ProbeRequest, resolution: Resolution, p
     if context.environments.find(record.digest) is None:
         progress.message(f"installing {count} packages (the first time they are downloaded, too)")
     own = recipe_of(request.runtime, context.platform.accelerator)
-    environment = context.environments.ensure(resolution.lock, meant=own.allowed_conflicts(record.version))
+    environment = context.environments.ensure(resolution.lock, allowed_conflicts=own.allowed_conflicts(record.version))
     if isinstance(environment, InstallFailure):
         return _failed(context, request, environment, progress, version=record.version)
     _say_built(environment, progress)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.recipes import recipe_of
-from containers.uv_command import cpu_torches, free_bytes
+from containers.uv_command import cpu_torches
 from monitor.domain import Outcome, Runtime
 from monitor.sources.access import install_settings
 from tests.bench.probing import Probing
@@ -81,7 +82,7 @@ def _why_not(context: RunContext, runtime: Runtime) -> str:
     if runtime is Runtime.VLLM:
         if not cpu_torches(install_settings(context.config)):
             return "no CPU build of torch lies in a find-links folder, and its wheel asks for one"
-        if free_bytes(context.config.home) < ROOM:
+        if shutil.disk_usage(context.config.home).free < ROOM:
             return f"it takes {ROOM >> 30} GiB, and less is free"
     return ""
 

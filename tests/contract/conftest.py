@@ -88,7 +88,7 @@ def base_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base_of(kind: str, home: Path) -> Base:
     here = settings_from_environment(os.environ)
     with contextlib.closing(make_engine(kind, home)) as engine:
-        return ensure_base(engine, settings=here, home=home, say=print)
+        return ensure_base(engine, settings=here, home=home, progress=print)
 
 
 @pytest.fixture

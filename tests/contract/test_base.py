@@ -28,9 +28,9 @@ def test_a_base_is_found_again_without_work(engine: Engine, base: Base, home: Pa
     said: list[str] = []
 
     # where no registry answers, the first time is told
-    first = ensure_base(engine, settings=settings, home=home, say=print)
+    first = ensure_base(engine, settings=settings, home=home, progress=print)
     began = time.monotonic()
-    second = ensure_base(engine, settings=settings, home=home, say=said.append)
+    second = ensure_base(engine, settings=settings, home=home, progress=said.append)
 
     assert first == second == base
     assert time.monotonic() - began < (0.2 if engine.isolated else 1.0)
@@ -43,7 +43,7 @@ def test_a_python_that_is_nowhere_is_said(home: Path) -> None:
     settings = replace(settings_from_environment({}), python="3.77")
 
     with pytest.raises(BaseUnavailable, match=r"no Python 3\.77") as caught:
-        ensure_base(connect("process", home=home), settings=settings, home=home, say=print)
+        ensure_base(connect("process", home=home), settings=settings, home=home, progress=print)
 
     assert "3.77" in caught.value.hint
 

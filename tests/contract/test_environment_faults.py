@@ -177,6 +177,6 @@ def test_a_disk_that_does_not_even_hold_our_tools_is_said(
     if not engine.isolated:
         pytest.skip("a plain process uses the daemon's own")
     (small_disk / "others").write_bytes(bytes(4 << 20))
-    with pytest.raises(NoRoom, match=r"uv cannot be laid into .*: No space left on device"):
+    with pytest.raises(NoRoom, match=r"uv cannot be copied into .*: No space left on device"):
         Environments(engine, base, small_disk, settings)
     assert list((small_disk / "tools").iterdir()) == []

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from containers.builder import ListedVersions
 from containers.environments import Environments
 from containers.failures import InstallFault, Stage
-from containers.newest import Listed
 from containers.resolving import Resolution
 from containers.settings import settings_from_environment
 from tests.contract.conftest import make_wheel
@@ -38,12 +38,12 @@ def test_a_wheel_from_source_enters_by_its_hash(engine: Engine, base: Base, home
 
     day = datetime(2025, 3, 15, tzinfo=UTC)
     said: list[str] = []
-    resolution = environments.resolve(["spec-source"], day, say=said.append)
+    resolution = environments.resolve(["spec-source"], day, progress=said.append)
     assert isinstance(resolution, Resolution), resolution
     (wheel,) = (home / "store" / "wheels").glob("*/*.whl")
     assert resolution.lock.packages[0].hashes == (f"sha256:{wheel.parent.name}",)
     assert said[0].startswith("spec-source has no wheel: building it from source")
-    assert said[1:] == ["from source: spec_source-1.0-py3-none-any.whl"]
+    assert said[1:] == ["built spec_source-1.0-py3-none-any.whl from source"]
     again = environments.resolve(["spec-source"], day)
     assert isinstance(again, Resolution), again
     assert again.lock.digest == resolution.lock.digest  # no two builds are equal: it has been kept
@@ -64,14 +64,16 @@ def test_a_newer_version_without_a_wheel_is_not_passed_over(engine: Engine, base
 
     def version(*listed: str) -> str:
         said.clear()
-        resolution = environments.resolve(["spec-source"], None, listed=Listed("spec-source", listed), say=said.append)
+        resolution = environments.resolve(
+            ["spec-source"], None, listed=ListedVersions("spec-source", listed), progress=said.append
+        )
         assert isinstance(resolution, Resolution), resolution
         return resolution.lock.packages[0].version
 
     assert (version("1.0"), said) == ("1.0", [])  # nothing newer is listed, and nothing more is asked
     assert version("1.0", "2.0") == "2.0"
-    assert said[0] == "spec-source 2.0 is listed, and was passed over: asking what may be built"
-    assert said[-1] == "from source: spec_source-2.0-py3-none-any.whl"
+    assert said[0] == "spec-source 2.0 is listed, but the resolver skipped it: trying to build it"
+    assert said[-1] == "built spec_source-2.0-py3-none-any.whl from source"
 
     make_wheel(links, "spec-source", "2.0", requires=(), code="")  # an index may hold an older page than its list
     (links / "spec_source-2.0.tar.gz").unlink()
@@ -91,7 +93,9 @@ def test_a_release_that_is_newer_than_a_page_kept_is_found_and_not_built(
     assert locked(environments, "spec-a").packages[0].version == "1.0"  # uv asks nobody
     said: list[str] = []
 
-    resolution = environments.resolve(["spec-a"], None, listed=Listed("spec-a", ("1.0", "2.0")), say=said.append)
+    resolution = environments.resolve(
+        ["spec-a"], None, listed=ListedVersions("spec-a", ("1.0", "2.0")), progress=said.append
+    )
 
     assert isinstance(resolution, Resolution), resolution
     assert resolution.lock.packages[0].version == "2.0"
@@ -109,7 +113,7 @@ def test_a_newer_version_that_does_not_build_is_not_silently_an_older_one(
     here = replace(here, find_links=(*here.find_links, str(links)), seconds=300, free_bytes=0)
     environments = Environments(engine, base, home / "store", here)
 
-    failure = failed(environments.resolve(["spec-source"], None, listed=Listed("spec-source", ("1.0", "2.0"))))
+    failure = failed(environments.resolve(["spec-source"], None, listed=ListedVersions("spec-source", ("1.0", "2.0"))))
 
     assert (failure.slug, failure.sources) == (InstallFault.NOT_BUILT, ("spec-source",)), failure.message
 

@@ -96,7 +96,7 @@ def test_the_same_packages_share_their_files(environments: Environments, index: 
     usage = environments.usage()
     assert {entry.digest for entry in usage.environments} == {one.digest, two.digest}
     assert usage.total_bytes >= usage.cache_bytes > 0
-    assert all(entry.own_bytes > 0 for entry in usage.environments)
+    assert all(entry.unique_bytes > 0 for entry in usage.environments)
 
 
 def test_a_removed_environment_is_gone_and_can_be_built_again(environments: Environments, index: Index) -> None:
@@ -112,7 +112,7 @@ def test_a_removed_environment_is_gone_and_can_be_built_again(environments: Envi
 
 
 def test_what_a_crash_left_is_swept_and_what_is_alive_stays(environments: Environments, home: Path) -> None:
-    from containers.owner import owner_token
+    from containers.processes import owner_token
 
     envs = home / "store" / "envs"
     with subprocess.Popen(["/bin/true"]) as gone:

@@ -86,7 +86,7 @@ class Shop:
             settings = settings_from_environment(os.environ)
             sources = fetch_source(RECIPE.sources, resolution.lock.versions, settings, cutoff=datetime.now(UTC))
             assert sources is not None
-            resolution = self.environments.beside(resolution, sources)
+            resolution = self.environments.with_artefact(resolution, sources)
             assert not isinstance(resolution, InstallFailure), resolution.message
         environment = self.environments.ensure(resolution.lock)
         assert not isinstance(environment, InstallFailure), environment.message

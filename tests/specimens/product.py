@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from containers.owner import home_digest
+from containers.processes import home_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

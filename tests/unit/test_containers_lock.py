@@ -69,7 +69,7 @@ ARTEFACT = Artefact("ollama", "0.13.5", "https://example.org/ollama-linux-amd64.
 
 def test_an_artefact_is_a_line_of_the_lock_and_nothing_that_an_installer_of_packages_reads() -> None:
     lock = parse_lock(TEXT, base_digest="base")
-    beside = lock.beside(ARTEFACT)
+    beside = lock.with_artefact(ARTEFACT)
     assert beside.artefacts == (ARTEFACT,)
     assert beside.packages == lock.packages
     assert beside.digest != lock.digest
@@ -81,7 +81,7 @@ def test_an_artefact_is_a_line_of_the_lock_and_nothing_that_an_installer_of_pack
 def test_where_an_artefact_was_fetched_is_no_part_of_what_it_is() -> None:
     lock = parse_lock(TEXT, base_digest="base")
     mirror = replace(ARTEFACT, address="https://me:secret@mirror.example/o.tgz")
-    assert lock.beside(mirror).digest == lock.beside(ARTEFACT).digest
-    assert "secret" not in lock.beside(mirror).text
+    assert lock.with_artefact(mirror).digest == lock.with_artefact(ARTEFACT).digest
+    assert "secret" not in lock.with_artefact(mirror).text
     other = replace(ARTEFACT, sha256="cd" * 32)
-    assert lock.beside(other).digest != lock.beside(ARTEFACT).digest
+    assert lock.with_artefact(other).digest != lock.with_artefact(ARTEFACT).digest

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers.log import BoundedLog
+from containers.engine import BoundedLog
 
 
 @given(st.lists(st.binary(max_size=40), max_size=30), st.integers(min_value=2, max_value=200))

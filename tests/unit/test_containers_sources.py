@@ -9,8 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
+from containers.base_packages import missing_packages
 from containers.lock import parse_lock
-from containers.outfit import absent
 from containers.recipe import source_shape
 from containers.recipes import RECIPES
 from monitor.sources.index import source_of
@@ -87,4 +87,8 @@ def test_every_recipe_names_sources_as_requirements() -> None:
 
 def test_a_package_counts_as_there_only_once_it_is_installed() -> None:
     listed = "libc6:amd64 installed\ng++ installed\ncmake config-files\nninja-build half-installed\n"
-    assert absent(["cmake", "g++", "libc6", "libnuma1", "ninja-build"], listed) == ["cmake", "libnuma1", "ninja-build"]
+    assert missing_packages(["cmake", "g++", "libc6", "libnuma1", "ninja-build"], listed) == [
+        "cmake",
+        "libnuma1",
+        "ninja-build",
+    ]

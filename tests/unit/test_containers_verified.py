@@ -39,7 +39,7 @@ def failed(result: InstallFailure | None) -> InstallFailure:
 
 
 def test_what_is_as_it_should_be_is_no_failure(build: Path) -> None:
-    assert verified(ended(0), LOCK, build, overridden=()) is None
+    assert verified(ended(0), LOCK, build, allowed=()) is None
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_every_complaint_of_the_check_is_a_finding(build: Path, line: str) -> No
     excused = "The package `spec-a` requires `triton`, but it's not installed\n"
     said = f"Checked 2 packages in 1ms\nFound 2 incompatibilities\n{excused}{line}\n"
 
-    failure = failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, overridden=["triton ; python_version < '1'"]))
+    failure = failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, allowed=["triton ; python_version < '1'"]))
 
     assert (failure.stage, failure.slug) == (Stage.VERIFY, InstallFault.INCONSISTENT)
     assert failure.message == line.strip()
-    assert verified(ended(NOT_CONSISTENT, excused), LOCK, build, overridden=["triton"]) is None
+    assert verified(ended(NOT_CONSISTENT, excused), LOCK, build, allowed=["triton"]) is None
 
 
 def test_a_check_that_fails_without_a_word_we_know_is_ours(build: Path) -> None:
-    failure = failed(verified(ended(NOT_CONSISTENT, "error: no interpreter\n"), LOCK, build, overridden=()))
+    failure = failed(verified(ended(NOT_CONSISTENT, "error: no interpreter\n"), LOCK, build, allowed=()))
 
     assert failure.slug is InstallFault.RECIPE
     assert "no interpreter" in failure.message
@@ -74,7 +74,7 @@ def test_a_check_that_fails_without_a_word_we_know_is_ours(build: Path) -> None:
 def test_other_packages_than_the_locks_are_ours(build: Path, exit_code: int) -> None:
     installed(build, "spec_b-2.0", b"Metadata-Version: 2.1\nName: spec-b\nVersion: 2.0\n")
 
-    failure = failed(verified(ended(exit_code, "The package `spec-b` requires `c`, but"), LOCK, build, overridden=()))
+    failure = failed(verified(ended(exit_code, "The package `spec-b` requires `c`, but"), LOCK, build, allowed=()))
 
     assert failure.slug is InstallFault.RECIPE
     assert failure.message == "spec-b 2.0 is installed but not in the lock"
@@ -85,13 +85,13 @@ def test_metadata_that_nobody_can_read_is_the_packages_fault(tmp_path: Path, met
     installed(tmp_path, "spec_a-1.0", metadata)
     said = "The package `spec-a` is broken or incomplete (unable to read `METADATA`)."
 
-    assert failed(verified(ended(NOT_CONSISTENT, said), LOCK, tmp_path, overridden=())).slug == "inconsistent"
+    assert failed(verified(ended(NOT_CONSISTENT, said), LOCK, tmp_path, allowed=())).slug == "inconsistent"
 
 
 def test_a_package_without_metadata_has_its_folders_name(tmp_path: Path) -> None:
     (tmp_path / "lib/python3.11/site-packages/spec_a-1.0.dist-info").mkdir(parents=True)
 
-    assert verified(ended(0), LOCK, tmp_path, overridden=()) is None
+    assert verified(ended(0), LOCK, tmp_path, allowed=()) is None
 
 
 def test_a_package_that_is_known_to_be_mislabelled_is_no_contradiction(build: Path) -> None:
@@ -99,8 +99,7 @@ def test_a_package_that_is_known_to_be_mislabelled_is_no_contradiction(build: Pa
         "Checked 2 packages in 1ms\nFound 1 incompatibility\nThe package `spec-a` was built for a different platform\n"
     )
 
-    assert verified(ended(NOT_CONSISTENT, said), LOCK, build, overridden=["spec_a"]) is None
+    assert verified(ended(NOT_CONSISTENT, said), LOCK, build, allowed=["spec_a"]) is None
     assert (
-        failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, overridden=["spec-b"])).slug
-        is InstallFault.INCONSISTENT
+        failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, allowed=["spec-b"])).slug is InstallFault.INCONSISTENT
     )

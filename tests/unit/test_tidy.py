@@ -12,7 +12,7 @@ from containers.environment import MARKER, seal
 from containers.environments import Environments
 from containers.lock import parse_lock
 from containers.settings import InstallSettings
-from containers.wheels import kept_wheel, note_wheel
+from containers.storage import note_wheel, noted_wheel
 from monitor.config.settings import Config
 from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.store import open_store
@@ -96,7 +96,7 @@ def test_the_wheel_longest_unused_goes_first_and_no_further_than_it_must(context
 def test_a_wheel_that_was_used_lately_is_not_the_first(context: Shop) -> None:
     used = context.wheel("used", age=20)
     context.wheel("unused", age=10)
-    assert kept_wheel(context.root / "wheels" / "used.json") is not None  # as a resolution asks for it
+    assert noted_wheel(context.root / "wheels" / "used.json") is not None  # as a resolution asks for it
     context.apply_disk_budget(1.5)
     assert context.wheels() == {used}
 

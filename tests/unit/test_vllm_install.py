@@ -11,9 +11,9 @@ from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
 from containers.recipes import RECIPES, recipe_of
-from containers.resolving import Question, choices, chosen
+from containers.resolving import ResolveRequest, merged_overrides, torch_choices
 from containers.settings import InstallSettings, TorchBuild
-from containers.uv_command import companions, fitting_tags
+from containers.uv_command import companions, supported_tags
 from monitor.sources.index import newest_wheel
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ def test_torch_is_asked_for_in_the_version_that_a_release_names(version: str | N
 
 def test_the_settings_override_what_a_recipe_overrides() -> None:
     recipes, settings = ("triton ; sys_platform == 'never'", "torch==2.13.0"), ("torch==2.12.1", "six==1.0")
-    assert chosen(settings, before=recipes) == ("triton ; sys_platform == 'never'", "torch==2.12.1", "six==1.0")
+    assert merged_overrides(settings, defaults=recipes) == (
+        "triton ; sys_platform == 'never'",
+        "torch==2.12.1",
+        "six==1.0",
+    )
 
 
 def folder_with(folder: Path, *names: str) -> Path:
@@ -77,10 +81,10 @@ def test_what_goes_with_torch_comes_from_its_folder_or_not_at_all(tmp_path: Path
 
 
 def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...], str, bool]]:
-    """Return the choices of torch: constraints, backend, whether torchvision is left out."""
-    request = Question(VLLM.requirements(version), None, (), overrides=VLLM.overrides(version))
+    """Return the torch_choices of torch: constraints, backend, whether torchvision is left out."""
+    request = ResolveRequest(VLLM.requirements(version), None, (), overrides=VLLM.overrides(version))
     installer: Any = type("Installer", (), {"settings": settings})
-    found = choices(installer, request)
+    found = torch_choices(installer, request)
     return [
         (one.constraints, one.torch_backend, any(line.startswith("torchvision") for line in one.overrides))
         for one in found
@@ -131,4 +135,4 @@ def test_what_a_user_could_install_that_day_is_told_by_the_wheel_for_the_platfor
         wheel("0.32.0", "2026-06-20", kind=f"cp313-cp313-manylinux_2_28_{HERE}"),
     ]
     cutoff = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    assert newest_wheel(packages, cutoff=cutoff, tags=fitting_tags("3.11")) == newest
+    assert newest_wheel(packages, cutoff=cutoff, tags=supported_tags("3.11")) == newest

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from containers.owner import home_digest
-from containers.processes import marked
+from containers.processes import home_digest, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,8 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from containers.owner import home_digest, owner_lives, owner_token
-from containers.processes import MARK, kill_marked, marked, resident_bytes, tree
+from containers.processes import MARK, home_digest, kill_marked, marked, owner_lives, owner_token, resident_bytes, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

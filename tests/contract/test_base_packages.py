@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from containers.base_packages import ExtendingEngine, base_with_packages
 from containers.engine import Command, Limits, Role
 from containers.errors import BaseUnavailable
-from containers.outfit import Extending, outfitted
 from containers.settings import settings_from_environment
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ SMALL = "hello"  # what no base has: 60 kB, and a program that can be run
 
 def test_a_package_is_added_once_and_the_base_that_has_it_is_another(engine: Engine, base: Base) -> None:
     settings, said = settings_from_environment(os.environ), list[str]()
-    if not isinstance(engine, Extending):
+    if not isinstance(engine, ExtendingEngine):
         pytest.skip("a plain process has this machine's packages")
 
-    first = outfitted(engine, base, [SMALL], settings=settings, say=print)
+    first = base_with_packages(engine, base, [SMALL], settings=settings, progress=print)
     began = time.monotonic()
-    second = outfitted(engine, base, [SMALL], settings=settings, say=said.append)
+    second = base_with_packages(engine, base, [SMALL], settings=settings, progress=said.append)
 
     assert first == second
     assert said == []
@@ -44,12 +44,14 @@ def test_a_package_is_added_once_and_the_base_that_has_it_is_another(engine: Eng
 
 def test_what_a_base_has_already_changes_nothing(engine: Engine, base: Base) -> None:
     settings = settings_from_environment(os.environ)
-    assert outfitted(engine, base, [], settings=settings, say=pytest.fail) == base
-    if isinstance(engine, Extending):
-        assert outfitted(engine, base, ["libc6", "python3"], settings=settings, say=pytest.fail) == base
+    assert base_with_packages(engine, base, [], settings=settings, progress=pytest.fail) == base
+    if isinstance(engine, ExtendingEngine):
+        assert base_with_packages(engine, base, ["libc6", "python3"], settings=settings, progress=pytest.fail) == base
 
 
 def test_a_package_that_does_not_exist_is_named(engine: Engine, base: Base) -> None:
     with pytest.raises(BaseUnavailable, match="no-such-package-anywhere") as caught:
-        outfitted(engine, base, ["no-such-package-anywhere"], settings=settings_from_environment({}), say=print)
+        base_with_packages(
+            engine, base, ["no-such-package-anywhere"], settings=settings_from_environment({}), progress=print
+        )
     assert caught.value.hint
