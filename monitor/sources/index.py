@@ -14,7 +14,7 @@ from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 from containers.lock import SOURCES, redacted
 from containers.recipe import Wanted, source_shape
 from containers.recipes import recipe_of
-from containers.uv_command import fitting_tags
+from containers.uv_command import supported_tags
 from monitor.domain import Release
 from monitor.errors import InfraError, SettleError, UnknownName
 from monitor.sources.compatibility import channel_of, compatibility_of, wheel_fits
@@ -189,7 +189,7 @@ def available_releases(settings: InstallSettings, runtime: Runtime, accelerator:
 
 
 def with_compatibility(release: Release, settings: InstallSettings) -> Release:
-    tags = fitting_tags(settings.python)
+    tags = supported_tags(settings.python)
     return replace(release, fit=compatibility_of(release, python=settings.python, tags=tags))
 
 
@@ -212,7 +212,7 @@ def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: dateti
     """
     if recipe.distribution == recipe.runtime:
         return None
-    tags = fitting_tags(settings.python)
+    tags = supported_tags(settings.python)
     try:
         return fetch_newest_wheel(recipe.distribution, settings, cutoff=cutoff, tags=tags) or None
     except SettleError:
