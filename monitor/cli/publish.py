@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from monitor.cli.root import Options, examples
-
-if TYPE_CHECKING:
-    from monitor.serve.app import Health
 
 
 @click.command(epilog=examples("settle site ./public", "settle site /srv/www/settle --no-push"))
@@ -49,9 +45,10 @@ def serve(options: Options, *, host: str | None, port: int | None, site: Path | 
     """
     from monitor.cli import Stopped
     from monitor.cli.output import message_console
-    from monitor.daemon.metrics import metrics_of
     from monitor.serve.app import SQL, web_app
-    from monitor.serve.server import listen, serve_until_stopped
+    from monitor.serve.health import health_of
+    from monitor.serve.metrics import metrics_of
+    from monitor.serve.server import address_of, listen, serve_until_stopped
     from monitor.serve.sql import history_app
     from monitor.store import open_reader
 
@@ -60,28 +57,12 @@ def serve(options: Options, *, host: str | None, port: int | None, site: Path | 
     with open_reader(config.home) as store:
         database = store.path  # it exists and is a database of Settle
     bound = listen(host or config.serve.host, config.serve.port if port is None else port)
-    name, number, *_ = bound.getsockname()
-    address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
     app = web_app(
         folder.absolute(),
         history_app(database, base=SQL),
-        health=lambda: health_of(config.home),
+        health=lambda: health_of(config.home, None),
         metrics=metrics_of(config.home, None),
     )
     with suppress(Stopped):  # the server has ended cleanly by then
-        serve_until_stopped(
-            app, bound, ready=lambda: message_console().print(f"serving {address} until Ctrl-C", soft_wrap=True)
-        )
-
-
-def health_of(home: Path) -> Health:
-    """Return whether the database can be read, and what was recorded last."""
-    from monitor.errors import SettleError
-    from monitor.serve.app import Health
-    from monitor.store import open_reader
-
-    try:
-        with open_reader(home) as store:
-            return Health(well=True, told=store.last_recorded())
-    except SettleError as error:
-        return Health(well=False, told={"problem": str(error)})
+        message = f"serving {address_of(bound)}/ until Ctrl-C"
+        serve_until_stopped(app, bound, ready=lambda: message_console().print(message, soft_wrap=True))

@@ -25,7 +25,7 @@ def send_news(state: DaemonState) -> None:
 def own_troubles(state: DaemonState) -> list[Trouble] | None:
     """Return which steps have failed for long; None where that cannot be said yet, as soon after a start."""
     lasting = [
-        Trouble(f"{DAEMON}{name}", f"{name}: {wait.why}")
+        Trouble(f"{DAEMON}{name}", f"{name}: {wait.reason}")
         for name, wait in state.waits.items()
         if wait.failures >= LASTING
     ]

@@ -48,9 +48,9 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A step that failed by a fault of ours: not asked before ``until``."""
+    """A step that failed by an infra fault is not taken before ``until``."""
 
-    why: str
+    reason: str
     hint: str
     failures: int
     until: datetime
@@ -113,7 +113,7 @@ def _wait(state: DaemonState, name: str, error: SettleError, before: Wait | None
     wait = Wait(str(error), error.hint, failures, state.clock.now() + timedelta(seconds=seconds))
     state.waits[name] = wait
     state.last_fault = f"{name}: {error}"
-    if before is None or before.why != wait.why:  # what goes on as it was need not fill the log
+    if before is None or before.reason != wait.reason:  # what goes on as it was need not fill the log
         state.progress.message(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
         state.progress.message(f"{name}: waiting until {wait.until:%H:%M:%S} UTC, then once more, longer each time")
     return wait

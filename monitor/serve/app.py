@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import shlex
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SQL = "/sql/"
@@ -37,37 +37,31 @@ _DATASETTE = "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe
 _DATASETTE += f" script-src 'self' 'unsafe-inline'; connect-src 'self'; {_NOTHING_ELSE}"
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether all is well, and what there is to say of it; ``told`` becomes the answer's JSON."""
-
-    well: bool
-    told: Mapping[str, Any] = field(default_factory=dict)
-
-
-def web_app(
-    site: Path, history: ASGIApp, *, health: Callable[[], Health], metrics: Callable[[], bytes] | None = None
-) -> ASGIApp:
-    """Return the application. ``health`` and ``metrics`` (Prometheus's text form) are asked anew at each request."""
+def health_routes(health: Callable[[], Mapping[str, Any]], metrics: Callable[[], bytes]) -> list[BaseRoute]:
+    """Return /healthz and /metrics; ``health`` and ``metrics`` (Prometheus's text form) are called at each request."""
 
     def healthz(_: Request) -> Response:
         now = health()
-        return JSONResponse({"well": now.well, **now.told}, 200 if now.well else 503, {"cache-control": "no-store"})
+        return JSONResponse(now, 200 if now["well"] else 503, {"cache-control": "no-store"})
 
-    def told_metrics(_: Request) -> Response:
-        if metrics is None:
-            return PlainTextResponse("this settle tells no metrics\n", 404)
+    def figures(_: Request) -> Response:
         return PlainTextResponse(metrics(), media_type="text/plain; version=0.0.4")
 
+    return [Route("/healthz", healthz), Route("/metrics", figures)]
+
+
+def health_app(health: Callable[[], Mapping[str, Any]], metrics: Callable[[], bytes]) -> ASGIApp:
+    """Return the application of the daemon, which serves health alone."""
+    return Starlette(routes=health_routes(health, metrics))
+
+
+def web_app(
+    site: Path, history: ASGIApp, *, health: Callable[[], Mapping[str, Any]], metrics: Callable[[], bytes]
+) -> ASGIApp:
     async def slash(_: Request) -> Response:
         return RedirectResponse(SQL)
 
-    routes = [
-        Route("/healthz", healthz),
-        Route("/metrics", told_metrics),
-        Route(SQL.rstrip("/"), slash),
-        Mount("/", _Site(site)),
-    ]
+    routes = [*health_routes(health, metrics), Route(SQL.rstrip("/"), slash), Mount("/", _Site(site))]
     return _Guarded(Starlette(routes=routes), history)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Counts:
     cells: Mapping[tuple[str, str], int]  # (runtime, verdict)
-    bench_faults: Mapping[str, int]  # cells that are unknown for a fault of ours, by fault
+    infra_faults: Mapping[str, int]  # cells that are unknown because of an infra fault, by fault
     environments: Mapping[str, int]  # ever installed, by runtime
     failing_sources: Mapping[str, bool]  # of releases
 
@@ -39,7 +39,7 @@ def counts(db: Database) -> Counts:
     sources = rows(db, "SELECT source, fault != '' AS failing FROM polls")
     return Counts(
         cells=cells,
-        bench_faults=faults,
+        infra_faults=faults,
         environments={row["runtime"]: row["there"] for row in environments},
         failing_sources={row["source"]: bool(row["failing"]) for row in sources},
     )

@@ -267,7 +267,7 @@ def test_a_history_of_containers_is_not_continued_in_plain_processes(
     monkeypatch.setattr("tests.local.test_daemon.PLATFORM", plain)
     days.live(1)
     assert days.history(OLD) == "WW"
-    assert "no container engine answers" in days.state.waits["probing"].why
+    assert "no container engine answers" in days.state.waits["probing"].reason
     days.state.config = Config.model_validate({"engine": "process", "daemon": {"tick_seconds": 1800}})
     days.state.waits.clear()
     days.live(1)
@@ -298,7 +298,7 @@ def test_a_full_disk_is_waited_for_wherever_it_shows(days: Days, error: Exceptio
 
     steps = (Step("writing", write), *STEPS)
     tick.tick(days.state, steps)
-    assert "the disk is full" in days.state.waits["writing"].why
+    assert "the disk is full" in days.state.waits["writing"].reason
     assert days.history(OLD) == "W"
     full.clear()
     days.clock.sleep(3600)

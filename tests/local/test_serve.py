@@ -208,12 +208,10 @@ async def no_history(*_: object) -> None:
     raise AssertionError("nobody asked for it")
 
 
-def test_metrics_are_told_where_somebody_has_them(tmp_path: Path) -> None:
-    from monitor.serve.app import Health, web_app
+def test_health_and_metrics_are_asked_at_each_request(tmp_path: Path) -> None:
+    from monitor.serve.app import web_app
 
-    app = web_app(
-        tmp_path, no_history, health=lambda: Health(well=False, told={"late": True}), metrics=lambda: b"settle_up 1\n"
-    )
+    app = web_app(tmp_path, no_history, health=lambda: {"well": False, "late": True}, metrics=lambda: b"settle_up 1\n")
     assert asked(app, "/metrics") == (200, b"settle_up 1\n")
     status, told = asked(app, "/healthz")
     assert (status, json.loads(told)) == (503, {"well": False, "late": True})

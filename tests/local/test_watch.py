@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,15 +19,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from containers.settings import InstallSettings
 from monitor.config.load import load_config
 from monitor.config.settings import Config
-from monitor.daemon.health import serve_health
-from monitor.daemon.heartbeat import Heartbeat, Pulse, patience_s
 from monitor.daemon.logs import JsonProgress, talk_in
-from monitor.daemon.metrics import metrics_of
-from monitor.daemon.ping import ping
-from monitor.daemon.systemd import Supervisor
+from monitor.daemon.watching import Supervisor, ping, serve_health
 from monitor.errors import ConfigError
 from monitor.judge.observations import Finished
 from monitor.progress import ConsoleProgress
+from monitor.serve.health import Heartbeat, Pulse, health_of, patience_s
+from monitor.serve.health import health as health_json
+from monitor.serve.metrics import metrics_of
 from monitor.store import open_store
 from tests.standins.days import World
 from tests.standins.publishers import Publishers
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 BEAT = Heartbeat(NOON, 3, "the index", {"new release": 2, "daily": 1}, "the package index does not answer: 500")
 LOCAL = "127.0.0.1:0"
+STARTING = partial(health_json, Pulse(600), {})
 
 
 class Clock:
@@ -67,7 +68,7 @@ def health(url: str) -> tuple[int, dict[str, Any]]:
 
 def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_long_a_silence() -> None:
     pulse = Pulse(60, clock := Clock())
-    with serve_health(LOCAL, pulse, bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
         status, told = health(url)
         assert (status, told["status"], told["last_tick"]) == (200, "starting", None)
         clock.now += 30
@@ -76,6 +77,7 @@ def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_
         assert health(url) == (
             200,
             {
+                "well": True,
                 "status": "ok",
                 "age_seconds": 60.0,
                 "tick": 3,
@@ -83,6 +85,9 @@ def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_
                 "waiting_for": "the index",
                 "jobs_done": {"new release": 2, "daily": 1},
                 "last_fault": "the package index does not answer: 500",
+                "last_run": None,
+                "last_day": None,
+                "problem": "",
             },
         )
         clock.now += 0.1
@@ -94,24 +99,24 @@ def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_
 def test_a_daemon_that_never_had_a_tick_is_stale_too() -> None:
     pulse = Pulse(60, clock := Clock())
     clock.now += 61
-    with serve_health(LOCAL, pulse, bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
         assert health(url)[1]["status"] == "stale"
 
 
 def test_where_nobody_can_listen_that_is_a_problem_of_the_configuration() -> None:
-    with serve_health(LOCAL, Pulse(60), bytes) as url:
+    with serve_health(LOCAL, STARTING, bytes) as url:
         taken = url.removeprefix("http://")
-        told = f"nobody can listen at {taken}: Address already in use"
-        with pytest.raises(ConfigError, match=told), serve_health(taken, Pulse(60), bytes):
+        told = f"cannot listen on {taken.replace(':', ' port ')}: .*Address already in use"
+        with pytest.raises(ConfigError, match=told), serve_health(taken, STARTING, bytes):
             pass
-    with serve_health("", Pulse(60), bytes) as url:
+    with serve_health("", STARTING, bytes) as url:
         assert url == ""
-    with serve_health(taken, Pulse(60), bytes) as url:  # and it is free again at once
+    with serve_health(taken, STARTING, bytes) as url:  # and it is free again at once
         assert health(url)[0] == 200
 
 
 def test_a_client_that_says_nothing_keeps_no_other_waiting() -> None:
-    with serve_health(LOCAL, Pulse(60), bytes) as url:
+    with serve_health(LOCAL, STARTING, bytes) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as idle:
             assert health(url)[0] == 200
@@ -156,13 +161,15 @@ def test_figures_are_counted_from_the_database_and_the_last_heartbeat(home: Path
     pulse.beat(BEAT)
     clock.now += 61
     metrics = metrics_of(home, pulse)
-    with serve_health(LOCAL, pulse, metrics) as url:
+    with serve_health(LOCAL, lambda: health_of(home, pulse), metrics) as url:
         status, body = asked(f"{url}/metrics")
+        unwell, answer = health(url)
     assert status == 200
+    assert (unwell, answer["well"], answer["status"], answer["last_day"]) == (503, False, "stale", "2026-04-02")
     found = figures(lambda: body)
     assert found["settle_cells", "transformers,works"] == 1
     assert found["settle_cells", "transformers,unknown"] == 1
-    assert sum(value for (name, _), value in found.items() if name == "settle_bench_faults") == 1
+    assert sum(value for (name, _), value in found.items() if name == "settle_infra_faults") == 1
     assert found["settle_environments", "transformers"] == 1
     assert found["settle_source_failing", "tags of vllm"] == 1
     assert found["settle_source_failing", "index of vllm"] == 0
@@ -173,6 +180,15 @@ def test_figures_are_counted_from_the_database_and_the_last_heartbeat(home: Path
     assert found["settle_database_bytes", ""] == (home / "settle.db").stat().st_size
     assert 0 < found["settle_disk_free_bytes", ""] < found["settle_disk_total_bytes", ""]
     assert found["process_resident_memory_bytes", ""] > 10 << 20
+
+
+def test_health_without_a_database_is_no_health_and_has_the_same_fields(home: Path, tmp_path: Path) -> None:
+    without = health_of(tmp_path / "nowhere", None)
+    assert (without["well"], without["status"], without["tick"]) == (False, "unreadable", None)
+    assert "nowhere" in without["problem"]
+    alone, within = health_of(home, None), health_of(home, Pulse(60))
+    assert without.keys() == alone.keys() == within.keys()
+    assert (alone["well"], alone["status"], within["status"]) == (True, "ok", "starting")
 
 
 def test_without_a_database_the_figures_say_so_and_are_there(tmp_path: Path) -> None:
@@ -190,7 +206,9 @@ def test_systemd_hears_that_we_are_ready_alive_and_stopping(tmp_path: Path, name
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind("\0" + address[1:] if address.startswith("@") else address)
         systemd.settimeout(5)
-        us = Supervisor.of({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "7"}, pid=7)
+        us = Supervisor.from_environment(
+            {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "7"}, pid=7
+        )
         assert us.watchdog_s == 60
         assert us.ready()
         assert us.beat(Heartbeat(NOON, 3, "the index\nMAINPID=1"))
@@ -206,7 +224,9 @@ def test_systemd_hears_that_we_are_ready_alive_and_stopping(tmp_path: Path, name
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens", "vsock:2:1234"])
 def test_without_systemd_nothing_is_sent_and_nothing_fails(address: str) -> None:
-    us = Supervisor.of({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, pid=7)
+    us = Supervisor.from_environment(
+        {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, pid=7
+    )
     assert us.watchdog_s is None  # it was meant for our parent
     assert not us.ready()
 
@@ -272,7 +292,7 @@ def test_a_ping_that_fails_is_said_without_its_address_and_is_not_fatal() -> Non
     said = [json.loads(line)["message"] for line in out.getvalue().splitlines()]
     assert [sentence.split(": ", 1)[1].split(" (")[0][:33] for sentence in said] == [
         "127.0.0.1: 127.0.0.1 does not ans",
-        "127.0.0.1: it knows no such addre",
+        "127.0.0.1: there is no such addre",
         "127.0.0.1: 127.0.0.1 does not ans",
     ]
     assert "5ecre7" not in out.getvalue()
@@ -314,7 +334,7 @@ def test_health_is_told_while_another_thread_writes_heartbeats() -> None:
             pulse.beat(Heartbeat(NOON, tick, f"tick {tick}"))
         done.set()
 
-    with serve_health(LOCAL, pulse, bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
         threading.Thread(target=live).start()
         while not done.is_set():
             told = health(url)[1]

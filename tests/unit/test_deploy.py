@@ -12,7 +12,7 @@ import pytest
 from monitor.cli.root import COMMANDS
 from monitor.config.load import reference
 from monitor.config.settings import Config
-from monitor.daemon.heartbeat import patience_s
+from monitor.serve.health import patience_s
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -26,7 +26,7 @@ OWNERS = {
     "matplotlib": ["monitor/site/support_curve.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config/paths.py"],
-    "prometheus_client": ["monitor/daemon/metrics.py"],
+    "prometheus_client": ["monitor/serve/metrics.py"],
     "pydantic": [
         "monitor/config/load.py",
         "monitor/config/settings.py",

@@ -1,4 +1,4 @@
-"""The daemon's figures for Prometheus, counted when they are asked for."""
+"""What /metrics answers: figures for Prometheus, counted at each request."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from monitor.daemon.heartbeat import Pulse
+    from monitor.serve.health import Pulse
 
 
 def metrics_of(home: Path, pulse: Pulse | None) -> Callable[[], bytes]:
-    """Return what counts and writes all figures, in a registry of its own: nobody else's are among them.
-
-    Without a pulse they are those of the home alone: whoever reads it beside the daemon has no part in its loop.
-    """
-    registry = CollectorRegistry()
+    """Return a function that counts and writes all figures; ``pulse`` is None outside the daemon."""
+    registry = CollectorRegistry()  # not the default one, to which libraries add theirs
     if pulse is not None:
         registry.register(_Daemon(pulse))
     registry.register(_Home(home))
@@ -41,8 +38,8 @@ class _Daemon(Collector):
 
     def collect(self) -> Iterator[Metric]:
         last = self._pulse.heartbeat
-        yield _gauge("settle_heartbeat_age_seconds", "Seconds since the loop last gave a sign", self._pulse.age_s)
-        yield _gauge("settle_stale", "1 when that is too long ago", self._pulse.stale)
+        yield _gauge("settle_heartbeat_age_seconds", "Seconds since the last heartbeat", self._pulse.age_s)
+        yield _gauge("settle_stale", "1 when the last heartbeat is too old", self._pulse.stale)
         ticks = CounterMetricFamily("settle_ticks", "Ticks since the start")
         ticks.add_metric([], last.tick if last else 0)
         yield ticks
@@ -59,20 +56,20 @@ class _Home(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._disk()
         try:
-            # a connection of its own each time: the threads of a server come and go
+            # a new connection each time: a server changes its threads
             with open_reader(self._home) as store:
-                found = store.counts()
+                counts = store.counts()
         except SettleError:
             yield _gauge("settle_database_readable", "0 when the database cannot be read", 0)
             return
         yield _gauge("settle_database_readable", "0 when the database cannot be read", 1)
-        cells = GaugeMetricFamily("settle_cells", "Cells by their verdict now", labels=["runtime", "verdict"])
-        for (runtime, verdict), count in found.cells.items():
+        cells = GaugeMetricFamily("settle_cells", "Cells by their latest verdict", labels=["runtime", "verdict"])
+        for (runtime, verdict), count in counts.cells.items():
             cells.add_metric([runtime, verdict], count)
         yield cells
-        yield _by("settle_bench_faults", "Cells unknown for a fault of ours", "fault", found.bench_faults)
-        yield _by("settle_environments", "Environments ever installed", "runtime", found.environments)
-        yield _by("settle_source_failing", "1 when a source does not answer", "source", found.failing_sources)
+        yield _by("settle_infra_faults", "Cells that an infra fault left unknown", "fault", counts.infra_faults)
+        yield _by("settle_environments", "Environments that were ever installed", "runtime", counts.environments)
+        yield _by("settle_source_failing", "1 when a source does not answer", "source", counts.failing_sources)
 
     def _disk(self) -> Iterator[Metric]:
         try:
@@ -80,8 +77,8 @@ class _Home(Collector):
             size = (self._home / DATABASE).stat().st_size
         except OSError:
             return
-        yield _gauge("settle_disk_free_bytes", "Free on the home's filesystem", disk.free)
-        yield _gauge("settle_disk_total_bytes", "Size of the home's filesystem", disk.total)
+        yield _gauge("settle_disk_free_bytes", "Free bytes on the filesystem of the data directory", disk.free)
+        yield _gauge("settle_disk_total_bytes", "Size of the filesystem of the data directory", disk.total)
         yield _gauge("settle_database_bytes", "Size of the database file", size)
 
 
