@@ -17,11 +17,12 @@ def rejudge(options: Options, *, as_json: bool) -> None:
 
     The recorded facts stay, and announced news is not announced again. A second run changes nothing.
     """
+    from monitor import verdicts
     from monitor.cli.output import message_console, write_json
     from monitor.store import open_store
 
     with open_store(options.config.home) as store:
-        counts = store.rejudge()
+        counts = verdicts.rejudge(store)
     if as_json:
         write_json(counts)
     else:

@@ -76,11 +76,12 @@ def reproduce(options: Options, *, run: str) -> None:
     The script needs uv and the same Python version. It installs the stored lock with its hashes, writes the subject,
     and runs the same checks in a plain process. uv takes your index and find-links from its environment variables.
     """
+    from monitor import verdicts
     from monitor.report.reproduce import script
     from monitor.store import open_reader
 
     with open_reader(options.home) as store:
-        sys.stdout.write(script(store, store.run_detail(run)))
+        sys.stdout.write(script(store, verdicts.run_detail(store, run)))
 
 
 def _new_folder(target: Path) -> Path:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from monitor.domain import RunVerdict
     from monitor.runner.cycle import CycleResult
-    from monitor.store import EnvironmentRecord, Reader, RunDetail
+    from monitor.store import EnvironmentRecord, Reader
+    from monitor.verdicts import RunDetail
 
 _SIGNS = {
     Verdict.PASSED: ("✓", "green"),

@@ -80,12 +80,13 @@ def print_probe(
     config: Config, cycle: CycleResult, attributions: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
 ) -> None:
     """Print every cell's last run and its verdict; ``attributions`` is None without --attribute."""
+    from monitor import verdicts
     from monitor.cli.matrix import run_as_json, write_run
     from monitor.cli.output import data_console, write_json
     from monitor.store import open_reader
 
     with open_reader(config.home) as store:
-        details = {run: store.run_detail(run) for run in cycle.runs}
+        details = {run: verdicts.run_detail(store, run) for run in cycle.runs}
         last = {detail.row["cell_id"]: detail for detail in details.values()}
         environments = {cell: store.environment(detail.row["environment"]) for cell, detail in last.items()}
     if as_json:

@@ -14,7 +14,8 @@ from monitor.store.questions import QUESTIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.store import Reader, RunDetail
+    from monitor.store import Reader
+    from monitor.verdicts import RunDetail
 
 _RUN = re.compile(r"[0-9a-f]{4,12}")
 _LOG_LINES = 40
@@ -73,17 +74,18 @@ def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None
 
     Name a cell by its model, subject, family or full id, and a run by the beginning of its id.
     """
+    from monitor import verdicts
     from monitor.store import open_reader
 
     with open_reader(options.home) as store:
         if _RUN.fullmatch(what):
-            _show_run(store, store.run_detail(what), whole_log=whole_log, as_json=as_json)
+            _show_run(store, verdicts.run_detail(store, what), whole_log=whole_log, as_json=as_json)
             return
         for cell in _cells(store, what):
-            run = store.last_run_of(cell)
+            run = store.cells.last_run_of(cell)
             if run is None:
                 continue
-            last = store.run_detail(run)
+            last = verdicts.run_detail(store, run)
             if whole_log:
                 _show_run(store, last, whole_log=True, as_json=False)
             else:
@@ -172,7 +174,7 @@ def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> N
     from monitor.report.summary import line_of
 
     if as_json:
-        detail = store.cell_detail(cell)
+        detail = store.cells.detail(cell)
         write_json(
             {
                 "cell": detail.id,

@@ -22,7 +22,8 @@ from monitor.wire.bundle import build_bundle, suite_of
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from monitor.store import EnvironmentRecord, Reader, RunDetail
+    from monitor.store import EnvironmentRecord, Reader
+    from monitor.verdicts import RunDetail
 
 # what writes a miniature needs nothing but Python, so it travels in the script
 _WRITER = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from monitor import verdicts
 from monitor.domain import Origin, Outcome, Runtime
 from monitor.errors import UsageError
 from monitor.judge.attribution import Corner, Crossed, crossed, release_before
@@ -72,7 +73,7 @@ def cross(
 
 def _checks(context: RunContext, runs: Sequence[str]) -> dict[str, Sequence[CheckResult]]:
     """Return the checks of each cell's last run."""
-    details = [context.store.run_detail(run) for run in runs]
+    details = [verdicts.run_detail(context.store, run) for run in runs]
     return {str(detail.row["cell_id"]): detail.checks for detail in details}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
+from monitor import verdicts
 from monitor.domain import Cell, Ending, Purpose, Rung, SubjectForm
 from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
@@ -159,7 +160,8 @@ class _Cycle:
 
     def decision(self, cell: Cell, installation: InstallResult) -> Settled | RetryNeeded:
         request = self.request
-        return self.context.store.decision(
+        return verdicts.decision(
+            self.context.store,
             cell,
             request.day,
             request.origin,
@@ -171,13 +173,14 @@ class _Cycle:
         """Return the cells that have no run yet; those with nothing new since a settled day are carried."""
         first = [cell for cell in self.cells if self._is_due(cell, installation)]
         open_cells = [cell for cell in first if cell.id not in self._fresh]
-        carried = self.context.store.carry(
+        carried = verdicts.carry(
+            self.context.store,
             open_cells,
-            self.request.day,
+            [self.request.day],
             self.request.origin,
             resolution_id=installation.resolution_id,
             fingerprints={cell.id: self._fingerprint(cell, installation) for cell in open_cells},
-        )
+        ).cells
         self.unchanged = len(self.cells) - len(first) + len(carried)
         return [cell for cell in first if cell.id not in carried]
 
@@ -202,8 +205,8 @@ class _Cycle:
     def _ask_where_the_control_worked(self, installation: InstallResult) -> None:
         """Run a failing control in its last good environment, to tell the release's fault from ours."""
         request, control = self.request, self._control()
-        says = self.context.store.control_in(
-            control, request.day, request.origin, environment=installation.key, suite=self.suite
+        says = verdicts.control_in(
+            self.context.store, control, request.day, request.origin, environment=installation.key, suite=self.suite
         )
         if says is not Control.PENDING:
             return
@@ -218,7 +221,7 @@ class _Cycle:
 
     def _reprobe_for_a_new_suite(self, installation: InstallResult) -> None:
         """Let new probe code repeat the verdicts that stand before it may speak of change."""
-        wanted = self.context.store.cells_to_reprobe(self.cells, self.request.day, suite=self.suite)
+        wanted = verdicts.cells_to_reprobe(self.context.store, self.cells, self.request.day, suite=self.suite)
         by_environment: dict[str, list[Cell]] = {}
         for cell in self.cells:
             if cell.id in wanted:
@@ -260,8 +263,7 @@ class _Cycle:
         )
 
     def _record_turn(self, installation: InstallResult, purpose: Purpose, group: Group, turn: Turn) -> None:
-        said = turn.session.subjects[turn.cell.subject_id]
-        if not said.started:
+        if not turn.session.subjects[turn.cell.subject_id].started:
             self._lost.add(turn.cell.id)
         self._record(
             turn.cell,
@@ -273,7 +275,7 @@ class _Cycle:
             limit_factor=group.limit_factor,
             ending=turn.ending,
             events=turn.raw,
-            problem=said.spoiled,
+            session=turn.session,
         )
 
     def _record(
@@ -287,9 +289,10 @@ class _Cycle:
         limit_factor: int = 1,
         ending: Ending | None = None,
         events: bytes = b"",
-        problem: str = "",
+        session: Session | None = None,
     ) -> None:
-        detail = self.context.store.record_run(
+        detail = verdicts.record_run(
+            self.context.store,
             RunRecord(
                 cell=cell,
                 resolution_id=installation.resolution_id,
@@ -304,8 +307,8 @@ class _Cycle:
                 limit_factor=limit_factor,
                 ending=ending or Ending(),
                 events=events,
-                problem=problem,
-            )
+                session=session,
+            ),
         )
         self.runs.append(detail.id)
         self._fresh.discard(cell.id)

@@ -25,7 +25,7 @@ def prepare_subject(context: RunContext, subject: Subject, request: ProbeRequest
     """
     reference = request.runtime is REFERENCE
     told: dict[str, Any] = {
-        "trace": context.store.golden_trace(subject.digest, whole=not reference),
+        "trace": context.store.cells.golden(subject.digest, with_trace=not reference),
         "pins": reference and request.origin is Origin.LIVE,
     }
     if subject.form is SubjectForm.FOLDER:

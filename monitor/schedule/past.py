@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
+from monitor import verdicts
 from monitor.domain import Cell, Channel, Origin, Runtime
 from monitor.errors import InfraError, SettleError
 from monitor.judge.confirm import Settled
@@ -187,13 +188,14 @@ class _Past:
         """Let what stands last over the days; ``known`` is the resolution that says so."""
         if standing.record is None:
             return 0
-        return self.context.store.carry_over(
+        return verdicts.carry(
+            self.context.store,
             self._cells(),
             days,
             Origin.REPLAY,
             resolution_id=known.resolution_id,
             fingerprints={cell.id: self._fingerprint(cell, standing.record.digest) for cell in self._cells()},
-        )
+        ).new_days
 
     def _question(self, day: date) -> ProbeRequest:
         return ProbeRequest(
@@ -254,7 +256,8 @@ class _Past:
         record, store = known.record, self.context.store
         return record is not None and all(
             isinstance(
-                store.decision(
+                verdicts.decision(
+                    store,
                     cell,
                     known.day,
                     Origin.REPLAY,

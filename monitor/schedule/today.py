@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from containers.recipes import RECIPES
+from monitor import verdicts
 from monitor.domain import Blame, Cell, CellVerdict, Channel, Origin
 from monitor.errors import SettleError
 from monitor.judge.confirm import passes_by
@@ -155,9 +156,10 @@ def _carry(context: RunContext, line: Line, subjects: Sequence[Subject], found: 
         for subject in subjects
         if (latest := measured[subject.id, line])
     }
-    context.store.carry(
+    verdicts.carry(
+        context.store,
         cells.values(),
-        now.astimezone(UTC).date(),
+        [now.astimezone(UTC).date()],
         Origin.LIVE,
         resolution_id=found.resolutions[line].id,
         fingerprints=fingerprints,

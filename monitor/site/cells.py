@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from monitor import verdicts
 from monitor.domain import CellVerdict, Outcome
 from monitor.errors import SettleError, UsageError
 from monitor.report.log import log_of
@@ -89,7 +90,7 @@ def look_at(store: Reader, evidence: Evidence, entry: Entry) -> Look:
 def reproducing(store: Reader, entry: Entry) -> str | None:
     """Return the script that repeats the cell's last run, or None where what it was asked is not kept."""
     try:
-        return script(store, store.run_detail(entry.latest.run))
+        return script(store, verdicts.run_detail(store, entry.latest.run))
     except UsageError:
         return None
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.store.details import CellDetail, RunDetail
+from monitor.store.cells import CellDetail
 from monitor.store.reader import Reader, open_reader
 from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
 from monitor.store.tracks import Track
@@ -16,7 +16,6 @@ __all__ = [
     "EnvironmentRecord",
     "Reader",
     "ResolutionRecord",
-    "RunDetail",
     "RunRecord",
     "SessionRecord",
     "Store",

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Rung, Verdict
-from monitor.store.history import checks_of
+from monitor.store.cells import Cells
 from monitor.store.rows import rows
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class FailureQueries:
             " WHERE runs.id = ?",
             (run_id,),
         )[0]
-        return Ran(tuple(checks_of(self._db, [run_id]).get(run_id, ())), bool(found["solo"]), found["log"] or "")
+        return Ran(Cells(self._db).checks_of(run_id), bool(found["solo"]), found["log"] or "")
 
     def last_good(self) -> Mapping[str, Good]:
         # beside max() stand the columns of the row that has it

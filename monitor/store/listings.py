@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import Release
 from monitor.sources.release_events import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
 from monitor.store.recording import stamp
-from monitor.store.rows import release_of, rows
+from monitor.store.rows import from_row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlite_utils import Database
 
-    from monitor.domain import Release, Runtime
+    from monitor.domain import Runtime
     from monitor.sources.release_events import Refs
 
 # SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL
@@ -156,7 +157,7 @@ class Listings:
 
     def _known(self, runtime: Runtime) -> dict[str, Release]:
         found = rows(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
-        return {row["version"]: release_of(row) for row in found}
+        return {row["version"]: from_row(Release, row) for row in found}
 
     def _write(self, events: Iterable[ReleaseEvent]) -> None:
         self._db.conn.executemany(

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import Model, ModelKind
+from monitor.domain import Model, Subject
 from monitor.sources.model_changes import ModelState, Standing
 from monitor.store.recording import stamp
-from monitor.store.rows import rows, subject_of
+from monitor.store.rows import from_row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlite_utils import Database
 
-    from monitor.domain import Subject
     from monitor.sources.model_changes import Part
     from monitor.store.archive import Archive
 
@@ -88,7 +87,7 @@ class PublishedModels:
             " WHERE ?1 = '' OR lower(?1) IN (lower(subjects.id), lower(model_id)) ORDER BY subjects.id",
             (name,),
         )
-        return [subject_of(row) for row in found]
+        return [from_row(Subject, row) for row in found]
 
     def births(self) -> dict[str, date]:
         """Return, by model, the day of its first public weights, or else when it was first seen."""
@@ -110,7 +109,7 @@ class PublishedModels:
 
     def model(self, model_id: str) -> Model | None:
         found = rows(self.db, "SELECT * FROM models WHERE id = ?", (model_id,))
-        return _model(found[0]) if found else None
+        return from_row(Model, found[0]) if found else None
 
     def revisions(self, model_id: str) -> list[str]:
         """Return the commits that were seen, newest first."""
@@ -201,18 +200,3 @@ class PublishedModels:
             " LEFT JOIN subjects ON subjects.model_id = models.id AND subjects.id = models.id"
             " ORDER BY discoveries.first_seen, models.id",
         )
-
-
-def _model(row: Mapping[str, Any]) -> Model:
-    return Model(
-        id=row["id"],
-        family=row["family"],
-        architecture=row["architecture"],
-        kind=ModelKind(row["kind"]),
-        organisation=row["organisation"],
-        released=date.fromisoformat(row["released"]) if row["released"] else None,
-        released_source=row["released_source"],
-        license=row["license"],
-        note=row["note"],
-        control=bool(row["control"]),
-    )

@@ -5,41 +5,35 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Self
 
-from monitor.domain import Origin, Rung, Verdict
+from monitor.domain import Release, Rung, Subject, Verdict
 from monitor.errors import UnknownName
-from monitor.store import decisions, history
 from monitor.store.archive import Archive
+from monitor.store.cells import Cells
 from monitor.store.counts import counts
-from monitor.store.details import cell_detail, run_detail
 from monitor.store.facts import teach_events
 from monitor.store.failure_queries import FailureQueries
-from monitor.store.goldens import golden_trace
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
-from monitor.store.parity import parity
+from monitor.store.parity import cause_of, parity
 from monitor.store.planning_queries import PlanningQueries
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
-from monitor.store.rows import environment_at, environment_of, names, release_of, row_at, rows, subject_of
+from monitor.store.records import EnvironmentRecord
+from monitor.store.rows import from_row, names, row_at, rows
 from monitor.store.snapshot import at_one_moment, view
 from monitor.store.tracks import read_tracks, tracks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from contextlib import AbstractContextManager
     from datetime import date
     from pathlib import Path
 
     from sqlite_utils import Database
 
-    from monitor.domain import Cell, Channel, Platform, Release, Runtime, Subject
-    from monitor.judge.confirm import RetryNeeded, Settled
-    from monitor.judge.control import Control
-    from monitor.judge.days import Fingerprint
+    from monitor.domain import Channel, Origin, Platform, Runtime
     from monitor.store.counts import Counts
-    from monitor.store.details import CellDetail, RunDetail
-    from monitor.store.records import EnvironmentRecord
     from monitor.store.snapshot import View
     from monitor.store.tracks import Track
 
@@ -58,13 +52,14 @@ class Reader:
     def __init__(self, home: Path, db: Database) -> None:
         self.path = home / DATABASE
         self._db = db
-        self._events = Archive(home / "events")  # facts: kept for ever
+        self.events = Archive(home / "events")  # facts: kept for ever
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
+        self.cells = Cells(db)
         self.planning_queries = PlanningQueries(db)
         self.listings = Listings(db)
-        self.published = PublishedModels(db, self._events)
+        self.published = PublishedModels(db, self.events)
         self.failure_queries = FailureQueries(db)
-        teach_events(db, self._events)
+        teach_events(db, self.events)
 
     def __enter__(self) -> Self:
         return self
@@ -75,37 +70,39 @@ class Reader:
     def close(self) -> None:
         self._db.close()
 
-    # what to do next
-
-    def decision(
-        self, cell: Cell, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
-    ) -> Settled | RetryNeeded:
-        """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
-        subject = self.subject(cell.subject_id)
-        return decisions.decision(self._db, cell, subject, day, origin, fingerprint=fingerprint, version=version)
-
-    def cells_to_reprobe(self, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
-        """Return, by cell id, the environment in which a new suite must first repeat the verdict that stands."""
-        return decisions.cells_to_reprobe(self._db, cells, day, suite=suite)
+    def environment(self, digest: str) -> EnvironmentRecord | None:
+        row = row_at(self._db, "SELECT * FROM environments WHERE digest = ?", digest)
+        return from_row(EnvironmentRecord, row) if row else None
 
     def last_good_environment(
         self, runtime: Runtime, platform: Platform, *, until: date, other_than: str = ""
     ) -> EnvironmentRecord | None:
-        """Return the environment in which a control of this runtime worked last, if there is one."""
-        return decisions.last_good_environment(self._db, runtime, platform, until=until, other_than=other_than)
+        """Return the environment in which a control of this runtime worked last, if there is one.
 
-    def control_in(self, cell: Cell, day: date, origin: Origin, *, environment: str, suite: str) -> Control:
-        """Return how the control beside this cell stands; ``PENDING`` asks for a rerun in the last good environment."""
-        return history.control_on(self._db, cell.id, (day, origin, environment, suite))
-
-    # what is known
-
-    def golden_trace(self, subject_digest: str, *, whole: bool) -> dict[str, Any] | None:
-        """Return what the reference says of a subject's files, and whose word it is; None where nothing is pinned."""
-        return golden_trace(self._db, subject_digest, whole=whole)
-
-    def environment(self, digest: str) -> EnvironmentRecord | None:
-        return environment_at(self._db, digest)
+        It goes by runs and not by days: a day holds only its last environment, and a release may break at noon what
+        worked in the morning.
+        """
+        found = rows(
+            self._db,
+            # that run's version first, so that it is the one taken: with another package pinned it has a longer name
+            "SELECT runs.version, environments.* FROM runs JOIN cells ON cells.id = runs.cell_id"
+            " JOIN subjects ON subjects.id = cells.subject_id"
+            " JOIN environments ON environments.digest = runs.environment"
+            " WHERE subjects.control AND cells.runtime = ? AND cells.platform = ?"
+            " AND runs.day <= ? AND runs.environment != ?"
+            " AND EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id AND outcome = 'passed')"
+            " AND NOT EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id"
+            " AND rung IN (SELECT value FROM json_each(?)) AND outcome NOT IN ('passed', 'skipped'))"
+            " ORDER BY runs.day DESC, runs.started_at DESC, runs.rowid DESC LIMIT 1",
+            (
+                str(runtime),
+                str(platform),
+                until.isoformat(),
+                other_than,
+                json.dumps([str(rung) for rung in runtime.record.bar]),
+            ),
+        )
+        return from_row(EnvironmentRecord, found[0]) if found else None
 
     def packages(self, digest: str) -> dict[str, str]:
         """Return what an environment holds, name to version, without its lock of many kilobytes."""
@@ -124,18 +121,18 @@ class Reader:
             " AND requested = '' AND failed IS NULL ORDER BY at DESC LIMIT 1",
             (day.isoformat(), str(origin), str(runtime), str(channel), str(platform)),
         )
-        return (found[0]["resolution_id"], environment_of(found[0])) if found else None
+        return (found[0]["resolution_id"], from_row(EnvironmentRecord, found[0])) if found else None
 
     def releases(self, runtime: Runtime) -> list[Release]:
         """Return every release that the index has listed, oldest first."""
         found = rows(self._db, "SELECT * FROM releases WHERE runtime = ? ORDER BY published_at", (str(runtime),))
-        return [release_of(row) for row in found]
+        return [from_row(Release, row) for row in found]
 
     def subject(self, subject_id: str) -> Subject:
         found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
         if not found:
             raise UnknownName("subject", subject_id, names(self._db, "SELECT id FROM subjects"))
-        return subject_of(found[0])
+        return from_row(Subject, found[0])
 
     def current(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``current`` whose columns equal what is wanted."""
@@ -153,6 +150,10 @@ class Reader:
         """Return every row of the view ``parity``: one a cell and version, those of one release together."""
         return parity(self._db)
 
+    def parity_cause(self, runtime: Runtime, architecture: str) -> str:
+        """Return why the runtime's numbers differ for an architecture, "" where no cause is known."""
+        return cause_of(self._db, runtime, architecture)
+
     def matrix(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
         return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
@@ -164,19 +165,6 @@ class Reader:
         for cell, step, verdict in self._db.conn.execute("SELECT cell, step, verdict FROM matrix"):
             told.setdefault(cell, {})[steps[step]] = verdicts[verdict]
         return told
-
-    def run_detail(self, name: str) -> RunDetail:
-        """Return the run whose id begins with ``name``, if just one does."""
-        return run_detail(self._db, name)
-
-    def cell_detail(self, cell_id: str) -> CellDetail:
-        return cell_detail(self._db, cell_id)
-
-    def last_run_of(self, cell_id: str) -> str | None:
-        """Return the id of the cell's latest run, of whatever origin."""
-        latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        found = row_at(self._db, latest, cell_id)
-        return found["id"] if found else None
 
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
@@ -245,7 +233,7 @@ class Reader:
 
     def request(self, digest: str) -> dict[str, Any] | None:
         """Return what a session's probe was asked."""
-        data = self._events.read(digest)
+        data = self.events.read(digest)
         return dict(json.loads(data)) if data is not None else None
 
     def query(self, sql: str) -> Answer:

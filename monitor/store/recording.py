@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from monitor.store.text_pool import keep_findings
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import date, datetime
+    from collections.abc import Iterable
+    from datetime import datetime
 
     from sqlite_utils import Database
 
-    from monitor.domain import Cell, CheckResult, Ending, Model, Origin, Subject
-    from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+    from monitor.domain import Ending, Model, Subject
+    from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, SessionRecord
 
 
 def write_models(db: Database, models: Iterable[Model]) -> None:
@@ -64,14 +61,6 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
             )
             for subject in subjects
         ],
-    )
-
-
-def write_cells(db: Database, cells: Iterable[Cell]) -> None:
-    db.conn.executemany(
-        "INSERT OR IGNORE INTO cells (id, subject_id, runtime, channel, platform, number)"
-        " VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM cells))",
-        [(one.id, one.subject_id, str(one.runtime), str(one.channel), str(one.platform)) for one in cells],
     )
 
 
@@ -144,80 +133,10 @@ def write_ending(
     )
 
 
-def run_id(one: RunRecord) -> str:
-    """Return a short name that is the same however often the run is recorded: nothing is doubled."""
-    text = f"{one.session_id or one.resolution_id}\n{one.cell.id}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def write_run(db: Database, one: RunRecord, *, seconds: float, events_digest: str) -> bool:
-    """Write a run; return False when it has been written before."""
-    cursor = db.execute(
-        "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-        " (SELECT coalesce(max(number), 0) + 1 FROM runs))",
-        (
-            run_id(one),
-            one.cell.id,
-            one.resolution_id,
-            one.session_id or None,
-            one.day.isoformat(),
-            str(one.origin),
-            str(one.purpose),
-            one.version,
-            one.fingerprint.environment,
-            one.fingerprint.suite,
-            one.fingerprint.subject,
-            int(one.solo),
-            one.limit_factor,
-            stamp(one.started_at),
-            seconds,
-            json.dumps(asdict(one.ending)),
-            events_digest,
-            one.problem,
-        ),
-    )
-    return cursor.rowcount == 1
-
-
 def write_departures(db: Database, resolution_id: str, departures: Iterable[Departure]) -> None:
     db.conn.executemany(
         "INSERT OR IGNORE INTO departures VALUES (?, ?, ?, ?)",
         [(resolution_id, one.package, one.version, one.why) for one in departures],
-    )
-
-
-def write_carry(db: Database, cell_id: str, on: tuple[date, Origin], resolution_id: str, *, source: date) -> bool:
-    """Write that a day is carried; return False when that has been written before."""
-    cursor = db.execute(
-        "INSERT OR IGNORE INTO carries VALUES (?, ?, ?, ?, ?)",
-        (cell_id, on[0].isoformat(), str(on[1]), resolution_id, source.isoformat()),
-    )
-    return cursor.rowcount == 1
-
-
-def replace_checks(db: Database, run: str, checks: Sequence[CheckResult]) -> None:
-    (number,) = db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()
-    db.execute("DELETE FROM checked WHERE run = ?", (number,))
-    findings = keep_findings(db, map(_finding, checks))
-    db.conn.executemany(
-        "INSERT INTO checked SELECT ?, ?, number, ? FROM findings WHERE digest = ?",
-        [
-            (number, position, check.seconds, finding)
-            for position, (check, finding) in enumerate(zip(checks, findings, strict=True))
-        ],
-    )
-
-
-def _finding(check: CheckResult) -> tuple[str | None, ...]:
-    return (
-        check.name,
-        str(check.rung),
-        str(check.outcome),
-        check.fault,
-        str(check.blame) if check.blame else None,
-        check.message,
-        check.signature,
-        json.dumps(check.evidence) if check.evidence else None,
     )
 
 

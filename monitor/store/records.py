@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
 
-    from monitor.domain import Cell, Channel, Platform, Runtime
+    from monitor.domain import Cell, Channel, Platform, Runtime, SubjectForm
     from monitor.judge.days import Fingerprint
     from monitor.judge.installs import Stage
+    from monitor.judge.observations import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +95,30 @@ class RunRecord:
     started_at: datetime
     limit_factor: int = 1
     ending: Ending = field(default_factory=Ending)
-    events: bytes = b""
-    problem: str = ""  # why the events are not whole, "" when they are
+    events: bytes = b""  # the raw lines behind ``session``
+    session: Session | None = None  # what the events of this run's subject are, None without a session
+
+    @property
+    def problem(self) -> str:
+        """Why the events are not whole, "" when they are."""
+        return self.session.subjects[self.cell.subject_id].spoiled if self.session else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run with everything that its checks are judged by, as it is stored."""
+
+    id: str
+    subject_id: str
+    runtime: Runtime
+    form: SubjectForm
+    session_id: str
+    solo: bool
+    limit_factor: int
+    ending: Ending
+    events_digest: str
+    problem: str
+    failed: Stage | None
+    fault: str
+    message: str
+    later: tuple[str, ...]  # packages that are from after the run's day

@@ -1,43 +1,30 @@
-"""Turns rows into the domain's words, at the edge."""
+"""Turns rows into the domain's types, by the annotations of their fields."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import fields
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from monitor.domain import (
-    Blame,
-    CellVerdict,
-    Channel,
-    CheckResult,
-    Compatibility,
-    Ending,
-    Origin,
-    Outcome,
-    Platform,
-    Purpose,
-    Release,
-    Rung,
-    RungVerdict,
-    Runtime,
-    RunVerdict,
-    Subject,
-    SubjectForm,
-    Verdict,
-)
+from monitor import domain
+from monitor.domain import Platform, Rung, RungVerdict, RunVerdict
 from monitor.judge.confirm import Attempt
 from monitor.judge.days import Day, DayRun, Fingerprint
 from monitor.judge.installs import Stage
-from monitor.store.records import EnvironmentRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from _typeshed import DataclassInstance
     from sqlite_utils import Database
 
+    from monitor.domain import CheckResult
+
     Row: TypeAlias = Mapping[str, Any]
+    T = TypeVar("T", bound=DataclassInstance)
 
 
 def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
@@ -47,9 +34,9 @@ def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[st
     return [dict(row) for row in cursor.execute(sql, tuple(parameters))]
 
 
-def row_at(db: Database, sql: str, key: str | None) -> Row | None:
-    """Return the first row that the one key finds."""
-    found = rows(db, sql, (key,)) if key else []
+def row_at(db: Database, sql: str, *key: str | None) -> Row | None:
+    """Return the first row that the key finds."""
+    found = rows(db, sql, key) if all(key) else []
     return found[0] if found else None
 
 
@@ -57,133 +44,74 @@ def names(db: Database, sql: str) -> list[str]:
     return [row["id"] for row in rows(db, sql)]
 
 
-def rung_named(name: str) -> Rung:
-    return Rung[name.upper()]
+def _unchanged(value: Any) -> Any:
+    return value
 
 
-def subject_of(row: Row) -> Subject:
-    return Subject(
-        id=row["id"],
-        model_id=row["model_id"],
-        form=SubjectForm(row["form"]),
-        architecture=row["architecture"],
-        digest=row["digest"],
-        qualified=bool(row["qualified"]),
-        first_known=row["first_known"],
-        control=bool(row["control"]),
-    )
+def _rung(value: str | int) -> Rung:
+    return Rung[value.upper()] if isinstance(value, str) else Rung(value)
 
 
-def release_of(row: Row) -> Release:
-    return Release(
-        runtime=Runtime(row["runtime"]),
-        version=row["version"],
-        channel=Channel(row["channel"]),
-        published_at=datetime.fromisoformat(row["published_at"]),
-        yanked=row["yanked"],
-        requires_python=row["requires_python"],
-        wheels=None if row["wheels"] is None else tuple(json.loads(row["wheels"])),
-        has_sources=bool(row["has_sources"]),
-        fit=Compatibility(row["fit"]),
-        revision=row["revision"],
-    )
+_CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    **{
+        name: getattr(domain, name)
+        for name in (
+            *("Blame", "CellVerdict", "Channel", "Compatibility", "ModelKind", "Origin", "Outcome", "Purpose"),
+            *("Runtime", "SubjectForm", "Verdict"),
+        )
+    },
+    **dict.fromkeys(("int", "float", "RunVerdict", "Fingerprint", "tuple[RungVerdict, ...]"), _unchanged),
+    "str": lambda value: value or "",  # a column without a value is an empty text
+    "bool": bool,
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "Platform": Platform.parse,
+    "Rung": _rung,
+    "Stage": Stage,
+    "Ending": lambda value: domain.Ending(**json.loads(value)),
+    "dict[str, Any]": json.loads,
+    "Mapping[str, str]": json.loads,
+    "tuple[str, ...]": lambda value: tuple(json.loads(value)),
+}
 
 
-def environment_at(db: Database, digest: str) -> EnvironmentRecord | None:
-    found = row_at(db, "SELECT * FROM environments WHERE digest = ?", digest)
-    return environment_of(found) if found else None
+def from_row(record: type[T], row: Row) -> T:
+    """Return the row as the dataclass ``record``, whose fields have the names of the columns."""
+    return record(**{name: convert(row[name]) for name, convert in _conversions(record) if name in row})
 
 
-def environment_of(row: Row) -> EnvironmentRecord:
-    return EnvironmentRecord(
-        digest=row["digest"],
-        runtime=Runtime(row["runtime"]),
-        version=row["version"],
-        platform=Platform.parse(row["platform"]),
-        base_digest=row["base_digest"],
-        lock=row["lock"],
-        packages=json.loads(row["packages"]),
-        created_at=datetime.fromisoformat(row["created_at"]),
-        resolve_s=row["resolve_s"],
-        build_s=row["build_s"],
-    )
+@cache
+def _conversions(record: type[DataclassInstance]) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(field.name, _conversion(str(field.type))) for field in fields(record)]
 
 
-def check_of(row: Row) -> CheckResult:
-    return CheckResult(
-        name=row["name"],
-        rung=rung_named(row["rung"]),
-        outcome=Outcome(row["outcome"]),
-        fault=row["fault"],
-        blame=_blame(row),
-        message=row["message"],
-        signature=row["signature"],
-        seconds=row["seconds"],
-        evidence=json.loads(row["evidence"]) if row["evidence"] else None,
-    )
+def _conversion(annotation: str) -> Callable[[Any], Any]:
+    plain = annotation.removesuffix(" | None")
+    convert = _CONVERSIONS[plain]
+    return convert if plain == annotation else lambda value: None if value is None else convert(value)
 
 
-def ending_of(text: str) -> Ending:
-    return Ending(**json.loads(text))
-
-
-def stage_of(text: str | None) -> Stage | None:
-    return Stage(text) if text else None
-
-
-def day_run_of(row: Row, checks: Iterable[CheckResult]) -> DayRun:
+def day_run(row: Row, checks: Iterable[CheckResult]) -> DayRun:
     return DayRun(
-        origin=Origin(row["origin"]),
-        purpose=Purpose(row["purpose"]),
-        fingerprint=fingerprint_of(row),
+        origin=domain.Origin(row["origin"]),
+        purpose=domain.Purpose(row["purpose"]),
+        fingerprint=fingerprint(row),
         version=row["version"],
         attempt=Attempt(
             tuple(checks),
             bool(row["solo"]),
             row["limit_factor"],
             row["id"],
-            # one start of the daemon resolves once and holds its sessions there; what does not install it asks again
+            # one start of the daemon resolves once and runs its sessions there; what does not install resolves again
             invocation=row["resolution_id"] if row["session_id"] else "",
         ),
     )
 
 
-def fingerprint_of(row: Row) -> Fingerprint:
+def fingerprint(row: Row) -> Fingerprint:
     return Fingerprint(row["environment"], row["suite"], row["subject_digest"])
 
 
-def day_of(row: Row, rungs: Iterable[Row]) -> Day:
-    verdict = RunVerdict(
-        verdict=CellVerdict(row["verdict"]),
-        rung=rung_named(row["rung"]) if row["rung"] else None,
-        reason=row["reason"],
-        blame=_blame(row),
-        fault=row["fault"],
-        signature=row["signature"],
-        rungs=tuple(
-            RungVerdict(
-                rung=Rung(one["step"]),
-                verdict=Verdict(one["verdict"]),
-                reason=one["reason"],
-                blame=_blame(one),
-                fault=one["fault"],
-                signature=one["signature"],
-            )
-            for one in rungs
-        ),
-    )
-    return Day(
-        day=date.fromisoformat(row["day"]),
-        origin=Origin(row["origin"]),
-        verdict=verdict,
-        fingerprint=fingerprint_of(row),
-        version=row["version"],
-        run_id=row["run_id"],
-        carried_from=date.fromisoformat(row["carried_from"]) if row["carried_from"] else None,
-        leaning=CellVerdict(row["leaning"]) if row["leaning"] else None,
-        note=row["note"],
-    )
-
-
-def _blame(row: Row) -> Blame | None:
-    return Blame(row["blame"]) if row["blame"] else None
+def judged_day(row: Row, rungs: Iterable[Row]) -> Day:
+    verdict = from_row(RunVerdict, {**row, "rungs": tuple(from_row(RungVerdict, rung) for rung in rungs)})
+    return from_row(Day, {**row, "verdict": verdict, "fingerprint": fingerprint(row)})

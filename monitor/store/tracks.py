@@ -9,17 +9,16 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
-from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Verdict
+from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Subject, Verdict
 from monitor.judge.lock_diff import imported_pins
 from monitor.stability.values import Observation, of_rung
-from monitor.store.rows import rows, subject_of
+from monitor.store.rows import from_row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlite_utils import Database
 
-    from monitor.domain import Subject
     from monitor.store.rows import Row
 
 _KEYS = ("runtime", "channel", "platform")
@@ -69,7 +68,7 @@ def _tracks(db: Database, rung: Rung | None, cells: Sequence[Row]) -> list[Track
 def _track(row: Mapping[str, Any], rung: Rung | None, days: list[Observation]) -> Track:
     return Track(
         cell=row["cell"],
-        subject=subject_of(row),
+        subject=from_row(Subject, row),
         family=row["family"],
         organisation=row["organisation"],
         kind=ModelKind(row["kind"]),

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from monitor import verdicts
 from monitor.config.settings import Config
 from monitor.daemon import tick
 from monitor.daemon.tick import DaemonState, Step, probe_what_is_due
@@ -30,6 +31,7 @@ from monitor.judge.days import Fingerprint
 from monitor.schedule.plan import plan
 from monitor.schedule.today import Scope, Watched, survey
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store, open_store
+from monitor.wire.stream import read_events
 from tests.bench.timing import tell, tell_aim, timed, title
 from tests.standins.planned import LINES, World
 
@@ -86,10 +88,11 @@ def _record(store: Store) -> list[Subject]:
         fingerprint = Fingerprint(environment.digest, "suite", "files")
         for subject in subjects:
             cell = Cell(subject.id, line.runtime, line.channel, PLATFORM)
-            store.record_run(
-                RunRecord(
+            verdicts.record_run(
+store, RunRecord(
                     cell, f"resolution-{line.runtime}", session, NOW.date(), Origin.LIVE, Purpose.PROBE, "1.0",
                     fingerprint, solo=True, started_at=NOW, ending=Ending(engine_fault="none"),
+                    session=read_events(b"", [subject.id]),
                 )
             )  # fmt: skip
     return subjects

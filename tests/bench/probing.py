@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from containers.failures import InstallFailure
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
+from monitor import verdicts
 from monitor.domain import Purpose
 from monitor.runner.cycle import _Cycle
 from monitor.runner.session import SessionSpec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.runner.context import RunContext
     from monitor.runner.install import InstallResult
     from monitor.runner.request import ProbeRequest
-    from monitor.store import RunDetail
+    from monitor.verdicts import RunDetail
 
 REPEATS = 3
 OVERHEAD_REPEATS = 5
@@ -80,7 +81,7 @@ class Probing:
         return outcomes
 
     def last_run(self, cell: Cell) -> RunDetail:
-        run = self.context.store.run_detail(self._cycle.runs[-1])
+        run = verdicts.run_detail(self.context.store, self._cycle.runs[-1])
         assert run.row["cell_id"] == cell.id
         return run
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.request import ProbeRequest
-    from monitor.store import RunDetail
+    from monitor.verdicts import RunDetail
 
 RUNTIMES = (Runtime.TRANSFORMERS, Runtime.XLLAMACPP, Runtime.LLAMA_CPP_PYTHON, Runtime.VLLM)
 ARCHITECTURES = ("llama", "qwen3", "olmo3", "glm4_moe")  # what each of them takes

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from monitor import verdicts
 from monitor.domain import (
     Cell,
     Channel,
@@ -27,6 +28,7 @@ from monitor.judge.checks import checks_of
 from monitor.judge.confirm import RetryNeeded
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord
+from monitor.wire.stream import read_events
 from probes import wire
 
 if TYPE_CHECKING:
@@ -182,7 +184,8 @@ class Year:
                 self._settle(line, place)
             days = [day + timedelta(days=ahead) for ahead in range(1, (last - day).days)]
             if days:
-                self.store.carry_over(
+                verdicts.carry(
+                    self.store,
                     [line.cell for line in arrived],
                     days,
                     Origin.LIVE,
@@ -209,7 +212,9 @@ class Year:
         self._record(line, place, kind, failing=kind == "flaky")
         fingerprint, version = _fingerprint(line.cell, place.environment), place.environment.version
         for attempt in range(MOST_RUNS):
-            again = self.store.decision(line.cell, place.day, Origin.LIVE, fingerprint=fingerprint, version=version)
+            again = verdicts.decision(
+                self.store, line.cell, place.day, Origin.LIVE, fingerprint=fingerprint, version=version
+            )
             if not isinstance(again, RetryNeeded) or kind == "ours":
                 return
             session = self._session(
@@ -221,7 +226,9 @@ class Year:
     def _record(self, line: _Line, place: _Place, kind: str = "", *, solo: bool = False, failing: bool = False) -> None:
         failure = Failure("generates.", "cache-differs", "differs now and then") if failing else line.failing
         self.runs += 1
-        self.store.record_run(
+        raw = b"" if kind == "ours" else events(line.cell, place.environment.version, failure)
+        verdicts.record_run(
+            self.store,
             RunRecord(
                 cell=line.cell,
                 resolution_id=place.resolution,
@@ -234,8 +241,9 @@ class Year:
                 solo=solo,
                 started_at=self._now(place.day),
                 ending=Ending(engine_fault="the engine went away") if kind == "ours" else Ending(exit_code=0),
-                events=b"" if kind == "ours" else events(line.cell, place.environment.version, failure),
-            )
+                events=raw,
+                session=read_events(raw, [line.cell.subject_id]),
+            ),
         )
 
     def _environment(self, runtime: Runtime, version: str, day: date) -> EnvironmentRecord:

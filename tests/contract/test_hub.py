@@ -19,6 +19,7 @@ from containers.engine import Limits as EngineLimits
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from containers.settings import settings_from_environment
+from monitor import verdicts
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
 from monitor.discovery.derived import derive_discovered, underived
@@ -170,7 +171,7 @@ def test_a_new_model_is_found_derived_and_probed_and_its_next_revision_is_anothe
     settled = world.probe(subject)
     assert settled.verdict.verdict is CellVerdict.WORKS, settled.verdict
     assert store.subject(NAME).qualified
-    detail = store.run_detail(_last_run(world))
+    detail = verdicts.run_detail(store, _last_run(world))
     assert {check.name: str(check.outcome) for check in detail.checks}["speaks.template"] == "passed"
     assert f"'{subject.digest}'" in _writer_of(script(store, detail))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor import verdicts
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
 from monitor.alerts.values import Trouble
 from monitor.config.settings import Alerts, Target
@@ -44,9 +45,9 @@ def titles(world: World) -> list[str]:
 def test_a_flip_is_announced_with_its_message_and_never_again(world: World) -> None:
     world.live("WWB")
     assert write_alerts(world.store, SETTINGS, after(2)) == 1
-    [flip] = world.store.cell_detail(world.cell.id).flips
+    [flip] = world.store.cells.detail(world.cell.id).flips
     assert flip["announced_at"] == after(2).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    world.store.rejudge()
+    verdicts.rejudge(world.store)
     assert write_alerts(world.store, SETTINGS, after(2)) == 0
     assert titles(world) == ["setback: acme/new in transformers 5.4.0"]
 
@@ -107,7 +108,7 @@ def test_a_transaction_that_is_lost_has_told_nothing(world: World) -> None:
     with pytest.raises(DatabaseError):
         lost()
     assert titles(world) == []
-    assert [one["announced_at"] for one in world.store.cell_detail(world.cell.id).flips] == [None]
+    assert [one["announced_at"] for one in world.store.cells.detail(world.cell.id).flips] == [None]
     assert write_alerts(world.store, SETTINGS, after(2)) == 1
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from monitor import verdicts
 from monitor.cli.root import settle
 from monitor.errors import DatabaseError, SettleError, UsageError
 from monitor.store import open_reader, open_store
@@ -66,7 +67,7 @@ def test_a_history_comes_back_as_it_was(tmp_path: Path) -> None:
     assert files(again) == files(home)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "backup.tar", "home"]
     with open_store(again) as store:
-        assert (store.rejudge().runs, store.rejudge().without_events) == (1, 0)
+        assert (verdicts.rejudge(store).runs, verdicts.rejudge(store).without_events) == (1, 0)
 
 
 def test_it_is_taken_while_somebody_writes_and_is_of_one_moment(world: World, tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_it_is_taken_while_somebody_writes_and_is_of_one_moment(world: World, tm
     for number in range(5):
         restore(tmp_path / f"{number}.tar", again := tmp_path / str(number))
         with open_store(again) as store:
-            judged = store.rejudge()
+            judged = verdicts.rejudge(store)
         assert judged.without_events == 0
         counts.append(judged.runs)
     assert counts == sorted(counts)

@@ -194,7 +194,7 @@ def test_a_release_is_noticed_on_its_day_and_its_change_confirmed(days: Days) ->
     days.live(7)
     assert days.history(OLD)[2:6] == "BBBW"
     assert days.history(YOUNG)[2:6] == "WWWW"
-    detail = days.store.cell_detail(days.store.current(model=OLD)[0]["cell"])
+    detail = days.store.cells.detail(days.store.current(model=OLD)[0]["cell"])
     assert [(one["day"], one["before"], one["after"]) for one in detail.flips] == [
         ("2026-04-03", "works", "broken"),
         ("2026-04-06", "broken", "works"),

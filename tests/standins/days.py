@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from monitor import verdicts
 from monitor.domain import (
     Cell,
     Channel,
@@ -24,8 +25,12 @@ from monitor.domain import (
 from monitor.judge.checks import checks_of
 from monitor.judge.confirm import RetryNeeded, Settled
 from monitor.judge.days import Fingerprint
-from monitor.store import EnvironmentRecord, ResolutionRecord, RunDetail, RunRecord, SessionRecord, Store
+from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, Store
+from monitor.wire.stream import read_events
 from probes import wire
+
+if TYPE_CHECKING:
+    from monitor.verdicts import RunDetail
 
 FIRST = date(2026, 4, 1)
 PLATFORM = Platform("3.11", "cpu", Isolation.CONTAINER)
@@ -106,6 +111,7 @@ class World:
             "H": Ending(timed_out=True, seconds=60),
             "C": Ending(exit_code=139, signal=11),
         }.get(letter, Ending(exit_code=0))
+        raw = changes.pop("events", events(cell.subject_id, letter))
         record = RunRecord(
             cell=cell,
             resolution_id=resolution,
@@ -119,9 +125,10 @@ class World:
             limit_factor=factor,
             started_at=at,
             ending=ending,
-            events=events(cell.subject_id, letter),
+            events=raw,
+            session=read_events(raw, [cell.subject_id]),
         )
-        detail = self.store.record_run(replace(record, **changes))
+        detail = verdicts.record_run(self.store, replace(record, **changes))
         self.store.end_session(session, at, ending, log=b"hello from " + session.encode())
         return detail
 
@@ -134,7 +141,9 @@ class World:
             self.run("W", day, self.control, **same)
 
     def decide(self, day: date, cell: Cell | None = None) -> Settled | RetryNeeded:
-        return self.store.decision(cell or self.cell, day, Origin.LIVE, fingerprint=self.fingerprint, version="5.4.0")
+        return verdicts.decision(
+            self.store, cell or self.cell, day, Origin.LIVE, fingerprint=self.fingerprint, version="5.4.0"
+        )
 
     def settle(self, letter: str, day: date) -> None:
         """Run as often as the judge asks, each time with the same outcome."""
@@ -145,11 +154,11 @@ class World:
     def fingerprint(self) -> Fingerprint:
         return Fingerprint(self.environment, "suite-1", "files")
 
-    def carry_over(self, days: list[date], resolution: str) -> int:
+    def carry(self, days: list[date], resolution: str) -> int:
         fingerprints = {self.cell.id: self.fingerprint}
-        return self.store.carry_over(
-            [self.cell], days, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints
-        )
+        return verdicts.carry(
+            self.store, [self.cell], days, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints
+        ).new_days
 
     def release(self) -> None:
         """Let the index give another lock from now on."""
@@ -162,9 +171,7 @@ class World:
         for offset, letter in enumerate(story):
             day = FIRST + timedelta(days=offset)
             if letter == "=":
-                resolution = self.resolve(day)
-                fingerprints = {self.cell.id: self.fingerprint}
-                self.store.carry([self.cell], day, Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints)
+                self.carry([day], self.resolve(day))
             elif letter != ".":
                 if known and letter not in ("?", known):
                     self.release()
@@ -181,7 +188,7 @@ class World:
         return "".join(letters[days[day]["verdict"]] if day in days else "." for day in every)
 
     def flips(self) -> list[tuple[str, str, str]]:
-        return [(one["day"], one["before"], one["after"]) for one in self.store.cell_detail(self.cell.id).flips]
+        return [(one["day"], one["before"], one["after"]) for one in self.store.cells.detail(self.cell.id).flips]
 
 
 def events(subject: str, letter: str) -> bytes:

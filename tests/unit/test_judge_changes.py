@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor import verdicts
 from monitor.domain import CellVerdict, Origin
 from monitor.judge.changes import TOLERANCE_NAT, distance, logprobs_of
 from monitor.judge.confirm import RetryNeeded
@@ -93,7 +94,7 @@ class Answering(World):
         return self.run(letter, day, events=said, **changes).id
 
     def notes(self) -> list[str]:
-        return [day.note for day in self.store.cell_detail(self.cell.id).days]
+        return [day.note for day in self.store.cells.detail(self.cell.id).days]
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_carried_day_keeps_the_note_and_rejudging_changes_nothing(world: Answe
     world.answer(FIRST + timedelta(days=1), 0.25)
     world.live("..=")
     assert world.notes() == ["", NOTE, NOTE]
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
     assert world.notes() == ["", NOTE, NOTE]
 
 
@@ -160,7 +161,7 @@ def test_other_files_have_a_baseline_of_their_own(world: Answering) -> None:
 def test_a_run_by_hand_is_held_against_the_history_and_stays_out_of_it(world: Answering) -> None:
     world.answer(FIRST, 0.0)
     run = world.answer(FIRST + timedelta(days=1), 0.25, origin=Origin.ADHOC)
-    detail = world.store.run_detail(run)
+    detail = verdicts.run_detail(world.store, run)
     assert (detail.verdict.verdict, detail.note) == (CellVerdict.WORKS, NOTE)
     assert world.notes() == [""]
 
@@ -175,13 +176,13 @@ def test_a_check_that_is_skipped_and_passed_before_is_noted_until_it_passes_agai
     assert world.notes() == ["", note, note, ""]
     assert world.story() == "WWWW"
     assert world.flips() == []
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
 
 
 def test_a_check_that_never_passed_is_skipped_without_a_word(world: Answering) -> None:
     world.run("S", FIRST)
     assert world.notes() == [""]
-    assert world.store.run_detail(world.run("S", FIRST + timedelta(days=1)).id).note == ""
+    assert verdicts.run_detail(world.store, world.run("S", FIRST + timedelta(days=1)).id).note == ""
 
 
 def test_what_passed_on_a_broken_day_has_passed(world: Answering) -> None:
@@ -199,7 +200,10 @@ def test_what_passed_on_a_broken_day_has_passed(world: Answering) -> None:
 def test_a_run_by_hand_says_what_it_was_not_asked(world: Answering) -> None:
     world.run("W", FIRST)
     run = world.run("S", FIRST, origin=Origin.ADHOC)
-    assert world.store.run_detail(run.id).note == "skipped, and passed last with 5.4.0 (2026-04-01): generates.cache"
+    assert (
+        verdicts.run_detail(world.store, run.id).note
+        == "skipped, and passed last with 5.4.0 (2026-04-01): generates.cache"
+    )
 
 
 def test_another_suite_says_that_it_is_another(world: Answering) -> None:

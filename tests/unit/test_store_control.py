@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from monitor import verdicts
 from monitor.domain import (
     Origin,
     Purpose,
@@ -41,7 +42,8 @@ def test_a_failing_control_makes_the_day_unknown_until_the_last_good_environment
     assert good is not None
     assert good.digest == "env-a"
     assert (
-        world.store.control_in(world.cell, second, Origin.LIVE, environment="env-b", suite="suite-1") is Control.PENDING
+        verdicts.control_in(world.store, world.cell, second, Origin.LIVE, environment="env-b", suite="suite-1")
+        is Control.PENDING
     )
     world.run("W", second, world.control, purpose=Purpose.CONTROL)
     assert world.story() == ".B"  # the release, or what it stands on: for everyone
@@ -76,7 +78,10 @@ def test_a_control_that_fails_only_in_a_fork_is_green(world: World) -> None:
     world.run("W", FIRST, world.control, solo=True)
     for solo in (False, True):
         world.run("U", FIRST, solo=solo)
-    assert world.store.control_in(world.cell, FIRST, Origin.LIVE, environment="env-a", suite="suite-1") is Control.GREEN
+    assert (
+        verdicts.control_in(world.store, world.cell, FIRST, Origin.LIVE, environment="env-a", suite="suite-1")
+        is Control.GREEN
+    )
     assert world.story() == "B"
 
 

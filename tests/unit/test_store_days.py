@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from monitor import verdicts
 from monitor.domain import (
     Blame,
     CellVerdict,
@@ -21,6 +22,7 @@ from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mend
 from monitor.judge.days import Fingerprint
 from monitor.judge.installs import Stage
 from monitor.store import RunRecord
+from monitor.wire.stream import read_events
 from tests.standins.days import FIRST, World, events
 
 
@@ -45,7 +47,7 @@ def test_days_and_flips(world: World, lived: str, known: str, flips: list[tuple[
     assert world.story() == known
     assert world.flips() == flips
     before = list(world.store.query("SELECT * FROM days ORDER BY cell_id, day").rows)
-    again = world.store.rejudge()
+    again = verdicts.rejudge(world.store)
     assert (again.changed_runs, again.changed_days, again.without_events) == (0, 0, 0)
     assert list(world.store.query("SELECT * FROM days ORDER BY cell_id, day").rows) == before
     assert world.flips() == flips
@@ -53,10 +55,10 @@ def test_days_and_flips(world: World, lived: str, known: str, flips: list[tuple[
 
 def test_the_first_pass_needs_one_run_and_a_change_three_sessions_one_of_them_alone(world: World) -> None:
     world.settle("W", FIRST)
-    assert len(world.store.cell_detail(world.cell.id).runs) == 1
+    assert len(world.store.cells.detail(world.cell.id).runs) == 1
     world.release()
     world.settle("B", FIRST + timedelta(days=1))
-    runs = [run for run in world.store.cell_detail(world.cell.id).runs if run["day"] != FIRST.isoformat()]
+    runs = [run for run in world.store.cells.detail(world.cell.id).runs if run["day"] != FIRST.isoformat()]
     assert [run["solo"] for run in runs] == [0, 1, 0]
 
 
@@ -109,7 +111,7 @@ def test_the_failure_that_stands_needs_no_fresh_process_again_but_another_one_do
     world.settle("B", second)
     world.release()
     world.settle("C", third)
-    runs = [(run["day"], run["solo"]) for run in world.store.cell_detail(world.cell.id).runs]
+    runs = [(run["day"], run["solo"]) for run in world.store.cells.detail(world.cell.id).runs]
     assert [solo for day, solo in runs if day == second.isoformat()] == [0]
     assert [solo for day, solo in runs if day == third.isoformat()] == [0, 1]
     assert world.story() == "BBB"
@@ -136,7 +138,7 @@ def test_another_outcome_on_another_day_with_nothing_changed_is_flaky(world: Wor
     world.settle(then, fourth)
     assert world.story() == before + "FFF"  # until something changes
     assert len(world.flips()) == 1
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
 
 
 def test_a_hang_counts_only_alone_with_three_times_the_limit(world: World) -> None:
@@ -152,7 +154,7 @@ def test_a_hang_counts_only_alone_with_three_times_the_limit(world: World) -> No
 
 def test_the_bench_gets_two_more_tries(world: World) -> None:
     world.settle("?", FIRST)
-    assert len(world.store.cell_detail(world.cell.id).runs) == 3
+    assert len(world.store.cells.detail(world.cell.id).runs) == 3
     row = world.store.current()[0]
     assert (row["verdict"], row["blame"], row["fault"]) == ("unknown", "infra", "infra-engine")
 
@@ -171,7 +173,7 @@ def test_what_the_bench_spoiled_does_not_count_once_it_is_started_anew(world: Wo
     settled = world.decide(FIRST)
     assert isinstance(settled, Settled)
     assert not can_be_mended(settled.verdict)
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
 
 
 @pytest.mark.parametrize(
@@ -227,15 +229,15 @@ def test_replay_fills_the_past_and_the_days_after_are_judged_again(world: World)
 def test_a_replay_carries_many_days_at_once_and_their_rungs_are_the_source_days(world: World) -> None:
     world.settle("W", FIRST)
     days = [FIRST + timedelta(days=n) for n in (1, 2, 3)]
-    assert world.carry_over(days, world.resolve(FIRST)) == 3
-    assert world.carry_over(days, world.resolve(FIRST)) == 0
+    assert world.carry(days, world.resolve(FIRST)) == 3
+    assert world.carry(days, world.resolve(FIRST)) == 0
     assert world.story() == "WWWW"
-    shown = world.store.cell_detail(world.cell.id).days
+    shown = world.store.cells.detail(world.cell.id).days
     assert [one.carried_from for one in shown] == [None, FIRST, FIRST, FIRST]
     assert len({one.verdict.rungs for one in shown}) == 1
     assert world.store.query("SELECT DISTINCT day FROM day_rungs").rows == ((FIRST.isoformat(),),)
     assert world.store.matrix(cell=world.cell.id)
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
 
 
 def test_what_another_lock_gave_is_not_carried_over(world: World) -> None:
@@ -244,10 +246,11 @@ def test_what_another_lock_gave_is_not_carried_over(world: World) -> None:
     world.release()
     fingerprints = {world.cell.id: world.fingerprint}
     day = FIRST + timedelta(days=1)
-    assert (
-        world.store.carry_over([world.cell], [day], Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints)
-        == 0
+    cells = [world.cell]
+    carried = verdicts.carry(
+        world.store, cells, [day], Origin.LIVE, resolution_id=resolution, fingerprints=fingerprints
     )
+    assert carried == ((), 0)
     assert world.story() == "W"
 
 
@@ -255,9 +258,9 @@ def test_a_new_suite_first_answers_for_the_old_environment(world: World) -> None
     second = FIRST + timedelta(days=1)
     new = Fingerprint("env-a", "suite-2", "files")
     world.settle("W", FIRST)
-    assert set(world.store.cells_to_reprobe([world.cell], second, suite="suite-2")) == {world.cell.id}
+    assert set(verdicts.cells_to_reprobe(world.store, [world.cell], second, suite="suite-2")) == {world.cell.id}
     world.run("B", second, solo=True, fingerprint=new, purpose=Purpose.SUITE)
-    assert world.store.cells_to_reprobe([world.cell], second, suite="suite-2") == {}
+    assert verdicts.cells_to_reprobe(world.store, [world.cell], second, suite="suite-2") == {}
     world.run("B", second, solo=True, fingerprint=new)
     assert world.story() == "WB"
     assert world.flips() == []
@@ -282,17 +285,18 @@ def test_a_failed_installation_is_every_cells_and_blames_what_it_should(world: W
             solo=True,
             started_at=datetime(2026, 4, 1, 12, world.count, tzinfo=UTC),
         )
-        detail = world.store.record_run(run)
+        detail = verdicts.record_run(world.store, run)
         assert (str(detail.verdict.verdict), str(detail.verdict.blame)) == (verdict, blame)
         assert detail.verdict.rung is Rung.INSTALLS
         assert {check.outcome for check in detail.checks if check.rung is Rung.KNOWS} == {Outcome.NOT_REACHED}
-    assert world.store.rejudge().changed_runs == 0
+    assert verdicts.rejudge(world.store).changed_runs == 0
 
 
 def test_recording_twice_doubles_nothing(world: World) -> None:
     first = world.run("W", FIRST)
     before = world.store.query("SELECT count(*) FROM runs").rows
     row = first.row
+    raw = events(world.cell.subject_id, "B")
     again = RunRecord(
         cell=world.cell,
         resolution_id=row["resolution_id"],
@@ -305,8 +309,9 @@ def test_recording_twice_doubles_nothing(world: World) -> None:
         solo=False,
         started_at=datetime.fromisoformat(row["started_at"]),
         ending=Ending(exit_code=0),
-        events=events(world.cell.subject_id, "B"),
+        events=raw,
+        session=read_events(raw, [world.cell.subject_id]),
     )
-    assert world.store.record_run(again).checks == first.checks
+    assert verdicts.record_run(world.store, again).checks == first.checks
     assert world.store.query("SELECT count(*) FROM runs").rows == before
     assert world.store.query("SELECT count(*) FROM facts").rows == ((1,),)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor import verdicts
 from monitor.domain import Cell, Origin, Runtime
 from monitor.judge.parity import ParityCause
-from monitor.store import RunDetail, Store, open_store
+from monitor.store import Store, open_store
 from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.parity_causes import load_parity_causes
 from tests.standins.days import FIRST, World
@@ -19,6 +20,8 @@ from tests.standins.traces import APART, DIFFERS, TRACE, told
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from monitor.verdicts import RunDetail
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def matches(store: Store, cell: Cell) -> tuple[str, str | None]:
     """Return verdict and blame of rung 5 on the cell's latest day."""
-    day = store.cell_detail(cell.id).days[-1]
+    day = store.cells.detail(cell.id).days[-1]
     (rung,) = [one for one in day.verdict.rungs if str(one.rung) == "matches"]
     return str(rung.verdict), str(rung.blame) if rung.blame else None
 
@@ -48,15 +51,17 @@ def test_the_first_trace_of_a_day_that_works_is_pinned_and_stays(world: World) -
     replayed = told("acme/new", Runtime.TRANSFORMERS, {"trace": TRACE})
     world.run("W", FIRST, events=replayed, origin=Origin.REPLAY)
     world.run("W", FIRST, events=replayed, origin=Origin.ADHOC)
-    assert world.store.golden_trace(digest, whole=True) is None  # no release of the past, none asked for by hand
+    assert world.store.cells.golden(digest, with_trace=True) is None  # no release of the past, none asked for by hand
     world.run("W", FIRST, events=told("acme/new", Runtime.TRANSFORMERS, {"trace": {"prompts": "no"}}))
-    assert world.store.golden_trace(digest, whole=True) is None
+    assert world.store.cells.golden(digest, with_trace=True) is None
     world.run("W", FIRST, events=replayed)
     world.run("W", FIRST, events=told("acme/new", Runtime.TRANSFORMERS, {"trace": {**TRACE, "spread": 9.0}}))
-    pinned = world.store.golden_trace(digest, whole=True)
+    pinned = world.store.cells.golden(digest, with_trace=True)
     assert pinned is not None
     assert (pinned["version"], pinned["day"], pinned["spread"]) == ("5.4.0", FIRST.isoformat(), 1.0)
-    assert world.store.golden_trace(digest, whole=False) == {key: pinned[key] for key in ("runtime", "version", "day")}
+    assert world.store.cells.golden(digest, with_trace=False) == {
+        key: pinned[key] for key in ("runtime", "version", "day")
+    }
 
 
 def test_one_family_that_differs_is_to_blame_and_two_that_agree_are_not(world: World) -> None:
@@ -68,7 +73,7 @@ def test_one_family_that_differs_is_to_blame_and_two_that_agree_are_not(world: W
     detail = beside(world, Runtime.VLLM, [-1.5001, -2.5])
     assert matches(world.store, xllamacpp) == matches(world.store, vllm) == ("unknown", "reference")
     assert "llama.cpp and vllm agree" in next(one.reason for one in detail.verdict.rungs if str(one.rung) == "matches")
-    assert world.store.rejudge().changed_days == 0
+    assert verdicts.rejudge(world.store).changed_days == 0
     assert matches(world.store, vllm) == ("unknown", "reference")
 
 
@@ -119,9 +124,9 @@ def test_what_is_asked_by_hand_is_kept_by_release_and_is_no_day(world: World) ->
     for letter, version in (("B", "4.9.0"), ("W", "5.0.0")):
         for solo in (False, True):
             world.run(letter, FIRST, origin=Origin.ADHOC, version=version, solo=solo)
-    assert world.store.cell_detail(world.cell.id).days == ()
+    assert world.store.cells.detail(world.cell.id).days == ()
     assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1)]
     world.run("W", FIRST + timedelta(days=1))
     assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1), ("5.4.0", "works", 0)]
-    world.store.rejudge()
+    verdicts.rejudge(world.store)
     assert kept() == [("4.9.0", "broken", 1), ("5.0.0", "works", 1), ("5.4.0", "works", 0)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor import verdicts
 from monitor.domain import (
     Blame,
     Rung,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def test_what_a_run_leaves_behind_can_be_read(world: World) -> None:
     detail = world.run("B", FIRST, solo=True)
-    read = world.store.run_detail(detail.id[:8])
+    read = verdicts.run_detail(world.store, detail.id[:8])
     assert read.checks == detail.checks
     assert read.verdict.blame is Blame.RUNTIME
     assert read.facts == {"logprobs": [1.5, 2]}
@@ -33,9 +34,9 @@ def test_what_a_run_leaves_behind_can_be_read(world: World) -> None:
     assert world.store.request(read.session["request_digest"]) == {"wire": 1}
     assert world.store.environment("env-a") is not None
     with pytest.raises(UnknownName, match="no run is called"):
-        world.store.run_detail("nothing")
+        verdicts.run_detail(world.store, "nothing")
     with pytest.raises(UnknownName, match="no cell is called"):
-        world.store.cell_detail("nothing")
+        world.store.cells.detail("nothing")
 
 
 def test_the_views_answer_in_the_documented_columns(world: World) -> None:
@@ -85,9 +86,9 @@ def test_sql_reads_freely(world: World) -> None:
 def test_the_longest_facts_stay_in_the_events_of_their_run(world: World, tmp_path: Path) -> None:
     detail = world.run("W", FIRST)
     assert world.store.query("SELECT name, value FROM facts").rows == (("logprobs", None),)
-    assert world.store.run_detail(detail.id).facts == {"logprobs": [1.5, 2]}
+    assert verdicts.run_detail(world.store, detail.id).facts == {"logprobs": [1.5, 2]}
     shutil.rmtree(tmp_path / "events")
-    assert world.store.run_detail(detail.id).facts == {}
+    assert verdicts.run_detail(world.store, detail.id).facts == {}
 
 
 def test_what_is_said_again_is_kept_once_and_what_nobody_says_any_more_is_forgotten(world: World) -> None:
@@ -99,7 +100,7 @@ def test_what_is_said_again_is_kept_once_and_what_nobody_says_any_more_is_forgot
     with world.store._db.atomic():
         keep_findings(world.store._db, [("never.asked", "knows", "passed", "", None, "", "", None)])
     assert world.store.query(kept).rows != before
-    world.store.rejudge()
+    verdicts.rejudge(world.store)
     assert world.store.query(kept).rows == before
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor import verdicts
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
 from monitor.store.reader import DATABASE
@@ -26,9 +27,11 @@ WRITER = """
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from monitor import verdicts
 from monitor.judge.days import Fingerprint
 from monitor.store import EnvironmentRecord, ResolutionRecord, RunRecord, SessionRecord, open_store
 from monitor.domain import *
+from monitor.wire.stream import read_events
 
 platform = Platform("3.11", "cpu", Isolation.CONTAINER)
 now = datetime(2026, 4, 1, tzinfo=UTC)
@@ -46,8 +49,9 @@ with open_store(home) as store:
         store.begin_session(SessionRecord(f"x{n}", "r", "e", "suite", "docker", True, 1, {"n": n}, now))
         events = b'{"event": "done", "at": %d.0}\\n' % n
         run = RunRecord(cell, "r", f"x{n}", date(2026, 4, 1), Origin.ADHOC, Purpose.PROBE, "5.4.0",
-                        Fingerprint("e", "suite", "d"), True, now, ending=Ending(exit_code=0), events=events)
-        store.record_run(run)
+                        Fingerprint("e", "suite", "d"), True, now, ending=Ending(exit_code=0), events=events,
+                        session=read_events(events, ["s"]))
+        verdicts.record_run(store, run)
         print(n, flush=True)
         store.end_session(f"x{n}", now, Ending(exit_code=0), log=b"log %d" % n)
 """
@@ -73,7 +77,7 @@ def test_a_kill_loses_at_most_the_unfinished_run(tmp_path: Path) -> None:
             assert store.query("SELECT count(*) FROM runs").rows[0][0] >= acknowledged
             halves = "SELECT count(*) FROM runs WHERE id NOT IN (SELECT run_id FROM checks)"
             assert store.query(halves).rows == ((0,),)
-            assert store.rejudge().without_events == 0
+            assert verdicts.rejudge(store).without_events == 0
         connection = sqlite3.connect(tmp_path / DATABASE)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []

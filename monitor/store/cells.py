@@ -1,0 +1,478 @@
+"""What is recorded of a cell: its runs with their checks, its carried days, and what they were judged to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from monitor.domain import REFERENCE, CheckResult, Origin, Runtime, Subject
+from monitor.errors import UnknownName
+from monitor.judge.changes import Passed
+from monitor.judge.days import Carry, Day, DayFacts, DayRun
+from monitor.judge.parity import HEARD, MATCHES
+from monitor.store.facts import VALUE, write_facts
+from monitor.store.recording import stamp
+from monitor.store.records import RecordedRun
+from monitor.store.rows import day_run, from_row, judged_day, names, row_at, rows
+from monitor.store.text_pool import forget_unsaid, keep_findings, keep_opinions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlite_utils import Database
+
+    from monitor.domain import Cell, RungVerdict, RunVerdict
+    from monitor.judge.days import Flip
+    from monitor.judge.observations import Fact
+    from monitor.store.records import RunRecord
+    from monitor.store.rows import Row
+
+FIRST_DAY = date.min
+_RECORDED = """
+SELECT runs.*, events_problem AS problem, cells.subject_id, cells.runtime, subjects.form,
+    resolutions.failed, resolutions.fault, resolutions.message,
+    (SELECT json_group_array(package) FROM departures WHERE departures.resolution_id = runs.resolution_id) AS later
+FROM runs JOIN cells ON cells.id = runs.cell_id JOIN subjects ON subjects.id = cells.subject_id
+JOIN resolutions ON resolutions.id = runs.resolution_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CellDetail:
+    id: str
+    subject: Subject
+    row: Mapping[str, Any]
+    days: tuple[Day, ...]  # oldest first
+    runs: tuple[Mapping[str, Any], ...]  # oldest first, of every origin
+    flips: tuple[Mapping[str, Any], ...]
+
+
+class Cells:
+    """The questions; ``CellsWriter`` adds what changes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def ids(self) -> list[str]:
+        return names(self._db, "SELECT id FROM cells ORDER BY number")
+
+    def subject_and_runtime(self, cell_id: str) -> tuple[Subject, Runtime]:
+        """Return what the cell probes, and in which runtime."""
+        found = rows(
+            self._db,
+            "SELECT subjects.*, cells.runtime FROM subjects"
+            " JOIN cells ON cells.subject_id = subjects.id WHERE cells.id = ?",
+            (cell_id,),
+        )
+        return from_row(Subject, found[0]), Runtime(found[0]["runtime"])
+
+    def detail(self, cell_id: str) -> CellDetail:
+        row = row_at(self._db, "SELECT * FROM cells WHERE id = ?", cell_id)
+        if row is None:
+            raise UnknownName("cell", cell_id, self.ids(), hint="`settle status` lists the cells")
+        return CellDetail(
+            id=cell_id,
+            subject=self.subject_and_runtime(cell_id)[0],
+            row=row,
+            days=tuple(self.days(cell_id)),
+            runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
+            flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
+        )
+
+    # runs
+
+    def run(self, name: str) -> Row:
+        """Return the row of the run whose id begins with ``name``. Raises UnknownName unless exactly one does."""
+        begins = "SELECT * FROM runs WHERE id >= ? AND id < ?"
+        found = rows(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
+        if len(found) != 1:
+            hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
+            raise UnknownName("run", name, names(self._db, "SELECT id FROM runs"), hint=hint)
+        return found[0]
+
+    def surroundings(self, run: Row) -> tuple[Row, Row | None, Row | None]:
+        """Return the resolution of a run, its session and how that ended; None without one, and before its end."""
+        session = run["session_id"]
+        return (
+            rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (run["resolution_id"],))[0],
+            row_at(self._db, "SELECT * FROM sessions WHERE id = ?", session),
+            row_at(self._db, "SELECT * FROM endings WHERE session_id = ?", session),
+        )
+
+    def last_run_of(self, cell_id: str) -> str | None:
+        """Return the id of the cell's latest run, of whatever origin."""
+        latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        found = row_at(self._db, latest, cell_id)
+        return found["id"] if found else None
+
+    def recorded_run(self, run_id: str) -> RecordedRun:
+        return from_row(RecordedRun, rows(self._db, f"{_RECORDED} WHERE runs.id = ?", (run_id,))[0])
+
+    def recorded_runs(self) -> list[RecordedRun]:
+        return [from_row(RecordedRun, row) for row in rows(self._db, _RECORDED)]
+
+    def checks(self, run_ids: Iterable[str]) -> Mapping[str, list[CheckResult]]:
+        """Return the checks of each run, in the order in which they were asked."""
+        checks: dict[str, list[CheckResult]] = defaultdict(list)
+        wanted = "SELECT * FROM checks WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, position"
+        for row in rows(self._db, wanted, [json.dumps(list(run_ids))]):
+            checks[row["run_id"]].append(from_row(CheckResult, row))
+        return checks
+
+    def checks_of(self, run_id: str) -> tuple[CheckResult, ...]:
+        return tuple(self.checks([run_id]).get(run_id, ()))
+
+    def facts(self, run_id: str) -> dict[str, Any]:
+        return self._fact_values("facts.run_id = ?", [run_id]).get(run_id, {})
+
+    def facts_named(self, name: str, run_ids: Iterable[str]) -> dict[str, Any]:
+        """Return the value of one fact, by run."""
+        where = "facts.run_id IN (SELECT value FROM json_each(?)) AND facts.name = ?"
+        found = self._fact_values(where, [json.dumps(list(run_ids)), name])
+        return {run: values[name] for run, values in found.items()}
+
+    def adhoc_runs(self, cell_id: str, day: date) -> list[DayRun]:
+        where = "cell_id = ? AND day = ? AND origin = 'adhoc'"
+        return [run for _, run in self._runs(where, (cell_id, day.isoformat()))]
+
+    def adhoc_runs_of_version(self, cell_id: str, version: str) -> list[tuple[date, DayRun]]:
+        found = self._runs("cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
+        return [(date.fromisoformat(row["day"]), run) for row, run in found]
+
+    def adhoc_versions(self, cell_id: str) -> list[str]:
+        sql = "SELECT DISTINCT version FROM runs WHERE cell_id = ? AND origin = 'adhoc'"
+        return [row["version"] for row in rows(self._db, sql, (cell_id,))]
+
+    def control_runs(
+        self, cell_id: str, day: date, origin: Origin, suite: str
+    ) -> list[tuple[Subject, Runtime, list[DayRun]]]:
+        """Return, for each control of the cell's runtime, channel and platform, its runs of the day with the suite."""
+        found = rows(
+            self._db,
+            "SELECT control.id AS cell_id, control.runtime, subjects.* FROM cells"
+            " JOIN cells AS control USING (runtime, channel, platform)"
+            " JOIN subjects ON subjects.id = control.subject_id WHERE cells.id = ? AND subjects.control",
+            (cell_id,),
+        )
+        where, same = "cell_id = ? AND day = ? AND origin = ? AND suite = ?", (day.isoformat(), str(origin), suite)
+        return [
+            (
+                from_row(Subject, row),
+                Runtime(row["runtime"]),
+                [run for _, run in self._runs(where, (row["cell_id"], *same))],
+            )
+            for row in found
+        ]
+
+    def was_probed(self, cell_id: str, day: date, origin: Origin) -> bool:
+        sql = "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND origin = ? AND purpose IN ('probe', 'confirm')"
+        return bool(rows(self._db, f"{sql} LIMIT 1", (cell_id, day.isoformat(), str(origin))))
+
+    def was_reprobed(self, cell_id: str, day: date, suite: str) -> bool:
+        """Return whether a new suite has repeated the standing verdict on the day."""
+        sql = "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND purpose = 'suite' AND suite = ? LIMIT 1"
+        return bool(rows(self._db, sql, (cell_id, day.isoformat(), suite)))
+
+    def affected_by(self, run: RunRecord, *, control: bool) -> set[str]:
+        """Return the cells whose verdict a new run can change: its own, and those that its subject speaks about.
+
+        A control speaks about every cell of its runtime and day; the subject of another runtime than the reference
+        about those in which the same subject differs from it.
+        """
+        found = {run.cell.id}
+        if control:
+            sql = (
+                "SELECT DISTINCT cell_id AS id FROM runs JOIN cells ON cells.id = cell_id"
+                " WHERE day = ? AND origin = ? AND runtime = ? AND platform = ?"
+            )
+            key = (run.day.isoformat(), str(run.origin), str(run.cell.runtime), str(run.cell.platform))
+            found |= {row["id"] for row in rows(self._db, sql, key)}
+        if run.cell.runtime is not REFERENCE:
+            sql = (
+                "SELECT DISTINCT cells.id FROM cells JOIN runs ON runs.cell_id = cells.id"  # noqa: S608 - the constant
+                f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{HEARD}' WHERE cells.subject_id = ?"
+            )  # the name spelt out, or its index is not used
+            found |= {row["id"] for row in rows(self._db, sql, (run.cell.subject_id,))}
+        return found
+
+    # days
+
+    def day_facts(self, cell_id: str, *, since: date = FIRST_DAY, until: date = date.max) -> list[DayFacts]:
+        """Return what happened to the cell, a value a day; adhoc runs are no part of its history."""
+        within = (cell_id, since.isoformat(), until.isoformat())
+        runs: dict[date, list[DayRun]] = defaultdict(list)
+        for row, run in self._runs("cell_id = ? AND day BETWEEN ? AND ? AND origin != 'adhoc'", within):
+            runs[date.fromisoformat(row["day"])].append(run)
+        carries: dict[date, list[Carry]] = defaultdict(list)
+        for row in rows(self._db, "SELECT * FROM carries WHERE cell_id = ? AND day BETWEEN ? AND ?", within):
+            source = date.fromisoformat(row["source_day"])
+            carries[date.fromisoformat(row["day"])].append(Carry(Origin(row["origin"]), source))
+        return [DayFacts(day, tuple(runs[day]), tuple(carries[day])) for day in sorted({*runs, *carries})]
+
+    def day(self, cell_id: str, day: date) -> Day | None:
+        row = row_at(self._db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", cell_id, day.isoformat())
+        if row is None:
+            return None
+        key = (cell_id, row["carried_from"] or row["day"])
+        rungs = rows(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key)
+        return judged_day(row, rungs)
+
+    def days(self, cell_id: str) -> list[Day]:
+        """Return every day of the cell, oldest first."""
+        rungs: dict[str, list[Row]] = defaultdict(list)
+        for row in rows(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? ORDER BY day, step", (cell_id,)):
+            rungs[row["day"]].append(row)
+        days = rows(self._db, "SELECT * FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
+        return [judged_day(row, rungs[row["carried_from"] or row["day"]]) for row in days]
+
+    def days_since_known(self, cell_id: str, before: date) -> list[Day]:
+        """Return the last day before a day whose verdict is known, and the unknown ones after it."""
+        found = rows(
+            self._db,
+            "SELECT day FROM days WHERE cell_id = ?1 AND day < ?2 AND day >= coalesce((SELECT max(day) FROM days"
+            "  WHERE cell_id = ?1 AND day < ?2 AND verdict != 'unknown'), '') ORDER BY day",
+            (cell_id, before.isoformat()),
+        )
+        days = (self.day(cell_id, date.fromisoformat(row["day"])) for row in found)
+        return [day for day in days if day is not None]
+
+    def verdicts(self) -> set[tuple[str, ...]]:
+        """Return every day of every cell with its verdict, to compare before and after a rejudgement."""
+        sql = "SELECT cell_id, day, verdict, coalesce(rung, ''), reason, signature, note FROM days"
+        return {tuple(row) for row in self._db.execute(sql).fetchall()}
+
+    # what earlier days leave for the notes on later ones
+
+    def first_fact(self, name: str, cell_id: str, subject_digest: str, before: date) -> Row | None:
+        """Return day, version, suite and value of a fact on the first day on which these files worked."""
+        found = rows(
+            self._db,
+            f"SELECT days.day, days.version, days.suite, {VALUE} AS value FROM days"  # noqa: S608 - the constant
+            " JOIN facts ON facts.run_id = days.run_id JOIN runs ON runs.id = days.run_id"
+            " JOIN cells ON cells.id = days.cell_id"
+            " WHERE days.cell_id = ? AND days.day < ? AND days.subject_digest = ? AND days.verdict = 'works'"
+            " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
+            (cell_id, before.isoformat(), subject_digest, name),
+        )
+        return {**found[0], "value": json.loads(found[0]["value"])} if found and found[0]["value"] else None
+
+    def last_passes(self, cell_id: str, subject_digest: str, before: date) -> dict[str, Passed]:
+        """Return, by check, where these files of the cell passed it last."""
+        found = rows(
+            self._db,
+            # with max() come the columns of the row that has it
+            "SELECT checks.name, max(days.day) AS day, days.version, days.suite FROM days"
+            " JOIN checks ON checks.run_id = days.run_id WHERE days.cell_id = ? AND days.day < ? AND subject_digest = ?"
+            " AND days.verdict != 'unknown' AND carried_from IS NULL AND outcome = 'passed' GROUP BY checks.name",
+            (cell_id, before.isoformat(), subject_digest),
+        )
+        return {row["name"]: from_row(Passed, row) for row in found}
+
+    # the reference
+
+    def golden(self, subject_digest: str, *, with_trace: bool) -> dict[str, Any] | None:
+        """Return what the reference answered for a subject's files, and which release it was; None if none is pinned.
+
+        Without its trace it only names the release, for a runtime that does not compare with it.
+        """
+        row = row_at(self._db, "SELECT * FROM goldens WHERE subject_digest = ?", subject_digest)
+        if row is None:
+            return None
+        named = {key: row[key] for key in ("runtime", "version", "day")}
+        return {**named, **(json.loads(row["trace"]) if with_trace else {})}
+
+    def differing_answers(self, subject_digest: str) -> list[tuple[str, Any, Any]]:
+        """Return runtime, answer and evidence of every run that differs from the reference on these files."""
+        found = rows(
+            self._db,
+            "SELECT cells.runtime, facts.value, checks.evidence FROM runs JOIN cells ON cells.id = runs.cell_id"  # noqa: S608 - the constant
+            f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{HEARD}'"  # spelt out, or its index is not used
+            " JOIN checks ON checks.run_id = runs.id AND checks.name = ?"
+            " WHERE runs.subject_digest = ? ORDER BY runs.started_at, runs.rowid",
+            (MATCHES, subject_digest),
+        )
+        return [(row["runtime"], json.loads(row["value"]), json.loads(row["evidence"] or "{}")) for row in found]
+
+    def _runs(self, where: str, parameters: Iterable[str]) -> list[tuple[Row, DayRun]]:
+        """Return runs, oldest first; rowid decides which of two with one time stamp was recorded first."""
+        sql = f"SELECT * FROM runs WHERE {where} ORDER BY started_at, rowid"  # noqa: S608 - `where` is this module's
+        found = rows(self._db, sql, parameters)
+        checks = self.checks(row["id"] for row in found)
+        return [(row, day_run(row, checks.get(row["id"], []))) for row in found]
+
+    def _fact_values(self, where: str, parameters: Iterable[str]) -> dict[str, dict[str, Any]]:
+        found = rows(
+            self._db,
+            f"SELECT facts.run_id, name, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant, and as above
+            f" JOIN cells ON cells.id = runs.cell_id WHERE {where}",
+            parameters,
+        )
+        values: dict[str, dict[str, Any]] = defaultdict(dict)
+        for row in found:
+            if row["value"]:
+                values[row["run_id"]][row["name"]] = json.loads(row["value"])
+        return values
+
+
+class CellsWriter(Cells):
+    """The same tables for the one writer, whose caller holds the transaction."""
+
+    def write_cells(self, cells: Iterable[Cell]) -> None:
+        self._db.conn.executemany(
+            "INSERT OR IGNORE INTO cells (id, subject_id, runtime, channel, platform, number)"
+            " VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM cells))",
+            [(cell.id, cell.subject_id, str(cell.runtime), str(cell.channel), str(cell.platform)) for cell in cells],
+        )
+
+    def write_run(self, run: RunRecord, *, seconds: float, events_digest: str) -> bool:
+        """Write a run; return False when it has been written before."""
+        self.write_cells([run.cell])
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+            " (SELECT coalesce(max(number), 0) + 1 FROM runs))",
+            (
+                run_id(run),
+                run.cell.id,
+                run.resolution_id,
+                run.session_id or None,
+                run.day.isoformat(),
+                str(run.origin),
+                str(run.purpose),
+                run.version,
+                run.fingerprint.environment,
+                run.fingerprint.suite,
+                run.fingerprint.subject,
+                int(run.solo),
+                run.limit_factor,
+                stamp(run.started_at),
+                seconds,
+                json.dumps(asdict(run.ending)),
+                events_digest,
+                run.problem,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def write_facts(self, run: str, facts: Iterable[Fact]) -> None:
+        write_facts(self._db, run, facts)
+
+    def replace_checks(self, run: str, checks: Sequence[CheckResult]) -> None:
+        (number,) = self._db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()
+        self._db.execute("DELETE FROM checked WHERE run = ?", (number,))
+        findings = keep_findings(self._db, map(_finding, checks))
+        self._db.conn.executemany(
+            "INSERT INTO checked SELECT ?, ?, number, ? FROM findings WHERE digest = ?",
+            [
+                (number, position, check.seconds, finding)
+                for position, (check, finding) in enumerate(zip(checks, findings, strict=True))
+            ],
+        )
+
+    def write_carry(self, cell_id: str, day: date, origin: Origin, resolution_id: str, *, source: date) -> bool:
+        """Write that a day is carried; return False when that has been written before."""
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO carries VALUES (?, ?, ?, ?, ?)",
+            (cell_id, day.isoformat(), str(origin), resolution_id, source.isoformat()),
+        )
+        return cursor.rowcount == 1
+
+    def replace_days(self, cell_id: str, days: Iterable[Day], since: date) -> None:
+        (cell,) = self._db.execute("SELECT number FROM cells WHERE id = ?", (cell_id,)).fetchone()
+        self._db.execute("DELETE FROM judged_days WHERE cell = ? AND day >= ?", (cell, since.isoformat()))
+        for day in days:
+            self._write_day(cell, day)
+
+    def _write_day(self, cell: int, day: Day) -> None:
+        rungs = () if day.carried_from else day.verdict.rungs  # a carried day's are those of the day it is carried from
+        opinion, *opinions = keep_opinions(self._db, [_opinion(day.verdict), *map(_opinion, rungs)])
+        self._db.execute(
+            "INSERT INTO judged_days SELECT ?, ?, ?, opinions.number, runs.number, ?, ?, ? FROM opinions, runs"
+            " WHERE opinions.digest = ? AND runs.id = ?",
+            (
+                cell,
+                day.day.isoformat(),
+                str(day.origin),
+                day.carried_from.isoformat() if day.carried_from else None,
+                _text(day.leaning),
+                day.note,
+                opinion,
+                day.run_id,
+            ),
+        )
+        self._db.conn.executemany(
+            "INSERT INTO judged_rungs SELECT ?, ?, ?, number FROM opinions WHERE digest = ?",
+            [
+                (cell, day.day.isoformat(), int(rung.rung), opinion)
+                for rung, opinion in zip(rungs, opinions, strict=True)
+            ],
+        )
+
+    def replace_flips(self, cell_id: str, flips: Iterable[Flip], since: date) -> None:
+        """Write the flips confirmed from ``since`` on. An announced one is kept, and marked when it is no more."""
+        within = (cell_id, since.isoformat())
+        self._db.execute("DELETE FROM flips WHERE cell_id = ? AND confirmed >= ? AND announced_at IS NULL", within)
+        self._db.execute("UPDATE flips SET withdrawn = 1 WHERE cell_id = ? AND confirmed >= ?", within)
+        self._db.conn.executemany(
+            "INSERT INTO flips (cell_id, day, before, after, confirmed) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (cell_id, day, after) DO UPDATE SET withdrawn = 0, before = excluded.before,"
+            " confirmed = excluded.confirmed",
+            [
+                (cell_id, flip.day.isoformat(), str(flip.before), str(flip.after), flip.confirmed.isoformat())
+                for flip in flips
+            ],
+        )
+
+    def delete_answers(self, cell_id: str) -> None:
+        self._db.execute("DELETE FROM answers WHERE cell_id = ?", (cell_id,))
+
+    def replace_answer(self, cell_id: str, version: str, day: date, verdict: RunVerdict, run: str) -> None:
+        """Write what was asked by hand of one version."""
+        values = (cell_id, version, day.isoformat(), *_opinion(verdict), run)
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def pin_golden(self, run: RunRecord, trace: Mapping[str, Any]) -> None:
+        """Keep what the reference answers for the run's files, unless it is kept already."""
+        values = (str(run.cell.runtime), run.version, run.day.isoformat(), run_id(run), json.dumps(trace))
+        self._db.execute("INSERT OR IGNORE INTO goldens VALUES (?, ?, ?, ?, ?, ?)", (run.fingerprint.subject, *values))
+
+    def forget_unreferenced_texts(self) -> None:
+        forget_unsaid(self._db)
+
+
+def run_id(run: RunRecord) -> str:
+    """Return a short name that is the same however often the run is recorded: nothing is doubled."""
+    text = f"{run.session_id or run.resolution_id}\n{run.cell.id}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _finding(check: CheckResult) -> tuple[str | None, ...]:
+    return (
+        check.name,
+        str(check.rung),
+        str(check.outcome),
+        check.fault,
+        _text(check.blame),
+        check.message,
+        check.signature,
+        json.dumps(check.evidence) if check.evidence else None,
+    )
+
+
+def _opinion(verdict: RunVerdict | RungVerdict) -> tuple[str | None, ...]:
+    return (
+        str(verdict.verdict),
+        _text(verdict.rung),
+        verdict.reason,
+        _text(verdict.blame),
+        verdict.fault,
+        verdict.signature,
+    )
+
+
+def _text(member: object | None) -> str | None:
+    """Return a member of a closed set as its column has it."""
+    return None if member is None else str(member)

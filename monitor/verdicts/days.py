@@ -1,0 +1,175 @@
+"""Judges the days of one cell from its runs, and says what is still needed before a day is settled."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from monitor.domain import CellVerdict, Origin, Purpose
+from monitor.judge.changes import FACT, Before, Pinned, Said, changed, logprobs_of, noted, skipped
+from monitor.judge.confirm import Settled, unsettled
+from monitor.judge.control import Control
+from monitor.judge.days import DayFacts, Memory, control_key, control_of, decide_day, judge_days, remember
+from monitor.judge.verdict import Circumstances
+from monitor.store.cells import FIRST_DAY
+from monitor.verdicts.reference import doubt_about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from monitor.domain import Cell
+    from monitor.judge.changes import Logprobs
+    from monitor.judge.confirm import RetryNeeded
+    from monitor.judge.days import ControlKey, Fingerprint
+    from monitor.store import EnvironmentRecord, Reader
+    from monitor.store.cells import Cells, CellsWriter
+
+
+def decision(
+    store: Reader, cell: Cell, day: date, origin: Origin, *, fingerprint: Fingerprint, version: str
+) -> Settled | RetryNeeded:
+    """Return whether the cell is settled for the day with this fingerprint, or which attempt is needed next."""
+    cells = store.cells
+    if origin is Origin.ADHOC:
+        facts, memory = DayFacts(day, tuple(cells.adhoc_runs(cell.id, day))), Memory()
+    else:
+        found = cells.day_facts(cell.id, since=day, until=day)
+        facts, memory = found[0] if found else DayFacts(day), memory_before(cells, cell.id, day)
+    runs = [
+        run
+        for run in facts.runs
+        if run.origin is origin and run.fingerprint == fingerprint and run.purpose in (Purpose.PROBE, Purpose.CONFIRM)
+    ]
+    circumstances = Circumstances(
+        store.subject(cell.subject_id),
+        cell.runtime,
+        version,
+        control_at(cells, cell.id, control_key(day, origin, fingerprint)),
+        doubt=doubt_about(cells, fingerprint.subject),
+    )
+    return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
+
+
+def cells_to_reprobe(store: Reader, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
+    """Return, by cell id, the environment in which a new suite must first repeat the verdict that stands."""
+    wanted = {}
+    for cell in cells:
+        confirmed = memory_before(store.cells, cell.id, day).confirmed
+        if confirmed is None or confirmed.fingerprint.suite == suite or store.cells.was_reprobed(cell.id, day, suite):
+            continue
+        environment = store.environment(confirmed.fingerprint.environment)
+        if environment is not None:
+            wanted[cell.id] = environment
+    return wanted
+
+
+def control_in(store: Reader, cell: Cell, day: date, origin: Origin, *, environment: str, suite: str) -> Control:
+    """Return the result of the cell's control; ``PENDING`` asks for a rerun in the last good environment."""
+    return control_at(store.cells, cell.id, (day, origin, environment, suite))
+
+
+def control_at(cells: Cells, cell_id: str, key: ControlKey) -> Control:
+    day, origin, environment, suite = key
+    found = [Control.ABSENT]
+    for subject, runtime, runs in cells.control_runs(cell_id, day, origin, suite):
+        here, elsewhere = [], []
+        for run in runs:
+            same = run.fingerprint.environment == environment
+            if same and run.purpose is not Purpose.CONTROL:
+                here.append(run)
+            elif not same and run.purpose is Purpose.CONTROL:
+                elsewhere.append(run)
+        found.append(control_of(here, elsewhere, subject, runtime))
+    return min(found, key=list(Control).index)
+
+
+def memory_before(cells: Cells, cell_id: str, day: date) -> Memory:
+    """Return what the stored days before ``day`` leave for it."""
+    return reduce(remember, cells.days_since_known(cell_id, day), Memory())
+
+
+def carriable_from(cells: Cells, cell_id: str, day: date, origin: Origin, fingerprint: Fingerprint) -> date | None:
+    """Return the day whose verdict still stands by this fingerprint, unless something was run on ``day`` already.
+
+    An older day with an equal fingerprint will not do: going back to it is a change, and changes are measured.
+    """
+    confirmed = memory_before(cells, cell_id, day).confirmed
+    if confirmed is None or confirmed.fingerprint != fingerprint or cells.was_probed(cell_id, day, origin):
+        return None
+    return confirmed.day
+
+
+def rebuild_days(cells: CellsWriter, cell_id: str, *, since: date = FIRST_DAY) -> None:
+    """Judge the cell's days from ``since`` on again, from its facts; the caller holds the transaction."""
+    facts = cells.day_facts(cell_id, since=since)
+    runs = [run for day in facts for run in day.runs]
+    subject, runtime = cells.subject_and_runtime(cell_id)
+    keys = {control_key(day.day, run.origin, run.fingerprint) for day in facts for run in day.runs}
+    sources = {carry.source for day in facts for carry in day.carries if carry.source < since}
+    days, flips = judge_days(
+        facts,
+        subject,
+        runtime,
+        {key: control_at(cells, cell_id, key) for key in keys},
+        memory=memory_before(cells, cell_id, since),
+        doubts={digest: doubt_about(cells, digest) for digest in {run.fingerprint.subject for run in runs}},
+        earlier={source: day for source in sources if (day := cells.day(cell_id, source))},
+    )
+    evidence = Said(
+        _logprobs(cells, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS]),
+        {run.attempt.run_id: run.attempt.checks for run in runs},
+    )
+    before = {
+        digest: Before(pinned_before(cells, cell_id, digest, since), cells.last_passes(cell_id, digest, since))
+        for digest in {day.fingerprint.subject for day in days}
+    }
+    cells.replace_days(cell_id, noted(days, evidence, before), since)
+    cells.replace_flips(cell_id, flips, since)
+
+
+def rebuild_answers(cells: CellsWriter, cell_id: str) -> None:
+    cells.delete_answers(cell_id)
+    for version in cells.adhoc_versions(cell_id):
+        rebuild_answer(cells, cell_id, version)
+
+
+def rebuild_answer(cells: CellsWriter, cell_id: str, version: str) -> None:
+    """Judge what was asked by hand of one version again: by the latest environment, files and suite."""
+    found = cells.adhoc_runs_of_version(cell_id, version)
+    if not found:
+        return
+    day, last = found[-1]
+    runs = [run for of_day, run in found if of_day == day and run.fingerprint == last.fingerprint]
+    subject, runtime = cells.subject_and_runtime(cell_id)
+    control = control_at(cells, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
+    doubt = doubt_about(cells, last.fingerprint.subject)
+    circumstances = Circumstances(subject, runtime, version, control, doubt=doubt)
+    judged, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
+    verdict = judged.verdict if isinstance(judged, Settled) else unsettled(judged.leaning, "not confirmed yet")
+    cells.replace_answer(cell_id, version, day, verdict, last.attempt.run_id)
+
+
+def note_on_run(cells: Cells, run_id: str, cell_id: str, day: date, fingerprint: Fingerprint) -> str:
+    """Return what differs in a run's values from those pinned for its cell, and which checks it skipped."""
+    pinned = pinned_before(cells, cell_id, fingerprint.subject, date.max)
+    passed = cells.last_passes(cell_id, fingerprint.subject, day + timedelta(days=1))
+    notes = (
+        changed(pinned, _logprobs(cells, [run_id]).get(run_id), fingerprint.suite),
+        skipped(passed, cells.checks_of(run_id), fingerprint.suite),
+    )
+    return "; ".join(filter(None, notes))
+
+
+def pinned_before(cells: Cells, cell_id: str, subject_digest: str, day: date) -> Pinned | None:
+    """Return what these files answered on the cell's first day that worked, if it came before ``day``."""
+    row = cells.first_fact(FACT, cell_id, subject_digest, day)
+    logprobs = logprobs_of(row["value"]) if row else None
+    if row is None or logprobs is None:
+        return None
+    return Pinned(date.fromisoformat(row["day"]), row["version"], row["suite"], logprobs)
+
+
+def _logprobs(cells: Cells, run_ids: list[str]) -> dict[str, Logprobs]:
+    read = ((run, logprobs_of(value)) for run, value in cells.facts_named(FACT, run_ids).items())
+    return {run: logprobs for run, logprobs in read if logprobs is not None}

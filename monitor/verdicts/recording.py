@@ -1,0 +1,80 @@
+"""Records runs and carried days, and judges again what they change, each in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from monitor.domain import CellVerdict, Origin
+from monitor.store.cells import run_id
+from monitor.verdicts.days import carriable_from, rebuild_answer, rebuild_days
+from monitor.verdicts.details import RunDetail, run_detail
+from monitor.verdicts.reference import pin_golden
+from monitor.verdicts.rejudge import checks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+
+    from monitor.domain import Cell
+    from monitor.judge.days import Fingerprint
+    from monitor.store import RunRecord, Store
+
+
+class Carried(NamedTuple):
+    cells: tuple[str, ...]  # whose verdict stands
+    new_days: int
+
+
+def record_run(store: Store, run: RunRecord) -> RunDetail:
+    """Record one run with its checks and facts, and judge its day again, all in one transaction.
+
+    Recording the same run twice changes nothing. The events reach the disk first: what the database names is there.
+    """
+    events_digest = store.events.keep(run.events)
+    subject = run.session.subjects[run.cell.subject_id] if run.session else None
+    name, cells = run_id(run), store.cells
+    with store.atomic():
+        if cells.write_run(run, seconds=subject.seconds if subject else 0.0, events_digest=events_digest):
+            cells.replace_checks(name, checks_of(cells.recorded_run(name), run.session))
+            if run.session and subject:
+                cells.write_facts(name, (*run.session.own.facts, *subject.facts))
+            _rebuild_after(store, run)
+            detail = run_detail(store, name)
+            pin_golden(cells, run, detail)
+            if detail.verdict.verdict is CellVerdict.WORKS:
+                store.published.qualify(run.cell.subject_id, run.fingerprint.subject)
+    return run_detail(store, name)
+
+
+def carry(
+    store: Store,
+    cells: Iterable[Cell],
+    days: Sequence[date],
+    origin: Origin,
+    *,
+    resolution_id: str,
+    fingerprints: Mapping[str, Fingerprint],
+) -> Carried:
+    """Carry the cells whose fingerprint, by cell id, is that of an earlier settled day, over days in a row."""
+    carried, new_days = [], 0
+    with store.atomic():
+        for cell in cells:
+            source = carriable_from(store.cells, cell.id, days[0], origin, fingerprints[cell.id])
+            if source is None:
+                continue
+            written = sum(store.cells.write_carry(cell.id, day, origin, resolution_id, source=source) for day in days)
+            if written:
+                rebuild_days(store.cells, cell.id, since=days[0])
+            carried.append(cell.id)
+            new_days += written
+    return Carried(tuple(carried), new_days)
+
+
+def _rebuild_after(store: Store, run: RunRecord) -> None:
+    """Judge again what this run can have changed."""
+    control = store.subject(run.cell.subject_id).control
+    for cell_id in sorted(store.cells.affected_by(run, control=control)):
+        if run.origin is Origin.ADHOC:
+            rebuild_answer(store.cells, cell_id, run.version)
+        else:
+            rebuild_days(store.cells, cell_id, since=run.day)

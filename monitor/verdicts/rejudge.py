@@ -1,0 +1,68 @@
+"""Makes every judgement again from the stored facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.judge.era import of_its_day
+from monitor.judge.ownership import of_its_files
+from monitor.judge.runs import checks_of_session, checks_without_environment
+from monitor.verdicts.days import rebuild_answers, rebuild_days
+
+if TYPE_CHECKING:
+    from monitor.domain import CheckResult
+    from monitor.judge.observations import Session
+    from monitor.store import Store
+    from monitor.store.records import RecordedRun
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    runs: int
+    changed_runs: int
+    changed_days: int
+    without_events: int  # runs whose raw events have been collected; their checks stay as they are
+
+
+def rejudge(store: Store) -> Rejudged:
+    """Make every check, day and flip again from the facts; what was announced stays announced."""
+    cells = store.cells
+    with store.atomic():
+        before = cells.verdicts()
+        changed = missing = 0
+        runs = cells.recorded_runs()
+        for run in runs:
+            raw = store.events.read(run.events_digest) if run.events_digest else b""
+            if raw is None and run.session_id:
+                missing += 1
+                continue
+            judged = checks_of(run, _session(run, raw))
+            if judged != cells.checks_of(run.id):
+                cells.replace_checks(run.id, judged)
+                changed += 1
+        for cell_id in cells.ids():
+            rebuild_days(cells, cell_id)
+            rebuild_answers(cells, cell_id)
+        cells.forget_unreferenced_texts()
+        return Rejudged(len(runs), changed, len(before ^ cells.verdicts()), missing)
+
+
+def checks_of(run: RecordedRun, session: Session | None) -> tuple[CheckResult, ...]:
+    """Return the checks of a stored run; ``session`` is None where its installation failed."""
+    if session is None:
+        if run.failed is None:
+            return ()
+        return checks_without_environment(run.runtime, run.failed, run.fault, run.message)
+    checks = checks_of_session(
+        session, run.subject_id, run.ending, runtime=run.runtime, solo=run.solo, limit_factor=run.limit_factor
+    )
+    return of_its_day(of_its_files(checks, run.form), run.later)
+
+
+def _session(run: RecordedRun, raw: bytes | None) -> Session | None:
+    if raw is None or not run.session_id:
+        return None
+    from monitor.wire.stream import read_events  # with its parser, which commands that only read do without
+
+    return read_events(raw, [run.subject_id], run.problem)
