@@ -16,7 +16,7 @@ from monitor.text import printable
 if TYPE_CHECKING:
     from types import FrameType
 
-_GC_THRESHOLD = 50_000  # a command keeps most of what it imports and reads until it ends
+_COLLECTION_THRESHOLD = 50_000  # a command keeps most of what it imports and reads until it ends
 _REPEATED_SIGNAL_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
 _SIGNAL_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -50,7 +50,7 @@ def stop_on_signals() -> None:
 def main() -> None:
     """Run the command; a failure of Settle itself ends with a message, a hint and an exit code."""
     stop_on_signals()
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(_COLLECTION_THRESHOLD)
     try:
         settle(prog_name="settle")
     except SettleError as error:
