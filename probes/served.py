@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -78,6 +79,12 @@ class Server:
         if len(content) > _MAX_BYTES:
             raise ServerError(f"{path} answers with more than {_MAX_BYTES >> 20} MiB")
         return content
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
 
 
 def wait_until_ready(server: Server, alive: Callable[[], bool]) -> float:

@@ -57,7 +57,7 @@ def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], fl
     if child == 0:
         os.close(ended)
         _become_expendable(parent)
-        _work_and_exit(work)
+        work_and_exit(work)
     os.close(held_by_child)
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(child, child)  # the child does it too; whoever comes first
@@ -119,7 +119,7 @@ def _become_expendable(parent: int) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _work_and_exit(work: Callable[[], None]) -> None:
+def work_and_exit(work: Callable[[], None]) -> None:
     try:
         work()
         code = 0

@@ -1,7 +1,8 @@
-"""The seam between checks and runtimes: what an adapter answers, and what an adapter declares."""
+"""The boundary between checks and runtimes: what a runtime's adapter answers and declares."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -21,21 +22,17 @@ if TYPE_CHECKING:
         @property
         def spread(self) -> float:
             """Return the standard deviation over the vocabulary, averaged over positions."""
-            ...
 
         def __len__(self) -> int: ...
         def __getitem__(self, positions: slice) -> Trace: ...
         def distance(self, other: Trace) -> float:
             """Return the largest absolute difference of log-probabilities, ``inf`` when shapes differ."""
-            ...
 
         def top(self, count: int) -> list[list[list[Any]]]:
             """Return per position the ids and the log-probabilities of the likeliest tokens."""
-            ...
 
         def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
             """Return per position the log-probabilities of the given ids, None where the runtime does not say."""
-            ...
 
     class Model(Protocol):
         """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
@@ -45,19 +42,15 @@ if TYPE_CHECKING:
 
         def forward(self, row: Sequence[int]) -> Trace:
             """Return the log-probabilities of one pass without a cache."""
-            ...
 
         def perturb(self, row: Sequence[int]) -> Trace:
             """Do the same with every embedding moved by float32's last bit, at random."""
-            ...
 
         def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
-            """Generate greedily for rows that are padded on the left when their lengths differ."""
-            ...
+            """Generate greedily for rows, padded on the left when their lengths differ."""
 
         def loading(self, *, values: bool) -> Loading:
-            """Return what was said about loading, and with ``values`` what comparing them with the files says."""
-            ...
+            """Return what the runtime reports of loading, and with ``values`` what they show."""
 
         def parts(self) -> dict[str, int]: ...
         def save(self, folder: Path) -> None: ...
@@ -78,7 +71,6 @@ if TYPE_CHECKING:
         def frozen(self) -> list[str]: ...
         def detached(self, silent: Sequence[Silent]) -> tuple[list[str], int]:
             """Return those without a gradient on which the loss depends all the same, and how many were asked."""
-            ...
 
         def train_steps(self, steps: int, until: float, patience_s: float) -> TrainingResult: ...
 
@@ -93,18 +85,16 @@ if TYPE_CHECKING:
     class Runtime(Protocol):
         """What the checks ask of a runtime; an adapter leaves out what needs an ability that it does not declare."""
 
-        abilities: tuple[str, ...]  # what checks may need; they are asked those that need one of them or nothing
+        abilities: tuple[str, ...]  # it is asked the checks that need one of these, or nothing
         stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
-        phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what the runtime says then, before the general ones
+        phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
         rounding: float  # what equal sums may differ by, per unit of the logits' spread
 
         def load(self) -> dict[str, str]:
             """Import the runtime; return the versions of what was really imported."""
-            ...
 
         def prime(self) -> None:
             """Run a throwaway model, so that everything imported lazily is imported before the first fork."""
-            ...
 
         def after_fork(self) -> None: ...
         def seed(self, seed: int) -> None: ...
@@ -115,30 +105,52 @@ if TYPE_CHECKING:
         def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Model: ...
         def attentions(self, model: Model) -> tuple[str, ...]:
             """Return the attention implementations that the model's class says it has, besides the first one."""
-            ...
 
         def tokenizer(self, folder: Path) -> Tokenizer: ...
         def trainee(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Trainee: ...
         def adapted(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Adapted: ...
         def reloaded_adapter(self, saved: Path, folder: Path, config: Any, config_json: dict[str, Any]) -> Model:
-            """Load the model anew, and on it the adapter that was saved."""
-            ...
+            """Load the model again, and on it the saved adapter."""
 
         def convert(self, subject: Subject) -> dict[str, Any]:
-            """Convert the checkpoint into the runtime's own format; return ``class`` and what else is worth telling."""
-            ...
+            """Convert the checkpoint into the runtime's own format; return ``class`` and other facts."""
 
         def metadata(self) -> dict[str, Any]:
             """Return what the converted file says of the model, by the format's own keys."""
-            ...
 
         def quantised(self, subject: Subject, kind: str) -> Model:
             """Load the checkpoint in a quantised form such as q8_0."""
-            ...
 
         def serve(self, subject: Subject) -> tuple[Server, float]:
             """Return a server of the model that is ready, and the seconds that took."""
-            ...
+
+
+class Adapter:
+    """What adapters have in common: they declare no ability, draw nothing at random, and share no state over a fork."""
+
+    abilities: tuple[str, ...] = ()
+    stands_on = ""
+    phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
+    rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
+
+    def prime(self) -> None:
+        """Import nothing more: the import is complete."""
+
+    def after_fork(self) -> None:
+        """Keep what the parent has: it started no thread."""
+
+    def seed(self, seed: int) -> None:
+        """Draw nothing at random: the checks ask greedily, or with a seed of their own."""
+
+    def knows(self, model_type: str) -> bool:
+        """Leave the answer to ``config``: there is no table of model types to look into."""
+        return bool(model_type)
+
+
+def imported_versions(*names: str) -> dict[str, str]:
+    """Return the versions of those modules that are imported and say theirs."""
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
+    return {name: str(version) for name, version in versions.items() if version}
 
 
 class Plan(NamedTuple):
@@ -157,7 +169,7 @@ class Generated(NamedTuple):
 
 
 class Loading(NamedTuple):
-    """What loading said about tensors, and what comparing values with the files says (``lost``, ``invented``)."""
+    """What the runtime reports of loading, and what the values show (``lost``, ``invented``)."""
 
     missing: list[str]
     unexpected: list[str]
@@ -168,4 +180,4 @@ class Loading(NamedTuple):
 
 
 class UnavailableError(Exception):
-    """The runtime says itself that the model has no such implementation."""
+    """The runtime itself has no such implementation; the check is skipped with this reason."""

@@ -1,4 +1,4 @@
-"""llama.cpp's own converter, out of the sources in the environment: what it knows, and one checkpoint as GGUF."""
+"""llama.cpp's converter, out of the sources in the environment: its architectures, and a checkpoint as GGUF."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import optional_json, read_config
+from probes.checkpoint import BadFileError, optional_json, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class NotSupportedError(Exception):
 
 
 class LacksError(Exception):
-    """A package that the converter imports is not beside it: our recipe, for no binding asks for it."""
+    """A package that the converter imports is not installed: a fault of our recipe, since no binding asks for it."""
 
 
 class Converter:
@@ -40,8 +40,8 @@ class Converter:
 
     def load(self) -> dict[str, str]:
         """Import the converter with everything it imports lazily; return the versions of what it stands on."""
-        self._root = _found()
-        # its own gguf belongs to it; one that is installed may be of another day
+        self._root = _script_folder()
+        # its gguf package belongs to it; an installed one may be of another day
         sys.path[:0] = [str(self._root), str(self._root / "gguf-py")]
         try:
             import convert_hf_to_gguf as script  # type: ignore[import-not-found, unused-ignore]
@@ -86,29 +86,29 @@ class Converter:
         return str((config_json.get("architectures") or [""])[0])
 
     def convert(self, folder: Path, target: Path, *, kind: str = "f32", synthetic: bool = False) -> dict[str, Any]:
-        """Write the checkpoint as GGUF, and return what is worth telling.
+        """Write the checkpoint as GGUF, and return its class, size and tokenizer.
 
-        A ``synthetic`` tokenizer, of a miniature of ours, is none that the converter can recognise: it is told what
-        the tokenizer is, as its own update script tells it of published ones.
+        The converter cannot recognise a ``synthetic`` tokenizer, of a miniature: it gets a description, as its own
+        update script gives it of published ones.
         """
         import gguf  # type: ignore[import-not-found, unused-ignore]
         import torch
 
-        found = self.class_of(folder)
-        told = "recognised by the converter itself"
-        if synthetic and getattr(found, "supports_mtp_export", False):
-            found.no_mtp = True  # the heads for several tokens are no part of a miniature
+        model_class = self.class_of(folder)
+        description = "recognised by the converter itself"
+        if synthetic and getattr(model_class, "supports_mtp_export", False):
+            model_class.no_mtp = True  # the heads for several tokens are no part of a miniature
         types = gguf.LlamaFileType
         wanted = {"f32": types.ALL_F32, "q8_0": types.MOSTLY_Q8_0}[kind]
         with torch.inference_mode():
-            model = found(folder, wanted, target)
+            model = model_class(folder, wanted, target)
             if synthetic:
-                told = _tell(getattr(model, "impl", model), _text_base(self._module))
+                description = _describe_tokenizer(getattr(model, "impl", model), _text_base(self._module))
             model.write()
-        return {"class": found.__name__, "bytes": target.stat().st_size, "tokenizer": told}
+        return {"class": model_class.__name__, "bytes": target.stat().st_size, "tokenizer": description}
 
     def out_of_range(self) -> str:
-        """Say which range of transformers the converter asks for, where the installed one is out of it: our recipe."""
+        """Return which range of transformers the converter asks for where the installed one is outside: our recipe."""
         import packaging.requirements
         import transformers
 
@@ -122,13 +122,63 @@ class Converter:
         return ""
 
     def read(self, file: Path) -> dict[str, Any]:
-        """Return what a GGUF file says of its model: single values and short lists, and the tokens."""
+        """Return a GGUF file's metadata: single values, short lists and the tokens."""
         from gguf.gguf_reader import GGUFReader  # type: ignore[import-not-found, unused-ignore]
 
         return {name: _value(field) for name, field in GGUFReader(str(file)).fields.items()}
 
 
-def _found() -> Path:
+class NoConverterError(Exception):
+    """Nothing here makes a GGUF: a fault of our recipe, and not of Ollama."""
+
+
+class ConversionError(Exception):
+    """The converter makes no GGUF of this checkpoint."""
+
+
+class Maker:
+    """Makes a GGUF of a checkpoint; what it needs for that is imported once, before the first fork."""
+
+    def __init__(self) -> None:
+        self._converter: Converter | None = None
+        self._reason = "no converter has been loaded"
+
+    def load(self) -> dict[str, str]:
+        """Import the converter where the environment has one; return the versions of what it stands on."""
+        converter = Converter()
+        try:
+            versions = converter.load()
+        except (ImportError, RuntimeError) as error:
+            self._reason = f"{type(error).__name__}: {error}"
+            return {}  # the repository may have a GGUF; where it has none, the reason is given
+        self._converter = converter
+        return versions
+
+    def gguf_of(self, folder: Path, target: Path, *, synthetic: bool) -> Path:
+        """Return the publisher's GGUF, which is what its users get, or one that is made.
+
+        The converter cannot recognise a ``synthetic`` tokenizer, of a miniature, by itself.
+        """
+        brought = sorted(folder.glob("*.gguf"))
+        if len(brought) > 1:
+            raise BadFileError(f"the folder holds {len(brought)} GGUF files, and only one is expected")
+        if brought:
+            return brought[0]
+        if self._converter is None:
+            raise NoConverterError(f"the folder holds no GGUF, and none can be made here: {self._reason}")
+        try:
+            self._converter.convert(folder, target, synthetic=synthetic)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            unfit = self._converter.out_of_range()
+            if unfit:
+                raise NoConverterError(f"{unfit}: {error}") from error
+            raise ConversionError(f"{type(error).__name__}: {error}") from error
+        return target
+
+
+def _script_folder() -> Path:
     places = sorted(Path(sys.prefix, "share", "sources").rglob(_SCRIPT))
     if not places:
         raise RuntimeError(f"the environment's sources hold no {_SCRIPT}")
@@ -143,27 +193,27 @@ def _text_base(module: Any) -> Any:
     return getattr(module, "TextModel", None) or module.Model
 
 
-def _tell(model: Any, base: Any) -> str:
-    """Tell the converter what a synthetic tokenizer is; return what it was told."""
+def _describe_tokenizer(model: Any, base: Any) -> str:
+    """Give the converter the description of a synthetic tokenizer, and return it."""
     cutting = json.dumps(optional_json(model.dir_model, "tokenizer.json").get("pre_tokenizer"))
     like = next((name for sign, name in _CUT_LIKE if json.dumps(sign)[1:-1] in cutting), "")
     if like:
         base.get_vocab_base_pre = lambda _model, _tokenizer: like
-        return f"told to cut like {like}"
+        return f"cut like {like}"
     # SentencePiece in all but the file that holds it
-    config_json, base.get_vocab_base_pre = model.set_vocab, lambda _model, _tokenizer: "default"
-    model.set_vocab = lambda: _set_vocabulary(model, config_json)
-    return "told its pieces"
+    set_vocab, base.get_vocab_base_pre = model.set_vocab, lambda _model, _tokenizer: "default"
+    model.set_vocab = lambda: _set_vocabulary(model, set_vocab)
+    return "given as pieces"
 
 
-def _set_vocabulary(model: Any, config_json: Callable[[], None]) -> None:
-    """Let the model's class say what it knows of special tokens and templates, and write the pieces in its stead."""
+def _set_vocabulary(model: Any, set_vocab: Callable[[], None]) -> None:
+    """Let the model's class write special tokens and templates, and write the pieces in its place."""
     import gguf
 
     entries: dict[str, Any] = model.gguf_writer.kv_data[0]
     before = set(entries)
     try:
-        config_json()
+        set_vocab()
         gone = _PIECES
     except Exception as error:  # noqa: BLE001 -- it looked for the file that a miniature does not have
         logging.getLogger(__name__).warning("the miniature's own pieces in place of its vocabulary: %s", error)
@@ -173,7 +223,7 @@ def _set_vocabulary(model: Any, config_json: Callable[[], None]) -> None:
     _write_pieces(model)
     if gone is not _PIECES:
         gguf.SpecialVocab(model.dir_model).add_to_gguf(model.gguf_writer)
-        # the class would have named every token that ends a text, not only the first
+        # the class names every token that ends a text, not only the first
         for key, index in zip(("eot", "eom"), _ends(model.dir_model)[1:]):
             model.gguf_writer.add_uint32(f"tokenizer.ggml.{key}_token_id", index)
 
@@ -198,7 +248,7 @@ def _write_pieces(model: Any) -> None:
     written = optional_json(model.dir_model, "tokenizer.json")
     words: dict[str, int] = written["model"]["vocab"]
     ranks = {"".join(pair.split(" ")): rank for rank, pair in enumerate(written["model"]["merges"], start=1)}
-    special = {one["id"] for one in written["added_tokens"]}
+    special = {token["id"] for token in written["added_tokens"]}
     size = max(model.hparams.get("vocab_size") or 0, len(words))
     tokens = [f"[PAD{index}]".encode() for index in range(size)]
     kinds = [gguf.TokenType.UNUSED] * size
@@ -226,6 +276,6 @@ def _value(field: Any) -> Any:
     from gguf import GGUFValueType
 
     texts = field.types[-1] == GGUFValueType.STRING
-    values = [bytes(field.parts[place]).decode("utf-8", "replace") if texts else field.parts[place][0].item()
-              for place in field.data]  # fmt: skip
+    values = [bytes(field.parts[index]).decode("utf-8", "replace") if texts else field.parts[index][0].item()
+              for index in field.data]  # fmt: skip
     return values if field.types[0] == GGUFValueType.ARRAY else values[0]

@@ -1,11 +1,9 @@
-"""llama-cpp-python: llama.cpp behind a class in this process, and a server of its own beside it."""
+"""llama-cpp-python: llama.cpp behind a class in this process, and a server of its own in another."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import os
-import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -13,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from probes.faults import ReportedError
 from probes.runtimes import Generated, UnavailableError
-from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, Specials, StderrCapture, captured_stderr, file_of
-from probes.runtimes.traces import AskedTrace, PlainTrace
-from probes.served import Server, wait_until_ready
+from probes.runtimes.llamacpp import (
+    CONTEXT,
+    LlamaCpp,
+    LlamaCppModel,
+    Specials,
+    captured_stderr,
+    file_of,
+    threads,
+    with_stderr,
+)
+from probes.runtimes.traces import LazyRows, PlainTrace
+from probes.served import Server, free_port, wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,77 +37,61 @@ _NAME = "probed"
 
 
 class LlamaCppPython(LlamaCpp):
-    def __init__(self) -> None:
-        super().__init__()
-        self._model: LlamaCppPythonModel | None = None
-
     def load(self) -> dict[str, str]:
-        imported = self.converter.load()
-        import llama_cpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is what is asked
+        versions = self.converter.load()
+        import llama_cpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is the question
 
-        return {"llama-cpp-python": version("llama-cpp-python"), **imported}
+        return {"llama-cpp-python": version("llama-cpp-python"), **versions}
 
-    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
-        if self.shrunk:
-            self.tried(lambda: _opened(file_of("f32")))
-        self._model = LlamaCppPythonModel(self._begun(file_of("f32")), lambda: self._begun(self.perturbed_file()))
-        return self._model
+    def open(self, file: Path) -> Any:
+        import llama_cpp
+
+        return with_stderr(
+            lambda: llama_cpp.Llama(
+                str(file), n_ctx=CONTEXT, n_batch=CONTEXT, n_gpu_layers=0, n_threads=threads(), logits_all=True,
+                type_k=0, type_v=0, flash_attn=False, verbose=True,
+            )
+        )  # fmt: skip
+
+    def wrapped(self, opened: Any) -> LlamaCppPythonModel:
+        return LlamaCppPythonModel(opened, self.load_perturbed)
 
     def quantised(self, subject: Subject, kind: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
         import llama_cpp
 
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype = getattr(llama_cpp, _KINDS[kind])
-        capture = StderrCapture()
-        with captured_stderr(capture):
-            refused = llama_cpp.llama_model_quantize(
-                str(file_of("f32")).encode(), str(file_of(kind)).encode(), parameters
-            )
+        files = str(file_of("f32")).encode(), str(file_of(kind)).encode()
+        with captured_stderr() as capture:
+            refused = llama_cpp.llama_model_quantize(*files, parameters)
         if refused:
             raise ReportedError(f"llama_model_quantize returns {refused} | {capture.tail()}")
-        return LlamaCppPythonModel(self._begun(file_of(kind)))
-
-    def _begun(self, file: Path) -> Any:
-        try:
-            return _opened(file)
-        except ReportedError as error:
-            raise self.refused(str(error)) from error
+        model: LlamaCppPythonModel = self.load_file(file_of(kind))
+        return model
 
     def tokenizer(self, folder: Path) -> LlamaCppPythonTokenizer:  # noqa: ARG002 -- it is in the converted file
-        if self._model is None:
-            raise UnavailableError("the tokenizer is a part of the loaded model, and none is loaded")
-        return LlamaCppPythonTokenizer(self._model.llama, self.metadata())
+        return LlamaCppPythonTokenizer(self.loaded().llama, self.metadata())
 
     def serve(self, subject: Subject) -> tuple[Server, float]:  # noqa: ARG002 -- it has the converted file
         """Start its server, which ends with this process's group."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         settings = {"model": file_of("f32"), "model_alias": _NAME, "host": "127.0.0.1", "port": port, "n_ctx": CONTEXT,
-                    "n_threads": _threads(), "n_gpu_layers": 0, "type_k": 0, "type_v": 0}  # fmt: skip
+                    "n_threads": threads(), "n_gpu_layers": 0, "type_k": 0, "type_v": 0}  # fmt: skip
         words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
         process = subprocess.Popen([sys.executable, "-I", "-m", "llama_cpp.server", *words])
         server = Server(f"http://127.0.0.1:{port}", _NAME)
         return server, wait_until_ready(server, lambda: process.poll() is None)
 
 
-class LlamaCppPythonModel:
-    attention = ""
-    independent = True
-
-    def __init__(self, llama: Any, load_perturbed: Callable[[], Any] | None = None) -> None:
+class LlamaCppPythonModel(LlamaCppModel):
+    def __init__(self, llama: Any, load_perturbed: Callable[[], Any]) -> None:
+        super().__init__(load_perturbed)
         self.llama = llama
-        self._load_perturbed = load_perturbed
 
-    def forward(self, row: Sequence[int]) -> AskedTrace:
+    def forward(self, row: Sequence[int]) -> PlainTrace:
         self.llama.reset()
         self.llama.eval(list(row))
-        return self._said(range(len(row)))
-
-    def perturb(self, row: Sequence[int]) -> AskedTrace:
-        if self._load_perturbed is None:
-            raise UnavailableError("this one is moved already")
-        return LlamaCppPythonModel(self._load_perturbed()).forward(row)
+        return PlainTrace(self._rows(range(len(row))))
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         if len(rows) > 1:
@@ -117,18 +108,18 @@ class LlamaCppPythonModel:
         return [self._until_end(row, plan)]
 
     def _along(self, row: list[int], forced: Sequence[int], *, cache: bool) -> Generated:
-        rows = []
-        for place in range(len(forced)):
-            if not cache or not place:
+        rows: list[dict[int, float]] = []
+        for step in range(len(forced)):
+            if not cache or not step:
                 self.llama.reset()
-                self.llama.eval([*row, *forced[:place]])
+                self.llama.eval([*row, *forced[:step]])
             else:
-                self.llama.eval([forced[place - 1]])
-            rows += self._said([len(row) + place - 1]).rows
+                self.llama.eval([forced[step - 1]])
+            rows += self._rows([len(row) + step - 1])
         return Generated(list(forced), PlainTrace(rows), cache if len(forced) > 1 else None)
 
     def _until_end(self, row: list[int], plan: Plan) -> Generated:
-        """Complete with every step forced, and see where the class itself ends."""
+        """Complete with every step forced, to see where the class itself ends."""
         import llama_cpp
 
         forced = plan.forced[0]
@@ -143,33 +134,33 @@ class LlamaCppPythonModel:
             ends = set(plan.eos)
             more["stopping_criteria"] = llama_cpp.StoppingCriteriaList([lambda ids, _: int(ids[-1]) in ends])
         self.llama.reset()
-        told = self.llama.create_completion(
+        answer = self.llama.create_completion(
             row,
             max_tokens=len(forced),
             temperature=0.0,
             logits_processor=llama_cpp.LogitsProcessorList([force]),
             **more,
         )
-        made = int(told["usage"]["completion_tokens"])
-        ended = told["choices"][0]["finish_reason"] == "stop" and plan.eos is None
-        # the token that ends a text is made, and not told
+        made = int(answer["usage"]["completion_tokens"])
+        ended = answer["choices"][0]["finish_reason"] == "stop" and plan.eos is None
+        # the token that ends a text is generated and not returned
         return Generated(list(forced[: made + ended]), PlainTrace([]), None)
 
-    def _said(self, places: Sequence[int]) -> AskedTrace:
+    def _rows(self, positions: Sequence[int]) -> Any:
         """Return what was computed last, copied, for the next evaluation overwrites it."""
         import numpy as np
 
-        logits = np.array(self.llama.scores[places[0] : places[-1] + 1], dtype=np.float64)
+        logits = np.array(self.llama.scores[positions[0] : positions[-1] + 1], dtype=np.float64)
 
         @functools.cache
-        def ask(place: int) -> dict[int, float]:
-            row = logits[place - places[0]]
+        def compute(position: int) -> dict[int, float]:
+            row = logits[position - positions[0]]
             row = row - row.max()
             known = row - np.log(np.exp(row).sum())
             best = range(len(known)) if len(known) <= _WIDEST else np.argpartition(known, -_WIDEST)[-_WIDEST:].tolist()
             return {int(index): float(known[index]) for index in best}
 
-        return AskedTrace(ask, places)
+        return LazyRows(compute, positions)
 
 
 class LlamaCppPythonTokenizer(Specials):
@@ -177,10 +168,9 @@ class LlamaCppPythonTokenizer(Specials):
 
     settings: tuple[dict[str, Any], ...] = ()
 
-    def __init__(self, llama: Any, said: dict[str, Any]) -> None:
-        super().__init__(said)
+    def __init__(self, llama: Any, metadata: dict[str, Any]) -> None:
+        super().__init__(metadata)
         self._llama = llama
-        self._source = str(said.get("tokenizer.chat_template") or "")
 
     def encode(self, text: str) -> list[int]:
         return [int(token) for token in self._llama.tokenize(text.encode(), add_bos=False, special=False)]
@@ -191,30 +181,11 @@ class LlamaCppPythonTokenizer(Specials):
     def render(self, messages: list[dict[str, Any]]) -> str:
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter  # type: ignore[import-not-found, unused-ignore]
 
-        found = self.specials()
+        specials = self.specials()
         formatter = Jinja2ChatFormatter(
-            template=self._source, eos_token=found["eos_token"] or "", bos_token=found["bos_token"] or ""
+            template=self._template, eos_token=specials["eos_token"] or "", bos_token=specials["bos_token"] or ""
         )
         return str(formatter(messages=messages).prompt)
-
-
-def _threads() -> int:
-    return int(os.environ.get("OMP_NUM_THREADS") or 1)
-
-
-def _opened(file: Path) -> Any:
-    """Load a file; what llama.cpp says of a failure is only on stderr, and only when it is to be verbose."""
-    import llama_cpp
-
-    capture = StderrCapture()
-    try:
-        with captured_stderr(capture):
-            return llama_cpp.Llama(
-                str(file), n_ctx=CONTEXT, n_batch=CONTEXT, n_gpu_layers=0, n_threads=_threads(), logits_all=True,
-                type_k=0, type_v=0, flash_attn=False, verbose=True,
-            )  # fmt: skip
-    except (ValueError, RuntimeError, AssertionError) as error:
-        raise ReportedError(f"{error} | {capture.tail()}") from error
 
 
 ADAPTER = LlamaCppPython

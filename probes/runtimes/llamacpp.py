@@ -1,4 +1,4 @@
-"""What the bindings of llama.cpp share: conversion, what the file says, blame by llama.cpp's own words on stderr."""
+"""What the bindings of llama.cpp share: conversion, loading, and the reasons that llama.cpp writes to stderr."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import tensors
 from probes.faults import ReportedError, fault_in
-from probes.runtimes import UnavailableError
+from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Converter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from probes.runtimes import Trace
     from probes.subject import Subject
 
 CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _FLOAT32_BYTES = 4
-_FLUSH_S = 0.3  # its log is written by a thread of its own
+_FLUSH_S = 0.3  # another thread writes its log
 _KEPT_LINES = 6
 _DATE = re.compile(r"""set\s+date_string\s*=\s*["']([^"']+)["']""")
-# what a miniature has otherwise than the published files: the names of its tensors, and no SentencePiece file
-_OURS = ("Can not map tensor", "tokenizer.model")
-_DATA = re.compile(r" - kv +\d+:|print_info:|system_info:|build_info:")  # of file or build, whatever words are in it
+# how a miniature differs from published files: the names of its tensors, and no SentencePiece file
+_MINIATURE_ERRORS = ("Can not map tensor", "tokenizer.model")
+_DATA = re.compile(
+    r" - kv +\d+:|print_info:|system_info:|build_info:"
+)  # about the file or the build, whatever words are in it
 _FRAME = re.compile(r"^\S+\(\S*\+0x[0-9a-f]+\) *\[0x[0-9a-f]+\]$")  # of a backtrace, with addresses of this one process
 _STAMP = re.compile(r"^\d+(\.\d+)+ [A-Z] ")  # seconds since the start, and the level
 _SHAPE = "has wrong shape"
-_TELLING = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
+_REASONS = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
 
-# llama.cpp's own words, or the converter's -> fault; the first that occurs wins
+# fault -> messages of llama.cpp or the converter; the first match wins
 PHRASES = (
     ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
     ("infra-recipe", ("the converter asks for",)),
     ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
-    # what we made may not fit; and random weights say what no parser of answers expects, or no JSON can hold
+    # what we made may not fit; and random weights write what no parser expects and no JSON holds
     ("infra-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
     ("bad-checkpoint", ("incompleteerror:", "data is not within the file bounds", "invalid magic characters")),
     ("infra-memory", ("failed to allocate", "unable to allocate", "ggml_aligned_malloc")),
@@ -53,36 +56,51 @@ PHRASES = (
 )
 
 
-class LlamaCpp:
-    """The part of an adapter that is the same for every binding: everything up to the GGUF file."""
+class LlamaCpp(Adapter):
+    """The part of an adapter that is the same for every binding: everything but its own calls."""
 
     abilities = ("checkpoint", "conversion", "tokens", "template", "comparison", "server", "token-bias")
-    stands_on = ""
     phrases = PHRASES
-    rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 
     def __init__(self) -> None:
         self.converter = Converter()
-        self._said: dict[str, Any] | None = None
+        self._loaded: Any = None
+        self._metadata: dict[str, Any] | None = None
         self._draws = 0
-        self.shrunk = False  # a miniature, whose sizes are ours
-        self.made_up = False  # a miniature, and its configuration is no published one
+        self.shrunk = False  # a miniature, whose sizes are its maker's
+        self.made_up = False  # a miniature whose configuration is not a published one
 
-    def seed(self, seed: int) -> None:
-        """Draw nothing at random: what the checks ask is greedy, or says its seed itself."""
+    def open(self, file: Path) -> Any:
+        """Load a file with the binding; raises ReportedError with the reason."""
+        raise NotImplementedError
 
-    def after_fork(self) -> None:
-        """Start every thread in the child: the parent only imports."""
+    def wrapped(self, opened: Any) -> Any:
+        """Return the model of what ``open`` returned."""
+        raise NotImplementedError
 
-    def prime(self) -> None:
-        """Have nothing left to import: the converter's classes are loaded by then."""
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Any:  # noqa: ARG002 -- it has the converted file
+        if self.shrunk:
+            self.tried(lambda: self.open(file_of("f32")))
+        self._loaded = self.load_file(file_of("f32"))
+        return self._loaded
+
+    def load_file(self, file: Path) -> Any:
+        try:
+            return self.wrapped(self.open(file))
+        except ReportedError as error:
+            raise self.refused(str(error)) from error
+
+    def load_perturbed(self) -> Any:
+        return self.load_file(self.perturbed_file())
+
+    def loaded(self) -> Any:
+        """Return the loaded model, of which the tokenizer is a part."""
+        if self._loaded is None:
+            raise UnavailableError("the tokenizer is a part of the loaded model, and none is loaded")
+        return self._loaded
 
     def registered(self) -> int:
         return self.converter.registered()
-
-    def knows(self, model_type: str) -> bool:
-        """Leave the answer to ``config``: the converter's table has classes of transformers, not types of models."""
-        return bool(model_type)
 
     def config(self, folder: Path) -> Any:
         return self.converter.class_of(folder)
@@ -93,11 +111,11 @@ class LlamaCpp:
 
     def converted(self, subject: Subject, kind: str) -> dict[str, Any]:
         target = file_of(kind)
-        if kind == "f32":  # also what a subject before this one left behind, whose process could not tidy up
+        if kind == "f32":  # also what the subject before left behind
             shutil.rmtree(target.parent, ignore_errors=True)
             target.parent.mkdir(parents=True)
             _room_for(subject.folder, target.parent)
-            self._said = None
+            self._metadata = None
         synthetic = bool(subject.golden.get("texts"))
         self.shrunk = synthetic
         self.made_up = synthetic and not subject.golden.get("published")
@@ -107,72 +125,72 @@ class LlamaCpp:
         except (AttributeError, AssertionError, KeyError, TypeError, ValueError, FileNotFoundError) as error:
             if unfit := self.converter.out_of_range():
                 raise UnfitError(f"{unfit}: {error}") from error
-            # names of tensors are those that transformers gives, and keys of a configuration are nobody's
-            if synthetic and (self.made_up or any(word in str(error) for word in _OURS)):
-                raise UnfitError(f"the miniature may not be what the converter reads: {error!r}") from error
+            # tensors are named as in transformers, and the configuration may be made up
+            if synthetic and (self.made_up or any(word in str(error) for word in _MINIATURE_ERRORS)):
+                raise UnfitError(f"the converter may not read a miniature: {error!r}") from error
             raise
 
     def tried(self, begin: Callable[[], object]) -> None:
-        """Let another process begin first: a loader that aborts takes its process along, and with it what it said."""
-        capture = StderrCapture()
-        with captured_stderr(capture):
+        """Let another process begin first: a loader that aborts ends its process, and the reason is lost with it."""
+        with captured_stderr() as capture:
             child = os.fork()
             if not child:
                 code = 0
                 try:
-                    kept = begin()  # noqa: F841 -- letting go of a server that has only begun may wait for ever
-                except Exception:  # noqa: BLE001 -- it will say so again where somebody listens
+                    opened = begin()  # noqa: F841 -- letting go of a server that has only begun may wait for ever
+                except Exception:  # noqa: BLE001 -- the same error comes again where it is caught
                     code = 1
                 os._exit(code)
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             raise self.ended(os.WTERMSIG(status), capture.tail())
 
-    def ended(self, number: int, said: str) -> Exception:
-        """Return the exception for a loader that a signal ended, by whose doing that can be."""
-        told = f"loading ended by {signal.Signals(number).name}: {said}"
+    def ended(self, number: int, stderr: str) -> Exception:
+        """Return the exception for a loader that a signal ended."""
+        reason = f"loading ended by {signal.Signals(number).name}: {stderr}"
         if number == signal.SIGKILL:
-            return MemoryError(f"from outside, most likely by our memory limit: {told}")
-        return UnfitError(told) if self.made_up and number != signal.SIGILL else ReportedError(told)
+            return MemoryError(f"from outside, most likely by our memory limit: {reason}")
+        return UnfitError(reason) if self.made_up and number != signal.SIGILL else ReportedError(reason)
 
     def perturbed_file(self) -> Path:
         """Return a copy of the converted file with every embedding moved by float32's last bit, at random."""
         from gguf.gguf_reader import GGUFReader  # type: ignore[import-not-found, unused-ignore]
         from numpy import finfo, float32, random
 
-        target = file_of("shaken")
+        target = file_of("perturbed")
         shutil.copyfile(file_of("f32"), target)
-        embedded = next((one for one in GGUFReader(str(target), "r+").tensors if one.name == "token_embd.weight"), None)
+        stored = GGUFReader(str(target), "r+").tensors
+        embedded = next((tensor for tensor in stored if tensor.name == "token_embd.weight"), None)
         if embedded is None or embedded.data.dtype != float32:
-            raise UnavailableError("the converted file has no embeddings in float32 that could be moved")
-        signs = random.default_rng(self._draws).choice([-1.0, 1.0], embedded.data.shape).astype(float32)
-        embedded.data[...] *= 1 + finfo(float32).eps * signs
+            raise UnavailableError("the converted file has no embeddings in float32 to perturb")
+        directions = random.default_rng(self._draws).choice([-1.0, 1.0], embedded.data.shape).astype(float32)
+        embedded.data[...] *= 1 + finfo(float32).eps * directions
         embedded.data.flush()
         self._draws += 1
         return target
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the converted file says; raises UnavailableError where there is none."""
-        if self._said is None:
+        """Return the converted file's metadata; raises UnavailableError without a file."""
+        if self._metadata is None:
             if not file_of("f32").is_file():
                 raise UnavailableError("there is no converted file")
-            self._said = self.converter.read(file_of("f32"))
-        return self._said
+            self._metadata = self.converter.read(file_of("f32"))
+        return self._metadata
 
-    def refused(self, told: str) -> Exception:
-        """Return the exception for a file that the loader refuses, and whose fault that is for a miniature."""
-        if self.made_up or (self.shrunk and _SHAPE in told):
-            return UnfitError(told)
-        missing = fault_in(told, PHRASES) == "missing-tensors"
-        return IncompleteError(told) if missing and not self.shrunk else ReportedError(told)
+    def refused(self, reason: str) -> Exception:
+        """Return the exception for a file that the loader refuses: of a miniature, ours may be the fault."""
+        if self.made_up or (self.shrunk and _SHAPE in reason):
+            return UnfitError(reason)
+        missing = fault_in(reason, PHRASES) == "missing-tensors"
+        return IncompleteError(reason) if missing and not self.shrunk else ReportedError(reason)
 
 
 class IncompleteError(Exception):
-    """A tensor is wanted that a user's files may not hold: the converter writes all it finds."""
+    """The loader wants a tensor that the user's files may lack: the converter writes all that it finds."""
 
 
 class UnfitError(Exception):
-    """What we gave the runtime may not be what it reads: a fault of ours."""
+    """The runtime may not read what we made: a fault of ours."""
 
 
 def file_of(kind: str) -> Path:
@@ -199,76 +217,103 @@ def _room_for(folder: Path, scratch: Path) -> None:
         raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
 
 
+def with_stderr(begin: Callable[[], Any]) -> Any:
+    """Call a loader; where it fails, llama.cpp writes the reason to stderr only."""
+    try:
+        with captured_stderr() as capture:
+            return begin()
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        raise ReportedError(f"{error} | {capture.tail()}") from error
+
+
+def threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or 1)
+
+
+class LlamaCppModel:
+    """A model that a binding has loaded."""
+
+    attention = ""
+    independent = True
+
+    def __init__(self, load_perturbed: Callable[[], Any]) -> None:
+        self._load_perturbed = load_perturbed
+
+    def perturb(self, row: Sequence[int]) -> Trace:
+        trace: Trace = self._load_perturbed().forward(row)
+        return trace
+
+
 class StderrCapture:
-    """What was written to stderr meanwhile."""
+    """What is written to stderr meanwhile."""
 
     text = ""
 
     def tail(self) -> str:
-        """Return the last lines that say what went wrong, the last lines at all where none does."""
-        said = [line for line in self.text.splitlines() if line.strip() and not _DATA.search(line)]
-        lines = [_STAMP.sub("", line.strip()) for line in said if not _FRAME.match(line.strip())]
-        telling = [line for line in lines if any(word in line.lower() for word in _TELLING)]
-        return " | ".join((telling or lines)[-_KEPT_LINES:])
+        """Return the last lines with a reason, or the last lines where none has one."""
+        written = [line.strip() for line in self.text.splitlines() if line.strip() and not _DATA.search(line)]
+        lines = [_STAMP.sub("", line) for line in written if not _FRAME.match(line)]
+        with_reason = [line for line in lines if any(word in line.lower() for word in _REASONS)]
+        return " | ".join((with_reason or lines)[-_KEPT_LINES:])
 
 
 @contextlib.contextmanager
-def captured_stderr(capture: StderrCapture) -> Iterator[None]:
-    """Hear what is written to stderr, by whatever thread, while it still goes where it went.
+def captured_stderr() -> Iterator[StderrCapture]:
+    """Keep what any thread writes to stderr, while it still goes where it went.
 
-    Another process copies it: one that ``abort`` ends would take what is not yet copied with it.
+    Another process copies it: ``abort`` would end the copying with the process.
     """
-    with tempfile.NamedTemporaryFile() as kept:
+    capture = StderrCapture()
+    with tempfile.NamedTemporaryFile() as copy:
         sys.stderr.flush()
-        own = os.dup(2)
-        tee = subprocess.Popen(["tee", kept.name], stdin=subprocess.PIPE, stdout=own)  # noqa: S607 -- any tee will do
+        stderr = os.dup(2)
+        tee = subprocess.Popen(["tee", copy.name], stdin=subprocess.PIPE, stdout=stderr)  # noqa: S607 -- any tee will do
         assert tee.stdin is not None  # noqa: S101 -- it was asked for
         os.dup2(tee.stdin.fileno(), 2)
         tee.stdin.close()
         try:
-            yield
+            yield capture
         except BaseException:
             time.sleep(_FLUSH_S)
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(own, 2)  # the last end of the pipe that is written to, so that tee ends
-            os.close(own)
+            os.dup2(stderr, 2)  # the last end of the pipe that is written to, so that tee ends
+            os.close(stderr)
             tee.wait()
-            capture.text = Path(kept.name).read_text(encoding="utf-8", errors="replace")
+            capture.text = Path(copy.name).read_text(encoding="utf-8", errors="replace")
 
 
 class Specials:
     """The special tokens and the template that a converted file holds."""
 
-    settings: tuple[dict[str, Any], ...] = (
-        {"enable_thinking": False},
-    )  # llama.cpp's server tells templates to think unless it is told not to
+    # llama.cpp's server asks templates to think by default
+    settings: tuple[dict[str, Any], ...] = ({"enable_thinking": False},)
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self._said = said
-        self._tokens: list[str] = said.get("tokenizer.ggml.tokens") or []
-        self._template = str(said.get("tokenizer.chat_template") or "")
+    def __init__(self, metadata: dict[str, Any]) -> None:
+        self._metadata = metadata
+        self._tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
+        self._template = str(metadata.get("tokenizer.chat_template") or "")
         self.has_template = bool(self._template)
 
     def specials(self) -> dict[str, Any]:
-        kind, cut = self._said.get("tokenizer.ggml.model"), self._said.get("tokenizer.ggml.pre")
-        found: dict[str, Any] = {"class": f"{kind} ({cut})" if cut else str(kind)}
+        kind, cut = self._metadata.get("tokenizer.ggml.model"), self._metadata.get("tokenizer.ggml.pre")
+        match: dict[str, Any] = {"class": f"{kind} ({cut})" if cut else str(kind)}
         for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
-            index = self._said.get(f"tokenizer.ggml.{key}_token_id")
-            found[name] = index
-            found[name + "_token"] = self._tokens[index] if index is not None and index < len(self._tokens) else None
-        return found
+            index = self._metadata.get(f"tokenizer.ggml.{key}_token_id")
+            match[name] = index
+            match[name + "_token"] = self._tokens[index] if index is not None and index < len(self._tokens) else None
+        return match
 
-    def own_date(self) -> dict[str, str]:
-        """Return the date that the template sets for itself: llama.cpp tells every template the date of today."""
-        found = _DATE.search(self._template)
-        return {"date_string": found.group(1)} if found else {}
+    def template_date(self) -> dict[str, str]:
+        """Return the date that the template sets for itself: llama.cpp passes today's date to every template."""
+        match = _DATE.search(self._template)
+        return {"date_string": match.group(1)} if match else {}
 
     def with_beginning(self, rendered: str) -> str:
-        """Put the beginning token back, which llama.cpp takes off a rendering and adds again as a token."""
+        """Put the beginning token back, which llama.cpp removes from a rendering and adds as a token."""
         begins = self.specials()["bos_token"]
-        meant = begins and ("bos_token" in self._template or begins in self._template)
-        if not meant or not self._said.get("tokenizer.ggml.add_bos_token", True) or rendered.startswith(begins):
+        writes_it = begins and ("bos_token" in self._template or begins in self._template)
+        if not writes_it or not self._metadata.get("tokenizer.ggml.add_bos_token", True) or rendered.startswith(begins):
             return rendered
         return f"{begins}{rendered}"

@@ -1,4 +1,4 @@
-"""Ollama: a model created from a GGUF in a server of the probe's own, asked over HTTP as a user asks it."""
+"""Ollama: a model created from a GGUF in a server that the probe starts, asked over HTTP as a user asks it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.checkpoint import chat_template_of, optional_json
 from probes.configuration import Effective, rope
-from probes.runtimes import UnavailableError
-from probes.runtimes.gguf import Maker
+from probes.runtimes import Adapter, UnavailableError
+from probes.runtimes.converter import Maker
 from probes.runtimes.ollama_server import (
     CONTEXT,
     LoadRefusedError,
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 _NAME = "probed"
-_NAME_OF_OWN_FILES = "probed-safetensors"
-_LOCK = Path("settle-lock.txt")  # of the environment: it says which release was installed
+_NAME_FROM_FILES = "probed-safetensors"
+_LOCK = Path("settle-lock.txt")  # of the environment: it names the installed release
 _ASKED = re.compile(r"^artefact ollama==(\S+) ", re.MULTILINE)
-_OWN_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+_MODEL_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
               "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
               "model.safetensors.index.json")  # fmt: skip
-# key of a GGUF after its architecture -> the publisher's word for it. Only what a converter copies: heads and layers it
-# counts anew for latent attention, hybrids and extra predictions
+# key of a GGUF after its architecture -> the publisher's name. Only what a converter copies: it recounts heads and
+# layers for latent attention, hybrids and extra predictions
 _KEYS = {
     "embedding_length": "hidden_size",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
@@ -52,12 +52,9 @@ class Attempt(NamedTuple):
     statuses: list[str]
 
 
-class Ollama:
+class Ollama(Adapter):
     abilities = ("text", "configuration", "template", "server")  # its server takes no bias for a token
-    stands_on = ""
-    rounding = 1e-4
-    # in the order in which they are sure: a cause before the wrapping that most failures share; but what the converter
-    # says, it says of itself
+    # a cause comes before the wrapping that most failures share; the converter's errors come first
     phrases = (
         ("gguf-not-made", ("conversionerror",)),
         ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
@@ -92,30 +89,24 @@ class Ollama:
         self._attempt: Attempt | None = None
 
     def load(self) -> dict[str, str]:
-        """Start the server once, and see that what answers is the release that was asked for."""
+        """Start the server once, and check that it is the release that was asked for."""
         self._scratch = Path(tempfile.mkdtemp(prefix="ollama-"))
         server = self.server
-        found = server.version()
+        answer = server.version()
         server.stop()
         asked = _asked_version()
-        if asked and _plain(found) != _plain(asked):
-            raise WrongVersionError(f"the server says that it is {found!r}, the archive was to hold {asked}")
-        return {"ollama": found, **self._maker.load()}
-
-    def prime(self) -> None:
-        pass
+        if asked and _plain(answer) != _plain(asked):
+            raise WrongVersionError(f"the server is version {answer!r}, and {asked} was asked for")
+        return {"ollama": answer, **self._maker.load()}
 
     def after_fork(self) -> None:
-        """Take away what the subject before left, whose process could not: its files lie in memory."""
+        """Delete what the subject before left behind: its files lie in memory."""
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir()
 
-    def seed(self, seed: int) -> None:
-        pass  # a question carries its own
-
     @property
     def server(self) -> Server:
-        """Return a server that runs: one that a check has ended is not there for the next."""
+        """Return a running server: a new one where a check has ended the last."""
         if self._running is None or not self._running.running:
             self._running = Server(Path(sys.prefix) / "bin" / "ollama", self._scratch)
         return self._running
@@ -126,28 +117,28 @@ class Ollama:
         return self._gguf
 
     def attempt(self) -> Attempt:
-        """Create a model from the GGUF and load it, once; every check of either asks how that went."""
+        """Create a model from the GGUF and load it, once for all checks that ask how that went."""
         if self._attempt is None:
             self._attempt = self._create_and_load()
         return self._attempt
 
     def _create_and_load(self) -> Attempt:
-        said: list[str] = []
+        statuses: list[str] = []
         try:
-            said = self.server.create(_NAME, {"model.gguf": self._gguf})
+            statuses = self.server.create(_NAME, {"model.gguf": self._gguf})
         except (ServerError, ServerEndedError) as error:
-            return Attempt("create", error, said)
+            return Attempt("create", error, statuses)
         try:
             # an empty prompt loads and does nothing else
             self.server.ask("/api/generate", {"model": _NAME, "prompt": ""}, error=LoadRefusedError)
         except (ServerError, ServerEndedError) as error:
-            return Attempt("load", error, said)
-        return Attempt("", None, said)
+            return Attempt("load", error, statuses)
+        return Attempt("", None, statuses)
 
     def create_from_own_files(self, folder: Path) -> list[str]:
         """Create a model from the checkpoint itself, by Ollama's own converter."""
-        files = {path.name: path for pattern in _OWN_FILES for path in sorted(folder.glob(pattern))}
-        return self.server.create(_NAME_OF_OWN_FILES, files)
+        files = {path.name: path for pattern in _MODEL_FILES for path in sorted(folder.glob(pattern))}
+        return self.server.create(_NAME_FROM_FILES, files)
 
     def model(self, _folder: Path, _config: Any, _own: dict[str, Any], _attention: str) -> ServedModel:
         error = self.attempt().error
@@ -163,7 +154,7 @@ class Ollama:
         return OpenAIServer(self.server.address, f"{_NAME}:latest", biases=False), self.server.ready_s
 
     def effective(self, _config: Any, config_json: dict[str, Any]) -> Effective:
-        """Return what Ollama shows of the model under the publisher's words; the rest it does not show."""
+        """Return what Ollama shows of the model under the publisher's names."""
         shown = ServedModel(self).shown
         architecture = shown.get("general.architecture")
         nested = config_json.get("text_config")
@@ -171,14 +162,14 @@ class Ollama:
         values = {
             word: _seven_digits(shown[f"{architecture}.{key}"])
             for key, word in _KEYS.items()
-            if f"{architecture}.{key}" in shown and (word != "rope_theta" or _has_one_theta(text))
+            if f"{architecture}.{key}" in shown and (word != "rope_theta" or _has_single_theta(text))
         }
         inner = Effective(values, frozenset(text), {})
         return Effective({}, frozenset(config_json), {"text_config": inner}) if text is nested else inner
 
 
 class ServedModel:
-    """The created model, by questions and answers in text: Ollama neither takes nor gives token ids."""
+    """The created model; Ollama neither takes nor returns token ids."""
 
     def __init__(self, runtime: Ollama) -> None:
         self._runtime = runtime
@@ -195,21 +186,21 @@ class ServedModel:
 
     @property
     def shown(self) -> dict[str, Any]:
-        found = self._shows.get("model_info")
-        return found if isinstance(found, dict) else {}
+        answer = self._shows.get("model_info")
+        return answer if isinstance(answer, dict) else {}
 
     @property
     def capabilities(self) -> list[str]:
-        return [str(one) for one in self._shows.get("capabilities") or ()]
+        return [str(capability) for capability in self._shows.get("capabilities") or ()]
 
     def generate(self, prompt: str, steps: int, **more: Any) -> dict[str, Any]:
-        return self._runtime.server.ask("/api/generate", {**_question(steps, more), "prompt": prompt, "raw": True})
+        return self._runtime.server.ask("/api/generate", {**_request(steps, more), "prompt": prompt, "raw": True})
 
     def chat(self, messages: Sequence[dict[str, Any]], steps: int, **more: Any) -> dict[str, Any]:
-        return self._runtime.server.ask("/api/chat", {**_question(steps, more), "messages": list(messages)})
+        return self._runtime.server.ask("/api/chat", {**_request(steps, more), "messages": list(messages)})
 
     def chat_streamed(self, messages: Sequence[dict[str, Any]], steps: int, **more: Any) -> list[dict[str, Any]]:
-        return self._runtime.server.stream("/api/chat", {**_question(steps, more), "messages": list(messages)})
+        return self._runtime.server.stream("/api/chat", {**_request(steps, more), "messages": list(messages)})
 
     def rendered(self, messages: Sequence[dict[str, Any]], **more: Any) -> str:
         """Return the prompt that a chat would become; nothing is run."""
@@ -231,7 +222,7 @@ class Template:
         self._model = ServedModel(runtime)
         self._folder = folder
 
-    has_template = True  # one that it did not take over shows in what it renders
+    has_template = True  # a template that Ollama did not take over shows in the rendering
 
     def render(self, messages: list[dict[str, Any]]) -> str:
         """Return the rendering, with the beginning that the model's own template writes and the tokenizer adds here."""
@@ -244,31 +235,31 @@ class Template:
         return f"{bos}{rendered}" if written and adds and not rendered.startswith(str(bos)) else rendered
 
 
-def _question(steps: int, more: dict[str, Any]) -> dict[str, Any]:
+def _request(steps: int, more: dict[str, Any]) -> dict[str, Any]:
     options = {"temperature": 0, "seed": 1, "num_predict": steps, "num_ctx": CONTEXT, "num_gpu": 0, "num_thread": 1}
     return {"model": _NAME, **more, "options": {**options, **more.get("options", {})}}
 
 
 def _asked_version() -> str:
     lock = Path(sys.prefix) / _LOCK
-    found = _ASKED.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
-    return found[1] if found else ""
+    answer = _ASKED.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
+    return answer[1] if answer else ""
 
 
 def _plain(version: str) -> str:
-    """Spell a version as nobody and everybody does: v0.33.0-rc2 is 0.33.0rc2."""
+    """Return one spelling of a version: v0.33.0-rc2 is 0.33.0rc2."""
     return re.sub(r"[^0-9a-z.]", "", version.lower().removeprefix("v"))
 
 
 def _seven_digits(value: Any) -> Any:
-    """Cut a float32, which is told in the digits of a double, to the digits that it has."""
+    """Cut a float32, which is printed with the digits of a double, to its own digits."""
     return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
-def _has_one_theta(config_json: dict[str, Any]) -> bool:
-    """Tell whether one number says all of the positions: kinds of layers and scalings are told in keys of their own."""
-    found = rope(config_json)
-    return set(found) == {""} and set(found[""]) == {"rope_theta"}
+def _has_single_theta(config_json: dict[str, Any]) -> bool:
+    """Return whether a single number gives the positions: kinds of layers and scalings have other keys."""
+    answer = rope(config_json)
+    return set(answer) == {""} and set(answer[""]) == {"rope_theta"}
 
 
 ADAPTER = Ollama

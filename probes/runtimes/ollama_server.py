@@ -17,6 +17,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from probes.served import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -29,8 +31,8 @@ _LINE_BYTES = 4096
 _MAX_ANSWER_BYTES = 64 << 20
 _SENT_BYTES = 1 << 20
 CONTEXT = 2048
-# what names a cause where the answer over HTTP does not; everything else in the log is talk
-_TELLING = re.compile(
+# the lines of the log that name a cause where the answer over HTTP does not
+_REASONS = re.compile(
     r"unknown model architecture|error loading model|missing tensor|wrong number of tensors|check_tensor_dims"
     r"|key not found in model|unknown pre-tokenizer|not within the file bounds|GGML_ASSERT|fatal error|panic:"
     r"|out[- ]of[- ]memory|unable to allocate|failed to allocate|bad_alloc|no space left|illegal instruction",
@@ -39,10 +41,10 @@ _TELLING = re.compile(
 
 
 class ServerError(Exception):
-    """The server refuses or fails: ``status`` is HTTP's, 200 for an error inside of a stream."""
+    """The server refuses or fails: ``status`` is HTTP's, 200 for an error inside a stream."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -51,11 +53,11 @@ class LoadRefusedError(ServerError):
 
 
 class ServerEndedError(Exception):
-    """There is no server any more."""
+    """The server has ended."""
 
 
 class WrongVersionError(Exception):
-    """What answers is not what was installed."""
+    """The server is not the installed release."""
 
 
 class NoBinaryError(Exception):
@@ -68,12 +70,12 @@ class Server:
     def __init__(self, binary: Path, home: Path) -> None:
         self._log: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._lines = 0
-        self._port = _free_port()
+        self._port = free_port()
         if not binary.is_file():
             raise NoBinaryError(f"there is no {binary.name} in this environment")
         self._process = subprocess.Popen(
             [str(binary), "serve"],
-            env=_surroundings(os.environ, home, self._port),
+            env=_variables(os.environ, home, self._port),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,18 +110,18 @@ class Server:
         return self._last(self._request("POST", path, {**body, "stream": False}), error)
 
     def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return all lines of a streamed answer. An error among them is raised: HTTP's status was sent long before."""
+        """Return all lines of a streamed answer; raises the error that one of them holds."""
         return list(self._lines_of(self._request("POST", path, {**body, "stream": True}), ServerError))
 
     def create(self, name: str, files: Mapping[str, Path]) -> list[str]:
-        """Upload the files and create a model of them; return what the server said on the way."""
+        """Upload the files and create a model of them; return the statuses on the way."""
         digests = {file: self._upload(path) for file, path in files.items()}
         body = {"model": name, "files": digests, "stream": True}
         lines = list(self._lines_of(self._request("POST", "/api/create", body), LoadRefusedError))
-        said = [str(line.get("status")) for line in lines]
-        if not said or said[-1] != "success":
-            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {said[-1:]}"))
-        return said
+        message = [str(line.get("status")) for line in lines]
+        if not message or message[-1] != "success":
+            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {message[-1:]}"))
+        return message
 
     def _upload(self, path: Path) -> str:
         digest = hashlib.sha256()
@@ -166,33 +168,33 @@ class Server:
                 if line.strip():
                     yield self._understood(line, response.status, error)
         if response.status >= http.client.BAD_REQUEST:
-            raise error(response.status, self._with_reason(f"HTTP status {response.status} without a word"))
+            raise error(response.status, self._with_reason(f"HTTP status {response.status} without a message"))
 
     def _understood(self, line: bytes, status: int, error: type[ServerError]) -> dict[str, Any]:
         try:
-            found = json.loads(line)
+            answer = json.loads(line)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            answer = None
+        if not isinstance(answer, dict):
             raise error(status, self._with_reason(f"not an object of JSON: {line[:200]!r}"))
-        if "error" in found or status >= http.client.BAD_REQUEST:
-            told = found.get("status")
-            inner = told if isinstance(told, int) else status
-            raise error(inner, self._with_reason(f"{found.get('error', found)} (status {inner})"))
-        return found
+        if "error" in answer or status >= http.client.BAD_REQUEST:
+            status_inside = answer.get("status")
+            inner = status_inside if isinstance(status_inside, int) else status
+            raise error(inner, self._with_reason(f"{answer.get('error', answer)} (status {inner})"))
+        return answer
 
     def _last(self, response: Any, error: type[ServerError]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         for line in self._lines_of(response, error):
-            found = line
-        return found
+            answer = line
+        return answer
 
-    def _with_reason(self, said: str) -> str:
-        """Add the lines of the log that name the cause: for some failures it is told nowhere else."""
+    def _with_reason(self, message: str) -> str:
+        """Add the lines of the log that name the cause: some failures name it nowhere else."""
         time.sleep(_LOOK_S)  # the last lines are on their way through the pipe
         since = list(self._log)[-(self._lines - self._began) :] if self._lines > self._began else []
-        told = list(dict.fromkeys(line for line in since if _TELLING.search(line)))
-        return f"{said}; its log: {' | '.join(told[-3:])}" if told else said
+        status_inside = list(dict.fromkeys(line for line in since if _REASONS.search(line)))
+        return f"{message}; its log: {' | '.join(status_inside[-3:])}" if status_inside else message
 
     def _broken(self, error: Exception) -> Exception:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -203,7 +205,7 @@ class Server:
         return ServerEndedError(self._with_reason(f"the server ended with {_ending(self._process.returncode)}"))
 
     def _await(self) -> float:
-        """Return how long it took until it answered; one that ends instead has said why."""
+        """Return the seconds until it answers; raises ServerEndedError with the log's end where it ends instead."""
         self._began = 0
         began = time.monotonic()
         while time.monotonic() < began + _READY_S:
@@ -218,7 +220,7 @@ class Server:
         raise ServerEndedError(f"the server timed out waiting for its own port for {_READY_S:.0f} s")
 
     def _keep(self) -> None:
-        """Keep the end of the log, and show all of it: the container's own log is bounded outside."""
+        """Keep the end of the log, and show all of it: the container bounds its log."""
         assert self._process.stdout is not None  # noqa: S101 -- it was asked for
         for raw in iter(lambda: self._process.stdout.readline(_LINE_BYTES), b""):  # type: ignore[union-attr]
             line = raw.decode(errors="replace").rstrip("\n")
@@ -227,8 +229,8 @@ class Server:
             self._lines += 1
 
 
-def _surroundings(given: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
-    """Return the server's variables: nothing of a cloud or a proxy, everything in ``home``, and a word about all."""
+def _variables(given: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
+    """Return the server's environment variables: no cloud, no proxy, everything in ``home``, full logging."""
     unwanted = ("OLLAMA_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     kept = {name: value for name, value in given.items() if not name.upper().startswith(unwanted)}
     return {
@@ -245,12 +247,6 @@ def _surroundings(given: Mapping[str, str], home: Path, port: int) -> dict[str, 
         "OLLAMA_NOPRUNE": "1",
         "OLLAMA_DEBUG": "1",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _ending(code: int | None) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.runtimes.training import Coverage, Trainee
@@ -12,6 +10,7 @@ from probes.runtimes.transformers import Transformers, TransformersModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _RANK = 8
 _REFUSED = re.compile(r"Module '([\w.]+)' is incompatible with Mamba-based models")
@@ -25,32 +24,23 @@ _PHRASES = (
 class Peft(Transformers):
     abilities = ("checkpoint", "configuration", "tensors", "training")
     stands_on = "transformers"
-    phrases = (*_PHRASES, *Transformers.phrases)
+    phrases = _PHRASES
 
     def load(self) -> dict[str, str]:
-        found = super().load()
+        versions = super().load()
         import accelerate
         import peft
 
-        return {**found, "accelerate": str(accelerate.__version__), "peft": str(peft.__version__)}
+        return {**versions, "accelerate": str(accelerate.__version__), "peft": str(peft.__version__)}
 
-    def prime(self) -> None:
-        import transformers
-
-        super().prime()
-        config = transformers.LlamaConfig(
-            vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-            num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        )  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            transformers.LlamaForCausalLM(config).save_pretrained(folder)
-            config_json, rows = {"architectures": ["LlamaForCausalLM"]}, [[3, 4, 5]]
-            plain = self.trainee(Path(folder), config, config_json, rows)
-            plain.checkpoint()
-            plain.gradients()
-            adapted = self.adapted(Path(folder), config, config_json, rows)
-            adapted.train_steps(2, 0.0, 10.0)
-            adapted.merged()
+    def prime_with(self, folder: Path, config: Any, config_json: dict[str, Any]) -> None:
+        super().prime_with(folder, config, config_json)
+        plain = self.trainee(folder, config, config_json, [[3, 4, 5]])
+        plain.checkpoint()
+        plain.gradients()
+        adapted = self.adapted(folder, config, config_json, [[3, 4, 5]])
+        adapted.train_steps(2, 0.0, 10.0)
+        adapted.merged()
 
     def trainee(self, folder: Path, config: Any, config_json: dict[str, Any], rows: Sequence[Sequence[int]]) -> Trainee:
         # eager: the one way of attending that every architecture has
@@ -105,8 +95,8 @@ class Adapted(Trainee):
             if isinstance(layer, BaseTunerLayer):
                 base = layer.get_base_layer()
                 parameter = getattr(layer, "parameter_name", "weight")
-                place = re.sub(r"^base_model\.model\.|\.base_layer\b", "", name)
-                targets[place if parameter == "weight" else f"{place}.{parameter}"] = None
+                target = re.sub(r"^base_model\.model\.|\.base_layer\b", "", name)
+                targets[target if parameter == "weight" else f"{target}.{parameter}"] = None
                 covered.add(id(getattr(base, parameter, None)))
         experts = {key: value.numel() for key, (name, value) in config_json.items() if _of_experts(name)}
         return Coverage(

@@ -23,8 +23,8 @@ _DTYPES = {
 _SHOWN = 20
 
 
-def said(by_runtime: dict[str, Any]) -> Loading:
-    """Return what the runtime said about loading."""
+def reported(by_runtime: dict[str, Any]) -> Loading:
+    """Return what the runtime reports of loading."""
     return Loading(
         missing=sorted(map(str, by_runtime.get("missing_keys") or ())),
         unexpected=sorted(map(str, by_runtime.get("unexpected_keys") or ())),
@@ -37,32 +37,32 @@ def said(by_runtime: dict[str, Any]) -> Loading:
     )
 
 
-def loading(model: Any, said: Loading, folder: Path) -> Loading:
-    """Hold what the runtime said about loading against the values themselves."""
+def loading(model: Any, by_runtime: Loading, folder: Path) -> Loading:
+    """Compare what the runtime reports of loading with the values themselves."""
     files = {name: _read(tensor) for name, tensor in tensors(folder).items()}
     excused = _patterns(model, "_keys_to_ignore_on_load_unexpected")
     wanted = {name: value for name, value in files.items() if not excused(name)}
     state = dict(model.state_dict())
-    found = _found(wanted, state)
-    named = sum(name == place for name, place in found.items())
-    missing = said.missing
-    parameters = _untied(model, known=set(found.values()))
+    matched = _matched(wanted, state)
+    named = sum(name == target for name, target in matched.items())
+    missing = by_runtime.missing
+    parameters = _untied(model, known=set(matched.values()))
     excused_missing = _patterns(model, "_keys_to_ignore_on_load_missing")
     parameters = {n: v for n, v in parameters.items() if n not in missing and not excused_missing(n)}
-    # what is left over on both sides was fused, split or stacked, or is not what it should be
-    rest = {name: value for name, value in wanted.items() if name not in found}
-    # in the model under its own name, but with another value: where else that value is does not matter
+    # what is left over on both sides was fused, split or stacked, or is wrong
+    rest = {name: value for name, value in wanted.items() if name not in matched}
+    # in the model under its name with another value: where else that value is does not matter
     wrong = [name for name, value in rest.items() if name in state and state[name].shape == value.shape]
     fused = {name: value for name, value in rest.items() if name not in wrong}
-    lost = wrong + _nowhere(fused, [value for name, value in state.items() if name not in found.values()])
-    invented = _nowhere(parameters, [value for name, value in files.items() if name not in found])
+    lost = wrong + _nowhere(fused, [value for name, value in state.items() if name not in matched.values()])
+    invented = _nowhere(parameters, [value for name, value in files.items() if name not in matched])
     by_round_trip = 0
     if (lost or invented) and not missing:
         returned = _returned(model, files)
         came_back = [name for name in lost if name in returned]
         by_round_trip = len(came_back)
         lost = [name for name in lost if name not in returned]
-        # a vector that was cut or permuted has no row to be found by: its values are told by their number
+        # a vector that was cut or permuted has no row to look up: its values are only counted
         made = sum(parameters[name].numel() for name in invented)
         if returned >= set(wanted) or (not lost and made == sum(files[name].numel() for name in came_back)):
             invented = []
@@ -73,7 +73,7 @@ def loading(model: Any, said: Loading, folder: Path) -> Loading:
         "by_round_trip": by_round_trip,
         "ignored_by_the_runtime": len(files) - len(wanted),
     }
-    return said._replace(lost=lost[:_SHOWN], invented=invented[:_SHOWN], counts=counts)
+    return by_runtime._replace(lost=lost[:_SHOWN], invented=invented[:_SHOWN], counts=counts)
 
 
 def _read(tensor: Tensor) -> Any:
@@ -90,35 +90,35 @@ def _read(tensor: Tensor) -> Any:
 
 
 def _patterns(model: Any, attribute: str) -> Any:
-    """Return a test for the names that the runtime declares as none of its business, by regular expressions."""
+    """Return a test for the names that the runtime excludes by regular expressions."""
     declared = {pattern for module in model.modules() for pattern in getattr(module, attribute, None) or ()}
     expression = re.compile("|".join(f"(?:{pattern})" for pattern in sorted(declared))) if declared else None
     return lambda name: bool(expression and expression.search(name))
 
 
-def _same(held: Any, value: Any) -> bool:
-    return bool(held.shape == value.shape and (held == value.to(held.dtype)).all())
+def _same(stored: Any, value: Any) -> bool:
+    return bool(stored.shape == value.shape and (stored == value.to(stored.dtype)).all())
 
 
-def _found(wanted: dict[str, Any], state: dict[str, Any]) -> dict[str, str]:
-    """Return where each tensor of the files is as a whole: under its own name, or a renamed one's."""
-    found = {name: name for name, value in wanted.items() if name in state and _same(state[name], value)}
+def _matched(wanted: dict[str, Any], state: dict[str, Any]) -> dict[str, str]:
+    """Return where each tensor of the files is as a whole: under its name, or a renamed one's."""
+    matched = {name: name for name, value in wanted.items() if name in state and _same(state[name], value)}
     places: dict[Any, list[str]] = {}
     for name, value in state.items():
-        if name not in found:
+        if name not in matched:
             places.setdefault(_mark(value), []).append(name)
     for name, value in wanted.items():
-        # what has a place of its own, of its own shape, is there or is not where it belongs
-        if name not in found and (name not in state or state[name].shape != value.shape):
-            same = (place for place in places.get(_mark(value), []) if _same(state[place], value))
-            place = next(same, None)
-            if place is not None:
-                found[name] = place
-    return found
+        # a tensor with its name and shape in the model is there, or nowhere
+        if name not in matched and (name not in state or state[name].shape != value.shape):
+            same = (target for target in places.get(_mark(value), []) if _same(state[target], value))
+            target = next(same, None)
+            if target is not None:
+                matched[name] = target
+    return matched
 
 
 def _mark(value: Any) -> tuple[Any, ...]:
-    """Return what two equal tensors share and two others hardly ever: cheap, because equality is looked at later."""
+    """Return a cheap mark that equal tensors share, and others hardly ever; equality is compared later."""
     few = value.detach().reshape(-1)[:8].float().tolist()
     return (*value.shape, *few)
 
@@ -134,15 +134,15 @@ def _untied(model: Any, *, known: set[str]) -> dict[str, Any]:
     }
 
 
-def _nowhere(sought: dict[str, Any], held: Iterable[Any]) -> list[str]:
+def _nowhere(sought: dict[str, Any], stored: Iterable[Any]) -> list[str]:
     """Return the names whose values occur nowhere in ``held``: not as they are, not transposed, split or stacked."""
     import torch
 
-    held = list(held)
-    if not sought or not held:
+    stored = list(stored)
+    if not sought or not stored:
         return list(sought)
     # fusing and stacking keeps the rows of a matrix, or those of its transpose, so rows are what is looked up
-    rows = torch.cat([signature for value in held for signature in _row_signatures(value)])
+    rows = torch.cat([signature for value in stored for signature in _row_signatures(value)])
     known = torch.unique(rows)
     return [
         name
@@ -175,7 +175,7 @@ def _hashes(rows: Any) -> Any:
 
 
 def _returned(model: Any, files: dict[str, Any]) -> set[str]:
-    """Return the names that the runtime's own way back to files gives again, value by value."""
+    """Return the names whose values come back when the runtime saves the model."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         saved = {name: _read(tensor) for name, tensor in tensors(Path(folder)).items()}
@@ -189,8 +189,8 @@ def parts(model: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
     seen: set[tuple[int, int]] = set()
     for name, value in model.state_dict(keep_vars=True).items():
-        place = (value.data_ptr(), value.numel())
-        if value.numel() and place not in seen:
-            seen.add(place)
+        target = (value.data_ptr(), value.numel())
+        if value.numel() and target not in seen:
+            seen.add(target)
             counts[part_of(name)] = counts.get(part_of(name), 0) + value.numel()
     return counts

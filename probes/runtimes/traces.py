@@ -39,16 +39,22 @@ class TorchTrace:
 
     def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
         known = self.logits.log_softmax(-1)
-        return [known[place, list(row)].tolist() for place, row in enumerate(ids)]
+        return [known[position, list(row)].tolist() for position, row in enumerate(ids)]
 
 
 class PlainTrace:
     """Rows of id to log-probability, for runtimes that answer with numbers: all of the vocabulary, or its likeliest."""
 
-    def __init__(self, rows: Sequence[dict[int, float]]) -> None:
-        self.rows = list(rows)
-        self.finite = all(math.isfinite(value) for row in self.rows for value in row.values())
-        self.spread = fmean(pstdev(row.values()) for row in self.rows) if self.finite and self.rows else float("nan")
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    @functools.cached_property
+    def finite(self) -> bool:
+        return all(math.isfinite(value) for row in self.rows for value in row.values())
+
+    @functools.cached_property
+    def spread(self) -> float:
+        return fmean(pstdev(row.values()) for row in self.rows) if self.finite and len(self) else float("nan")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,11 +64,11 @@ class PlainTrace:
 
     def distance(self, other: Any) -> float:
         """Return the largest difference; an id that one side does not name lies below all that it names."""
-        if len(self.rows) != len(other.rows):
+        if len(self) != len(other):
             return float("inf")
         if not (self.finite and other.finite):
             return float("nan")
-        return max((_row_distance(ours, theirs) for ours, theirs in zip(self.rows, other.rows)), default=0.0)
+        return max((_row_distance(*pair) for pair in zip(self.rows, other.rows)), default=0.0)
 
     def top(self, count: int) -> list[list[list[Any]]]:
         ranked = [sorted(row.items(), key=lambda pair: (-pair[1], pair[0]))[:count] for row in self.rows]
@@ -72,52 +78,28 @@ class PlainTrace:
         return [[row.get(name) for name in wanted] for row, wanted in zip(self.rows, ids)]
 
 
-class AskedTrace:
-    """The same for a runtime that is asked for one position at a time: only those that somebody looks at."""
+class LazyRows:
+    """Rows that are computed one by one, and only those that somebody looks at."""
 
-    def __init__(self, ask: Callable[[int], dict[int, float]], places: Sequence[int]) -> None:
-        self._ask = ask
-        self._places = places
-
-    @functools.cached_property
-    def _whole(self) -> PlainTrace:
-        return PlainTrace([self._ask(place) for place in self._places])
-
-    @property
-    def rows(self) -> list[dict[int, float]]:
-        return self._whole.rows
-
-    @functools.cached_property
-    def finite(self) -> bool:
-        return self._whole.finite
-
-    @functools.cached_property
-    def spread(self) -> float:
-        return self._whole.spread
+    def __init__(self, compute: Callable[[int], dict[int, float]], positions: Sequence[int]) -> None:
+        self._compute = compute
+        self._positions = positions
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
-    def __getitem__(self, positions: slice) -> Trace:
-        return AskedTrace(self._ask, self._places[positions])
-
-    def distance(self, other: Any) -> float:
-        return self._whole.distance(other)
-
-    def top(self, count: int) -> list[list[list[Any]]]:
-        return self._whole.top(count)
-
-    def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
-        return self._whole.at(ids)
+    def __getitem__(self, index: Any) -> Any:
+        chosen = self._positions[index]
+        return LazyRows(self._compute, chosen) if isinstance(index, slice) else self._compute(chosen)
 
 
-def _row_distance(ours: dict[int, float], theirs: dict[int, float]) -> float:
-    if not ours or not theirs:
-        return 0.0 if ours == theirs else float("inf")
-    floors = min(ours.values()), min(theirs.values())
-    apart = [abs(value - theirs[name]) for name, value in ours.items() if name in theirs]
-    apart += [value - floors[1] for name, value in ours.items() if name not in theirs]
-    apart += [value - floors[0] for name, value in theirs.items() if name not in ours]
+def _row_distance(left: dict[int, float], right: dict[int, float]) -> float:
+    if not left or not right:
+        return 0.0 if left == right else float("inf")
+    floors = min(left.values()), min(right.values())
+    apart = [abs(value - right[name]) for name, value in left.items() if name in right]
+    apart += [value - floors[1] for name, value in left.items() if name not in right]
+    apart += [value - floors[0] for name, value in right.items() if name not in left]
     return max(apart)
 
 
@@ -133,6 +115,6 @@ class Forced:
 
         step = input_ids.shape[1] - self._width
         forced = torch.full_like(scores, float("-inf"))
-        for place, row in enumerate(self._rows):
-            forced[place, row[step]] = 0.0
+        for position, row in enumerate(self._rows):
+            forced[position, row[step]] = 0.0
         return forced

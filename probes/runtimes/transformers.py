@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.configuration import ROPE, Effective
-from probes.runtimes import Generated, Plan, UnavailableError, tensors
+from probes.runtimes import Generated, Plan, UnavailableError, imported_versions, tensors
+from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.traces import Forced, TorchTrace
 
 if TYPE_CHECKING:
@@ -32,13 +33,10 @@ _ABSENT = object()
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-class Transformers:
+class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
     )  # fmt: skip
-    stands_on = ""
-    phrases: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    rounding = 1e-4  # float32 through a few layers
 
     def load(self) -> dict[str, str]:
         scratch = Path(tempfile.gettempdir(), "probe-home")
@@ -51,15 +49,13 @@ class Transformers:
         torch.set_num_threads(1)  # a thread pool does not survive a fork; children choose their own number
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # as users have it
-        # lazily resolved: a broken dependency shows here, as it does for everybody who uses the runtime
+        # lazily resolved: a broken dependency shows here, as it does for every user
         for name in ("AutoConfig", "AutoTokenizer", "AutoModelForCausalLM", "AutoModelForImageTextToText"):
             getattr(transformers, name)
         names = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "accelerate")
-        found = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
-        return {name: str(version) for name, version in found.items() if version}
+        return imported_versions(*names)
 
     def prime(self) -> None:
-        import torch
         import transformers
 
         config = transformers.LlamaConfig(
@@ -68,13 +64,18 @@ class Transformers:
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             transformers.LlamaForCausalLM(config).save_pretrained(folder)
-            config_json = {"architectures": ["LlamaForCausalLM"]}
-            self.effective(config, config_json)
-            for attention in ("eager", "sdpa"):
-                model = self.model(Path(folder), self.config(Path(folder)), config_json, attention)
-            model.generate([[3, 4], [5]], 2, Plan(forced=((6, 7), (6, 7))))
-            torch.isin(torch.arange(4), torch.arange(2)).all()
-            self._prime_tokenizer(Path(folder))
+            self.prime_with(Path(folder), self.config(Path(folder)), {"architectures": ["LlamaForCausalLM"]})
+
+    def prime_with(self, folder: Path, config: Any, config_json: dict[str, Any]) -> None:
+        """Do once with a small model what the checks do."""
+        import torch
+
+        self.effective(config, config_json)
+        for attention in ("eager", "sdpa"):
+            model = self.model(folder, config, config_json, attention)
+        model.generate([[3, 4], [5]], 2, Plan(forced=((6, 7), (6, 7))))
+        torch.isin(torch.arange(4), torch.arange(2)).all()
+        self._prime_tokenizer(folder)
 
     def _prime_tokenizer(self, folder: Path) -> None:
         import tokenizers
@@ -87,12 +88,6 @@ class Transformers:
         tokenizer = self.tokenizer(folder)
         tokenizer.render([{"role": "user", "content": "a"}])
         tokenizer.decode(tokenizer.encode("a"))
-
-    def after_fork(self) -> None:
-        import torch
-
-        # also what makes torch replace its inherited, dead thread pool before several threads race to do so
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
     def seed(self, seed: int) -> None:
         import torch
@@ -136,7 +131,7 @@ class Transformers:
 
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
         try:
-            model, said = _auto_class(config, config_json).from_pretrained(
+            model, info = _auto_class(config, config_json).from_pretrained(
                 folder,
                 attn_implementation=attention,
                 trust_remote_code=False,
@@ -149,8 +144,8 @@ class Transformers:
             if "does not support an attention implementation" in str(error):
                 raise UnavailableError(str(error)) from error
             raise
-        # a tensor that the runtime keeps in another type (a gate in float32, a scale) is brought to the same one
-        return TransformersModel(model.float().eval(), said, folder)
+        # tensors that the runtime keeps in another type, such as a scale, become float32 too
+        return TransformersModel(model.float().eval(), info, folder)
 
     def attentions(self, model: TransformersModel) -> tuple[str, ...]:
         return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()
@@ -166,9 +161,9 @@ class Transformers:
 class TransformersModel:
     independent = False
 
-    def __init__(self, module: Any, said: dict[str, Any], folder: Path) -> None:
+    def __init__(self, module: Any, info: dict[str, Any], folder: Path) -> None:
         self.module = module
-        self._said = said
+        self._info = info
         self._folder = folder
         eos = getattr(module.generation_config, "eos_token_id", None)
         pad = getattr(module.generation_config, "pad_token_id", None)
@@ -190,16 +185,8 @@ class TransformersModel:
         return TorchTrace(logits[0])
 
     def perturb(self, row: Sequence[int]) -> Trace:
-        import torch
-
-        def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
-            return embedded * (1 + torch.finfo(torch.float32).eps * torch.randn_like(embedded).sign())
-
-        hook = self.module.get_input_embeddings().register_forward_hook(moved)
-        try:
+        with perturbed([self.module.get_input_embeddings()]):
             return self.forward(row)
-        finally:
-            hook.remove()
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         import torch
@@ -227,11 +214,11 @@ class TransformersModel:
         cached = all(each == 1 for each in widths[1:]) if len(widths) > 1 else None
         logits = torch.stack(list(answer.logits), dim=1)
         tokens = answer.sequences[:, width:].tolist()
-        return [Generated(row, TorchTrace(logits[place]), cached) for place, row in enumerate(tokens)]
+        return [Generated(row, TorchTrace(logits[index]), cached) for index, row in enumerate(tokens)]
 
     def loading(self, *, values: bool) -> Loading:
-        said = tensors.said(self._said)
-        return tensors.loading(self.module, said, self._folder) if values else said
+        reported = tensors.reported(self._info)
+        return tensors.loading(self.module, reported, self._folder) if values else reported
 
     def parts(self) -> dict[str, int]:
         return tensors.parts(self.module)
@@ -240,25 +227,10 @@ class TransformersModel:
         self.module.save_pretrained(folder)
 
 
-class TransformersTokenizer:
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self.has_template = bool(getattr(tokenizer, "chat_template", None))
-
-    def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
+class TransformersTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return str(text)
-
-    def specials(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"class": type(self._tokenizer).__name__}
-        for name in ("bos", "eos", "pad"):
-            token = getattr(self._tokenizer, name + "_token")
-            found[name] = getattr(self._tokenizer, name + "_token_id")
-            found[name + "_token"] = None if token is None else str(token)
-        return found
 
     def render(self, messages: list[dict[str, Any]]) -> str:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -268,7 +240,7 @@ class TransformersTokenizer:
 def _note_width(widths: list[int], _module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
     """Note how many tokens one step is given: with a cache the new one, without one all of them.
 
-    Kinds of model name their caches differently; this holds for all of them.
+    Models name their caches differently; this holds for all.
     """
     given = next(
         (item for item in (*arguments[:1], named.get("input_ids"), named.get("inputs_embeds")) if item is not None),
@@ -286,7 +258,7 @@ def _value(config: Any, key: str) -> Any:
 
 
 def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
-    """Return the auto class that users call for this model: with its other parts when its files have them."""
+    """Return the auto class that users call for this model, with its other parts when its files have them."""
     import transformers
 
     names = [
@@ -308,13 +280,13 @@ def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
 @functools.cache
 def _words_of(module: str) -> frozenset[str]:
     """Return every word in the code of the architecture, which tells whether it can read a key at all."""
-    own_code = Path(str(sys.modules[module].__file__)).parent
+    architecture = Path(str(sys.modules[module].__file__)).parent
     words: set[str] = set()
-    for path in [*own_code.glob("configuration_*.py"), *own_code.glob("modeling_*.py")]:
+    for path in [*architecture.glob("configuration_*.py"), *architecture.glob("modeling_*.py")]:
         words |= _words_in(path)
     takes_parameters = "rope_parameters" in words
     for name in ("modeling_rope_utils.py", "configuration_utils.py"):
-        words |= _words_in(own_code.parent.parent / name)
+        words |= _words_in(architecture.parent.parent / name)
     return frozenset(words if takes_parameters else words - {"rope_parameters"})
 
 

@@ -6,16 +6,16 @@ import contextlib
 import gc
 import importlib
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import read_config
-from probes.runtimes import Generated, UnavailableError
+from probes.runtimes import Generated, UnavailableError, imported_versions
+from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.traces import PlainTrace
 from probes.runtimes.vllm_distribution import name_as_vllm
-from probes.runtimes.vllm_errors import PHRASES, in_words
+from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
 from probes.runtimes.vllm_server import Understudy, become_server, serve
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyond it the likeliest
-_LIKELIEST = 20  # as many as vLLM gives without being told otherwise
+_LIKELIEST = 20  # vLLM's default maximum
 _EMBEDDING = "VocabParallelEmbedding"
 _FORCING = "probes.runtimes.vllm_forcing:Forcing"  # by name: some releases pickle what they are given
 _LATER = (
@@ -46,11 +46,9 @@ _LATER = (
 )
 
 
-class Vllm:
+class Vllm(TorchAdapter):
     abilities = ("checkpoint", "tokens", "batches", "template", "comparison", "server", "token-bias")
-    stands_on = ""
     phrases = PHRASES
-    rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
 
     def __init__(self) -> None:
         self._model: VllmModel | None = None
@@ -66,12 +64,11 @@ class Vllm:
         import vllm
 
         torch.set_num_threads(1)  # a thread pool does not survive a fork; children choose their own number
-        # lazily resolved: a broken dependency shows here, as it does for everybody who uses the runtime
+        # lazily resolved: a broken dependency shows here, as it does for every user
         for name in ("LLM", "SamplingParams", "ModelRegistry"):
             getattr(vllm, name)
         names = ("vllm", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy", "xgrammar")
-        found = {name: getattr(sys.modules.get(name), "__version__", None) for name in names}
-        return {name: str(version) for name, version in found.items() if version}
+        return imported_versions(*names)
 
     def prime(self) -> None:
         """Import what an engine imports when it is made; making one here would leave threads that a fork loses."""
@@ -81,29 +78,19 @@ class Vllm:
         self._primed = True
 
     def after_fork(self) -> None:
-        import torch
-
         if self._primed:  # else the server is started as users start it
             self._understudy = Understudy(_become_server)
-
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
-
-    def seed(self, seed: int) -> None:
-        """Draw nothing at random: what the checks ask is greedy, or says its seed itself."""
+        super().after_fork()
 
     def registered(self) -> int:
         from vllm import ModelRegistry
 
         return len(ModelRegistry.get_supported_archs())
 
-    def knows(self, model_type: str) -> bool:
-        """Leave the answer to ``config``: the registry has classes of transformers, not types of models."""
-        return bool(model_type)
-
     def config(self, folder: Path) -> Any:
-        """Return which classes the model may be run as; raises in vLLM's words where it has none of them.
+        """Return which classes the model may run as; raises ValueError in vLLM's words without one.
 
-        What is not in its own table it may still run with the code of transformers, which then has to say so itself.
+        vLLM runs what is not in its table with the code of transformers, where that declares it.
         """
         from vllm import ModelRegistry
 
@@ -125,13 +112,13 @@ class Vllm:
         for name in config["classes"]:
             _register_here(name)
         context, width = sizes(config_json)
-        with in_words():
+        with assertions_in_words():
             engine = LLM(
                 model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
                 max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
                 disable_log_stats=True, logits_processors=[_FORCING],
             )  # fmt: skip
-        # what is not in its own table runs with the code of transformers, and says the same as that for no other reason
+        # what is not in its table runs with the code of transformers, and equals that for no other reason
         self._model = VllmModel(engine, width, classes=config["classes"])
         return self._model
 
@@ -139,12 +126,12 @@ class Vllm:
         return VllmTokenizer(_tokenizer_of(folder), self._model)
 
     def serve(self, subject: Subject) -> tuple[Server, float]:
-        """Start the server in processes of its own, which need the memory that the engine here has."""
+        """Start the server in processes of its own, which need the memory of the engine here."""
         if self._model is None or not self._model.answered:
-            raise UnavailableError("the engine computes nothing here, and a server would wait for the same engine")
+            raise UnavailableError("the engine computes nothing, and a server would wait for the same engine")
         self._model.close()
         names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.config_json)[0]
-        # what only a process begun anew breaks has to show in every environment: the control's server is such a one
+        # the control's server is a fresh process, so that what breaks only those shows in every environment
         understudy = None if subject.control else self._understudy
         classes = self._model.classes
         return serve(subject.folder, names=names, context=context, understudy=understudy, classes=classes)
@@ -162,30 +149,24 @@ class VllmModel:
         self.module = _module_of(engine)
 
     def forward(self, row: Sequence[int]) -> Trace:
-        """Ask for the prompt's log-probabilities, which vLLM computes anew, and for those of one token after it."""
+        """Ask for the log-probabilities of the prompt, which vLLM computes, and of one token after it."""
         (answer,) = self._ask([row], [self._params(1, ignore_eos=True, prompt_logprobs=self._width)])
-        before = [_row(place) for place in answer.prompt_logprobs[1:]]
+        before = [_row(position) for position in answer.prompt_logprobs[1:]]
         return PlainTrace([*before, _row(answer.outputs[0].logprobs[0])])
 
     def perturb(self, row: Sequence[int]) -> Trace:
         import torch
 
-        def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
-            return embedded * (1 + torch.finfo(torch.float32).eps * torch.randn_like(embedded).sign())
-
         modules = self.module.modules() if isinstance(self.module, torch.nn.Module) else ()
-        hooks = [each.register_forward_hook(moved) for each in modules if type(each).__name__ == _EMBEDDING]
-        if not hooks:
+        embeddings = [module for module in modules if type(module).__name__ == _EMBEDDING]
+        if not embeddings:
             raise UnavailableError("the model has no embedding by the name that vLLM gives it")
-        try:
+        with perturbed(embeddings):
             return self.forward(row)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         if not plan.cache:
-            return [self._anew(row, steps, forced) for row, forced in zip(rows, plan.forced)]
+            return [self._without_cache(row, steps, forced) for row, forced in zip(rows, plan.forced)]
         options: dict[str, Any] = {"ignore_eos": plan.full_length}
         if plan.eos is not None:
             options["stop_token_ids"] = list(plan.eos)
@@ -196,13 +177,13 @@ class VllmModel:
         generated = []
         for answer in self._ask(rows, each):
             tokens = list(answer.outputs[0].token_ids)
-            trace = PlainTrace([_row(place) for place in answer.outputs[0].logprobs])
-            # an engine with a paged cache never computes again what it has generated from
+            trace = PlainTrace([_row(position) for position in answer.outputs[0].logprobs])
+            # an engine with a paged cache never computes again what it has generated
             generated.append(Generated(tokens, trace, True if len(tokens) > 1 else None))
         return generated
 
-    def _anew(self, row: Sequence[int], steps: int, forced: Sequence[int]) -> Generated:
-        """Generate without the cache: each step is a prompt of its own, computed anew."""
+    def _without_cache(self, row: Sequence[int], steps: int, forced: Sequence[int]) -> Generated:
+        """Generate without the cache: each step is a prompt of its own, computed again."""
         rows = []
         for step in range(steps):
             trace = self.forward([*row, *forced[:step]])
@@ -216,13 +197,13 @@ class VllmModel:
 
     def _ask(self, rows: Sequence[Sequence[int]], params: list[Any]) -> list[Any]:
         prompts = [{"prompt_token_ids": list(row)} for row in rows]
-        with in_words():
+        with assertions_in_words():
             answers = list(self._engine.generate(prompts, params, use_tqdm=False))
         self.answered = True
         return answers
 
     def chat(self, messages: list[dict[str, Any]]) -> Any:
-        """Return what became of a chat; only an engine that computes at all can say anything about chats."""
+        """Return how a chat went through an engine that computes."""
         if not self.answered:
             raise UnavailableError("the engine computes nothing, and a chat is rendered on its way through it")
         return self._engine.chat(messages, self._params(1), use_tqdm=False)[0]
@@ -232,25 +213,10 @@ class VllmModel:
         gc.collect()
 
 
-class VllmTokenizer:
+class VllmTokenizer(Tokenizer):
     def __init__(self, tokenizer: Any, model: VllmModel | None) -> None:
-        self._tokenizer = tokenizer
+        super().__init__(tokenizer)
         self._model = model
-        self.has_template = bool(getattr(tokenizer, "chat_template", None))
-
-    def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
-
-    def specials(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"class": type(self._tokenizer).__name__}
-        for name in ("bos", "eos", "pad"):
-            token = getattr(self._tokenizer, name + "_token", None)
-            found[name] = getattr(self._tokenizer, name + "_token_id", None)
-            found[name + "_token"] = None if token is None else str(token)
-        return found
 
     def render(self, messages: list[dict[str, Any]]) -> str:
         """Return what a chat becomes on its way into the engine: as text where vLLM keeps it, else from its tokens."""
@@ -271,39 +237,39 @@ def sizes(config_json: dict[str, Any]) -> tuple[int, int]:
 
 
 def _delegable(architecture: str) -> bool:
-    """Tell whether transformers itself has the class, in a form that vLLM says it can run."""
+    """Return whether transformers has the class in a form that vLLM can run."""
     import transformers
 
     known = getattr(transformers, architecture, None)
-    fit = getattr(known, "is_backend_compatible", None)
-    return bool(fit()) if callable(fit) else bool(getattr(known, "_supports_attention_backend", False))
+    compatible = getattr(known, "is_backend_compatible", None)
+    return bool(compatible()) if callable(compatible) else bool(getattr(known, "_supports_attention_backend", False))
 
 
 def _register_here(architecture: str) -> None:
-    """Import the class in this process: vLLM would ask another one for what it is like, which imports all of it again.
+    """Import the class in this process: vLLM would inspect it in another one, which imports all of it again.
 
-    There only the log has the cause of a failure; here it is the exception.
+    There a failure's cause is only in the log; here it is the exception.
     """
     from vllm import ModelRegistry
 
     ModelRegistry.register_model(architecture, ModelRegistry.models[architecture].load_model_cls())
 
 
-def _become_server(told: dict[str, Any]) -> None:
-    for name in told["classes"]:
+def _become_server(request: dict[str, Any]) -> None:
+    for name in request["classes"]:
         _register_here(name)
-    become_server(told)
+    become_server(request)
 
 
 def _module_of(engine: Any) -> Any:
     try:
         return engine.apply_model(lambda module: module)[0]
-    except (AttributeError, TypeError, ValueError):  # it only lends its name to a message
+    except (AttributeError, TypeError, ValueError):  # its class is only shown in a message
         return engine
 
 
 def _tokenizer_of(folder: Path) -> Any:
-    """Ask vLLM's own function, wherever this release has it."""
+    """Call vLLM's own function, wherever this release has it."""
     for name in ("vllm.tokenizers", "vllm.transformers_utils.tokenizer"):
         try:
             get_tokenizer = importlib.import_module(name).get_tokenizer
@@ -313,8 +279,8 @@ def _tokenizer_of(folder: Path) -> Any:
     raise UnavailableError("this release has no function of its own that makes a tokenizer")
 
 
-def _row(place: Any) -> dict[int, float]:
-    return {int(name): float(one.logprob) for name, one in place.items()}
+def _row(position: Any) -> dict[int, float]:
+    return {int(name): float(entry.logprob) for name, entry in position.items()}
 
 
 ADAPTER = Vllm

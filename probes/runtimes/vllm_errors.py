@@ -1,4 +1,4 @@
-"""What vLLM says when something is wrong, and whose fault it is then."""
+"""What vLLM writes when something fails, and which fault that is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _KEPT_LINES = 4  # of the beginning, and of the end
-_TELLING = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")
-_NOT_TELLING = ("WARNING", "Warning:", " INFO ", '  File "')
+_REASONS = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")
+_NO_REASONS = ("WARNING", "Warning:", " INFO ", '  File "')
 
-# vLLM's own words, or those of what it stands on -> fault; the first that occurs wins
+# fault -> messages of vLLM or of what it stands on; the first match wins
 PHRASES: Sequence[tuple[str, tuple[str, ...]]] = (
     # ours: the machine, and how we install it
     ("infra-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
@@ -95,34 +95,34 @@ PHRASES: Sequence[tuple[str, tuple[str, ...]]] = (
     ),
     ("missing-tensors", ("were not initialized from checkpoint",)),
     ("unexpected-tensors", ("there is no module or parameter named",)),
-    # the cause is in the log of another process, where nobody heard it: by this alone nobody can be blamed
+    # the cause is in another process's log: this alone blames neither side
     ("infra-recipe", ("workerproc initialization failed", "worker failed with error ''")),
 )
 
 
 @contextlib.contextmanager
-def in_words() -> Iterator[None]:
-    """Let an assertion without a word say its own line: what it asserts is all there is to tell one from another."""
+def assertions_in_words() -> Iterator[None]:
+    """Give an assertion without a message its line of code: what it asserts is all that distinguishes it."""
     try:
         yield
     except AssertionError as error:
         if not str(error):
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            error.args = (place.line or place.name,)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            error.args = (frame.line or frame.name,)
         raise
 
 
-def said(log: str) -> str:
-    """Return the lines that tell what went wrong, without the paths of this machine.
+def reasons(log: str) -> str:
+    """Return the lines with a reason, without the paths of this machine.
 
-    The engine's process says the cause, and then each that waited for it says what that led to: the first and the last
-    lines are kept, those that are said again once.
+    The engine's process writes the cause, and then each process that waits for it writes the consequence: the first
+    and the last lines are kept, equal ones once.
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if _tells(line)]
-    kept = list(dict.fromkeys(telling)) or lines[-2 * _KEPT_LINES :]
+    with_reason = [line for line in lines if _has_reason(line)]
+    kept = list(dict.fromkeys(with_reason)) or lines[-2 * _KEPT_LINES :]
     return without_paths(" | ".join(kept if len(kept) <= 2 * _KEPT_LINES else kept[:_KEPT_LINES] + kept[-_KEPT_LINES:]))
 
 
-def _tells(line: str) -> bool:
-    return any(word in line.lower() for word in _TELLING) and not any(word in line for word in _NOT_TELLING)
+def _has_reason(line: str) -> bool:
+    return any(word in line.lower() for word in _REASONS) and not any(word in line for word in _NO_REASONS)

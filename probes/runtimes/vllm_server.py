@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import traceback
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.faults import ReportedError
-from probes.runtimes.vllm_errors import said
-from probes.served import Server, ServerError, wait_until_ready
+from probes.runtimes.vllm_errors import reasons
+from probes.served import Server, ServerError, free_port, wait_until_ready
+from probes.supervise import work_and_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,24 +25,24 @@ _MODEL = "subject"
 
 
 class Understudy:
-    """A fork that waits, with vLLM imported and nothing computed yet, to be told to become the server.
+    """A fork that waits, with vLLM imported and nothing computed yet, for the order to become the server.
 
-    The process that probes has had an engine by then, whose threads no fork of it would have. Which classes it need not
-    inspect in a process of their own is told with the rest. It never outlives who it waits for.
+    The probing process has an engine by then, whose threads no fork of it would have. The order names the classes that
+    need no inspection in another process. The fork never outlives the process that it waits for.
     """
 
     def __init__(self, become: Callable[[dict[str, Any]], None]) -> None:
-        heard, self._tell = os.pipe()
+        order, self._order = os.pipe()
         self._pid = os.fork()
         if not self._pid:
-            os.close(self._tell)
-            _wait_and_become(heard, become)
-        os.close(heard)
+            os.close(self._order)
+            _wait_and_become(order, become)
+        os.close(order)
         self._status: int | None = None
 
-    def start(self, told: dict[str, Any]) -> None:
-        with os.fdopen(self._tell, "wb") as told_to:
-            told_to.write(json.dumps(told).encode())
+    def start(self, settings: dict[str, Any]) -> None:
+        with os.fdopen(self._order, "wb") as pipe:
+            pipe.write(json.dumps(settings).encode())
 
     def alive(self) -> bool:
         if self._status is None:
@@ -58,10 +56,9 @@ def serve(
 ) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
 
-    Nobody ends it: it is of the subject's group of processes and dies with it. ``classes`` are those that the model
-    may be run as.
+    It ends with the subject's group of processes. ``classes`` are those that the model may run as.
     """
-    port = _free_port()
+    port = free_port()
     scratch = Path(tempfile.mkdtemp(prefix="vllm-serve-"))
     log = scratch / "log"
     arguments = serve_arguments(folder, port=port, context=context)
@@ -76,7 +73,7 @@ def serve(
     except ServerError as error:
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         sys.stderr.write(text[-_KEPT_CHARS:])
-        raise ReportedError(f"{error}: {said(text)}") from None
+        raise ReportedError(f"{error}: {reasons(text)}") from None
     return there, seconds
 
 
@@ -89,7 +86,7 @@ def serve_arguments(folder: Path, *, port: int, context: int) -> list[str]:
     ]
 
 
-def become_server(told: dict[str, Any]) -> None:
+def become_server(settings: dict[str, Any]) -> None:
     """Run the command line of vLLM in this process, and its engine in a fork of it.
 
     On a processor vLLM starts the engine's process anew, which imports everything again: on an accelerator it forks.
@@ -104,7 +101,7 @@ def become_server(told: dict[str, Any]) -> None:
         return plain("fork" if method == "spawn" else method)
 
     multiprocessing.get_context = forking
-    sys.argv = ["vllm", *told["arguments"]]
+    sys.argv = ["vllm", *settings["arguments"]]
     main()
 
 
@@ -118,28 +115,21 @@ def _started(arguments: Sequence[str], log: Path, *, names: Path) -> Callable[[]
     return lambda: server.poll() is None
 
 
-def _wait_and_become(heard: int, become: Callable[[dict[str, Any]], None]) -> None:
-    code = 1
-    with os.fdopen(heard, "rb") as pipe:
-        read = pipe.read()
-    if not read:  # whoever would have told has ended
+def _wait_and_become(order: int, become: Callable[[dict[str, Any]], None]) -> None:
+    with os.fdopen(order, "rb") as pipe:
+        text = pipe.read()
+    if not text:  # the process that would order it has ended
         os._exit(0)
-    try:
-        told = json.loads(read)
-        _speak_into(Path(told["log"]))
-        become(told)
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 -- this is the end of the process: say why, and never return into the parent's code
-        traceback.print_exc()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+
+    def work() -> None:
+        settings = json.loads(text)
+        _write_to(Path(settings["log"]))
+        become(settings)
+
+    work_and_exit(work)
 
 
-def _speak_into(log: Path) -> None:
+def _write_to(log: Path) -> None:
     os.chdir(log.parent)
     with log.open("wb") as stream, Path(os.devnull).open("rb") as silence:
         os.dup2(silence.fileno(), 0)
@@ -150,9 +140,3 @@ def _speak_into(log: Path) -> None:
         signal.signal(number, signal.SIG_DFL)
     # what starts a process anew looks at the main module, and must not find the probe
     sys.modules["__main__"] = types.ModuleType("__main__")
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

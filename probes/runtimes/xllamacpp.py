@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from probes.faults import ReportedError
 from probes.runtimes import Generated, UnavailableError
-from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, Specials, StderrCapture, captured_stderr, file_of
-from probes.runtimes.traces import AskedTrace, PlainTrace
+from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, LlamaCppModel, Specials, file_of, threads, with_stderr
+from probes.runtimes.traces import LazyRows, PlainTrace
 from probes.served import Server, ServerError
 
 if TYPE_CHECKING:
@@ -31,50 +30,37 @@ _PUSHED = 1e4  # beyond every logit
 class Xllamacpp(LlamaCpp):
     def __init__(self) -> None:
         super().__init__()
-        self._model: XllamacppModel | None = None
-        self._kept: list[object] = []  # letting go of a server may wait for ever
+        self._opened: list[object] = []  # letting go of a server may wait for ever
 
     def load(self) -> dict[str, str]:
-        imported = self.converter.load()
-        import xllamacpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is what is asked
+        versions = self.converter.load()
+        import xllamacpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is the question
 
-        return {"xllamacpp": version("xllamacpp"), **imported}
+        return {"xllamacpp": version("xllamacpp"), **versions}
 
-    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> XllamacppModel:  # noqa: ARG002 -- it has the converted file
-        if self.shrunk:
-            self.tried(lambda: _started(file_of("f32")))
-        self._model = self._opened("f32")
-        if self.shrunk:
-            tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
-            self._model.unreadable = [[index, False] for index, token in enumerate(tokens) if not _readable(token)]
-        return self._model
+    def open(self, file: Path) -> Any:
+        """Load a file with its server; return the server and the seconds that took."""
+        import xllamacpp
+
+        began = time.monotonic()
+        server = with_stderr(lambda: xllamacpp.Server(_parameters(xllamacpp, file)))
+        self._opened.append(server)
+        return server, time.monotonic() - began
+
+    def wrapped(self, opened: Any) -> XllamacppModel:
+        tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
+        server, load_s = opened
+        return XllamacppModel(server, load_s, tokens, self.load_perturbed, shrunk=self.shrunk)
 
     def quantised(self, subject: Subject, kind: str) -> XllamacppModel:
         if kind != "q8_0":
             raise UnavailableError(f"xllamacpp has no quantiser, and llama.cpp's converter makes no {kind}")
         self.converted(subject, kind)
-        return self._opened(kind)
-
-    def _opened(self, kind: str) -> XllamacppModel:
-        tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
-
-        def load_perturbed() -> XllamacppModel:
-            return XllamacppModel(self._begun(self.perturbed_file()), tokens)
-
-        return XllamacppModel(self._begun(file_of(kind)), tokens, load_perturbed)
-
-    def _begun(self, file: Path) -> tuple[Any, float]:
-        try:
-            started = _started(file)
-        except ReportedError as error:
-            raise self.refused(str(error)) from error
-        self._kept.append(started)
-        return started
+        model: XllamacppModel = self.load_file(file_of(kind))
+        return model
 
     def tokenizer(self, folder: Path) -> XllamacppTokenizer:  # noqa: ARG002 -- it is in the converted file
-        if self._model is None:
-            raise UnavailableError("the tokenizer is a part of the loaded model, and none is loaded")
-        return XllamacppTokenizer(self._model.listening(), self.metadata())
+        return XllamacppTokenizer(self.loaded().listening(), self.metadata())
 
     def serve(self, subject: Subject) -> tuple[Server, float]:
         """Return the server that began with the model."""
@@ -82,25 +68,20 @@ class Xllamacpp(LlamaCpp):
         return model.listening(), model.load_s
 
 
-class XllamacppModel:
-    attention = ""
-    independent = True
-
+class XllamacppModel(LlamaCppModel):
     def __init__(
-        self,
-        started: tuple[Any, float],
-        tokens: Sequence[str],
-        load_perturbed: Callable[[], XllamacppModel] | None = None,
+        self, server: Any, load_s: float, tokens: Sequence[str], load_perturbed: Callable[[], Any], *, shrunk: bool
     ) -> None:
-        self._server, self.load_s = started
-        self._load_perturbed = load_perturbed
+        super().__init__(load_perturbed)
+        self._server, self.load_s = server, load_s
         self._width = min(len(tokens) or _WIDEST, _WIDEST)
         self._letter = next((index for index, token in enumerate(tokens) if len(token) == 1 and token.isalpha()), None)
-        self.unreadable: list[list[Any]] = []  # tokens that are not to be drawn
+        # some releases have no answer but an error for bytes that are no text, which random weights generate
+        self._unreadable = [[index, False] for index, token in enumerate(tokens) if shrunk and not _readable(token)]
         self._http: Server | None = None
 
     def listening(self) -> Server:
-        """Return the server's HTTP side; releases before the one that tells its address have none."""
+        """Return the server's HTTP side; releases that do not name its address have none."""
         if self._http is None:
             address = getattr(self._server, "listening_address", None)
             if not address:
@@ -109,19 +90,14 @@ class XllamacppModel:
             self._http = Server(str(address), str(listed[0]["id"]))
         return self._http
 
-    def forward(self, row: Sequence[int]) -> AskedTrace:
+    def forward(self, row: Sequence[int]) -> PlainTrace:
         ids = list(row)
 
         @functools.cache
-        def ask(place: int) -> dict[int, float]:
-            return self._step(ids[: place + 1], cache=False).rows[0]
+        def compute(position: int) -> dict[int, float]:
+            return self._step(ids[: position + 1], cache=False).rows[0]
 
-        return AskedTrace(ask, range(len(ids)))
-
-    def perturb(self, row: Sequence[int]) -> AskedTrace:
-        if self._load_perturbed is None:
-            raise UnavailableError("this one is moved already")
-        return self._load_perturbed().forward(row)
+        return PlainTrace(LazyRows(compute, range(len(ids))))
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         if plan.eos is not None:
@@ -131,71 +107,70 @@ class XllamacppModel:
         row = list(rows[0])
         if plan.forced:
             return [self._along(row, plan.forced[0], plan)]
-        # random weights say bytes that are no text, for which some releases have no answer but an error
-        told = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length, logit_bias=self.unreadable)
-        return [Generated(told.tokens, PlainTrace(told.rows), None)]
+        answer = self._ask(row, steps, cache=plan.cache, ignore_eos=plan.full_length, logit_bias=self._unreadable)
+        return [Generated(answer.tokens, PlainTrace(answer.rows), None)]
 
     def _along(self, row: list[int], forced: Sequence[int], plan: Plan) -> Generated:
-        """Go along given tokens, each asked for with all before it: what is known of the prefix is kept, or not."""
-        answers: list[_Told] = []
-        for place, token in enumerate(forced):
+        """Go along given tokens, each asked with all before it; the cache keeps what is known of the prefix, or not."""
+        answers: list[_Answer] = []
+        for step, token in enumerate(forced):
             if plan.full_length:
-                answers.append(self._step([*row, *forced[:place]], cache=plan.cache))
+                answers.append(self._step([*row, *forced[:step]], cache=plan.cache))
                 continue
-            # anew each time: what was pushed too far would have to be taken back, which ends an old release's hybrids
-            pushed = self._ask([*row, *forced[:place]], 2, cache=False, logit_bias=[[token, _PUSHED]])
+            # without the cache: taking back what was pushed too far ends an old release's hybrids
+            pushed = self._ask([*row, *forced[:step]], 2, cache=False, logit_bias=[[token, _PUSHED]])
             answers.append(pushed)
             if pushed.ended:
                 break
-        read = [told.read for told in answers[1:]]
+        read = [answer.read for answer in answers[1:]]
         cached = all(count == 1 for count in read) if read and None not in read else None
-        trace = PlainTrace([told.rows[0] for told in answers if told.rows])
+        trace = PlainTrace([answer.rows[0] for answer in answers if answer.rows])
         return Generated(list(forced[: len(answers)]), trace, cached)
 
-    def _step(self, ids: list[int], *, cache: bool) -> _Told:
-        # what is said of a position is the model's own, whatever is drawn: a letter, for the server keeps back what it
-        # has to say of a token that is no whole character
+    def _step(self, ids: list[int], *, cache: bool) -> _Answer:
+        # log-probabilities do not depend on the token that is drawn: a letter, because the server holds back those of
+        # a token that is no whole character
         bias = {} if self._letter is None else {"logit_bias": [[self._letter, _PUSHED]]}
-        told = self._ask(ids, 1, cache=cache, **bias)
-        if len(told.rows) != 1:
-            raise ReportedError(f"{len(told.rows)} positions came with log-probabilities where one token was asked for")
-        return told
+        answer = self._ask(ids, 1, cache=cache, **bias)
+        if len(answer.rows) != 1:
+            raise ReportedError(f"{len(answer.rows)} positions have log-probabilities where one token was asked for")
+        return answer
 
-    def _ask(self, ids: list[int], steps: int, *, cache: bool, **more: Any) -> _Told:
+    def _ask(self, ids: list[int], steps: int, *, cache: bool, **more: Any) -> _Answer:
         # each kind has a slot of its own: a hybrid's checkpoints of an uncached prompt outlive it, and the next prompt
         # that asks for the cache goes on from one of them, whatever stood there (seen in 2026.10: 0.27 nat off)
         slot = 0 if cache else 1
-        asked = {"prompt": ids, "n_predict": steps, "max_tokens": steps, "n_probs": self._width,
-                 "logprobs": self._width, "temperature": 0.0, "cache_prompt": cache, "return_tokens": True,
-                 "id_slot": slot, **more}  # fmt: skip
+        request = {"prompt": ids, "n_predict": steps, "max_tokens": steps, "n_probs": self._width,
+                   "logprobs": self._width, "temperature": 0.0, "cache_prompt": cache, "return_tokens": True,
+                   "id_slot": slot, **more}  # fmt: skip
         if hasattr(self._server, "listening_address"):
-            return _Told(self.listening().post("/completion", asked))
-        return _Told(self._call(self._server.handle_completions, asked))
+            return _Answer(self.listening().post("/completion", request))
+        return _Answer(self._call(self._server.handle_completions, request))
 
     @staticmethod
-    def _call(handle: Callable[..., Any], asked: dict[str, Any]) -> Any:
+    def _call(handle: Callable[..., Any], request: dict[str, Any]) -> Any:
         """Ask in this process: newer releases take and return objects, older ones texts and two callbacks."""
         try:
-            told = handle(asked)
+            answer = handle(request)
         except TypeError:
-            heard: list[Any] = []
-            handle(json.dumps(asked), heard.append, heard.append)
-            told = json.loads(heard[-1])
-        if "prompt must be a string" in str(told):
+            texts: list[Any] = []
+            handle(json.dumps(request), texts.append, texts.append)
+            answer = json.loads(texts[-1])
+        if "prompt must be a string" in str(answer):
             raise UnavailableError("this release takes texts, and no token ids")
-        if not isinstance(told, dict) or "choices" not in told:
-            raise ServerError(f"the request is refused: {str(told)[:300]}")
-        return told
+        if not isinstance(answer, dict) or "choices" not in answer:
+            raise ServerError(f"the request is refused: {str(answer)[:300]}")
+        return answer
 
 
-class _Told:
-    """One answer: its tokens, what was said of each position, how much of the prompt was read anew, and its end."""
+class _Answer:
+    """One answer: its tokens, each position's log-probabilities, how much of the prompt was computed, and its end."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         choice = (answer.get("choices") or [{}])[0]
-        said = answer.get("completion_probabilities") or (choice.get("logprobs") or {}).get("content") or []
-        self.rows = [{one["id"]: one["logprob"] for one in position["top_logprobs"]} for position in said]
-        self.tokens = list(answer.get("tokens") or [position["id"] for position in said])
+        positions = answer.get("completion_probabilities") or (choice.get("logprobs") or {}).get("content") or []
+        self.rows = [{top["id"]: top["logprob"] for top in position["top_logprobs"]} for position in positions]
+        self.tokens = list(answer.get("tokens") or [position["id"] for position in positions])
         self.read = (answer.get("timings") or {}).get("prompt_n")
         self.ended = answer.get("stop_type") in {"eos", "word"} or choice.get("finish_reason") == "stop"
 
@@ -203,49 +178,35 @@ class _Told:
 class XllamacppTokenizer(Specials):
     """The tokenizer as the server answers for it."""
 
-    def __init__(self, server: Server, said: dict[str, Any]) -> None:
-        super().__init__(said)
+    def __init__(self, server: Server, metadata: dict[str, Any]) -> None:
+        super().__init__(metadata)
         self._server = server
 
     def encode(self, text: str) -> list[int]:
-        asked = {"content": text, "add_special": False, "parse_special": False}
-        return list(self._server.post("/tokenize", asked)["tokens"])
+        request = {"content": text, "add_special": False, "parse_special": False}
+        return list(self._server.post("/tokenize", request)["tokens"])
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._server.post("/detokenize", {"tokens": list(ids)})["content"])
 
     def render(self, messages: list[dict[str, Any]], **settings: Any) -> str:
-        asked = {"messages": messages, "chat_template_kwargs": {**self.own_date(), **settings}}
-        return self.with_beginning(str(self._server.post("/apply-template", asked)["prompt"]))
+        request = {"messages": messages, "chat_template_kwargs": {**self.template_date(), **settings}}
+        return self.with_beginning(str(self._server.post("/apply-template", request)["prompt"]))
 
 
 def _readable(token: str) -> bool:
     return token.lstrip("▁Ġ").isascii() and token.lstrip("▁Ġ").isprintable() and not token.startswith(("<", "[PAD"))
 
 
-def _started(file: Path) -> tuple[Any, float]:
-    """Load a file with its server; what llama.cpp says of a failure is only on stderr."""
-    import xllamacpp
-
-    capture, began = StderrCapture(), time.monotonic()
-    try:
-        with captured_stderr(capture):
-            server = xllamacpp.Server(_parameters(xllamacpp, file))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ReportedError(f"{error} | {capture.tail()}") from error
-    return server, time.monotonic() - began
-
-
 def _parameters(xllamacpp: Any, file: Path) -> Any:
-    """Say how to load: float32 throughout, one thread, nothing guessed. Releases differ in what they know."""
+    """Return how to load: float32 throughout, one thread, nothing guessed. Releases differ in their parameters."""
     parameters = xllamacpp.CommonParams()
     if hasattr(parameters.model, "path"):
         parameters.model.path = str(file)
     else:
         parameters.model = str(file)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
     for part in (parameters.cpuparams, parameters.cpuparams_batch):
-        part.n_threads = threads
+        part.n_threads = threads()
     wanted = {
         "n_ctx": CONTEXT * _SLOTS,
         "n_parallel": _SLOTS,

@@ -68,6 +68,6 @@ def test_why_it_could_not_is_what_its_log_says(tmp_path: Path, monkeypatch: pyte
 
 def test_it_ends_with_whoever_would_have_told_it(tmp_path: Path) -> None:
     understudy = leaves_a_mark(tmp_path)
-    os.close(understudy._tell)
+    os.close(understudy._order)
     assert over(understudy)
     assert not (tmp_path / "mark").exists()

@@ -13,7 +13,7 @@ from probes.catalogue import sequence
 from probes.checkpoint import BadFileError, chat_template_of
 from probes.checks import serves
 from probes.faults import classify
-from probes.runtimes.gguf import Maker
+from probes.runtimes.converter import Maker
 from probes.runtimes.ollama import Ollama
 from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError, WrongVersionError
 from probes.wire import FAULTS

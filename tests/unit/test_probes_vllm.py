@@ -13,7 +13,7 @@ from monitor.judge.faults import BLAME
 from probes.faults import classify
 from probes.runtimes import vllm
 from probes.runtimes.vllm import sizes
-from probes.runtimes.vllm_errors import PHRASES, in_words, said
+from probes.runtimes.vllm_errors import PHRASES, assertions_in_words, reasons
 from probes.runtimes.vllm_server import serve_arguments
 from probes.subject import Subject
 from probes.wire import FAULTS
@@ -85,11 +85,11 @@ def test_an_assertion_without_a_word_says_its_own_line(tmp_path: Path) -> None:
     line = 'assert scoring_func == "softmax"'
     router = tmp_path / "cpu_experts.py"  # a file, for pytest writes words into the assertions of tests
     router.write_text(f"scoring_func = 'sigmoid'\n{line}\n", encoding="utf-8")
-    with pytest.raises(AssertionError) as caught, in_words():
+    with pytest.raises(AssertionError) as caught, assertions_in_words():
         runpy.run_path(str(router))
     assert str(caught.value) == line
     assert classify(caught.value, "loads.model", "vllm", PHRASES) == "unsupported-on-platform"
-    with pytest.raises(AssertionError, match="told"), in_words():
+    with pytest.raises(AssertionError, match="told"), assertions_in_words():
         raise AssertionError("told")
 
 
@@ -119,14 +119,14 @@ LOG = """(EngineCore pid=9) INFO 11-24 loading failed tensors is no error in an 
 
 def test_of_a_servers_log_the_cause_is_kept_and_no_path() -> None:
     noise = "\n".join(f"(EngineCore pid=9) ERROR 11-24 error number {number}" for number in range(50))
-    text = said(LOG.format(noise=noise))
+    text = reasons(LOG.format(noise=noise))
     assert "Sparse Attention is not supported on CPU" in text
     assert 'assert self.scoring_func == "softmax"' in text
     assert "See root cause above" in text
     assert "errno" not in text
     assert "/srv" not in text
     assert len(text) < 1500
-    assert said("only\nplain lines") == "only | plain lines"
+    assert reasons("only\nplain lines") == "only | plain lines"
 
 
 NAMED = """
