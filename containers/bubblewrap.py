@@ -1,4 +1,4 @@
-"""The sandbox of the process engine: a command line for bubblewrap with a role's rights."""
+"""The sandbox of the process engine: a command line for bubblewrap with the rights of a role."""
 
 from __future__ import annotations
 
@@ -16,26 +16,14 @@ if TYPE_CHECKING:
 
 HOME = "/home/settle"
 TRIAL_SECONDS = 10
-# What programs need of the host: its libraries, and of /etc only what is no secret, for the files are read with the
-# daemon's own rights whatever user the sandbox shows.
+# What programs need of the host: its libraries, and of /etc only what is no secret, because the files are read with
+# the daemon's rights whatever user the sandbox shows.
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SETTINGS = (
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/group",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/etc/nsswitch.conf",
-    "/etc/passwd",
-    "/etc/pki/ca-trust",
-    "/etc/pki/tls/certs",
-    "/etc/resolv.conf",
-    "/etc/ssl/certs",
-    "/run/systemd/resolve",
-)
+    "/etc/alternatives", "/etc/ca-certificates", "/etc/group", "/etc/hosts", "/etc/ld.so.cache", "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs", "/etc/resolv.conf", "/etc/ssl/certs", "/run/systemd/resolve",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +32,7 @@ class Bubblewrap:
     version: str
 
     def argv(self, command: Command) -> list[str]:
-        """Wrap a command: its own namespaces, a read-only root, and only its mounts to see."""
+        """Wrap a command: new namespaces, a read-only root, and nothing else but its mounts."""
         # with --die-with-parent a killed daemon takes the whole process namespace with it
         argv = [self.program, "--unshare-all", "--die-with-parent", "--new-session", "--hostname", "settle"]
         if command.role is not Role.PROBE:
@@ -63,39 +51,26 @@ class Bubblewrap:
 
 
 def find_bubblewrap() -> Bubblewrap | None:
-    """Return bubblewrap if it is here and the kernel lets us use it (some forbid user namespaces)."""
+    """Return bubblewrap if it is installed and the kernel allows it (some forbid user namespaces)."""
     program = shutil.which("bwrap")
     if program is None:
         return None
-    trial = [
-        program,
-        "--unshare-all",
-        "--uid",
-        "1000",
-        "--ro-bind",
-        "/",
-        "/",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "true",
-    ]
+    namespaces = ("--unshare-all", "--uid", "1000", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
     try:
         version = subprocess.run([program, "--version"], capture_output=True, timeout=TRIAL_SECONDS, check=True)
-        subprocess.run(trial, capture_output=True, timeout=TRIAL_SECONDS, check=True)
+        subprocess.run([program, *namespaces, "true"], capture_output=True, timeout=TRIAL_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return Bubblewrap(program, version.stdout.decode().strip().rpartition(" ")[2])
 
 
 def _interpreter_folders(program: str) -> Iterable[str]:
-    """Name the installations a program's links lead to: an environment's python is a link to one elsewhere."""
+    """Yield the installations that a program's links lead to: an environment's python is a link to another folder."""
     yield sys.base_prefix
     path = Path(program)
     while path.is_symlink():
         path = path.parent / path.readlink()
         folder = path.parent.parent.resolve()
-        # /bin/sh is a link too, and what lies above /bin is everything
+        # /bin/sh is a link, too, and the folder above /bin is everything
         if path.parent.name == "bin" and folder != Path("/") and not folder.is_relative_to("/usr"):
             yield str(folder)

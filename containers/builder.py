@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -17,14 +16,13 @@ from packaging.version import InvalidVersion, Version
 from containers.engine import Command, Execution, Limits, Mount, Role
 from containers.environment import sync_folder
 from containers.failures import InstallFailure, InstallFault, Stage, from_build
-from containers.installer import unique_path
 from containers.lock import MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Resolution, ResolveRequest, compile_arguments, resolve, torch_choices
 from containers.storage import note_wheel, noted_wheel
 from containers.uv_command import cutoff_arguments, uv_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from containers.installer import Installer
     from containers.lock import Lock
@@ -185,17 +183,6 @@ class _Builder:
         inputs = json.dumps([self.installer.base.digest, str(pin), sorted(self.env.items())])
         return hashlib.sha256(inputs.encode()).hexdigest()
 
-    @contextlib.contextmanager
-    def out(self) -> Iterator[Path]:
-        """Lend a folder that the builder, another user, may write to."""
-        folder = unique_path(self.installer.root / "work" / "wheel")
-        folder.mkdir()
-        folder.chmod(0o777)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
     """Build the wheel in the version that a user's installer would choose; return the file, stored under its sha256.
@@ -210,7 +197,7 @@ def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
     if (earlier := noted_wheel(note)) is not None:
         return earlier
     cutoff = cutoff_arguments(builder.request.cutoff, builder.request.exempt)
-    with builder.out() as out:
+    with builder.installer.workspace(mode=0o777) as out:
         execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={pin.version}", *cutoff)
         wheel = _store_wheel(out, name, wheels, execution) if execution.ok else from_build(execution)
     if not isinstance(wheel, InstallFailure):
@@ -222,7 +209,7 @@ def _choose(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | I
     """Return the version that an installer which may build would choose, with the hashes of its files."""
     installer = builder.installer
     for choice in torch_choices(installer, builder.request):
-        with builder.out() as out, installer.workspace() as files:
+        with installer.workspace(mode=0o777) as out, installer.workspace() as files:
             execution = builder.run(CHOOSE, out, *compile_arguments(choice, files), *binary, reading=[files])
             text = _read(out / "chosen.txt")
         failure = None if execution.ok else from_build(execution)

@@ -1,4 +1,4 @@
-"""Which engine runs things here: the one that was named, or the first that answers."""
+"""Which engine runs commands here: the requested one, or the first that answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from containers.errors import EngineUnavailable
 from containers.process_engine import ProcessEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from containers.engine import Engine
 
 Choice = Literal["auto", "docker", "podman", "process"]
@@ -30,33 +28,24 @@ HINTS = {
 def connect(choice: Choice, *, home: Path) -> Engine:
     """Return the engine; ``auto`` takes docker, then podman, then plain processes.
 
-    An engine that was named and does not answer is an ``EngineUnavailable``: falling back silently to a weaker
-    isolation would mix two histories.
+    A requested engine that does not answer raises ``EngineUnavailable``: falling back silently to a weaker isolation
+    would mix two histories.
     """
-    if choice == "process":
-        return ProcessEngine(home=home, bubblewrap=find_bubblewrap())
-    for name in ("docker", "podman") if choice == "auto" else (choice,):
-        engine, _why = _first_that_answers(name, home)
-        if engine is not None:
-            return engine
-    if choice == "auto":
-        return ProcessEngine(home=home, bubblewrap=find_bubblewrap())
-    _engine, why = _first_that_answers(choice, home)
-    raise EngineUnavailable(f"{choice} does not answer: {why}", hint=HINTS[choice])
+    for name in {"auto": ("docker", "podman"), "process": ()}.get(choice, (choice,)):
+        errors = []
+        for address in _addresses(name):
+            try:
+                return DockerEngine(address, home=home)
+            except (DockerException, OSError) as error:
+                errors.append(f"{address}: {error}")
+        if choice != "auto":
+            reason = "; ".join(errors) or f"this machine has no socket of {name}"
+            raise EngineUnavailable(f"{name} does not answer: {reason}", hint=HINTS[name])
+    return ProcessEngine(home=home, bubblewrap=find_bubblewrap())
 
 
-def _first_that_answers(name: str, home: Path) -> tuple[DockerEngine | None, str]:
-    why = []
-    for address in _addresses(name):
-        try:
-            return DockerEngine(address, home=home), ""
-        except (DockerException, OSError) as error:
-            why.append(f"{address}: {error}")
-    return None, "; ".join(why) or "no socket of it is here"
-
-
-def _addresses(name: str) -> Iterable[str]:
-    """Where an engine listens: what the environment names, else the usual sockets that exist."""
+def _addresses(name: str) -> list[str]:
+    """Return where an engine listens: the address in the environment, else the usual sockets that exist."""
     named = os.environ.get("DOCKER_HOST" if name == "docker" else "CONTAINER_HOST")
     if named:
         return [named]
@@ -75,5 +64,5 @@ def _addresses(name: str) -> Iterable[str]:
 def _is_there(socket: Path) -> bool:
     try:
         return socket.exists()
-    except OSError:  # a service is kept from even looking into /run/user
+    except OSError:  # a service may not even look into /run/user
         return False

@@ -1,4 +1,4 @@
-"""Docker, and Podman through the same interface: every role's rights, the limits, and how a container ended."""
+"""Docker, and Podman through the same interface: the rights of a role, limits, and how a container ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from containers.engine import Limits
 
-# a request that fails in one of these ways says something about the engine and nothing about the command
+# a request that fails in one of these ways shows a fault of the engine, not of the command
 ENGINE_FAULTS = (DockerException, OSError, HTTPException)
 
 USER = "1000:1000"
@@ -34,8 +34,8 @@ HOME = "/home/settle"
 # read as a segfault), and it keeps the output open until the end, so that the end of the output is the end of the run.
 UNDER_A_SHELL = ("/bin/sh", "-c", '"$@"; exit "$?"', "sh")
 OPEN_FILES = 16384
-PROCESSES = 16384  # of one user, over all containers; each container has its own, smaller limit
-REQUEST_SECONDS = 120  # a busy machine takes its time to create a container; a dead engine refuses at once
+PROCESSES = 16384  # of one user, over all containers; each container has a smaller limit
+REQUEST_SECONDS = 120  # a busy machine needs a while to create a container; a dead engine refuses at once
 SAMPLE_SECONDS = 0.05
 SETTLE_SECONDS = 30.0  # for the engine to notice that a container has ended
 
@@ -66,40 +66,33 @@ class DockerEngine:
         self._selinux = any("selinux" in option for option in options)
         self.images = Images(client, address)
         self._stopped = False
-        self._lost: set[str] = set()  # containers of ours that an ailing engine did not remove
+        self._lost: set[str] = set()  # our containers that the engine failed to remove
 
     def describe(self) -> str:
         rootless = ", rootless" if self._rootless else ""
-        return f"{self.name} {self._version}{rootless}: every command has its own container"
+        return f"{self.name} {self._version}{rootless}: every command runs in a container"
 
     def close(self) -> None:
         self._client.close()
 
-    def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
-        return self._run(command, cancel=cancel)
-
-    def _run(
-        self, command: Command, *, cancel: threading.Event | None, kept: tuple[str, str] | None = None
+    def run(
+        self, command: Command, *, cancel: threading.Event | None = None, commit_to: str | None = None
     ) -> Execution:
         began = time.monotonic()
         log = BoundedLog(command.limits.log_bytes)
         container = ""
         try:
-            container = self._create(command, extending=kept is not None)
-            if self._stopped:  # after the creation: what stop() did not find by then is removed here
+            container = self._create(command, extending=commit_to is not None)
+            if self._stopped:  # after the creation: a container that stop() did not find is removed here
                 raise DockerException("stopped before the command began")
-            done = self._follow(container, command, log, began, cancel=cancel or threading.Event())
-            if kept is not None and done.ok:
-                self._client.commit(container, repository=kept[0], tag=kept[1])
-            return done  # noqa: TRY300 -- keeping it may fail, too
+            execution = self._follow(container, command, log, began, cancel=cancel or threading.Event())
+            if commit_to is not None and execution.ok:
+                repository, _, tag = commit_to.partition(":")
+                self._client.commit(container, repository=repository, tag=tag)
+            return execution  # noqa: TRY300 -- the commit may fail, too
         except ENGINE_FAULTS as error:
             return Execution(
-                exit_code=None,
-                signal=None,
-                out_of_memory=False,
-                timed_out=False,
                 seconds=time.monotonic() - began,
-                peak_memory_bytes=None,
                 log=log.text(),
                 log_dropped_bytes=log.dropped_bytes,
                 engine_fault=f"{self.name}: {type(error).__name__}: {error}",
@@ -110,10 +103,8 @@ class DockerEngine:
     def extend(
         self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: Limits, reference: str
     ) -> Execution:
-        """Run as root in a container that reaches what the daemon reaches, and keep its root as an image."""
-        repository, _, tag = reference.partition(":")
-        command = Command(tuple(argv), Role.INSTALLER, limits, image=image, env=env)
-        return self._run(command, cancel=None, kept=(repository, tag))
+        """Run as root in a container with the daemon's network, and commit its root as an image."""
+        return self.run(Command(tuple(argv), Role.INSTALLER, limits, image=image, env=env), commit_to=reference)
 
     def stop(self) -> None:
         self._stopped = True
@@ -123,20 +114,20 @@ class DockerEngine:
                 self._remove(container["Id"])
 
     def sweep(self) -> list[str]:
-        """Remove the containers of this home whose owner is gone, and our own that could not be removed before."""
+        """Remove the containers of this home whose owner is gone, and ours that could not be removed before."""
         removed: list[str] = []
         try:
-            found = self._client.containers(all=True, filters={"label": f"settle.home={self._home}"})
+            containers = self._client.containers(all=True, filters={"label": f"settle.home={self._home}"})
         except ENGINE_FAULTS:
-            return removed  # an engine that does not answer holds nothing that could be removed now
-        for container in found:
+            return removed  # an engine that does not answer removes nothing now
+        for container in containers:
             if container["Id"] in self._lost or not owner_lives(container["Labels"].get("settle.owner", "")):
                 self._remove(container["Id"])
                 removed.append(f"container {container['Id'][:12]} ({container['Labels'].get('settle.role', '?')})")
         return removed
 
     def _create(self, command: Command, *, extending: bool = False) -> str:
-        """Create the container; one that extends an image installs into it, as root and with root's capabilities."""
+        """Create the container; one that extends an image runs as root, with root's capabilities."""
         limits = command.limits
         host = self._client.create_host_config(
             mounts=[
@@ -154,7 +145,7 @@ class DockerEngine:
             pids_limit=limits.pids,
             shm_size=limits.shm_bytes,
             ulimits=self._ulimits(),
-            # what is printed reaches us through the attached stream and is bounded there: nothing is written to disk
+            # the output reaches us through the attached stream and is bounded there: nothing is written to disk
             log_config=LogConfig(type="none"),
         )
         created = self._client.create_container(
@@ -162,7 +153,7 @@ class DockerEngine:
             entrypoint=list(UNDER_A_SHELL),
             command=list(command.argv),
             user="0:0" if extending else self._user(command.role),
-            working_dir="/tmp",  # noqa: S108 - inside the container, where it is a tmpfs of its own
+            working_dir="/tmp",  # noqa: S108 - inside the container, where it is a tmpfs
             environment={"HOME": "/root" if extending else HOME, "LANG": "C.UTF-8", **USER_NAMES, **command.env},
             labels={
                 **command.labels,
@@ -176,9 +167,9 @@ class DockerEngine:
         return str(created["Id"])
 
     def _ulimits(self) -> list[Ulimit]:
-        """Say what an engine would else choose for itself: podman chooses more than some machines let it give."""
+        """Set the limits explicitly: podman's defaults are higher than some machines allow."""
         limits = {"core": 0, "nofile": OPEN_FILES}
-        if self.name == "podman":  # docker gives none, and one would count the processes of all containers together
+        if self.name == "podman":  # docker sets no default, and a limit counts the processes of all containers together
             limits["nproc"] = PROCESSES
         return [Ulimit(name=name, soft=limit, hard=limit) for name, limit in limits.items()]
 
@@ -201,7 +192,7 @@ class DockerEngine:
             peak, kills = _watch(reader, group, deadline, cancel)
             if reader.is_alive():
                 timed_out = not cancel.is_set()
-                with contextlib.suppress(DockerException):  # it may have ended in this very moment
+                with contextlib.suppress(DockerException):  # it may have ended just now
                     self._client.kill(container)
                 reader.join(SETTLE_SECONDS)
         self._client.wait(container, timeout=int(max(SETTLE_SECONDS, deadline - time.monotonic())))
@@ -227,7 +218,7 @@ class DockerEngine:
             os.set_blocking(stream.fileno(), True)
             yield stream
         finally:
-            # the SDK hangs the response on its stream, and only the response gives the connection back
+            # the SDK keeps the response on its stream, and only the response releases the connection
             response = getattr(stream, "_response", None)
             (response or stream).close()
 
@@ -245,7 +236,7 @@ class DockerEngine:
 
 
 def _knock(address: str) -> None:
-    """Fail cheaply where nobody listens: the SDK's own attempt leaves its connections behind."""
+    """Fail cheaply where no engine listens: the SDK's attempt leaves its connections open."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as knock:
             knock.connect(address.removeprefix("unix://"))
@@ -254,8 +245,8 @@ def _knock(address: str) -> None:
 def _network(role: Role) -> str:
     if role is Role.PROBE:
         return "none"
-    # An installer runs nothing of what it installs and has to reach what the daemon reaches: mirrors and proxies on the
-    # loopback device included. A builder runs strangers' code, so it stays behind the bridge.
+    # An installer runs no code of what it installs, and needs the daemon's network: mirrors and proxies on the loopback
+    # device included. A builder runs code of packages, so it stays behind the bridge.
     return "host" if role is Role.INSTALLER else "bridge"
 
 
@@ -263,7 +254,7 @@ def _tmpfs(command: Command) -> dict[str, str]:
     options = f"rw,nosuid,nodev,exec,mode=1777,size={command.limits.tmpfs_bytes}"
     mounts = {"/tmp": options, HOME: options}  # noqa: S108 - inside the container
     if any(mount.target.startswith("/root/") for mount in command.mounts):
-        # images close /root to others, and a daemon that runs as root keeps its files below it
+        # images close /root to other users, and a daemon that runs as root keeps its files below it
         mounts["/root"] = "rw,nosuid,nodev,mode=0755,size=1m"
     return mounts
 
@@ -283,7 +274,7 @@ def _watch(
 
 
 def _drain(stream: Any, log: BoundedLog) -> None:
-    """Take the frames of the attached stream apart; ends with the stream, whoever ended it."""
+    """Read the frames of the attached stream until it ends."""
     descriptor = stream.fileno()
     buffer = bytearray()
     with contextlib.suppress(OSError):

@@ -55,19 +55,12 @@ while [ $# -gt 0 ]; do mkdir -p "$build/$2"; cp "-a$link" "$1/." "$build/$2/"; s
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentUsage:
-    digest: str
-    unique_bytes: int  # freed by its removal
-    last_used: float  # seconds since the epoch
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Bytes on disk, files with several names counted once; items in the order of their last use."""
 
     total_bytes: int
     cache_bytes: int
-    environments: tuple[EnvironmentUsage, ...]
+    environments: tuple[StoredItem, ...]
     artefacts: tuple[StoredItem, ...] = ()  # unpacked
     wheels: tuple[StoredItem, ...] = ()  # built from source
 
@@ -176,7 +169,7 @@ class Environments:
         paths = (self._root / "envs").iterdir()
         whole = [environment for path in paths if (environment := read_environment(path)) is not None]
         environments = [
-            EnvironmentUsage(each.digest, disk_bytes(each.path, unique=True), (each.path / MARKER).stat().st_mtime)
+            StoredItem(each.digest, disk_bytes(each.path, unique=True), (each.path / MARKER).stat().st_mtime)
             for each in whole
         ]
         locks = {environment.digest: environment.lock_text for environment in whole}

@@ -1,10 +1,10 @@
-"""The images of an engine: is it here, fetch it, make one of a root file system, give it a name."""
+"""The images of an engine: found, pulled, imported from a root file system, tagged."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A registry that answers sends progress all the time; one that does not must not hold up the first start.
+# A registry that answers sends progress all the time; one that does not must not delay the first start.
 PULL_SILENCE_SECONDS = 10
 
 
@@ -30,20 +30,20 @@ class Images:
         """Return the image's id, or ``""``."""
         with _answering():
             try:
-                return str(self._inspect(reference)["Id"])
+                return str(self._client.inspect_image(reference)["Id"])  # type: ignore[no-untyped-call]  # the stubs' gap
             except ImageNotFound:
                 return ""
 
     def named(self, repository: str) -> list[str]:
-        """Return every reference ``repository:tag`` that is here."""
+        """Return every reference ``repository:tag`` that the engine has."""
         with _answering():
             tags = [tag for image in self._client.images(name=repository) for tag in image.get("RepoTags") or ()]
         # podman puts a registry before a name that has none
-        own = ((tag, tag.removeprefix("localhost/").removeprefix("docker.io/library/")) for tag in tags)
-        return [tag for tag, name in own if name.startswith(f"{repository}:")]
+        names = ((tag, tag.removeprefix("localhost/").removeprefix("docker.io/library/")) for tag in tags)
+        return [tag for tag, name in names if name.startswith(f"{repository}:")]
 
     def pull(self, reference: str) -> str:
-        """Fetch an image; return ``""``, or why it could not be had."""
+        """Fetch an image; return ``""``, or why that failed."""
         with _answering():
             impatient = docker.APIClient(
                 base_url=self._address, version=self._client.api_version, timeout=PULL_SILENCE_SECONDS
@@ -58,20 +58,15 @@ class Images:
             impatient.close()
         return ""
 
-    def load(self, root: Path, *, repository: str, tag: str) -> str:
-        """Make an image of a tar archive of a root file system; return its id."""
+    def load(self, root: Path, *, repository: str, tag: str) -> None:
+        """Make an image from a tar archive of a root file system."""
         with _answering():
             # the tag within the name: podman does not read it anywhere else
             self._client.import_image_from_file(str(root), repository=f"{repository}:{tag}")
-        return self.find(f"{repository}:{tag}")
 
     def tag(self, image: str, *, repository: str, tag: str) -> None:
         with _answering():
             self._client.tag(image, repository, tag)
-
-    def _inspect(self, reference: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.inspect_image(reference)  # type: ignore[no-untyped-call]  # the stubs' gap
-        return found
 
     def untag(self, reference: str) -> None:
         with _answering():
@@ -85,5 +80,5 @@ def _answering() -> Iterator[None]:
     except (DockerException, OSError, HTTPException) as error:
         raise EngineUnavailable(
             f"the engine does not answer any more: {type(error).__name__}: {error}",
-            hint="is its daemon running? `settle doctor` looks at it",
+            hint="check that its daemon runs: `settle doctor` shows it",
         ) from error

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from containers.engine import Command, Engine, Execution, Limits, Mount, Role
 from containers.processes import owner_lives, owner_token
-from containers.storage import TOOLS, visible_copy
-from containers.uv_command import reading_mounts, uv_environment, uv_mount
+from containers.storage import TOOLS
+from containers.uv_command import reading_mounts, tool_mount, uv_environment, uv_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,10 +43,10 @@ class Installer:
 
     def __post_init__(self) -> None:
         isolated = self.engine.isolated
-        object.__setattr__(self, "program", uv_mount(self.root, isolated=isolated))
+        object.__setattr__(self, "program", tool_mount(uv_program(), self.root, isolated=isolated))
         object.__setattr__(self, "uv", self.program.target)
-        object.__setattr__(self, "script", self._shown("bytecode.py"))
-        object.__setattr__(self, "unpacker", self._shown("artefact.py"))
+        for field_name, script in (("script", "bytecode.py"), ("unpacker", "artefact.py")):
+            object.__setattr__(self, field_name, tool_mount(INSIDE / script, self.root, isolated=isolated))
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -81,17 +81,12 @@ class Installer:
         mounts = (self.program, *reading_mounts(self.settings))
         return mounts if self.engine.isolated else (*mounts, Mount(self.base.prefix, str(self.base.prefix)))
 
-    def _shown(self, name: str) -> Mount:
-        script = INSIDE / name
-        if not self.engine.isolated:
-            return Mount(script, str(script))
-        return Mount(visible_copy(script, self.root), f"/opt/settle/{name}")
-
     @contextlib.contextmanager
-    def workspace(self) -> Iterator[Path]:
-        """Lend a folder for files that a command reads and writes."""
+    def workspace(self, *, mode: int = 0o755) -> Iterator[Path]:
+        """Lend a folder for files of a command; a builder, which is another user, may write to it with mode 0777."""
         folder = unique_path(self.root / "work" / "files")
         folder.mkdir()
+        folder.chmod(mode)
         try:
             yield folder
         finally:

@@ -1,4 +1,4 @@
-"""Commands as plain processes, in bubblewrap where it is usable; says loudly which isolation is missing."""
+"""Commands as plain processes, in bubblewrap where it is usable; names the isolation that is missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRAIN_SECONDS = 10.0
 
 
 class ProcessEngine:
-    """Weaker than containers: limits are watched from outside instead of being held by the kernel."""
+    """Weaker than containers: limits are watched from outside, the kernel does not enforce them."""
 
     name = "process"
     isolated = False
@@ -47,18 +47,18 @@ class ProcessEngine:
         if self._bubblewrap is None:
             return (
                 "plain processes WITHOUT ISOLATION: a probe has the network, this user's rights and this user's files; "
-                "memory and process counts are watched, not held; no limit on processors or shared memory "
+                "memory and process counts are watched, not enforced; no limit on processors or shared memory "
                 "(install bubblewrap, or better Docker or Podman)"
             )
         return (
             f"plain processes in bubblewrap {self._bubblewrap.version}: no network, read-only root, own process ids; "
-            "MISSING compared with containers: memory and process counts are watched, not held; no limit on "
+            "MISSING compared with containers: memory and process counts are watched, not enforced; no limit on "
             "processors or shared memory, no system call filter"
         )
 
     def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:
         began = time.monotonic()
-        if fault := self._cannot(command):
+        if fault := self._mount_fault(command):
             return _fault(fault)
         log = BoundedLog(command.limits.log_bytes)
         token = owner_token()
@@ -97,10 +97,10 @@ class ProcessEngine:
     def close(self) -> None:
         """Hold nothing open between two commands."""
 
-    def _cannot(self, command: Command) -> str:
+    def _mount_fault(self, command: Command) -> str:
         for mount in command.mounts:
             if not mount.source.exists():
-                return f"{mount.source} is not there to be shown"
+                return f"{mount.source} does not exist, so it cannot be shown"
             if self._bubblewrap is None and mount.target != str(mount.source):
                 return f"without bubblewrap {mount.source} cannot be shown as {mount.target}"
         return ""
@@ -125,18 +125,18 @@ class ProcessEngine:
             reader = threading.Thread(target=_drain, args=(process.stdout, log), name="process-log", daemon=True)
             reader.start()
             try:
-                # stop() finds what had begun by then; what begins later ends here
-                end = _End(why="stopped") if self._stopped else _watch(process, command.limits, began, cancel)
+                # stop() finds the processes that had begun by then; a later one ends here
+                end = _End(reason="stopped") if self._stopped else _watch(process, command.limits, began, cancel)
             finally:  # also when a signal to us ends the watching: leaving the block waits for the process
                 if process.returncode is None:  # not reaped, so the number is still its own
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(process.pid, signal.SIGKILL)
-                kill_marked(mark)  # whoever left the group still holds the output open
+                kill_marked(mark)  # a process that left the group still holds the output open
             code = process.wait()
             reader.join(DRAIN_SECONDS)
         code = 128 - code if code < 0 else code
-        if end.why:
-            log.write(f"\n[settle: {end.why}]\n".encode())
+        if end.reason:
+            log.write(f"\n[settle: {end.reason}]\n".encode())
         return Execution(
             exit_code=code,
             signal=ending_signal(code),
@@ -149,7 +149,7 @@ class ProcessEngine:
         )
 
     def _environment(self, env: Mapping[str, str], scratch: Path, mark: str) -> dict[str, str]:
-        """Pass nothing of the daemon's own environment on: it may hold tokens."""
+        """Pass none of the daemon's variables on: they may hold tokens."""
         sandboxed = self._bubblewrap is not None
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -166,18 +166,18 @@ class ProcessEngine:
 class _End:
     timed_out: bool = False
     out_of_memory: bool = False
-    why: str = ""
+    reason: str = ""
     peak_bytes: int = 0
 
 
 def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float, cancel: threading.Event) -> _End:
-    """Wait for the end or for the first limit that is crossed; whoever crosses it is killed by the caller."""
+    """Wait for the end or for the first limit that is crossed; the caller kills what crosses it."""
     end = _End()
     interval, slowest = WATCH_SECONDS
     while True:
         left = began + limits.seconds - time.monotonic()
         if cancel.is_set():
-            end.why = "cancelled"
+            end.reason = "cancelled"
             return end
         if left <= 0:
             end.timed_out = True
@@ -188,29 +188,20 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float, cance
         interval = min(slowest, interval * 1.5)
         pids = tree(process.pid, at_most=limits.pids + 1)
         if len(pids) > limits.pids:
-            end.why = f"killed at more than {limits.pids} processes"
+            end.reason = f"killed at more than {limits.pids} processes"
             return end
         end.peak_bytes = max(end.peak_bytes, resident_bytes(pids, worth_asking=end.peak_bytes))
         if end.peak_bytes > limits.memory_bytes:
             end.out_of_memory = True
-            end.why = f"killed at {end.peak_bytes} bytes of memory, the limit is {limits.memory_bytes}"
+            end.reason = f"killed at {end.peak_bytes} bytes of memory, the limit is {limits.memory_bytes}"
             return end
 
 
 def _drain(pipe: IO[bytes], log: BoundedLog) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed under us after the end
+    with contextlib.suppress(OSError, ValueError):  # it closes after the end
         while chunk := os.read(pipe.fileno(), 1 << 16):
             log.write(chunk)
 
 
-def _fault(why: str) -> Execution:
-    return Execution(
-        exit_code=None,
-        signal=None,
-        out_of_memory=False,
-        timed_out=False,
-        seconds=0.0,
-        peak_memory_bytes=None,
-        log=b"",
-        engine_fault=f"process: {why}",
-    )
+def _fault(reason: str) -> Execution:
+    return Execution(engine_fault=f"process: {reason}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class TorchBuild(StrEnum):
     CPU = "cpu"  # hundreds of megabytes
-    CUDA = "cuda"  # the index's own build: gigabytes, so only when it is asked for
+    CUDA = "cuda"  # the index's build: gigabytes, so only when it is configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class InstallSettings:
     https_proxy: str = ""
     no_proxy: str = ""
     python: str = "3.11"
-    # Pulled when a registry answers, by digest when it names one; what a tag meant at the first pull is kept. With ""
+    # Pulled when a registry answers, by digest when it names one; the image of the first pull of a tag is kept. With ""
     # nothing is pulled and the base is built from Debian packages.
     base_image: str = "docker.io/library/python:3.11-slim-bookworm"
     debian_mirror: str = ""  # "" is Debian's own
-    free_bytes: int = 3 << 30  # below this nothing is built: a full disk fails in stranger ways
+    free_bytes: int = 3 << 30  # below this nothing is built: a full disk fails in less clear ways
     seconds: float = 1800.0
     memory_bytes: int = 4 << 30
 
 
 def settings_from_environment(env: Mapping[str, str]) -> InstallSettings:
-    """Read what uv and pip read; the words of uv win."""
+    """Read the variables of uv and pip; those of uv win."""
 
     def first(*names: str) -> str:
         return next((env[name] for name in names if env.get(name)), "")

@@ -21,17 +21,17 @@ TOOLS = "tools"
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """A built wheel or an unpacked archive, in a folder named by its sha256."""
+    """An environment, a built wheel or an unpacked archive, in a folder named by its digest."""
 
     digest: str
-    name: str  # of its first file
-    bytes: int
+    bytes: int  # freed by its removal
     last_used: float  # seconds since the epoch
-    needed_by: frozenset[str]  # digests of the environments whose lock names it
+    name: str = ""  # of its first file
+    needed_by: frozenset[str] = frozenset()  # digests of the environments whose lock names it
 
 
 def stored_items(root: Path, locks: Mapping[str, str]) -> tuple[StoredItem, ...]:
-    """Return the items below ``root``, longest unused first; ``locks`` is each environment's lock by its digest."""
+    """Return the wheels or archives below ``root``, longest unused first; ``locks`` are those of the environments."""
     items = [
         StoredItem(
             digest=folder.name,

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from containers.settings import InstallSettings
 
 
-def uv_mount(root: Path, *, isolated: bool) -> Mount:
-    """Show our uv to an installer; in a container under a path that any user may enter."""
-    binary = Path(uv.find_uv_bin())
-    return Mount(visible_copy(binary, root), "/opt/settle/uv") if isolated else Mount(binary, str(binary))
+def uv_program() -> Path:
+    return Path(uv.find_uv_bin())
+
+
+def tool_mount(file: Path, root: Path, *, isolated: bool) -> Mount:
+    """Show one of our tools to an installer; in a container under a path that any user may enter."""
+    return Mount(visible_copy(file, root), f"/opt/settle/{file.name}") if isolated else Mount(file, str(file))
 
 
 def reading_mounts(settings: InstallSettings) -> tuple[Mount, ...]:

@@ -1,9 +1,9 @@
-"""Fetches one archive, checks its sha256, and unpacks what is wanted of it; runs in the installer with its Python.
+"""Fetches one archive, checks its sha256, and unpacks the wanted members; runs in the installer with its Python.
 
 The request names ``address`` (an URL or a file), ``sums`` (an URL of a list of sha256, "" without one), ``sha256`` (""
 when not known), ``into`` (the folder of unpacked trees), ``work`` (an empty folder on the same file system), ``kept``
 and ``dropped`` (patterns of names), ``wanted`` (a file that must be there) and ``uv``. The last line printed is
-``{"sha256": ...}`` or ``{"why": ...}``; the exit code says whose lack that is.
+``{"sha256": ...}`` or ``{"why": ...}``; the exit code names the kind of failure.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Ended(Exception):
-    """Why there is no tree, with the exit code that says so."""
+    """The reason why there is no tree, with its exit code."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -54,28 +54,24 @@ def main(request: dict[str, Any]) -> str:
     if sha256 and (into / sha256).is_dir():
         return sha256
     archive = work / "archive"
-    found = fetch(request["address"], archive)
-    if sha256 and found != sha256:
-        raise Ended(MISMATCH, f"Hash mismatch: {name_of(request['address'])} has {found}, {sha256} was expected")
-    if not (into / found).is_dir():
+    fetched = fetch(request["address"], archive)
+    if sha256 and fetched != sha256:
+        raise Ended(MISMATCH, f"Hash mismatch: {name_of(request['address'])} has {fetched}, {sha256} was expected")
+    if not (into / fetched).is_dir():
         tree = work / "tree"
         unpack(archive, tree, request)
         if not (tree / request["wanted"]).is_file():
             raise Ended(REFUSED, f"the archive holds no {request['wanted']}")
-        rename(tree, into / found)
-    return found
-
-
-def rename(tree: Path, target: Path) -> None:
-    try:
-        tree.rename(target)
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:  # another was faster, and its tree is the same
-            raise
+        try:
+            tree.rename(into / fetched)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:  # another was faster, and its tree is the same
+                raise
+    return fetched
 
 
 def published(sums: str, address: str) -> str:
-    """Return the sha256 that the publisher lists for the archive, "" where there is no list or no such name in it."""
+    """Return the sha256 that the publisher lists for the archive, "" where no list names it."""
     if not sums:
         return ""
     try:
@@ -112,7 +108,7 @@ def opened(address: str) -> Any:
 
 
 def fetch(address: str, target: Path) -> str:
-    """Copy the archive, no longer than it may be, and return its sha256."""
+    """Copy the archive, within its size limit, and return its sha256."""
     digest, size = hashlib.sha256(), 0
     with opened(address) as stream, target.open("wb") as out:
         while chunk := received(stream, address):
@@ -135,7 +131,7 @@ def received(stream: Any, address: str) -> bytes:
 
 
 def unpack(archive: Path, tree: Path, request: dict[str, Any]) -> None:
-    """Write the wanted members below ``tree``: regular files and links that stay inside, and nothing else."""
+    """Write the wanted members below ``tree``: only regular files and links that stay inside."""
     tree.mkdir()
     size = count = 0
     try:
@@ -157,7 +153,7 @@ def unpack(archive: Path, tree: Path, request: dict[str, Any]) -> None:
 
 
 def held_inside(tree: Path) -> None:
-    """Refuse a link that leads out by way of another: each by its name alone looked inner."""
+    """Refuse a link that leads out through another link: the name of each stays inside."""
     for place, folders, files in os.walk(tree):
         for path in (Path(place, name) for name in (*folders, *files)):
             if path.is_symlink() and not path.resolve().is_relative_to(tree.resolve()):
@@ -167,7 +163,7 @@ def held_inside(tree: Path) -> None:
 def inner(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise Ended(REFUSED, f"the archive names a place outside of itself: {name[:200]!r}")
+        raise Ended(REFUSED, f"the archive names a path outside of itself: {name[:200]!r}")
     return str(path)
 
 
@@ -180,7 +176,7 @@ def chosen(name: str, request: dict[str, Any]) -> bool:
 
 def put(member: tarfile.TarInfo, name: str, members: tarfile.TarFile, tree: Path) -> None:
     target = tree / name
-    # a link among the parents would lead out of the tree while every name looks inner
+    # a link among the parents would lead out of the tree although every name stays inside
     parent = tree
     for part in PurePosixPath(name).parent.parts:
         parent /= part
@@ -211,12 +207,12 @@ def put_link(member: tarfile.TarInfo, name: str, target: Path, tree: Path) -> No
     elif (tree / aim).is_file() and not (tree / aim).is_symlink():
         os.link(tree / aim, target)
     else:
-        raise Ended(REFUSED, f"the archive links to what it does not hold: {name[:200]!r}")
+        raise Ended(REFUSED, f"the archive links to a file that it does not hold: {name[:200]!r}")
 
 
 @contextlib.contextmanager
 def plain(archive: Path, uv: str) -> Iterator[BinaryIO]:
-    """Open the archive; zstd's own layer is taken off here, for the Python of the base may know nothing of it."""
+    """Open the archive; zstd is decompressed here, because the Python of the base may not support it."""
     with archive.open("rb") as stream:
         compressed = stream.read(4) == ZSTD_MAGIC
         stream.seek(0)
@@ -232,7 +228,7 @@ def plain(archive: Path, uv: str) -> Iterator[BinaryIO]:
 
 
 def zstd(tool: Path, uv: str) -> Any:
-    """Return the module that opens zstd: Python's own from 3.14 on, else the package, aside and for this once.
+    """Return the module that opens zstd: Python's from 3.14 on, else the package, installed aside for this run.
 
     Not the zstd program, which the usual base images lack, and not a package of the environment, which is under test.
     """
@@ -247,17 +243,17 @@ def zstd(tool: Path, uv: str) -> Any:
         check=False,
     )
     if got.returncode:
-        sys.exit(got.returncode)  # uv has said why, in words that are known
+        sys.exit(got.returncode)  # uv has printed the reason, which from_execution reads
     sys.path.insert(0, str(tool))
     return importlib.import_module("zstandard")
 
 
 if __name__ == "__main__":
     try:
-        told, code = {"sha256": main(json.loads(sys.argv[1]))}, 0
+        answer, code = {"sha256": main(json.loads(sys.argv[1]))}, 0
     except Ended as error:
-        told, code = {"why": str(error)}, error.code
+        answer, code = {"why": str(error)}, error.code
     except OSError as error:
-        told, code = {"why": f"{error.strerror or error}"}, DISK
-    sys.stdout.write(json.dumps(told) + "\n")
+        answer, code = {"why": f"{error.strerror or error}"}, DISK
+    sys.stdout.write(json.dumps(answer) + "\n")
     sys.exit(code)

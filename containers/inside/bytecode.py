@@ -1,9 +1,9 @@
-"""Gives every module of an environment its bytecode, compiled once a package and shared by all environments.
+"""Gives every module of an environment its bytecode, compiled once per package and shared by all environments.
 
 Run as ``python -I bytecode.py SITE_PACKAGES STORE hardlink|copy``. Compiling torch and transformers takes longer than
-all the rest of an installation, and saves seconds in every process that imports them: so it is done once per package,
-not once per environment. The files are never checked against their sources (UNCHECKED_HASH), for an environment never
-changes.
+all other steps of an installation, and saves seconds in every process that imports them: so it is done once per
+package, not once per environment. The files are never checked against their sources (UNCHECKED_HASH), because an
+environment never changes.
 """
 
 import concurrent.futures
@@ -33,7 +33,7 @@ def compiled_name(source: str) -> str:
 def compile_one(job: "tuple[str, str]") -> None:
     source, target = job
     with warnings.catch_warnings(), contextlib.suppress(py_compile.PyCompileError, OSError, ValueError):
-        warnings.simplefilter("ignore")  # what old packages write is not for us to say
+        warnings.simplefilter("ignore")  # warnings about old packages' code are no concern of ours
         py_compile.compile(
             source, cfile=target, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
         )

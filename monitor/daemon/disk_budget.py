@@ -40,7 +40,7 @@ def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[Thing]:
     for one in usage.environments[:-1]:
         if sum(thing.bytes for thing in chosen) >= excess_bytes:
             break
-        chosen.append(Thing(one.digest, one.unique_bytes))
+        chosen.append(Thing(one.digest, one.bytes))
     return chosen
 
 

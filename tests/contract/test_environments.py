@@ -96,7 +96,7 @@ def test_the_same_packages_share_their_files(environments: Environments, index: 
     usage = environments.usage()
     assert {entry.digest for entry in usage.environments} == {one.digest, two.digest}
     assert usage.total_bytes >= usage.cache_bytes > 0
-    assert all(entry.unique_bytes > 0 for entry in usage.environments)
+    assert all(entry.bytes > 0 for entry in usage.environments)
 
 
 def test_a_removed_environment_is_gone_and_can_be_built_again(environments: Environments, index: Index) -> None:

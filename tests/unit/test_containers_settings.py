@@ -17,7 +17,7 @@ from containers.recipes import RECIPES
 from containers.resolving import Resolution, ResolveRequest, without_gpu_packages, without_machine
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from containers.storage import visible_copy
-from containers.uv_command import cpu_torches, cutoff_arguments, reading_mounts, uv_environment, uv_mount
+from containers.uv_command import cpu_torches, cutoff_arguments, reading_mounts, tool_mount, uv_environment, uv_program
 
 
 def test_the_environment_is_read_as_uv_and_pip_read_it() -> None:
@@ -61,13 +61,13 @@ def test_folders_of_wheels_and_certificates_are_shown_read_only(tmp_path: Path) 
 
 def test_what_an_engine_is_shown_of_ours_lies_under_the_root(tmp_path: Path) -> None:
     """A daemon in a container and the host's engine have but the home in common."""
-    shown = uv_mount(tmp_path, isolated=True)
+    shown = tool_mount(uv_program(), tmp_path, isolated=True)
     assert shown.source.is_relative_to(tmp_path)
     assert shown.target == "/opt/settle/uv"
     assert os.access(shown.source, os.X_OK)
-    assert uv_mount(tmp_path, isolated=True) == shown
+    assert tool_mount(uv_program(), tmp_path, isolated=True) == shown
     assert len(list((tmp_path / "tools").iterdir())) == 1
-    alone = uv_mount(tmp_path, isolated=False)
+    alone = tool_mount(uv_program(), tmp_path, isolated=False)
     assert str(alone.source) == alone.target
     newer = tmp_path / "bytecode.py"
     newer.write_text("1")
