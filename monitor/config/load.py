@@ -1,4 +1,4 @@
-"""Reads the configuration: one TOML file, checked whole; what it leaves out comes from the environment."""
+"""Reads and checks the configuration: one TOML file, whose unset keys come from the environment."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-_SECRET = frozenset({"daemon.ping_url"})  # not even a wrong value is repeated
+_SECRET = frozenset({"daemon.ping_url"})  # even a wrong value is not shown
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
     """Read, check and freeze the configuration.
 
-    ``path`` None means the usual place, where a missing file is the defaults; a named file must exist. ``SETTLE_HOME``
-    replaces ``home``. Raises ConfigError that lists every problem.
+    ``path`` None means the default file, which may be missing; a named file must exist. ``SETTLE_HOME`` replaces
+    ``home``. Raises ConfigError that lists every problem.
     """
     env = os.environ if env is None else env
     file = path or config_path(env)
@@ -36,7 +36,7 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems = [_problem(dict(found)) for found in error.errors()]
+        problems = [_problem(dict(details)) for details in error.errors()]
         raise ConfigError(
             "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
             hint="`settle check-config --reference` lists every key with its default",
@@ -44,7 +44,12 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     return config.model_copy(update={"home": effective_home(env, config.home)})
 
 
-_TOLD_DEFAULTS = {"home": "the user's data directory", "site.folder": "the folder site in home"}
+_DESCRIBED_DEFAULTS = {
+    "home": "the user's data directory",
+    "install.base_image": "the image of Python, or Debian",
+    "limits.workers": "as processors and memory allow",
+    "site.folder": "the folder site in home",
+}
 
 
 def reference() -> list[tuple[str, str, str]]:
@@ -58,19 +63,18 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
         if isinstance(field.default, Section):
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
-        default = _TOLD_DEFAULTS.get(prefix + name, field.default)
-        shown = "from the environment" if default is None else _spelt(default)
+        default = _DESCRIBED_DEFAULTS.get(prefix + name, field.default)
+        shown = "from the environment" if default is None else _toml(default)
         rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
-        of = get_args(field.annotation)[:1]
-        if of and isinstance(of[0], type) and issubclass(of[0], Section):
-            rows += _fields(of[0], f"{prefix}{name}[].")
+        item = next(iter(get_args(field.annotation)), None)
+        if isinstance(item, type) and issubclass(item, Section):
+            rows += _fields(item, f"{prefix}{name}[].")
     return rows
 
 
-def _spelt(default: Any) -> str:
-    """Spell a default as TOML does."""
+def _toml(default: Any) -> str:
     if isinstance(default, tuple):
-        return json.dumps([str(one) for one in default])
+        return json.dumps([str(item) for item in default])
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
@@ -78,21 +82,23 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"there is no configuration file {file}", hint="name another with --config") from None
+        raise ConfigError(
+            f"there is no configuration file {file}", hint="name an existing file with --config"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {file}: {error}", hint="it must be a readable UTF-8 text file") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not TOML: {error}", hint="compare it with deploy/settle.example.toml") from None
 
 
-def _problem(found: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in found["loc"])
-    if found["type"] != "extra_forbidden":
-        # a whole table may hold an address with a password in it, and so may an address that is none
-        secret = where in _SECRET or where.endswith(".url") or isinstance(found["input"], dict)
-        shown = "" if secret else f" (found {found['input']!r})"
-        return f"{where}: {found['msg'].removeprefix('Value error, ')}{shown}"
+def _problem(details: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in details["loc"])
+    if details["type"] != "extra_forbidden":
+        # a whole table may hold an address with a password, and so may a malformed address
+        secret = where in _SECRET or where.endswith(".url") or isinstance(details["input"], dict)
+        shown = "" if secret else f" (found {details['input']!r})"
+        return f"{where}: {details['msg'].removeprefix('Value error, ')}{shown}"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)
-    return f"{where}: there is no such key" + (f"; did you mean {close[0]!r}?" if close else "")
+    return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")

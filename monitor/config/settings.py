@@ -1,4 +1,4 @@
-"""What can be configured: frozen sections whose fields say what they mean, how they are checked and their defaults."""
+"""The settings: frozen sections whose fields have a description, a check and a default."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def _requirement(line: str) -> str:
     try:
         Requirement(line)
     except InvalidRequirement as error:
-        raise ValueError(f"no requirement line: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"not a requirement: {str(error).splitlines()[0]}") from None
     return line
 
 
 def _address(text: str) -> str:
     if not text.startswith(("https://", "http://", "file://")):
-        raise ValueError("no address: it begins with https://, http:// or file://")
+        raise ValueError("not an address: it must begin with https://, http:// or file://")
     return text
 
 
 def _folder_or_page(text: str) -> str:
     if "://" not in text and not Path(text).is_dir():
-        raise ValueError("there is no such folder")
+        raise ValueError("the folder does not exist")
     return text
 
 
 def _page(text: str) -> str:
     if text and not text.startswith(("https://", "http://")):
-        raise ValueError("no address: it begins with https:// or http://")
+        raise ValueError("not an address: it must begin with https:// or http://")
     return text
 
 
 def _file(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError("there is no such file")
+        raise ValueError("the file does not exist")
     return path
 
 
@@ -64,7 +64,7 @@ class Section(BaseModel):
 
 def _archive(text: str) -> str:
     if text and "://" not in text and not Path(text).is_absolute():
-        raise ValueError("neither an address nor a whole path")
+        raise ValueError("neither an address nor an absolute path")
     return text if "://" not in text else _address(text)
 
 
@@ -73,63 +73,65 @@ _Watched = Annotated[str, AfterValidator(lambda text: text and _address(text))]
 
 
 class Archive(Section):
-    """Where a runtime's release archive comes from. ``{version}`` and ``{machine}`` (amd64, arm64) are filled in."""
+    """Source of a runtime's release archive; ``{version}`` and ``{machine}`` (amd64, arm64) are filled in."""
 
-    version: str = Field("", description="release to take where a command names none")
-    archive: _Archive = Field("", description="address or path of the archive; else the publisher's own")
-    sums: _Archive = Field("", description="address or path of a list of sha256 for that archive")
-    sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="what the archive of that release must have")
+    version: str = Field("", description="release to install when a command names none")
+    archive: _Archive = Field("", description="address or path of the archive; default: the publisher's")
+    sums: _Archive = Field("", description="address or path of a list of sha256 sums for that archive")
+    sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="required sha256 of that archive")
 
 
 class Install(Section):
-    """Where packages come from. None: what the environment says (UV_*, then PIP_*), else the default."""
+    """Source of packages; an unset key comes from the environment (UV_*, then PIP_*)."""
 
-    index_url: _Address | None = Field(None, description="package index to resolve and install from")
-    extra_index_urls: tuple[_Address, ...] | None = Field(None, description="further indexes")
-    find_links: tuple[_Link, ...] | None = Field(None, description="folders or pages with wheels beside the index")
-    overrides: tuple[_Line, ...] = Field((), description="requirement lines that replace what packages ask for")
-    constraints: tuple[_Line, ...] = Field((), description="requirement lines that only narrow versions")
-    extra: tuple[_Line, ...] = Field((), description="requirement lines installed beside every runtime")
-    exempt: tuple[str, ...] = Field((), description="packages without a cutoff day, beside the recipe's own")
-    torch: Literal["cpu", "default"] = Field("cpu", description='"default": the index\'s own build, gigabytes of CUDA')
-    ca_bundle: _File | None = Field(
-        None, description="certificate authorities (PEM) that TLS to the index goes through"
+    index_url: _Address | None = Field(None, description="package index")
+    extra_index_urls: tuple[_Address, ...] | None = Field(None, description="additional package indexes")
+    find_links: tuple[_Link, ...] | None = Field(None, description="folders or pages with additional wheels")
+    overrides: tuple[_Line, ...] = Field((), description="requirements that replace those of packages")
+    constraints: tuple[_Line, ...] = Field((), description="requirements that only restrict versions")
+    extra: tuple[_Line, ...] = Field((), description="requirements installed with every runtime")
+    exempt: tuple[str, ...] = Field(
+        (), description="packages whose versions are not limited to the day, in addition to the recipe's"
     )
+    torch: Literal["cpu", "default"] = Field("cpu", description='"default": the build of the index, gigabytes of CUDA')
+    ca_bundle: _File | None = Field(None, description="certificate authorities (PEM) for TLS to the index")
     http_proxy: str | None = Field(None, description="proxy for http://")
     https_proxy: str | None = Field(None, description="proxy for https://")
-    no_proxy: str | None = Field(None, description="hosts that need no proxy")
+    no_proxy: str | None = Field(None, description="hosts without a proxy")
     python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
-    base_image: str | None = Field(None, description="base image, best by digest; else Python's own, or Debian")
+    base_image: str | None = Field(None, description="base image, best by digest")
     ollama: Archive = Archive()
-    debian_mirror: str | None = Field(None, description="where a base image is built from when no registry answers")
+    debian_mirror: str | None = Field(
+        None, description="Debian mirror for building a base image when no registry answers"
+    )
 
 
 class Limits(Section):
-    """What one probe and one installation may take; more is our limit, never the runtime's fault."""
+    """Limits of a probe and an installation; exceeding them is an infra fault, never the runtime's."""
 
-    check_seconds: _Positive = Field(120, description="one subject in one session")
-    import_seconds: _Positive = Field(300, description="importing the runtime, once a session")
-    install_seconds: _Positive = Field(1800, description="resolving, or building one environment")
-    memory_gib: _Memory = Field(8, description="a container")
-    subject_memory_gib: _Memory = Field(3, description="one subject inside it")
-    cpus: _Positive = Field(2, description="processors a container may use")
-    workers: int | None = Field(None, gt=0, description="containers side by side; else as processors and memory allow")
-    processes: int = Field(512, gt=8, description="processes and threads a container may start")
-    log_mib: _Positive = Field(4, description="log kept of one container; the middle of more is dropped")
-    scratch_gib: _Positive = Field(1, description="temporary files in memory, a container")
+    check_seconds: _Positive = Field(120, description="time for one subject in one session")
+    import_seconds: _Positive = Field(300, description="time for importing the runtime, once per session")
+    install_seconds: _Positive = Field(1800, description="time for resolving, or for building one environment")
+    memory_gib: _Memory = Field(8, description="memory of a container")
+    subject_memory_gib: _Memory = Field(3, description="memory of one subject in a container")
+    cpus: _Positive = Field(2, description="processors of a container")
+    workers: int | None = Field(None, gt=0, description="containers at the same time")
+    processes: int = Field(512, gt=8, description="processes and threads of a container")
+    log_mib: _Positive = Field(4, description="log kept per container; the middle of a longer log is dropped")
+    scratch_gib: _Positive = Field(1, description="temporary files of a container, in memory")
 
 
 class Disk(Section):
-    """How much of the disk is ours."""
+    """Use of the disk."""
 
     budget_gib: _Positive = Field(
-        30, description="cache, environments, subjects, logs; `settle disk-budget` keeps to it"
+        30, description="space for cache, environments, subjects and logs; `settle disk-budget` keeps it"
     )
-    floor_gib: _Positive = Field(3, description="free space below which nothing is built")
+    floor_gib: _Positive = Field(3, description="free space below which no environment is built")
 
 
 class _Repositories(Section):
-    """Where tags and branches of the measured runtimes are listed from; an empty address is not asked."""
+    """Where tags and branches of the measured runtimes are listed from; an empty address disables a source."""
 
     def address_of(self, project: str) -> str:
         return str(getattr(self, _key_of(project)))
@@ -146,7 +148,7 @@ else:  # a runtime names its repositories in its record, and nowhere else
         "Repositories",
         __base__=_Repositories,
         **{
-            _key_of(project): (_Watched, Field(address, description='git; "" is not asked'))
+            _key_of(project): (_Watched, Field(address, description='git repository; "" disables it'))
             for runtime in Runtime
             for project, address in runtime.record.repositories.items()
         },
@@ -154,67 +156,71 @@ else:  # a runtime names its repositories in its record, and nowhere else
 
 
 class Releases(Section):
-    """Where new releases are looked for, beside the package index."""
+    """Sources of new releases, in addition to the package index."""
 
-    poll_minutes: _Positive = Field(60, description="how often each source is asked")
+    poll_minutes: _Positive = Field(60, description="interval between two queries of a source")
     repositories: Repositories = Repositories()
-    nightlies: _Watched = Field("https://wheels.vllm.ai", description='vLLM\'s wheels by commit; "" is not asked')
-    registry: _Watched = Field("https://hub.docker.com", description='lists tags of the image; "" is not asked')
+    nightlies: _Watched = Field("https://wheels.vllm.ai", description='vLLM\'s wheels by commit; "" disables it')
+    registry: _Watched = Field(
+        "https://hub.docker.com", description='registry with the tags of the image; "" disables it'
+    )
     image: str = Field(
-        "ollama/ollama", pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$", description="whose tags are Ollama's releases"
+        "ollama/ollama", pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$", description="image whose tags are Ollama's releases"
     )
 
 
 def _listening(text: str) -> str:
     host, _, port = text.rpartition(":")
     if text and not (host and port.isdecimal() and int(port) <= _LAST_PORT):
-        raise ValueError('neither host:port nor "" for none')
+        raise ValueError('neither host:port nor ""')
     return text
 
 
 def _pinged(url: SecretStr) -> SecretStr:
     if url.get_secret_value() and not url.get_secret_value().startswith(("https://", "http://")):
-        raise ValueError("no address: it begins with https:// or http://")
+        raise ValueError("not an address: it must begin with https:// or http://")
     return url
 
 
 class Daemon(Section):
-    """How `settle run` repeats itself, and how it can be watched."""
+    """The loop of `settle run`, and how to monitor it."""
 
-    tick_seconds: _Positive = Field(60, description="between two looks at what is due")
-    slice_minutes: _Positive = Field(20, description="probing at a time, before everything is weighed again")
-    hours_a_day: _Positive = Field(24, le=24, description="probing within a day, all runtimes together")
+    tick_seconds: _Positive = Field(60, description="interval between two checks for due work")
+    slice_minutes: _Positive = Field(20, description="longest probing before priorities are computed again")
+    hours_a_day: _Positive = Field(24, le=24, description="probing time per day, all runtimes together")
     listen: Annotated[str, AfterValidator(_listening)] = Field(
-        "127.0.0.1:9750", description='where /healthz and /metrics are served; "" for nowhere'
+        "127.0.0.1:9750", description='address of /healthz and /metrics; "" disables them'
     )
     ping_url: Annotated[SecretStr, AfterValidator(_pinged)] = Field(
-        SecretStr(""), description="asked for after each tick that went well: a dead man's switch"
+        SecretStr(""), description="address requested after each successful tick: a dead man's switch"
     )
-    logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
+    logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, otherwise JSON lines")
 
 
 class Target(Section):
-    """Somebody who is told. ``${NAME}`` in the address is taken from the environment; empty filters let all through."""
+    """A receiver of alerts; ``${NAME}`` in its address comes from the environment, and empty filters pass all."""
 
-    name: str = Field(pattern="^[A-Za-z0-9_-]{1,40}$", description="what it is called in lists and filters")
-    url: SecretStr = Field(description="address as apprise knows it: mailto://, slack://, json://, ...")
-    runtimes: tuple[Runtime, ...] = Field((), description="only news of these runtimes")
-    organisations: tuple[str, ...] = Field((), description="only news of models of these organisations")
-    severities: tuple[Severity, ...] = Field((), description="only these: info, warning, failure")
-    digest: bool = Field(True, description="whether the daily digest goes there, whatever its severity")
+    name: str = Field(pattern="^[A-Za-z0-9_-]{1,40}$", description="name in lists and filters")
+    url: SecretStr = Field(description="address in the form of apprise: mailto://, slack://, json://, ...")
+    runtimes: tuple[Runtime, ...] = Field((), description="only news about these runtimes")
+    organisations: tuple[str, ...] = Field((), description="only news about models of these organisations")
+    severities: tuple[Severity, ...] = Field((), description="only these severities: info, warning, failure")
+    digest: bool = Field(True, description="also send the daily digest, whatever its severity")
 
 
 class Alerts(Section):
-    """Who is told of what, and how often. Without a target nobody is, and nothing is kept for later."""
+    """Alerts about news; without a target no message is written."""
 
-    targets: tuple[Target, ...] = Field((), description="whom to tell: a table `[[alerts.targets]]` each")
+    targets: tuple[Target, ...] = Field((), description="receivers: a table `[[alerts.targets]]` each")
     digest_hour: int = Field(7, ge=0, le=23, description="UTC hour of the daily digest")
-    flap_days: int = Field(7, ge=1, le=90, description="a third flip within so many days is flapping, told once")
-    link_base: _Page = Field("", description="address of the published site, for links to its pages, and its feed's")
+    flap_days: int = Field(
+        7, ge=1, le=90, description="a third flip within this number of days is flapping, announced once"
+    )
+    link_base: _Page = Field("", description="address of the published site, for links in alerts and in the feed")
 
     @model_validator(mode="after")
     def _names_are_names(self) -> Alerts:
-        names = [one.name for one in self.targets]
+        names = [target.name for target in self.targets]
         if len(set(names)) < len(names):
             raise ValueError("two targets have the same name")
         return self
@@ -222,7 +228,7 @@ class Alerts(Section):
 
 def _hub_name(text: str) -> str:
     if not re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*", text):
-        raise ValueError("no name on a hub")
+        raise ValueError("not a name on a hub")
     return text
 
 
@@ -230,52 +236,59 @@ _HubName = Annotated[str, AfterValidator(_hub_name)]
 
 
 class Hub(Section):
-    """Which published models are watched. None: what the environment says (HF_*), else the default."""
+    """The published models to watch; an unset key comes from the environment (HF_*)."""
 
-    endpoint: _Address | None = Field(None, description="hub that speaks the Hugging Face protocol (HF_ENDPOINT)")
-    token: SecretStr | None = Field(None, description="token to read with (HF_TOKEN, or the file HF_TOKEN_PATH names)")
+    endpoint: _Address | None = Field(None, description="hub with the Hugging Face protocol (HF_ENDPOINT)")
+    token: SecretStr | None = Field(
+        None, description="token for reading (HF_TOKEN, or the file that HF_TOKEN_PATH names)"
+    )
     organisations: tuple[_HubName, ...] = Field(
-        (), description="whose new models are watched, if they pass the filters"
+        (), description="organisations whose new models are watched, if they pass the filters"
     )
-    models: tuple[_HubName, ...] = Field((), description="models that are watched whatever the filters say")
+    models: tuple[_HubName, ...] = Field((), description="models that are watched regardless of the filters")
     full: tuple[_HubName, ...] = Field(
-        (), description="models that are also probed with their full weights, fetched once a revision"
+        (), description="models that are also probed with their full weights, downloaded once per revision"
     )
-    folders: tuple[Path, ...] = Field((), description="checkpoint folders to watch: launches rehearsed before they are")
+    folders: tuple[Path, ...] = Field((), description="checkpoint folders to watch, to rehearse a launch")
     pipeline_tags: tuple[str, ...] = Field(
-        ("text-generation", "image-text-to-text"), description="filter: only models for one of these; [] takes all"
+        ("text-generation", "image-text-to-text"),
+        description="filter: only models for one of these tasks; [] takes all",
     )
-    minimum_billions: float = Field(0, ge=0, description="filter: parameters; a model that does not tell them passes")
-    maximum_billions: float = Field(1_000_000, gt=0, description="filter: parameters")
+    minimum_billions: float = Field(0, ge=0, description="filter: least parameters; a model without that number passes")
+    maximum_billions: float = Field(1_000_000, gt=0, description="filter: most parameters")
     since: date = Field(date(2025, 1, 1), description="filter: created on the hub on this day or later")
-    poll_minutes: _Positive = Field(60, description="how often organisations, models and folders are asked")
-    popularity: bool = Field(True, description="count downloads, likes and derived models once a day, one call a model")
+    poll_minutes: _Positive = Field(60, description="interval between two queries of organisations, models and folders")
+    popularity: bool = Field(
+        True, description="count downloads, likes and derived models daily, with a request per model"
+    )
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Return the models that are watched by their own name."""
+        """Return the models that the configuration names."""
         return tuple(dict.fromkeys([*self.models, *self.full]))
 
     @property
     def asked(self) -> bool:
-        """Tell whether there is anything that the hub itself is asked about."""
+        """Return whether the configuration watches anything on the hub."""
         return bool(self.organisations or self.named)
 
 
 class Site(Section):
-    """Where the daemon writes the pages of `settle site`, and where they go beside their folder."""
+    """The pages of `settle site`: their folder, and the git remote that they are pushed to."""
 
-    folder: Path | None = Field(None, description="folder with the site, for the daemon and for `settle serve`")
-    every_hours: float = Field(6, ge=0, description="how often the daemon writes it, where anything is new; 0 never")
-    remote: str = Field("", description="git remote that the pages are pushed to; git's own settings say who may")
-    branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch for the pages, and for nothing else")
+    folder: Path | None = Field(None, description="folder of the site, for the daemon and for `settle serve`")
+    every_hours: float = Field(6, ge=0, description="interval at which the daemon writes a changed site; 0 disables it")
+    remote: str = Field("", description="git remote to push the pages to, with the credentials of git")
+    branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch that holds only the pages")
 
 
 class Serve(Section):
-    """Where `settle serve` listens."""
+    """The address of `settle serve`."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one, for anybody")
-    port: int = Field(8007, ge=0, le=65535, description="port to listen on; 0 is any that is free")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every address, open to all"
+    )
+    port: int = Field(8007, ge=0, le=65535, description="port to listen on; 0 picks a free port")
 
 
 class Config(Section):
@@ -283,7 +296,9 @@ class Config(Section):
         default_factory=default_home,
         description="database, environments, cache and logs; one filesystem, or files cannot be shared",
     )
-    engine: Literal["auto", "docker", "podman", "process"] = Field("auto", description="auto: the first that answers")
+    engine: Literal["auto", "docker", "podman", "process"] = Field(
+        "auto", description="container engine; auto: the first that answers"
+    )
     runtimes: tuple[Runtime, ...] = Field(
         (Runtime.TRANSFORMERS,), min_length=1, description="runtimes that `settle run` measures, in this order"
     )
