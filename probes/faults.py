@@ -22,67 +22,39 @@ class ReportedError(Exception):
 
 _OURS = Path(__file__).parent
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.+@~-]+/)+([\w.+@~-]*)")
-_OWN_MODULE = re.compile(
+_MODULE = re.compile(
     r"No module named '?([\w.]+)|cannot import name '[\w.]+' from (?:partially initialized module )?'([\w.]+)"
 )
 
-# what runtimes say -> fault; the first that occurs wins, so the specific ones stand first; a runtime's own come before
-_PHRASES = (
-    ("infra-recipe", ("`model_kwargs` are not used by the model", "getpwuid(): uid not found")),
-    ("needs-remote-code", ("requires you to execute the", "trust_remote_code=true", "contains custom code")),
-    (
-        "unknown-architecture",
-        ("does not recognize this architecture", "unrecognized configuration class", "unrecognized model in"),
-    ),
-    (
-        "pickle-weights",
-        (
-            "no file named model.safetensors",
-            "does not appear to have a file named model.safetensors",
-            "weights_only",
-            "safe_serialization",
-        ),
-    ),
-    (
-        "bad-checkpoint",
-        (
-            "incompletemetadata",
-            "headertoolarge",
-            "invalidheader",
-            "error while deserializing header",
-            "not a valid json file",
-            "metadataincompletebuffer",
-        ),
-    ),
-    (
-        "missing-dependency",
-        (
-            "requires the following packages",
-            "but it was not found in your environment",
-            "you need to install",
-            "you need to have",
-            "requires installing",
-            "please install",
-        ),
-    ),
-    (
-        "unsupported-on-platform",
-        (
-            "not compiled with cuda",
-            "no nvidia driver",
-            "found no nvidia",
-            "requires cuda",
-            "requires a gpu",
-            "no gpu found",
-            "not implemented for 'cpu'",
-            "not supported on cpu",
-            "only supports cuda",
-            "expected a cuda device",
-            "pointer argument (at 0) cannot be accessed from triton",
-        ),
-    ),
-    ("not-finite", ("probability tensor contains either", "input contains nan")),
-)
+
+def phrases_in(table: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read lines of a fault, a colon and the phrases of error messages that mean it, in lower case with bars between.
+
+    The first line with a phrase of the message wins. Lines that begin with # are comments.
+    """
+    lines = [line.strip() for line in table.splitlines()]
+    pairs = [line.partition(": ") for line in lines if line and not line.startswith("#")]
+    return tuple((fault, tuple(phrases.split(" | "))) for fault, _, phrases in pairs)
+
+
+# a runtime's own table comes first
+_PHRASES = phrases_in("""
+    infra-recipe: `model_kwargs` are not used by the model | getpwuid(): uid not found
+    needs-remote-code: requires you to execute the | trust_remote_code=true | contains custom code
+    unknown-architecture: does not recognize this architecture | unrecognized configuration class
+    unknown-architecture: unrecognized model in
+    pickle-weights: no file named model.safetensors | does not appear to have a file named model.safetensors
+    pickle-weights: weights_only | safe_serialization
+    bad-checkpoint: incompletemetadata | headertoolarge | invalidheader | error while deserializing header
+    bad-checkpoint: not a valid json file | metadataincompletebuffer
+    missing-dependency: requires the following packages | but it was not found in your environment
+    missing-dependency: you need to install | you need to have | requires installing | please install
+    unsupported-on-platform: not compiled with cuda | no nvidia driver | found no nvidia | requires cuda
+    unsupported-on-platform: requires a gpu | no gpu found | not implemented for 'cpu' | not supported on cpu
+    unsupported-on-platform: only supports cuda | expected a cuda device
+    unsupported-on-platform: pointer argument (at 0) cannot be accessed from triton
+    not-finite: probability tensor contains either | input contains nan
+""")
 # limits of ours, in the words of the kernel, of Python's threads and of Rust, which raises no OSError for them
 _LIMITS = (
     (
@@ -117,7 +89,7 @@ def classify(
 ) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
-    fault = fault_in(_told(chain), phrases) or _infra_fault(chain)
+    fault = fault_in(_text(chain), phrases) or _infra_fault(chain)
     fault = fault or (imports and _import_fault(imports, check, runtime)) or _reported_fault(chain)
     if not fault and _raised_by_us(exception):
         fault = "infra-recipe"
@@ -126,14 +98,14 @@ def classify(
 
 def _infra_fault(chain: list[BaseException]) -> str:
     for link in chain:
-        said = str(link).lower()
-        numbers = {int(number) for number in _RUST_ERRNO.findall(said)}
+        text = str(link).lower()
+        numbers = {int(number) for number in _RUST_ERRNO.findall(text)}
         if isinstance(link, OSError) and link.errno is not None:
             numbers.add(link.errno)
         if isinstance(link, MemoryError):
             return "infra-memory"
         for fault, errnos, phrases in _LIMITS:
-            if numbers & errnos or any(phrase in said for phrase in phrases):
+            if numbers & errnos or any(phrase in text for phrase in phrases):
                 return fault
         if isinstance(link, OSError) and link.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             return "infra-recipe"  # what we mounted is not readable, or what we made read-only is wanted
@@ -143,26 +115,26 @@ def _infra_fault(chain: list[BaseException]) -> str:
 def _reported_fault(chain: list[BaseException]) -> str:
     if isinstance(chain[0], BadFileError):
         return "bad-checkpoint"
-    return fault_in(_told(chain), _PHRASES)
+    return fault_in(_text(chain), _PHRASES)
 
 
-def fault_in(said: str, phrases: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+def fault_in(text: str, phrases: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     """Return the fault of the first saying that occurs in what was said, "" for none; sayings are in lower case."""
-    said = said.lower()
-    return next((fault for fault, phrases in phrases if any(phrase in said for phrase in phrases)), "")
+    text = text.lower()
+    return next((fault for fault, phrases in phrases if any(phrase in text for phrase in phrases)), "")
 
 
-def _told(chain: list[BaseException]) -> str:
+def _text(chain: list[BaseException]) -> str:
     return " ".join(f"{type(link).__name__}: {link}" for link in chain)
 
 
 def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
     """Tell a package that is not there from one that is there and broken, and both from the runtime's own import."""
-    named = _OWN_MODULE.search(str(exception))
+    named = _MODULE.search(str(exception))
     module = (exception.name or (named and (named.group(1) or named.group(2))) or "").split(".")[0]
     if module and module != runtime:
         return "missing-dependency" if isinstance(exception, ModuleNotFoundError) else "dependency-import-error"
-    if not module and any(phrase in str(exception).lower() for phrase in dict(_PHRASES)["missing-dependency"]):
+    if not module and fault_in(str(exception), [row for row in _PHRASES if row[0] == "missing-dependency"]):
         return "missing-dependency"
     if not module and ".so" in str(exception):
         return "dependency-import-error"

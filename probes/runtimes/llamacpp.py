@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import tensors
-from probes.faults import ReportedError, fault_in
+from probes.faults import ReportedError, fault_in, phrases_in
 from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Converter
 
@@ -40,20 +40,19 @@ _STAMP = re.compile(r"^\d+(\.\d+)+ [A-Z] ")  # seconds since the start, and the 
 _SHAPE = "has wrong shape"
 _REASONS = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
 
-# fault -> messages of llama.cpp or the converter; the first match wins
-PHRASES = (
-    ("unknown-architecture", ("unknown model architecture", "the converter has no class for")),
-    ("infra-recipe", ("the converter asks for",)),
-    ("unsupported-on-platform", ("ended by sigill",)),  # built for another processor
+# messages of llama.cpp, or of the converter
+PHRASES = phrases_in("""
+    unknown-architecture: unknown model architecture | the converter has no class for
+    infra-recipe: the converter asks for
+    # built for another processor
+    unsupported-on-platform: ended by sigill
     # what we made may not fit; and random weights write what no parser expects and no JSON holds
-    ("infra-miniature", ("unfiterror:", "failed to parse input at pos", "invalid utf-8 byte at index")),
-    ("bad-checkpoint", ("incompleteerror:", "data is not within the file bounds", "invalid magic characters")),
-    ("infra-memory", ("failed to allocate", "unable to allocate", "ggml_aligned_malloc")),
-    (
-        "missing-tensors",
-        ("missing tensor '", "' not found in model", "done_getting_tensors: wrong number of tensors", "' not found"),
-    ),
-)
+    infra-miniature: unfiterror: | failed to parse input at pos | invalid utf-8 byte at index
+    bad-checkpoint: incompleteerror: | data is not within the file bounds | invalid magic characters
+    infra-memory: failed to allocate | unable to allocate | ggml_aligned_malloc
+    missing-tensors: missing tensor ' | ' not found in model | done_getting_tensors: wrong number of tensors
+    missing-tensors: ' not found
+""")
 
 
 class LlamaCpp(Adapter):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.checkpoint import chat_template_of, optional_json
 from probes.configuration import Effective, rope
+from probes.faults import phrases_in
 from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Maker
 from probes.runtimes.ollama_server import (
@@ -55,31 +56,25 @@ class Attempt(NamedTuple):
 class Ollama(Adapter):
     abilities = ("text", "configuration", "template", "server")  # its server takes no bias for a token
     # a cause comes before the wrapping that most failures share; the converter's errors come first
-    phrases = (
-        ("gguf-not-made", ("conversionerror",)),
-        ("needs-newer", ("requires a newer version of ollama", "pull model manifest: 412", "(status 412)")),
-        ("infra-recipe", ("wrongversionerror", "nobinaryerror", "noconvertererror", "binary not found (checked",
-                          "digest mismatch", "cannot open shared object file")),
-        (
-            "infra-memory",
-            ("out-of-memory", "out of memory", "more system memory", "unable to allocate", "failed to allocate",
-             "cannot allocate memory", "bad_alloc", "signal: killed", "signal: sigkill"),
-        ),
-        ("infra-disk", ("no space left on device",)),
-        ("unknown-architecture", ("unknown model architecture", "unsupported architecture", "unknown architecture",
-                                  "model not supported")),
-        ("unsupported-on-platform", ("requires mlx support", "illegal instruction", "signal: sigill")),
-        (
-            "load-error",
-            ("missing tensor", "wrong number of tensors", "check_tensor_dims", "key not found in model",
-             "unknown pre-tokenizer", "not within the file bounds", "error loading model"),
-        ),
-        ("infra-time", ("timed out waiting for",)),
-        ("runner-crashed", ("process has terminated", "serverendederror", "core dumped", "panic:", "ggml_assert")),
-        ("load-error", ("loadrefusederror",)),
-        ("server-error", ("servererror: /v1/",)),
-        ("unclassified", ("servererror",)),
-    )  # fmt: skip
+    phrases = phrases_in("""
+        gguf-not-made: conversionerror
+        needs-newer: requires a newer version of ollama | pull model manifest: 412 | (status 412)
+        infra-recipe: wrongversionerror | nobinaryerror | noconvertererror | binary not found (checked
+        infra-recipe: digest mismatch | cannot open shared object file
+        infra-memory: out-of-memory | out of memory | more system memory | unable to allocate | failed to allocate
+        infra-memory: cannot allocate memory | bad_alloc | signal: killed | signal: sigkill
+        infra-disk: no space left on device
+        unknown-architecture: unknown model architecture | unsupported architecture | unknown architecture
+        unknown-architecture: model not supported
+        unsupported-on-platform: requires mlx support | illegal instruction | signal: sigill
+        load-error: missing tensor | wrong number of tensors | check_tensor_dims | key not found in model
+        load-error: unknown pre-tokenizer | not within the file bounds | error loading model
+        infra-time: timed out waiting for
+        runner-crashed: process has terminated | serverendederror | core dumped | panic: | ggml_assert
+        load-error: loadrefusederror
+        server-error: servererror: /v1/
+        unclassified: servererror
+    """)
 
     def __init__(self) -> None:
         self._running: Server | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from probes.faults import phrases_in
 from probes.runtimes.training import Coverage, Trainee
 from probes.runtimes.transformers import Transformers, TransformersModel
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 _RANK = 8
 _REFUSED = re.compile(r"Module '([\w.]+)' is incompatible with Mamba-based models")
 _MOST_REFUSALS = 4
-_PHRASES = (
-    # "all-linear" found nothing, or was read as the set of its letters
-    ("adapter-targets", ("not found in the base model", "no modules were targeted", "please specify `target_modules`")),
+# "all-linear" found nothing, or was read as the set of its letters
+_PHRASES = phrases_in(
+    "adapter-targets: not found in the base model | no modules were targeted | please specify `target_modules`"
 )
 
 

@@ -6,98 +6,60 @@ import contextlib
 import traceback
 from typing import TYPE_CHECKING
 
-from probes.faults import without_paths
+from probes.faults import phrases_in, without_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _KEPT_LINES = 4  # of the beginning, and of the end
 _REASONS = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")
 _NO_REASONS = ("WARNING", "Warning:", " INFO ", '  File "')
 
-# fault -> messages of vLLM or of what it stands on; the first match wins
-PHRASES: Sequence[tuple[str, tuple[str, ...]]] = (
-    # ours: the machine, and how we install it
-    ("infra-memory", ("available memory on node", "not enough memory", "insufficient space in /dev/shm")),
-    (
-        "infra-recipe",
-        (
-            "libnuma.so",
-            "invalidcxxcompiler",
-            "device string must not be empty",
-            "no module named 'torchvision'",  # left out where only the index's build of it is to be had
-            "operator torchvision::nms does not exist",
-            "no module named 'torchaudio'",
-            "no module named 'torchcodec'",
-            "undefined symbol",  # built for another torch than we installed
-            "has no attribute 'init_cpu_memory_env'",
-            "no package metadata was found for vllm",
-        ),
-    ),
+# messages of vLLM, or of what it stands on
+PHRASES = phrases_in("""
+    # ours: the machine, and how we install vLLM
+    infra-memory: available memory on node | not enough memory | insufficient space in /dev/shm
+    infra-recipe: libnuma.so | invalidcxxcompiler | device string must not be empty
+    # left out where only the index has a build of it
+    infra-recipe: no module named 'torchvision' | operator torchvision::nms does not exist
+    infra-recipe: no module named 'torchaudio' | no module named 'torchcodec'
+    # built for another torch than we installed
+    infra-recipe: undefined symbol
+    infra-recipe: has no attribute 'init_cpu_memory_env' | no package metadata was found for vllm
     # ours: a miniature is smaller than kernels take
-    (
-        "infra-miniature",
-        (
-            "unsupported cpu attention configuration",
-            "unexpected head dim size",
-            "head size is not supported",
-            "is not supported by cpuattentionbackend",
-            "is not supported by mla",  # made for one width of latent, 512 and 64
-            "gdn attention requires bf16",
-            "gdn attention requires bfloat16",
-            # or it lacks what is published: files beside the weights, keys that transformers does not write by default
-            "can't load image processor for",
-            "can't load feature extractor for",
-            "first_k_dense_replace not exist",
-            "has no attribute 'mla_scale_q_lora'",
-            # or its tensors are named as in the whole model, and its class is that of the text part
-            "no module or parameter named 'language_model' in gemma3n",
-        ),
-    ),
+    infra-miniature: unsupported cpu attention configuration | unexpected head dim size | head size is not supported
+    infra-miniature: is not supported by cpuattentionbackend
+    # made for one width of latent, 512 and 64
+    infra-miniature: is not supported by mla
+    infra-miniature: gdn attention requires bf16 | gdn attention requires bfloat16
+    # a miniature lacks what is published: files beside the weights, keys that transformers does not write by default
+    infra-miniature: can't load image processor for | can't load feature extractor for
+    infra-miniature: first_k_dense_replace not exist | has no attribute 'mla_scale_q_lora'
+    # its tensors are named as in the whole model, and its class is that of the text part
+    infra-miniature: no module or parameter named 'language_model' in gemma3n
     # a gap of the CPU backend, which a later release may close
-    (
-        "unsupported-on-platform",
-        (
-            "sparse attention is not supported on cpu",
-            "scoring_func",
-            "is not supported on cpu",
-            "supported only for cuda",
-            "not supported on the cpu",
-            "cpu backend does not support",
-            "no module named 'triton",
-            "triton is not installed",
-            "module 'triton' has no attribute",  # vLLM's own stand-in, where its metadata asks for no triton
-            "has no attribute 'selective_scan_fwd'",  # kernels that CPU builds do not have
-            "has no attribute 'convert_weight_packed'",
-            "from 'vllm.v1.attention.backends.fa_utils'",  # its names are there for GPUs only
-            "torch not compiled with cuda",
-            "has no attribute 'cuda",
-            "cpu platform does not support",
-        ),
-    ),
-    (
-        "dependency-lacks-architecture",
-        (
-            "transformers does not recognize this architecture",
-            "does not recognize this architecture",
-            "tokenizer class tokenizersbackend does not exist",
-            "has no transformers implementation",
-        ),
-    ),
-    (
-        "unknown-architecture",
-        (
-            "are not supported for now",
-            "is not supported anymore",
-            "is not supported in-tree anymore",
-            "does not dispatch through the transformers attention interface",  # which it runs unknown classes by
-        ),
-    ),
-    ("missing-tensors", ("were not initialized from checkpoint",)),
-    ("unexpected-tensors", ("there is no module or parameter named",)),
+    unsupported-on-platform: sparse attention is not supported on cpu | scoring_func | is not supported on cpu
+    unsupported-on-platform: supported only for cuda | not supported on the cpu | cpu backend does not support
+    unsupported-on-platform: no module named 'triton | triton is not installed
+    # vLLM's stand-in, where its metadata asks for no triton
+    unsupported-on-platform: module 'triton' has no attribute
+    # kernels that CPU builds do not have
+    unsupported-on-platform: has no attribute 'selective_scan_fwd' | has no attribute 'convert_weight_packed'
+    # its names are there for GPUs only
+    unsupported-on-platform: from 'vllm.v1.attention.backends.fa_utils'
+    unsupported-on-platform: torch not compiled with cuda | has no attribute 'cuda | cpu platform does not support
+    dependency-lacks-architecture: transformers does not recognize this architecture
+    dependency-lacks-architecture: does not recognize this architecture
+    dependency-lacks-architecture: tokenizer class tokenizersbackend does not exist
+    dependency-lacks-architecture: has no transformers implementation
+    unknown-architecture: are not supported for now | is not supported anymore | is not supported in-tree anymore
+    # vLLM runs unknown classes by this interface
+    unknown-architecture: does not dispatch through the transformers attention interface
+    missing-tensors: were not initialized from checkpoint
+    unexpected-tensors: there is no module or parameter named
     # the cause is in another process's log: this alone blames neither side
-    ("infra-recipe", ("workerproc initialization failed", "worker failed with error ''")),
-)
+    infra-recipe: workerproc initialization failed | worker failed with error ''
+""")
 
 
 @contextlib.contextmanager
