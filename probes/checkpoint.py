@@ -1,4 +1,4 @@
-"""Reads the subject's own files without the runtime: its configuration, its tensors' places, what is wrong in them."""
+"""Reads the subject's files without the runtime: its configuration, the places of its tensors, and what is wrong."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import struct
 from pathlib import Path  # noqa: TC003 -- Tensor's fields are resolved when it is made
 from typing import Any, NamedTuple
-
-from probes.events import Answer, failed
 
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _MAX_HEADER_BYTES = 100 << 20
@@ -27,7 +25,11 @@ class Tensor(NamedTuple):
 
 
 class BadFileError(Exception):
-    """A file of the subject is not what it should be, whoever reads it."""
+    """A file of the subject is not what it should be, for any runtime."""
+
+    def __init__(self, message: str, fault: str = "bad-checkpoint") -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -51,26 +53,28 @@ def optional_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def chat_template_of(folder: Path) -> str:
-    """Return the model's own chat template, "" where its files bring none."""
+    """Return the chat template of the model's files, "" without one."""
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    found = optional_json(folder, "tokenizer_config.json").get("chat_template")
-    if isinstance(found, list):  # several by name
-        found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}.get("default")
-    return found if isinstance(found, str) else ""
+    template = optional_json(folder, "tokenizer_config.json").get("chat_template")
+    if isinstance(template, list):  # several by name
+        template = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}.get(
+            "default"
+        )
+    return template if isinstance(template, str) else ""
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:
     """Return every tensor of the checkpoint's safetensors files by name, checked against the files' sizes."""
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     index = _index(folder)
     for file in _weights(folder, index):
-        found.update(_tensors_of(file))
-    absent = sorted(set(index) - set(found))
+        by_name.update(_tensors_of(file))
+    absent = sorted(set(index) - set(by_name))
     if absent:
         raise BadFileError(f"the index names {len(absent)} tensors that no file holds, such as {absent[0]}")
-    return found
+    return by_name
 
 
 def _index(folder: Path) -> dict[str, str]:
@@ -81,7 +85,7 @@ def _index(folder: Path) -> dict[str, str]:
 
 
 def _weights(folder: Path, index: dict[str, str]) -> list[Path]:
-    """Return the files that make the checkpoint; others beside them (adapters, other formats) are not the model's."""
+    """Return the files that make the checkpoint; others (adapters, other formats) do not belong to it."""
     if index:
         files = sorted({folder / name for name in index.values()})
         absent = next((file.name for file in files if file.parent != folder or not file.is_file()), None)
@@ -104,7 +108,7 @@ def _tensors_of(file: Path) -> dict[str, Tensor]:
             header = json.loads(stream.read(length))
         except ValueError as error:
             raise BadFileError(f"the header of {file.name} is not JSON: {error}") from None
-    found = {}
+    by_name = {}
     for name, entry in header.items():
         if name != "__metadata__":
             first, last = entry["data_offsets"]
@@ -112,8 +116,8 @@ def _tensors_of(file: Path) -> dict[str, Tensor]:
             if tensor.stop > size:
                 raise BadFileError(f"{file.name} ends {tensor.stop - size} bytes before the end of {name}")
             _agree(name, tensor)
-            found[name] = tensor
-    return found
+            by_name[name] = tensor
+    return by_name
 
 
 def _agree(name: str, tensor: Tensor) -> None:
@@ -127,34 +131,27 @@ def _agree(name: str, tensor: Tensor) -> None:
         )
 
 
-def weights_problem(folder: Path) -> Answer | None:
-    """Return why no runtime could load these weights safely, or None."""
-    try:
-        found = tensors(folder)
-    except BadFileError as error:
-        return failed("bad-checkpoint", str(error))
-    if found:
-        return None
+def require_weights(folder: Path) -> None:
+    """Raise BadFileError where no runtime could load these weights safely."""
+    if tensors(folder):
+        return
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
-        return failed("pickle-weights", f"the weights are only there as pickle ({pickles[0]}), which can run any code")
-    return failed("bad-checkpoint", "there are no weights (*.safetensors) in the folder")
+        message = f"the weights are only there as pickle ({pickles[0]}), which can run any code"
+        raise BadFileError(message, fault="pickle-weights")
+    raise BadFileError("there are no weights (*.safetensors) in the folder")
 
 
-def tokenizer_problem(folder: Path) -> Answer | None:
-    """Return why no runtime could make a tokenizer of these files, or None."""
+def require_tokenizer(folder: Path) -> None:
+    """Raise BadFileError where no runtime could make a tokenizer of these files."""
     if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
-        return failed("bad-checkpoint", f"there is no tokenizer in the folder ({', '.join(_TOKENIZERS)})")
-    try:
-        for name in _TOKENIZER_OBJECTS:
-            optional_json(folder, name)
-    except BadFileError as error:
-        return failed("bad-checkpoint", str(error))
-    return None
+        raise BadFileError(f"there is no tokenizer in the folder ({', '.join(_TOKENIZERS)})")
+    for name in _TOKENIZER_OBJECTS:
+        optional_json(folder, name)
 
 
 def token_ids(config: dict[str, Any]) -> set[int]:
-    """Return every id that the configuration gives a meaning of its own (image, eos, ...), nested parts included."""
+    """Return every id to which the configuration gives a meaning (image, eos, ...), nested parts included."""
     ids: set[int] = set()
     for key, value in config.items():
         if isinstance(value, dict):

@@ -58,31 +58,33 @@ def _defaults(model_type: str) -> dict[str, Any]:
         "architectures",
     }
     config = known[model_type]().to_dict()
-    own = {key: value for key, value in config.items() if key not in common and not key.startswith("_")}
-    own["architectures"] = [causal[model_type]]
-    own["model_type"] = model_type
-    return dict(sorted(own.items()))
+    config_json = {key: value for key, value in config.items() if key not in common and key[:1] != "_"}
+    config_json["architectures"] = [causal[model_type]]
+    config_json["model_type"] = model_type
+    return dict(sorted(config_json.items()))
 
 
 def _described(folder: Path) -> dict[str, Any]:
     torch, transformers = import_module("torch"), import_module("transformers")
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    named = getattr(transformers, (own.get("architectures") or [""])[0], None)
+    config_json = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    named = getattr(transformers, (config_json.get("architectures") or [""])[0], None)
     torch.manual_seed(0)
     # called directly, so that the weights are created in float32 whatever dtype the configuration names
-    model = named(config) if named else _auto_class(own).from_config(config, trust_remote_code=False)
+    model = named(config) if named else _auto_class(config_json).from_config(config, trust_remote_code=False)
     with tempfile.TemporaryDirectory() as target:
         model.float().save_pretrained(target, safe_serialization=True, max_shard_size="100GB")
         return {"tensors": _tensors(Path(target) / "model.safetensors"), "class": type(model).__name__}
 
 
-def _auto_class(own: dict[str, Any]) -> Any:
+def _auto_class(config_json: dict[str, Any]) -> Any:
     """Choose for a configuration whose class the publisher names otherwise than the runtime does."""
     transformers = import_module("transformers")
 
-    return transformers.AutoModelForImageTextToText if "text_config" in own else transformers.AutoModelForCausalLM
+    return (
+        transformers.AutoModelForImageTextToText if "text_config" in config_json else transformers.AutoModelForCausalLM
+    )
 
 
 def _tensors(path: Path) -> list[list[Any]]:
@@ -103,7 +105,7 @@ def _tensors(path: Path) -> list[list[Any]]:
             values = torch.frombuffer(data, dtype=dtype).double() if dtype is not None and data else None
             mean = float(values.mean()) if values is not None else 0.0
             std = float(values.std(unbiased=False)) if values is not None else 0.0
-            # uninitialised memory in some releases: told as such, never copied
+            # uninitialised memory in some releases: marked as such, never copied
             finite = math.isfinite(mean) and math.isfinite(std)
             rows.append([name, entry["shape"], entry["dtype"], mean if finite else None, std if finite else None])
         return rows

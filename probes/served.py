@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import time
@@ -16,7 +17,8 @@ from probes.supervise import oom_kills
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
+NO_ANSWER = (OSError, ValueError, http.client.HTTPException)  # ValueError: the answer is not HTTP
 _MAX_SHOWN = 600
 _ASK_EVERY_S = 0.05
 # a proxy of the environment must never see what is asked of this machine
@@ -26,8 +28,8 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class ServerError(ReportedError):
     """The server refused a request, answered something unreadable, or did not answer."""
 
-    def __init__(self, said: str, status: int = 0) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
         self.status = status  # 0: there was no answer
 
 
@@ -55,30 +57,38 @@ class Server:
         for event in events[:-1]:
             yield _parsed(event.encode(), path)
 
-    def broken(self, said: str) -> Exception:
+    def broken(self, message: str) -> Exception:
         """Return why there is no answer: a server that our memory limit ended is not to blame for it."""
         if oom_kills() > self._kills:
-            return MemoryError(f"our memory limit ended a process of the server: {said}")
-        return ServerError(said)
+            return MemoryError(f"our memory limit ended a process of the server: {message}")
+        return ServerError(message)
 
     def _answer(self, path: str, body: dict[str, Any] | None) -> bytes:
-        request = urllib.request.Request(  # noqa: S310 -- an address of our own making
-            self.url + path,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
         try:
-            # without a time limit of its own: the subject's is watched from outside, where a hang is told from a delay
-            with _OPENER.open(request) as answer:
-                content = bytes(answer.read(_MAX_BYTES + 1))
-        except urllib.error.HTTPError as error:
-            said = error.read(_MAX_SHOWN).decode("utf-8", "replace")
-            raise ServerError(f"{path} answers {error.code}: {said}", error.code) from None
-        except (OSError, ValueError) as error:  # ValueError: what came is not HTTP
+            status, content = exchange(self.url + path, None if body is None else json.dumps(body).encode())
+        except NO_ANSWER as error:
             raise self.broken(f"{path} does not answer: {getattr(error, 'reason', error)}") from None
-        if len(content) > _MAX_BYTES:
-            raise ServerError(f"{path} answers with more than {_MAX_BYTES >> 20} MiB")
+        if status >= http.client.BAD_REQUEST:
+            text = content[:_MAX_SHOWN].decode("utf-8", "replace")
+            raise ServerError(f"{path} answers {status}: {text}", status)
+        if len(content) > MAX_BYTES:
+            raise ServerError(f"{path} answers with more than {MAX_BYTES >> 20} MiB")
         return content
+
+
+def exchange(url: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
+    """Return status and content of an answer, at most one byte more than MAX_BYTES; raises NO_ANSWER without one.
+
+    It has no time limit: the subject's is watched from outside, where a hang is distinguished from a delay.
+    """
+    headers = headers or {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 -- an address of our own making
+    try:
+        with _OPENER.open(request) as answer:
+            return answer.status, answer.read(MAX_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(MAX_BYTES + 1)
 
 
 def free_port() -> int:

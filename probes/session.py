@@ -85,7 +85,7 @@ def _prime(runtime: Runtime) -> None:
         runtime.prime()
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 -- priming only saves time; the subjects' own checks will tell what is broken
+    except BaseException as error:  # noqa: BLE001 -- priming only saves time; the subjects' checks show what is broken
         sys.stderr.write(f"priming failed, subjects start colder: {type(error).__name__}: {error}\n")
 
 
@@ -93,7 +93,7 @@ def _probe(runtime: Runtime, request: dict[str, Any], given: dict[str, Any], eve
     sys.stderr.write(f"=== subject {given['id']} ===\n")
     subject = Subject(runtime, request["runtime"], given, request.get("seed", 0))
     limit = Limit(request["limit_s"], request["memory_bytes"])
-    _tell(supervise(lambda: run_checks(subject, given["id"], events), limit), given, events)
+    _report(supervise(lambda: run_checks(subject, given["id"], events), limit), given, events)
 
 
 def alone(runtime: Runtime, request: dict[str, Any], events: Events) -> int:
@@ -107,61 +107,60 @@ def alone(runtime: Runtime, request: dict[str, Any], events: Events) -> int:
 
     def work() -> None:
         began = time.monotonic()
-        if _imports(runtime, request, events):
-            progress.tell(_TURN, time.monotonic() - began)
+        imported = _imports(runtime, request, events)
+        progress.set(_TURN if imported else _NO_TURN, time.monotonic() - began)
+        if imported:
             run_checks(subject, given["id"], events)
-        else:
-            progress.tell(_NO_TURN, time.monotonic() - began)
 
-    patience = request.get("import_limit_s", _IMPORT_LIMIT_S)
-    limit = Limit(request["limit_s"], request["memory_bytes"])
-    end = supervise(work, limit, lambda: progress.seconds if progress.reached else patience)
-    if not progress.reached:
+    def allowance() -> float:
+        seconds, reached = progress.get()
+        return seconds if reached else float(request.get("import_limit_s", _IMPORT_LIMIT_S))
+
+    end = supervise(work, Limit(request["limit_s"], request["memory_bytes"]), allowance)
+    seconds, reached = progress.get()
+    if not reached:
         return _end_as(end, events)
-    if progress.reached == _TURN:
-        _tell(end._replace(seconds=max(0.0, round(end.seconds - progress.seconds, 4))), given, events)
+    if reached == _TURN:
+        _report(end._replace(seconds=max(0.0, round(end.seconds - seconds, 4))), given, events)
     events.append("done")
     return 0
 
 
 class Progress:
-    """How far the lone child has come, in memory that its parent shares: the import's outcome, and what it took."""
+    """How far the lone child has come, in memory that its parent shares: the import's outcome, and its seconds."""
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, _PROGRESS.size)
 
-    def tell(self, reached: int, seconds: float) -> None:
+    def set(self, reached: int, seconds: float) -> None:
         self._shared[:] = _PROGRESS.pack(seconds, reached)
 
-    @property
-    def reached(self) -> int:
-        return int(_PROGRESS.unpack(self._shared[:])[1])
-
-    @property
-    def seconds(self) -> float:
-        return float(_PROGRESS.unpack(self._shared[:])[0])
+    def get(self) -> tuple[float, int]:
+        seconds, reached = _PROGRESS.unpack(self._shared[:])
+        return seconds, reached
 
 
 def _end_as(end: End, events: Events) -> int:
-    """End as the child did while importing: for the session's own check nothing but the container's ending is asked."""
+    """End as the child did while importing: the session's own check is judged by how the container ends."""
     if end.out_of_memory or end.timed_out:
-        # both by our hand, which the container's ending would not show
-        fault = "infra-memory" if end.out_of_memory else "unclassified"
-        told = "our memory limit ended the import" if end.out_of_memory else f"no import within {end.seconds:.0f} s"
-        sys.stderr.write(told + "\n")
-        events.finished(None, "installs.imports", failed(fault, told), end.seconds)
+        # both by our limits, which the container's ending would not show
+        fault, message = "unclassified", f"no import within {end.seconds:.0f} s"
+        if end.out_of_memory:
+            fault, message = "infra-memory", "our memory limit ended the import"
+        sys.stderr.write(message + "\n")
+        events.finished(None, "installs.imports", failed(fault, message), end.seconds)
         events.append("done")
         return 0
     if end.signal is None:
         return end.exit_code or 0
     sys.stderr.flush()
-    if end.signal != signal.SIGKILL:  # which nobody can handle
+    if end.signal != signal.SIGKILL:  # which cannot be handled
         signal.signal(end.signal, signal.SIG_DFL)
     os.kill(os.getpid(), end.signal)
     return 128 + end.signal  # the first process of a container has no default actions
 
 
-def _tell(end: End, given: dict[str, Any], events: Events) -> None:
+def _report(end: End, given: dict[str, Any], events: Events) -> None:
     if end.clean:
         used = {"seconds": end.seconds, "peak_memory_bytes": end.peak_memory_bytes}
         events.fact(given["id"], "resources", used)

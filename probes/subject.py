@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import sequence
-from probes.checkpoint import token_ids
-from probes.events import skipped
+from probes.checkpoint import BadFileError, token_ids
+from probes.events import failed, skipped
 from probes.faults import failure
 from probes.runtimes import UnavailableError
 
@@ -108,5 +108,7 @@ def _answer(name: str, ask: Any, subject: Subject) -> Answer:
         raise
     except UnavailableError as error:
         return skipped(str(error))
+    except BadFileError as error:
+        return failed(error.fault, str(error))
     except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer; a panic in Rust is no Exception
         return failure(error, name, subject.runtime_name, subject.runtime.phrases)

@@ -51,14 +51,14 @@ def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], fl
     sys.stderr.flush()
     kills_before = oom_kills()
     began = time.monotonic()
-    ended, held_by_child = os.pipe()
+    ended, open_in_child = os.pipe()
     parent = os.getpid()
     child = _fork()
     if child == 0:
         os.close(ended)
         _become_expendable(parent)
         work_and_exit(work)
-    os.close(held_by_child)
+    os.close(open_in_child)
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(child, child)  # the child does it too; whoever comes first
     try:
@@ -149,12 +149,12 @@ def resident_bytes(group: int) -> int:
 
 
 def _family(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:  # grows while it is walked
+    pids = [pid]
+    for parent in pids:  # grows while it is walked
         with contextlib.suppress(OSError):
             for task in Path(f"/proc/{parent}/task").iterdir():
-                found += map(int, (task / "children").read_text(encoding="ascii").split())
-    return found
+                pids += map(int, (task / "children").read_text(encoding="ascii").split())
+    return pids
 
 
 def oom_kills() -> int:

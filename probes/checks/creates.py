@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from probes.catalogue import check
-from probes.checkpoint import BadFileError, read_config
+from probes.checkpoint import read_config
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import classify, without_paths
 
@@ -32,10 +32,7 @@ def _creating(subject: Subject) -> Creating:
 @_check("loads.gguf", after=())
 def gguf(subject: Subject) -> Answer:
     """The repository has a GGUF, or the converter makes one."""
-    try:
-        subject.config_json = read_config(subject.folder)
-    except BadFileError as error:
-        return failed("bad-checkpoint", str(error))
+    subject.config_json = read_config(subject.folder)
     subject.config = None  # Ollama takes none
     # only a miniature comes with texts that its tokenizer must give back
     made = _creating(subject).gguf(subject.folder, synthetic=bool(subject.golden.get("texts")))

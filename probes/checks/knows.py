@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probes.catalogue import check
-from probes.checkpoint import BadFileError, read_config
+from probes.checkpoint import read_config
 from probes.configuration import difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.faults import without_paths
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 @check("knows.architecture", needs="checkpoint")
 def architecture(subject: Subject) -> Answer:
     """The architecture is registered."""
-    try:
-        subject.config_json = read_config(subject.folder)
-    except BadFileError as error:
-        return failed("bad-checkpoint", str(error))
+    subject.config_json = read_config(subject.folder)
     model_type = subject.config_json.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         return failed("bad-checkpoint", "config.json has no model_type")

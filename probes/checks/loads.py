@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import check
-from probes.checkpoint import weights_problem
+from probes.checkpoint import require_weights
 from probes.configuration import metadata_difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.runtimes import UnavailableError
@@ -26,9 +26,7 @@ _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and bu
 @check("loads.converts", needs="conversion", after=("knows.architecture",), fault="not-converted")
 def converts(subject: Subject) -> Answer:
     """The checkpoint is converted to the runtime's own format."""
-    problem = weights_problem(subject.folder)
-    if problem is not None:
-        return problem
+    require_weights(subject.folder)
     message = subject.runtime.convert(subject)
     return passed(f"converted by {message['class']}", **message)
 
@@ -48,9 +46,7 @@ def metadata(subject: Subject) -> Answer:
 @check("loads.model", needs="checkpoint", after=("loads.converts",), fault="load-error")
 def model(subject: Subject) -> Answer:
     """The checkpoint loads."""
-    problem = weights_problem(subject.folder)
-    if problem is not None:
-        return problem
+    require_weights(subject.folder)
     try:
         subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "eager")
     except UnavailableError as error:

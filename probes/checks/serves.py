@@ -44,7 +44,7 @@ def ready(subject: Subject) -> Answer:
 def completes(subject: Subject) -> Answer:
     """A completion and a chat return text, a reason to end and a token count."""
     plain = _complete(subject, _PROMPTS[0])
-    chat = _chat(subject)
+    chat = subject.server.post("/v1/chat/completions", _chat_request(subject))
     for kind, answer in (("completion", plain), ("chat", chat)):
         choice, usage = _choice(answer), answer.get("usage") or {}
         if not isinstance(_text(choice), str) or choice.get("finish_reason") not in {"length", "stop"}:
@@ -97,7 +97,7 @@ def limits(subject: Subject) -> Answer:
 @_check("serves.stop")
 def stop(subject: Subject) -> Answer:
     """An answer ends before a stop text."""
-    whole = _text(_choice(_complete(subject, _PROMPTS[0])))
+    whole = _answer(subject, _PROMPTS[0])
     places = [index for index, sign in enumerate(whole) if index and sign.isalnum() and sign not in whole[:index]]
     if not places:
         return skipped(f"the answer {whole!r} has no character to stop at")
@@ -114,13 +114,13 @@ def stop(subject: Subject) -> Answer:
 def seed(subject: Subject) -> Answer:
     """Equal seeds give equal answers, and other seeds others."""
     ways = {"temperature": 1.0, "top_p": 1.0}
-    first, repeated = (_text(_choice(_complete(subject, _PROMPTS[2], seed=7, **ways))) for _ in range(2))
+    first, repeated = (_answer(subject, _PROMPTS[2], seed=7, **ways) for _ in range(2))
     if first != repeated:
         return failed("parameter-ignored", f"seed 7 gives {first!r} and then {repeated!r}", parameter="seed")
-    others = [_text(_choice(_complete(subject, _PROMPTS[2], seed=seed, **ways))) for seed in (8, 9, 10)]
+    others = [_answer(subject, _PROMPTS[2], seed=seed, **ways) for seed in (8, 9, 10)]
     if any(other != first for other in others):
         return passed("equal seeds give equal answers, and other seeds others")
-    freely = [_text(_choice(_complete(subject, _PROMPTS[2], **ways))) for _ in others]
+    freely = [_answer(subject, _PROMPTS[2], **ways) for _ in others]
     if any(other == first for other in freely):
         return skipped(f"the model has one likely answer: {first!r}, with a seed and without")
     return failed(
@@ -139,8 +139,8 @@ def bias(subject: Subject) -> Answer:
     if not letters:
         return skipped("tokenizer.json has no letter as a token")
     letter, token = letters[-1]
-    plain = _text(_choice(_complete(subject, _PROMPTS[0])))
-    answer = _text(_choice(_complete(subject, _PROMPTS[0], logit_bias={str(token): _FORCED})))
+    plain = _answer(subject, _PROMPTS[0])
+    answer = _answer(subject, _PROMPTS[0], logit_bias={str(token): _FORCED})
     if answer.strip() != letter * _STEPS:
         text = f"with token {token} ({letter!r}) pushed by {_FORCED:.0f}, the answer is {answer!r}; without, {plain!r}"
         return failed("parameter-ignored", text, parameter="logit_bias")
@@ -160,9 +160,9 @@ def penalties(subject: Subject) -> Answer:
     unmoved = {"frequency_penalty": 0, "presence_penalty": 0}
     changed = dict.fromkeys(unmoved, 0)
     for prompt in _PROMPTS:
-        plain = _text(_choice(_complete(subject, prompt, **pushed)))
+        plain = _answer(subject, prompt, **pushed)
         for name in changed:
-            changed[name] += plain != _text(_choice(_complete(subject, prompt, **pushed, **{name: 2.0})))
+            changed[name] += plain != _answer(subject, prompt, **pushed, **{name: 2.0})
     # one prompt proves nothing: eight tokens may take turns already, or one may be far ahead
     if not changed["frequency_penalty"]:
         text = f"frequency_penalty changes no answer to {len(_PROMPTS)} prompts that repeat themselves"
@@ -204,11 +204,11 @@ def schema(subject: Subject) -> Answer:
 @_check("serves.alike")
 def alike(subject: Subject) -> Answer:
     """Neither a known prefix nor requests at the same time change an answer."""
-    alone = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]
+    alone = [_answer(subject, prompt) for prompt in _PROMPTS]
     for _ in range(2):  # twice: what happened once is not yet a property of the server
-        repeated = [_text(_choice(_complete(subject, prompt))) for prompt in _PROMPTS]
+        repeated = [_answer(subject, prompt) for prompt in _PROMPTS]
         with ThreadPoolExecutor(len(_PROMPTS)) as pool:
-            together = list(pool.map(lambda prompt: _text(_choice(_complete(subject, prompt))), _PROMPTS))
+            together = list(pool.map(lambda prompt: _answer(subject, prompt), _PROMPTS))
         if repeated == alone and together == alone:
             return passed(f"{len(_PROMPTS)} answers are the same when repeated and when requested at once")
     fault, others = ("cache-differs", repeated) if repeated != alone else ("batch-differs", together)
@@ -221,8 +221,8 @@ def _complete(subject: Subject, prompt: str, **parameters: Any) -> Any:
     return subject.server.post("/v1/completions", _request(subject, prompt, **parameters))
 
 
-def _chat(subject: Subject) -> Any:
-    return subject.server.post("/v1/chat/completions", _chat_request(subject))
+def _answer(subject: Subject, prompt: str, **parameters: Any) -> Any:
+    return _text(_choice(_complete(subject, prompt, **parameters)))
 
 
 def _request(subject: Subject, prompt: str, **parameters: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import check
-from probes.checkpoint import optional_json, tokenizer_problem
+from probes.checkpoint import optional_json, require_tokenizer
 from probes.events import Answer, failed, passed, skipped
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ TEXTS = (
 @check("speaks.tokenizer", needs="tokens", after=("knows.architecture",), fault="tokenizer-error")
 def tokenizer(subject: Subject) -> Answer:
     """The tokenizer loads and its special tokens are those of the model's files."""
-    problem = tokenizer_problem(subject.folder)
-    if problem is not None:
-        return problem
+    require_tokenizer(subject.folder)
     subject.tokenizer = subject.runtime.tokenizer(subject.folder)
     specials = subject.tokenizer.specials()
     wrong = _wrong_specials(specials, subject)

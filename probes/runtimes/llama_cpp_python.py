@@ -6,7 +6,6 @@ import functools
 import itertools
 import subprocess
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from probes.faults import ReportedError
@@ -37,14 +36,10 @@ _NAME = "probed"
 
 
 class LlamaCppPython(LlamaCpp):
-    def load(self) -> dict[str, str]:
-        versions = self.converter.load()
-        import llama_cpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is the question
-
-        return {"llama-cpp-python": version("llama-cpp-python"), **versions}
+    package, module = "llama-cpp-python", "llama_cpp"
 
     def open(self, file: Path) -> Any:
-        import llama_cpp
+        import llama_cpp  # type: ignore[import-not-found, unused-ignore]
 
         return with_stderr(
             lambda: llama_cpp.Llama(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,7 @@ class LlamaCpp(Adapter):
 
     abilities = ("checkpoint", "conversion", "tokens", "template", "comparison", "server", "token-bias")
     phrases = PHRASES
+    package = module = ""
 
     def __init__(self) -> None:
         self.converter = Converter()
@@ -68,6 +71,11 @@ class LlamaCpp(Adapter):
         self._draws = 0
         self.shrunk = False  # a miniature, whose sizes are its maker's
         self.made_up = False  # a miniature whose configuration is not a published one
+
+    def load(self) -> dict[str, str]:
+        versions = self.converter.load()
+        importlib.import_module(self.module)
+        return {self.package: version(self.package), **versions}
 
     def open(self, file: Path) -> Any:
         """Load a file with the binding; raises ReportedError with the reason."""

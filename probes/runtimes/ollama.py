@@ -135,7 +135,7 @@ class Ollama(Adapter):
         files = {path.name: path for pattern in _MODEL_FILES for path in sorted(folder.glob(pattern))}
         return self.server.create(_NAME_FROM_FILES, files)
 
-    def model(self, _folder: Path, _config: Any, _own: dict[str, Any], _attention: str) -> ServedModel:
+    def model(self, _folder: Path, _config: Any, _config_json: dict[str, Any], _attention: str) -> ServedModel:
         error = self.attempt().error
         if error is not None:
             raise error

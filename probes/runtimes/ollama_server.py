@@ -17,10 +17,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from probes.served import free_port
+from probes.served import MAX_BYTES, NO_ANSWER, exchange, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 _READY_S = 60.0
@@ -28,7 +28,6 @@ _LOOK_S = 0.02
 _STOP_S = 10.0
 _KEPT_LINES = 2000
 _LINE_BYTES = 4096
-_MAX_ANSWER_BYTES = 64 << 20
 _SENT_BYTES = 1 << 20
 CONTEXT = 2048
 # the lines of the log that name a cause where the answer over HTTP does not
@@ -100,28 +99,25 @@ class Server:
             self._process.stdout.close()
 
     def version(self) -> str:
-        return str(self.get("/api/version").get("version"))
-
-    def get(self, path: str) -> dict[str, Any]:
-        return self._last(self._request("GET", path, None), ServerError)
+        return str(self._exchange("/api/version", None)[-1].get("version"))
 
     def ask(self, path: str, body: Mapping[str, Any], *, error: type[ServerError] = ServerError) -> dict[str, Any]:
-        """Return the one answer to a question that is not to be streamed."""
-        return self._last(self._request("POST", path, {**body, "stream": False}), error)
+        """Return the one answer to a request that is not streamed."""
+        return self._exchange(path, {**body, "stream": False}, error)[-1]
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def stream(
+        self, path: str, body: Mapping[str, Any], error: type[ServerError] = ServerError
+    ) -> list[dict[str, Any]]:
         """Return all lines of a streamed answer; raises the error that one of them holds."""
-        return list(self._lines_of(self._request("POST", path, {**body, "stream": True}), ServerError))
+        return self._exchange(path, {**body, "stream": True}, error)
 
     def create(self, name: str, files: Mapping[str, Path]) -> list[str]:
         """Upload the files and create a model of them; return the statuses on the way."""
-        digests = {file: self._upload(path) for file, path in files.items()}
-        body = {"model": name, "files": digests, "stream": True}
-        lines = list(self._lines_of(self._request("POST", "/api/create", body), LoadRefusedError))
-        message = [str(line.get("status")) for line in lines]
-        if not message or message[-1] != "success":
-            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {message[-1:]}"))
-        return message
+        body = {"model": name, "files": {file: self._upload(path) for file, path in files.items()}}
+        statuses = [str(line.get("status")) for line in self.stream("/api/create", body, error=LoadRefusedError)]
+        if not statuses or statuses[-1] != "success":
+            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {statuses[-1:]}"))
+        return statuses
 
     def _upload(self, path: Path) -> str:
         digest = hashlib.sha256()
@@ -129,48 +125,29 @@ class Server:
             while chunk := stream.read(_SENT_BYTES):
                 digest.update(chunk)
         name = f"sha256:{digest.hexdigest()}"
+        headers = {"Content-Length": str(path.stat().st_size), "Content-Type": "application/octet-stream"}
         with path.open("rb") as stream:
-            headers = {"Content-Length": str(path.stat().st_size), "Content-Type": "application/octet-stream"}
-            response = self._request("POST", f"/api/blobs/{name}", stream, headers)
-            for _ in self._lines_of(response, LoadRefusedError):
-                pass
+            self._exchange(f"/api/blobs/{name}", stream, LoadRefusedError, **headers)
         return name
 
-    def _request(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+    def _exchange(
+        self, path: str, body: Any, error: type[ServerError] = ServerError, **headers: str
+    ) -> list[dict[str, Any]]:
+        """Return the objects of an answer, one a line; an empty answer is one empty object."""
         self._began = self._lines
-        # without a time limit of its own: the subject's is watched from outside, where a hang is told from a delay
-        connection = http.client.HTTPConnection("127.0.0.1", self._port)
-        if isinstance(body, dict):
-            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
         try:
-            connection.request(method, path, body=body, headers=dict(headers or {}))
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise self._broken(error) from error
-        if connection.sock is not None:
-            connection.sock.close()  # the answer keeps its end of it, and closes it when it is read
-        return answer
+            data = json.dumps(body).encode() if isinstance(body, dict) else body
+            status, content = exchange(self.address + path, data, **headers)
+        except NO_ANSWER as broken:
+            raise self._broken(broken) from broken
+        if len(content) > MAX_BYTES:
+            raise error(status, f"the answer is longer than {MAX_BYTES >> 20} MiB")
+        answers = [self._parsed(line, status, error) for line in content.splitlines() if line.strip()]
+        if status >= http.client.BAD_REQUEST:
+            raise error(status, self._with_reason(f"HTTP status {status} without a message"))
+        return answers or [{}]
 
-    def _lines_of(self, response: Any, error: type[ServerError]) -> Iterator[dict[str, Any]]:
-        size = 0
-        with response:
-            while True:
-                try:
-                    line = response.readline(_MAX_ANSWER_BYTES)
-                except (OSError, http.client.HTTPException) as broken:
-                    raise self._broken(broken) from broken
-                size += len(line)
-                if size > _MAX_ANSWER_BYTES:
-                    raise error(response.status, f"the answer is longer than {_MAX_ANSWER_BYTES >> 20} MiB")
-                if not line:
-                    break
-                if line.strip():
-                    yield self._understood(line, response.status, error)
-        if response.status >= http.client.BAD_REQUEST:
-            raise error(response.status, self._with_reason(f"HTTP status {response.status} without a message"))
-
-    def _understood(self, line: bytes, status: int, error: type[ServerError]) -> dict[str, Any]:
+    def _parsed(self, line: bytes, status: int, error: type[ServerError]) -> dict[str, Any]:
         try:
             answer = json.loads(line)
         except ValueError:
@@ -178,15 +155,8 @@ class Server:
         if not isinstance(answer, dict):
             raise error(status, self._with_reason(f"not an object of JSON: {line[:200]!r}"))
         if "error" in answer or status >= http.client.BAD_REQUEST:
-            status_inside = answer.get("status")
-            inner = status_inside if isinstance(status_inside, int) else status
+            inner = answer["status"] if isinstance(answer.get("status"), int) else status
             raise error(inner, self._with_reason(f"{answer.get('error', answer)} (status {inner})"))
-        return answer
-
-    def _last(self, response: Any, error: type[ServerError]) -> dict[str, Any]:
-        answer: dict[str, Any] = {}
-        for line in self._lines_of(response, error):
-            answer = line
         return answer
 
     def _with_reason(self, message: str) -> str:

@@ -16,7 +16,7 @@ _EXPERTS = 3  # axes of a parameter that holds one matrix for each expert
 _NUDGE = 1e-2  # of a parameter's own size
 _DRAWS = 3
 _MOST_ASKED = 8  # each takes a dozen passes at most
-_HEARD = 1e-4  # nat: float32 sums that are made anew differ by far less
+_NOTICEABLE = 1e-4  # nat: float32 sums that are made anew differ by far less
 _STRAIGHT = (1.6, 2.5)  # twice the nudge moves a loss with a slope about twice as far; a switch or a valley does not
 _RATE = 1e-2
 _LEAST = 4  # losses: what is kept from one step to the next shows in the second and third
@@ -67,13 +67,13 @@ class Gradients:
         return [name for name, value in self._values.items() if value is not None and not torch.isfinite(value).all()]
 
     def silent(self) -> list[Silent]:
-        found: list[Silent] = []
+        silent: list[Silent] = []
         for name, value in self._values.items():
             if value is None or not value.any():
-                found.append(Silent(name))
+                silent.append(Silent(name))
             elif value.ndim == _EXPERTS and "experts" in name:
-                found += [Silent(name, place) for place, each in enumerate(value) if not each.any()]
-        return found
+                silent += [Silent(name, index) for index, each in enumerate(value) if not each.any()]
+        return silent
 
     def distance(self, other: Gradients) -> tuple[float, str]:
         """Return how far the gradients are apart, as a share of their own size, and where they are furthest."""
@@ -164,17 +164,17 @@ class Trainee:
         Somebody cut those off. What no token of the batch reaches moves nothing; what only chooses (which experts,
         which positions) moves the loss in steps.
         """
-        if not silent or not _heard(self._moved(silent, _NUDGE, 0) - self._moved(silent, -_NUDGE, 0)):
+        if not silent or not _moves(self._moved(silent, _NUDGE, 0) - self._moved(silent, -_NUDGE, 0)):
             return [], len(silent)
-        asked = _one_of_each_kind_first(silent)[:_MOST_ASKED]
-        return [str(one) for one in asked if self._has_slope(one)], len(asked)
+        asked = _kinds_in_turn(silent)[:_MOST_ASKED]
+        return [str(parameter) for parameter in asked if self._has_slope(parameter)], len(asked)
 
-    def _has_slope(self, one: Silent) -> bool:
+    def _has_slope(self, parameter: Silent) -> bool:
         for draw in range(_DRAWS):
-            near = self._moved([one], _NUDGE, draw) - self._moved([one], -_NUDGE, draw)
-            if not _heard(near):
+            near = self._moved([parameter], _NUDGE, draw) - self._moved([parameter], -_NUDGE, draw)
+            if not _moves(near):
                 return False
-            far = self._moved([one], 2 * _NUDGE, draw) - self._moved([one], -2 * _NUDGE, draw)
+            far = self._moved([parameter], 2 * _NUDGE, draw) - self._moved([parameter], -2 * _NUDGE, draw)
             if not _STRAIGHT[0] < far / near < _STRAIGHT[1]:
                 return False
         return True
@@ -187,30 +187,30 @@ class Trainee:
         generator = torch.Generator().manual_seed(draw)
         kept = []
         with torch.no_grad():
-            for one in silent:
-                value = parameters[one.name].data
-                value = value if one.expert is None else value[one.expert]
+            for parameter in silent:
+                value = parameters[parameter.name].data
+                value = value if parameter.expert is None else value[parameter.expert]
                 kept.append((value, value.clone()))
                 # a parameter of zeros has no size of its own
                 scale = float(value.abs().max()) or 1.0
                 value += size * scale * torch.randn(value.shape, generator=generator)
             torch.manual_seed(0)  # the same units dropped out each time
             loss = float(self.loss())
-            for value, held in kept:
-                value.copy_(held)
+            for value, original in kept:
+                value.copy_(original)
         return loss
 
 
-def _heard(difference: float) -> bool:
-    return abs(difference) > _HEARD
+def _moves(difference: float) -> bool:
+    return abs(difference) > _NOTICEABLE
 
 
-def _one_of_each_kind_first(silent: Sequence[Silent]) -> list[Silent]:
+def _kinds_in_turn(silent: Sequence[Silent]) -> list[Silent]:
     """Order them so that layer after layer of the same kind comes last."""
     seen: dict[str, int] = {}
     ranked = []
-    for one in silent:
-        kind = re.sub(r"\d+", "N", str(one))
+    for parameter in silent:
+        kind = re.sub(r"\d+", "N", str(parameter))
         seen[kind] = seen.get(kind, 0) + 1
-        ranked.append((seen[kind], one))
-    return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]
+        ranked.append((seen[kind], parameter))
+    return [parameter for _, parameter in sorted(ranked, key=lambda pair: pair[0])]

@@ -30,20 +30,11 @@ _WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyon
 _LIKELIEST = 20  # vLLM's default maximum
 _EMBEDDING = "VocabParallelEmbedding"
 _FORCING = "probes.runtimes.vllm_forcing:Forcing"  # by name: some releases pickle what they are given
-_LATER = (
-    "vllm.v1.engine.llm_engine",
-    "vllm.v1.engine.core",
-    "vllm.v1.executor.uniproc_executor",
-    "vllm.v1.worker.cpu_worker",
-    "vllm.model_executor.model_loader.default_loader",
-    "vllm.model_executor.models.llama",
-    "vllm.v1.attention.backends.cpu_attn",
-    "vllm.v1.structured_output",
-    "vllm.v1.engine.async_llm",
-    "vllm.entrypoints.openai.api_server",
-    "vllm.entrypoints.cli.main",
-    "vllm.entrypoints.cli.serve",
-)
+# what an engine and a server import when they are made
+_LATER = """vllm.v1.engine.llm_engine vllm.v1.engine.core vllm.v1.executor.uniproc_executor vllm.v1.worker.cpu_worker
+    vllm.model_executor.model_loader.default_loader vllm.model_executor.models.llama
+    vllm.v1.attention.backends.cpu_attn vllm.v1.structured_output vllm.v1.engine.async_llm
+    vllm.entrypoints.openai.api_server vllm.entrypoints.cli.main vllm.entrypoints.cli.serve""".split()  # noqa: SIM905 -- words
 
 
 class Vllm(TorchAdapter):

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import time
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from probes.faults import ReportedError
@@ -28,19 +27,15 @@ _PUSHED = 1e4  # beyond every logit
 
 
 class Xllamacpp(LlamaCpp):
+    package = module = "xllamacpp"
+
     def __init__(self) -> None:
         super().__init__()
         self._opened: list[object] = []  # letting go of a server may wait for ever
 
-    def load(self) -> dict[str, str]:
-        versions = self.converter.load()
-        import xllamacpp  # type: ignore[import-not-found, unused-ignore]  # noqa: F401 -- the import is the question
-
-        return {"xllamacpp": version("xllamacpp"), **versions}
-
     def open(self, file: Path) -> Any:
         """Load a file with its server; return the server and the seconds that took."""
-        import xllamacpp
+        import xllamacpp  # type: ignore[import-not-found, unused-ignore]
 
         began = time.monotonic()
         server = with_stderr(lambda: xllamacpp.Server(_parameters(xllamacpp, file)))
