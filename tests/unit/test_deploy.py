@@ -27,14 +27,14 @@ def seconds(text: str) -> int:
     return int(number) * {"s": 1, "min": 60}[unit]
 
 
-def said(key: str, text: str) -> str:
-    (found,) = re.findall(rf"^ *{key}(?:=|: )([^\s#]+)", text, re.MULTILINE)
-    return str(found)
+def value_of(key: str, text: str) -> str:
+    (value,) = re.findall(rf"^ *{key}(?:=|: )([^\s#]+)", text, re.MULTILINE)
+    return str(value)
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     if not (verify := shutil.which("systemd-analyze")):
-        pytest.skip("systemd-analyze is not there: nobody has read the unit")
+        pytest.skip("systemd-analyze is missing, so the unit is unchecked")
     unit = tmp_path / "settle.service"
     unit.write_text(UNIT.replace("/opt/settle/bin/settle", str(shutil.which("true"))))
     done = subprocess.run([verify, "verify", str(unit)], capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 def test_compose_takes_the_file(tmp_path: Path) -> None:
     compose = _compose()
     if compose is None:
-        pytest.skip("neither docker compose nor podman-compose is there: nobody has read the file")
+        pytest.skip("neither docker compose nor podman-compose is installed, so the file is unchecked")
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     (tmp_path / "settle.toml").write_text("")
     done = subprocess.run(
@@ -65,13 +65,13 @@ def _compose() -> list[str] | None:
     return None
 
 
-def test_whoever_ends_the_daemon_waits_for_longer_than_it_takes() -> None:
-    assert seconds(said("TimeoutStopSec", UNIT)) >= 60
-    assert seconds(said("stop_grace_period", COMPOSE)) >= 60
-    assert seconds(said("WatchdogSec", UNIT)) > patience_s(DEFAULT)
+def test_the_stop_timeouts_are_longer_than_the_daemon_needs() -> None:
+    assert seconds(value_of("TimeoutStopSec", UNIT)) >= 60
+    assert seconds(value_of("stop_grace_period", COMPOSE)) >= 60
+    assert seconds(value_of("WatchdogSec", UNIT)) > patience_s(DEFAULT)
 
 
-def test_the_home_has_one_path_and_health_is_asked_where_it_is_told() -> None:
+def test_the_home_has_one_path_and_health_its_address() -> None:
     home = r"\$\{SETTLE_HOME:-/var/lib/settle\}"
     assert re.search(rf"^ +- {home}:{home}$", COMPOSE, re.MULTILINE)
     assert re.search(rf"^ +SETTLE_HOME: {home}$", COMPOSE, re.MULTILINE)
@@ -90,6 +90,8 @@ def test_the_image_has_all_that_the_package_is_built_from() -> None:
         "containers",
         "probes",
         "deploy/build-base",
+        "docs/definitions.md",
+        "docs/checks.md",
     }
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8")
     image = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
