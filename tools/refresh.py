@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
 from monitor.cli.output import markdown
 from monitor.config.load import load_config
-from monitor.domain import CellVerdict, Channel, Origin, Runtime
+from monitor.domain import CellVerdict, Origin, Runtime
 from monitor.errors import SettleError, UsageError
 from monitor.miniatures.derive import NotDerived, read_recipes, write_down
 from monitor.miniatures.manifest import load_miniature, miniature_slugs
@@ -33,7 +33,7 @@ from monitor.report.findings import findings
 from monitor.report.runtimes import runtimes_page
 from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
-from monitor.runner.derive import DATA, derive_inside
+from monitor.runner.derive import DATA
 from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader
 from monitor.store.shipped import pack, unpack
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import Subject
     from monitor.miniatures.manifest import Miniature
-    from monitor.runner.context import RunContext
+    from monitor.runner.parallel import Runner
 
 DOCS = DATA.parents[1] / "docs"
 PAGES = {"findings.md": (SHIPPED, findings), "runtimes.md": (SHIPPED_RUNTIMES, runtimes_page)}
@@ -84,7 +84,7 @@ def _derive(slugs: Sequence[str]) -> None:
     recipes = {recipe.slug: recipe for recipe in read_recipes(DATA) if not slugs or recipe.slug in slugs}
     progress = ConsoleProgress()
     with open_context(load_config(None), progress) as context:
-        for made in derive_inside(context, list(recipes.values()), read_first_known(FIRST_KNOWN), progress):
+        for made in context.deriver.derive(list(recipes.values()), read_first_known(FIRST_KNOWN)):
             if isinstance(made, NotDerived):
                 progress.message(f"{made.slug}: not derived: {made.reason.strip().splitlines()[-1]}")
                 continue
@@ -114,7 +114,7 @@ def _qualify(slugs: Sequence[str]) -> None:
     with open_context(load_config(None), ConsoleProgress()) as context:
         context.store.record_catalogue(catalogue.models, catalogue.subjects())
         for version, group in _by_version(subjects):
-            held_in, passing = _passing(context, version, group)
+            held_in, passing = _passing(context.runner, version, group)
             for subject_id in passing:
                 _set_qualified(wanted[subject_id], held_in)
 
@@ -126,11 +126,10 @@ def _by_version(subjects: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
     return list(groups.items())
 
 
-def _passing(context: RunContext, version: str, subjects: Sequence[Subject]) -> tuple[str, list[str]]:
+def _passing(runner: Runner, version: str, subjects: Sequence[Subject]) -> tuple[str, list[str]]:
     now = datetime.now(UTC)
     request = ProbeRequest(
         runtime=Runtime.TRANSFORMERS,
-        channel=Channel.STABLE,
         version=version,
         day=now.date(),
         cutoff=now,
@@ -138,7 +137,7 @@ def _passing(context: RunContext, version: str, subjects: Sequence[Subject]) -> 
         subjects=subjects,
         force=True,
     )
-    held = run_cycle(context, request, ConsoleProgress())
+    held = run_cycle(runner, request)
     passing = [
         name.rpartition("@")[0] for name, one in held.settled.items() if one.verdict.verdict is CellVerdict.WORKS
     ]

@@ -54,7 +54,9 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
     gib = 1 << 30
     budget = options.config.disk.budget_gib if budget_gib is None else budget_gib
     with open_context(options.config, ConsoleProgress()) as context:
-        removed = apply_disk_budget(context, budget_bytes=int(budget * gib), dry_run=dry_run)
+        removed = apply_disk_budget(
+            context.config, context.store, context.environments, budget_bytes=int(budget * gib), dry_run=dry_run
+        )
     if as_json:
         write_json(removed)
         return

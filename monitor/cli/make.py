@@ -44,7 +44,7 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
         target = _new_folder(out or Path(f"{name}-miniature"))
         progress = ConsoleProgress()
         with open_context(options.config, progress) as context:
-            made = make_miniature(context, recipe_for(config, name), progress, release=release)
+            made = make_miniature(context.deriver, recipe_for(config, name), release=release)
     elif source.endswith(".json"):
         raise UsageError(f"there is no file {source}", hint="give a config.json, or a model that `settle models` lists")
     else:

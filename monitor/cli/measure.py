@@ -23,7 +23,7 @@ from monitor.cli.outcome import (
     raise_if_uninstalled,
 )
 from monitor.cli.root import ENGINE, JSON, Options, examples
-from monitor.domain import Channel, Origin, Runtime
+from monitor.domain import Origin, Runtime
 from monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def run(
     requests = [
         ProbeRequest(
             runtime=runtime,
-            channel=Channel.STABLE,
             version=version,
             day=now.date(),
             cutoff=now,
@@ -105,7 +104,7 @@ def run(
 
     with open_context(config, progress) as context:
         _record_known(context, subjects)
-        cycles = [run_cycle(context, request, progress) for request in requests]
+        cycles = [run_cycle(context.runner, request) for request in requests]
     print_cycles(config, cycles, as_json=as_json)
     raise_if_uninstalled(cycles)
 
@@ -116,6 +115,7 @@ def _watch(
     from monitor.cli import Stopped
     from monitor.daemon.logs import talk_in
     from monitor.daemon.loop import watch
+    from monitor.runner.context import run_context
 
     pinned = [runtime_and_version(name) for name in runtimes]
     if as_json or any(version for _, version in pinned):
@@ -126,7 +126,7 @@ def _watch(
     watched = config.model_copy(update={"runtimes": tuple(runtime for runtime, _ in pinned) or config.runtimes})
     progress = talk_in(config.daemon.logs)
     try:
-        watch(watched, progress, subjects=subjects, discovered=discovered)
+        watch(watched, progress, connect=run_context, subjects=subjects, discovered=discovered)
     except Stopped as stopped:  # a daemon has no other end
         progress.message(f"{stopped}; recorded results are kept")
 
@@ -196,19 +196,18 @@ def probe(
     subjects, models = subjects_of(model, progress, config.home)
     request = ProbeRequest(
         runtime=name,
-        channel=Channel.STABLE,
         version=version,
         day=day,
         cutoff=now if day == now.date() else datetime.combine(day, time(23, 59, 59), UTC),
         origin=origin,
         subjects=subjects,
         force=True,
-        beside=tuple(map(exact_pin, extra_pins)),
+        extra_pins=tuple(map(exact_pin, extra_pins)),
     )
     with open_context(config, progress) as context:
         _record_known(context, subjects, models)
-        cycle = run_cycle(context, request, progress)
-        attributions = cross(context, request, cycle, progress) if attribute else None
+        cycle = run_cycle(context.runner, request)
+        attributions = cross(context.runner, request, cycle) if attribute else None
     print_probe(config, cycle, attributions, as_json=as_json)
     raise_if_only_infra_failed(cycle)
 
@@ -268,7 +267,7 @@ def replay(
     order = past.Order(runtime=name, first=begin, last=end, every=past.Every(every), subjects=subjects, seed=seed)
     with open_context(options.with_engine(engine), progress) as context:
         _record_known(context, subjects)
-        replayed = past.replay(context, order, progress)
+        replayed = past.replay(context.runner, order)
     print_replay(replayed, as_json=as_json)
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from containers.environments import Usage
+    from containers.environments import Environments, Usage
     from containers.storage import StoredItem
-    from monitor.runner.context import RunContext
+    from monitor.config.settings import Config
+    from monitor.store import Store
 
 _LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a little whatever happens
 
@@ -75,20 +76,22 @@ class _Clearing:
             remove()
 
 
-def apply_disk_budget(context: RunContext, *, budget_bytes: int, dry_run: bool) -> Tidied:
+def apply_disk_budget(
+    config: Config, store: Store, environments: Environments, *, budget_bytes: int, dry_run: bool
+) -> Tidied:
     """Remove until the budget holds: logs over their share, miniatures, weights, environments, cache, archives, wheels.
 
     Wheels that were built from source come last: nothing else here cannot be had again as it was.
     """
-    home = context.config.home
-    usage = context.environments.usage()
-    subjects, logs = _size(home / "subjects"), context.store.logs.size_bytes()
-    weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0, kept=in_use(context.store, context.config))
+    home = config.home
+    usage = environments.usage()
+    subjects, logs = _size(home / "subjects"), store.logs.size_bytes()
+    weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0, kept=in_use(store, config))
     before = usage.total_bytes + subjects + logs + weights.used_bytes()
     clearing = _Clearing(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)
     if clearing.left > 0 and logs > share:
-        clearing.give_up("old logs", logs - share, lambda: context.store.logs.collect(share))
+        clearing.give_up("old logs", logs - share, lambda: store.logs.collect(share))
     if clearing.left > 0 and subjects:
         clearing.give_up("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
     if clearing.left > 0 and (loose := weights.loose_bytes()):
@@ -96,27 +99,27 @@ def apply_disk_budget(context: RunContext, *, budget_bytes: int, dry_run: bool) 
     for one in weights.checkpoints():
         if clearing.left > 0:
             clearing.give_up(f"weights {one.digest[:12]}", one.own_bytes, partial(weights.remove, one.digest))
-    _clear_installed(context, usage, clearing)
+    _clear_installed(environments, home, usage, clearing)
     after = before - sum(thing.bytes for thing in clearing.things)
     if not dry_run:
-        after = context.environments.usage().total_bytes + _size(home / "subjects") + context.store.logs.size_bytes()
+        after = environments.usage().total_bytes + _size(home / "subjects") + store.logs.size_bytes()
         after += weights.used_bytes()
     return Tidied(clearing.things, before, after)
 
 
-def _clear_installed(context: RunContext, usage: Usage, clearing: _Clearing) -> None:
-    environments = environments_to_remove(usage, excess_bytes=clearing.left)
-    for one in environments:
-        clearing.give_up(f"environment {one.what[:12]}", one.bytes, partial(context.environments.remove, one.what))
-    cache = context.config.home / "install" / "cache"
+def _clear_installed(environments: Environments, home: Path, usage: Usage, clearing: _Clearing) -> None:
+    chosen = environments_to_remove(usage, excess_bytes=clearing.left)
+    for one in chosen:
+        clearing.give_up(f"environment {one.what[:12]}", one.bytes, partial(environments.remove, one.what))
+    cache = home / "install" / "cache"
     if clearing.left > 0 and usage.cache_bytes:
         clearing.give_up("the package cache", min(usage.cache_bytes, clearing.left), partial(_empty, cache))
-    removed = [one.what for one in environments]
+    removed = [one.what for one in chosen]
     for artefact in unneeded(usage.artefacts, excess_bytes=clearing.left, removed=removed):
-        remove = partial(context.environments.remove_artefact, artefact.digest)
+        remove = partial(environments.remove_artefact, artefact.digest)
         clearing.give_up(f"an unpacked archive, {artefact.digest[:12]}", artefact.bytes, remove)
     for wheel in unneeded(usage.wheels, excess_bytes=clearing.left, removed=removed):
-        remove = partial(context.environments.remove_wheel, wheel.digest)
+        remove = partial(environments.remove_wheel, wheel.digest)
         clearing.give_up(f"{wheel.name}, built from source", wheel.bytes, remove)
 
 

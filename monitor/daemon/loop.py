@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol
 
 from monitor.daemon.steps import STEPS, subjects_to_watch
 from monitor.daemon.tick import DaemonState, tick
@@ -14,14 +14,30 @@ from monitor.store import open_store
 from monitor.wire.bundle import suite_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from monitor.config.settings import Config
-    from monitor.daemon.tick import Clock, Step
+    from monitor.daemon.tick import Clock, Opened, Step
     from monitor.domain import Subject
     from monitor.progress import Progress
+    from monitor.store import Store
 
 _NAP_S = 60.0
+
+
+class Connect(Protocol):
+    """Opens what a step works with; raises InfraError where no engine answers."""
+
+    def __call__(
+        self,
+        config: Config,
+        store: Store,
+        progress: Progress,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+    ) -> AbstractContextManager[Opened]: ...
 
 
 class SystemClock:
@@ -38,6 +54,7 @@ def watch(
     config: Config,
     progress: Progress,
     *,
+    connect: Connect,
     subjects: Sequence[Subject],
     discovered: bool = True,
     clock: Clock | None = None,
@@ -53,6 +70,7 @@ def watch(
             clock,
             subjects_to_watch(store, config, subjects, discovered=discovered),
             cache(suite_of),
+            partial(connect, config, store, observers.progress, now=clock.now, sleep=clock.sleep),
         )
         progress.message(f"watching {len(subjects)} models in {', '.join(config.runtimes)}")
         while True:

@@ -10,12 +10,12 @@ from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.daemon.news import send_news, write_news
 from monitor.daemon.tick import Step, probe_what_is_due
 from monitor.discovery.derived import derive_discovered, underived
-from monitor.discovery.full import fetch_full, in_use, unfetched
+from monitor.discovery.full import fetch_full, in_use, unfetched, weights_of
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
 from monitor.domain import SubjectForm
 from monitor.errors import InfraError
-from monitor.runner.context import GIB, run_context
+from monitor.runner.session import GIB
 from monitor.schedule.today import Watched
 from monitor.site.publishing import publish_pages
 from monitor.sources.access import hub_access
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.daemon.tick import DaemonState
     from monitor.domain import Subject
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.derive import Deriver
     from monitor.store import Store
 
 _DERIVED_AT_A_TIME = 10  # before probing has its turn
@@ -79,18 +78,19 @@ def make_subjects(state: DaemonState) -> datetime | None:
     waiting = underived(state.store)
     if not waiting:
         return None
-    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
+    with state.connect() as opened:
+        deriver = opened.deriver
         failed = [
-            error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(context, model_id, state.progress))
+            error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(state.store, deriver, model_id))
         ]
     if failed:
         raise failed[-1]
     return state.clock.now()
 
 
-def _derive(context: RunContext, model_id: str, progress: Progress) -> InfraError | None:
+def _derive(store: Store, deriver: Deriver, model_id: str) -> InfraError | None:
     try:
-        derive_discovered(context, model_id, progress)
+        derive_discovered(store, deriver, model_id)
     except InfraError as error:
         return error
     return None
@@ -101,16 +101,18 @@ def fetch_weights(state: DaemonState) -> datetime | None:
     waiting = unfetched(state.store, state.config)
     if not waiting:
         return None
-    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
-        failed = [error for model_id in waiting if (error := _fetch(context, _hub(state), model_id, state.progress))]
+    with state.connect() as opened:
+        installed_bytes = opened.environments.usage().total_bytes
+        failed = [error for model_id in waiting if (error := _fetch(state, model_id, installed_bytes))]
     if failed:
         raise failed[-1]
     return state.clock.now()
 
 
-def _fetch(context: RunContext, hub: Hub, model_id: str, progress: Progress) -> InfraError | None:
+def _fetch(state: DaemonState, model_id: str, installed_bytes: int) -> InfraError | None:
     try:
-        fetch_full(context, hub, model_id, progress)
+        weights = weights_of(state.config, state.store, installed_bytes=installed_bytes)
+        fetch_full(state.store, weights, _hub(state), model_id, state.progress, now=state.clock.now())
     except InfraError as error:
         return error
     return None
@@ -123,8 +125,14 @@ def keep_disk_budget(state: DaemonState) -> datetime | None:
     pause = timedelta(hours=1) if full else timedelta(days=1)
     if state.tidied is not None and now < state.tidied + pause:
         return None
-    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
-        done = apply_disk_budget(context, budget_bytes=int(disk.budget_gib * GIB), dry_run=False)
+    with state.connect() as opened:
+        done = apply_disk_budget(
+            state.config,
+            state.store,
+            opened.environments,
+            budget_bytes=int(disk.budget_gib * GIB),
+            dry_run=False,
+        )
     state.tidied = now
     if done.things:
         what = ", ".join(f"{one.what} ({one.bytes / GIB:.2f} GiB)" for one in done.things)

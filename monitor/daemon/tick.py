@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from monitor.domain import Isolation, Platform
 from monitor.errors import InfraError, SettleError, disk_full
-from monitor.runner.context import GIB, run_context
+from monitor.runner.session import GIB
 from monitor.runner.threads import worker_count
 from monitor.schedule.plan import backoff, plan
 from monitor.schedule.today import Scope, Watched, measure, resolve, stable_lines, survey
@@ -17,15 +17,19 @@ from monitor.subjects.parity_causes import load_parity_causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
+    from containers.environments import Environments
     from monitor.config.settings import Config
     from monitor.domain import Runtime
     from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.derive import Deriver
+    from monitor.runner.parallel import Runner
     from monitor.schedule.plan import Line, Reason
     from monitor.schedule.today import Survey
     from monitor.sources.hub import Hub
     from monitor.store import Store
+    from monitor.subjects.catalogue import Catalogue
 
 _MOST_BACKWARDS = timedelta(minutes=5)  # that a clock may be set back without anything being said of it
 _LONGEST_WAIT_S = 1800.0  # an engine or a network that is back is noticed within this
@@ -37,6 +41,22 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def sleep(self, seconds: float) -> None: ...
+
+
+class Opened(Protocol):
+    """What a step works with while an engine is connected."""
+
+    @property
+    def runner(self) -> Runner: ...
+
+    @property
+    def deriver(self) -> Deriver: ...
+
+    @property
+    def environments(self) -> Environments: ...
+
+    @property
+    def catalogue(self) -> Catalogue: ...
 
 
 class Step(NamedTuple):
@@ -66,6 +86,7 @@ class DaemonState:
     clock: Clock
     watched: Callable[[], Watched]
     suite_of: Callable[[Runtime], str]
+    connect: Callable[[], AbstractContextManager[Opened]]  # to an engine; raises InfraError where none answers
     platform: Platform | None = None
     waits: dict[str, Wait] = field(default_factory=dict)
     line_waits: dict[Line, Wait] = field(default_factory=dict)
@@ -132,17 +153,17 @@ def probe_what_is_due(state: DaemonState) -> datetime | None:
         if again_at is not None:
             state.idle = (mark, again_at)
             return again_at
-    with run_context(state.config, state.store, state.progress, now=state.clock.now) as context:
-        state.platform = _same_platform(state, context.platform)
-        state.store.record_catalogue(context.catalogue.models, watched.subjects)
+    with state.connect() as opened:
+        state.platform = _same_platform(state, opened.runner.platform)
+        state.store.record_catalogue(opened.catalogue.models, watched.subjects)
         state.store.record_parity_causes(load_parity_causes())
         found = _survey(state, watched)
         unresolved = _not_waiting(state, found.unresolved)
         for line in unresolved:
-            _resolve(state, context, line)
+            _resolve(state, opened.runner, line)
         if unresolved:
             found = _survey(state, watched)
-        done = measure(context, found, watched, state.clock.now, state.progress, sleep=state.clock.sleep)
+        done = measure(opened.runner, found, watched, state.clock.now)
     state.done.update(reason for job in done.plan.jobs if job.line not in done.failed for _, reason in job.wanted)
     for job in done.plan.jobs:
         if job.line not in done.failed:
@@ -174,9 +195,9 @@ def _survey(state: DaemonState, watched: Watched) -> Survey:
     return survey(state.store, scope, state.clock.now())
 
 
-def _resolve(state: DaemonState, context: RunContext, line: Line) -> None:
+def _resolve(state: DaemonState, runner: Runner, line: Line) -> None:
     try:
-        resolve(context, line, state.clock.now(), state.progress)
+        resolve(runner, line, state.clock.now())
     except SettleError as error:
         _line_waits(state, line, str(error))
         state.progress.message(f"{line.runtime}: {error}")

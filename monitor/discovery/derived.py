@@ -15,8 +15,7 @@ from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.manifest import HUB
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.shelf import describe, misfit, shelve
-from monitor.runner.derive import DATA, NotInstantiated, derive_inside, recipe_for
-from monitor.sources.access import install_settings
+from monitor.runner.derive import DATA, NotInstantiated, recipe_for
 from monitor.sources.index import installable
 from monitor.sources.published import plain
 from monitor.subjects.catalogue import SHELF, load_catalogue
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
     from monitor.domain import Release
     from monitor.miniatures.manifest import Miniature
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
-    from monitor.store import Reader
+    from monitor.runner.derive import Deriver
+    from monitor.runner.install import Installer
+    from monitor.store import Reader, Store
     from monitor.store.published import KeptFiles
 
 _WHY_CHARS = 300
@@ -47,23 +46,24 @@ def newest_stable(releases: Iterable[Release]) -> str:
     return str(max(versions)) if versions else ""
 
 
-def derive_discovered(context: RunContext, model_id: str, progress: Progress) -> Subject | NotDerived:
+def derive_discovered(store: Store, deriver: Deriver, model_id: str) -> Subject | NotDerived:
     """Derive a miniature from the newest configuration that was read, and record what came of it.
 
     The first release that knows the architecture instantiates it; where none is known to, the newest is tried, so that
     trying again on every release finds the first. Raises BenchError where the bench is at fault: that is not recorded.
     """
-    kept = context.store.published.files(model_id)
-    release = newest_stable(context.store.releases(REFERENCE)) or _learn(context)
-    made = _made(context, kept, release=release, progress=progress)
-    record = context.store.published.record_derivation
+    kept = store.published.files(model_id)
+    installer = deriver.tools.installer
+    release = newest_stable(store.releases(REFERENCE)) or _learn(store, installer)
+    made = _made(deriver, kept, release=release)
+    record = store.published.record_derivation
     if isinstance(made, NotDerived):
         made = NotDerived(model_id, plain(made.reason)[:_WHY_CHARS])  # in a stranger's words, often
-        progress.message(f"{model_id}: no miniature: {made.reason}")
-        record(model_id, kept, context.now(), release=release, reason=made.reason)
+        installer.progress.message(f"{model_id}: no miniature: {made.reason}")
+        record(model_id, kept, installer.now(), release=release, reason=made.reason)
         return made
     description, digest = describe(made)
-    shelve(description, context.config.home / SHELF)
+    shelve(description, deriver.home / SHELF)
     subject = Subject(
         id=model_id,
         model_id=model_id,
@@ -72,12 +72,12 @@ def derive_discovered(context: RunContext, model_id: str, progress: Progress) ->
         digest=digest,
         first_known=made.first_known,
     )
-    record(model_id, kept, context.now(), release=release, subject=subject, description=description)
-    progress.message(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
+    record(model_id, kept, installer.now(), release=release, subject=subject, description=description)
+    installer.progress.message(f"{model_id}: a miniature of {made.architecture}, derived with {made.derived_with}")
     return subject
 
 
-def _made(context: RunContext, kept: KeptFiles, *, release: str, progress: Progress) -> Miniature | NotDerived:
+def _made(deriver: Deriver, kept: KeptFiles, *, release: str) -> Miniature | NotDerived:
     revision, files = kept.revision, kept.files
     config = as_config(files.get("config.json"))
     architecture = architecture_of(config)
@@ -90,7 +90,7 @@ def _made(context: RunContext, kept: KeptFiles, *, release: str, progress: Progr
     plain = replace(recipe_for(config, "discovered"), origin=f"{HUB}{revision}")
     try:
         recipe = fitted(plain, read_recipes(DATA), files)
-        (made,) = derive_inside(context, [recipe], known, progress)
+        (made,) = deriver.derive([recipe], known)
     except NotInstantiated as error:
         return NotDerived(revision, str(error))
     except SettleError:
@@ -112,8 +112,8 @@ def _why(config: Mapping[str, object], architecture: str, release: str, said: st
     return said.strip().splitlines()[-1] if said.strip() else "it was not instantiated"
 
 
-def _learn(context: RunContext) -> str:
+def _learn(store: Store, installer: Installer) -> str:
     """Ask the index where nobody has yet."""
-    answer = installable(install_settings(context.config), REFERENCE, context.platform.accelerator)
-    context.store.record_releases(answer.releases, seen_at=context.now())
+    answer = installable(installer.settings, REFERENCE, installer.platform.accelerator)
+    store.record_releases(answer.releases, seen_at=installer.now())
     return newest_stable(answer.releases)

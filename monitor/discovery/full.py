@@ -9,11 +9,12 @@ from monitor.errors import NotACheckpoint, UnknownName
 from monitor.subjects.weights import GIB, WeightStore, checkpoint_folder
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from monitor.config.settings import Config
     from monitor.progress import Progress
-    from monitor.runner.context import RunContext
     from monitor.sources.hub import Hub
-    from monitor.store import Reader
+    from monitor.store import Reader, Store
 
 
 def unfetched(store: Reader, config: Config) -> list[str]:
@@ -38,22 +39,24 @@ def _is_here(config: Config, digest: str) -> bool:
     return checkpoint_folder(config.home, digest).is_dir()
 
 
-def fetch_full(context: RunContext, hub: Hub, model_id: str, progress: Progress) -> Subject | None:
+def fetch_full(
+    store: Store, weights: WeightStore, hub: Hub, model_id: str, progress: Progress, *, now: datetime
+) -> Subject | None:
     """Fetch the weights unless they are here, and record the subject; None, and why, where nothing can be fetched.
 
     Raises DiskFull and BenchError as ``WeightStore.fetch`` does: these are not recorded, and asked again.
     """
-    published = context.store.published
+    published = store.published
     watched = published.watched()
     revisions = published.revisions(model_id)
     model = published.model(model_id)
     if model_id not in watched or model is None or not revisions:
         raise UnknownName("discovered model", model_id, watched, hint="`settle models` lists what is watched")
     try:
-        digest = weights_of(context).fetch(hub, watched[model_id].standing.name, revisions[0], progress)
+        digest = weights.fetch(hub, watched[model_id].standing.name, revisions[0], progress)
     except NotACheckpoint as error:
         progress.message(f"{model_id}: no full weights: {error}")
-        published.record_fetch(model_id, revisions[0], context.now(), reason=str(error))
+        published.record_fetch(model_id, revisions[0], now, reason=str(error))
         return None
     subject = Subject(
         id=f"{model_id}#full",
@@ -62,17 +65,16 @@ def fetch_full(context: RunContext, hub: Hub, model_id: str, progress: Progress)
         architecture=model.architecture,
         digest=digest,
     )
-    published.record_fetch(model_id, revisions[0], context.now(), subject=subject)
+    published.record_fetch(model_id, revisions[0], now, subject=subject)
     return subject
 
 
-def weights_of(context: RunContext) -> WeightStore:
+def weights_of(config: Config, store: Reader, *, installed_bytes: int) -> WeightStore:
     """Return the store of weights; it may take what the budget leaves beside environments and their cache."""
-    disk = context.config.disk
-    others = context.environments.usage().total_bytes
+    disk = config.disk
     return WeightStore(
-        context.config.home,
-        budget_bytes=max(0, int(disk.budget_gib * GIB) - others),
+        config.home,
+        budget_bytes=max(0, int(disk.budget_gib * GIB) - installed_bytes),
         floor_bytes=int(disk.floor_gib * GIB),
-        kept=in_use(context.store, context.config),
+        kept=in_use(store, config),
     )

@@ -1,4 +1,4 @@
-"""Asks a failing model again in the release before of a runtime, and in that of what it stands on."""
+"""Probes a failing model in the previous release of its runtime, and of the foundation of that runtime."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from monitor.domain import Origin, Outcome, Runtime
 from monitor.errors import UsageError
 from monitor.judge.attribution import Corner, Crossed, crossed, release_before
 from monitor.runner.cycle import run_cycle
-from monitor.runner.install import listed
 from probes import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.domain import CheckResult
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
     from monitor.runner.cycle import CycleResult
+    from monitor.runner.parallel import Runner
     from monitor.runner.request import ProbeRequest
+    from monitor.store import Reader
 
 
 def foundation_of(runtime: Runtime) -> Runtime:
@@ -32,37 +31,34 @@ def foundation_of(runtime: Runtime) -> Runtime:
     return Runtime(foundation)
 
 
-def cross(
-    context: RunContext, request: ProbeRequest, held: CycleResult, progress: Progress
-) -> dict[str, list[Crossed]]:
-    """Return per cell whose fault its failing checks are; where nothing fails, nothing is asked."""
+def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[str, list[Crossed]]:
+    """Return per cell whose fault its failing checks are; where nothing fails, nothing is probed."""
     foundation = foundation_of(request.runtime)
-    here = {cell: checks for cell, checks in _checks(context, held.runs).items() if _fails(checks)}
-    environment = context.store.environment(held.installation.key)
+    here = {cell: checks for cell, checks in _checks(runner.store, result.runs).items() if _fails(checks)}
+    environment = runner.store.environment(result.installation.key)
     if not here or environment is None:
         return {}
-    pins = environment.packages
-    own, its = pins[str(request.runtime)], pins[str(foundation)]
-    older_own = release_before(own, listed(context, request.runtime).releases)
-    older_its = release_before(its, listed(context, foundation).releases)
-    places = {
-        corner: (version, f"{foundation}=={beside}")
-        for corner, version, beside in (
-            (Corner.OLDER_RUNTIME, older_own, its),
-            (Corner.OLDER_FOUNDATION, own, older_its),
+    listed_releases = runner.tools_for(request.runtime).installer.listed_releases
+    version, foundation_version = environment.packages[str(request.runtime)], environment.packages[str(foundation)]
+    older = release_before(version, listed_releases(request.runtime))
+    older_foundation = release_before(foundation_version, listed_releases(foundation))
+    pairs = {
+        corner: (first, f"{foundation}=={second}")
+        for corner, first, second in (
+            (Corner.OLDER_RUNTIME, older, foundation_version),
+            (Corner.OLDER_FOUNDATION, version, older_foundation),
         )
-        if version and beside
+        if first and second
     }
-    wanted = [subject for subject in request.subjects if any(cell.startswith(f"{subject.id}@") for cell in here)]
-    answered: dict[Corner, dict[str, Sequence[CheckResult]]] = {}
-    for corner, (version, beside) in places.items():
-        asked = replace(request, version=version, beside=(beside,), origin=Origin.ADHOC, subjects=wanted, force=True)
-        there = run_cycle(context, asked, progress)
-        answered[corner] = _checks(context, there.runs)
-    names = {corner: f"{request.runtime} {version} with {beside}" for corner, (version, beside) in places.items()}
+    subjects = [subject for subject in request.subjects if any(cell.startswith(f"{subject.id}@") for cell in here)]
+    checks_by_corner: dict[Corner, dict[str, Sequence[CheckResult]]] = {}
+    for corner, (first, pin) in pairs.items():
+        pinned = replace(request, version=first, extra_pins=(pin,), origin=Origin.ADHOC, subjects=subjects, force=True)
+        checks_by_corner[corner] = _checks(runner.store, run_cycle(runner, pinned).runs)
+    names = {corner: f"{request.runtime} {first} with {pin}" for corner, (first, pin) in pairs.items()}
     return {
         cell: crossed(
-            {Corner.HERE: checks, **{corner: told.get(cell, ()) for corner, told in answered.items()}},
+            {Corner.HERE: checks, **{corner: cells.get(cell, ()) for corner, cells in checks_by_corner.items()}},
             names,
             str(request.runtime),
             str(foundation),
@@ -71,11 +67,11 @@ def cross(
     }
 
 
-def _checks(context: RunContext, runs: Sequence[str]) -> dict[str, Sequence[CheckResult]]:
+def _checks(store: Reader, runs: Sequence[str]) -> dict[str, Sequence[CheckResult]]:
     """Return the checks of each cell's last run."""
-    details = [verdicts.run_detail(context.store, run) for run in runs]
+    details = [verdicts.run_detail(store, run) for run in runs]
     return {str(detail.row["cell_id"]): detail.checks for detail in details}
 
 
 def _fails(checks: Sequence[CheckResult]) -> bool:
-    return any(one.outcome is Outcome.FAILED for one in checks)
+    return any(check.outcome is Outcome.FAILED for check in checks)

@@ -1,8 +1,9 @@
-"""Sets up what a measurement needs, once: the store, an engine, a base, environments, and the bench itself."""
+"""Opens what measuring needs: the store, an engine, a base, environments, and the tools of each runtime."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,9 +16,13 @@ from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
 from containers.recipes import recipe_of
-from monitor.domain import Isolation, Platform
+from monitor.domain import REFERENCE, Isolation, Platform
 from monitor.errors import InfraError
-from monitor.runner.session import SessionRunner
+from monitor.runner.derive import Deriver
+from monitor.runner.install import Installer
+from monitor.runner.parallel import Runner, RuntimeTools
+from monitor.runner.session import GIB, SessionRunner
+from monitor.runner.subject_files import prepare_subject
 from monitor.runner.threads import worker_count
 from monitor.sources.access import install_settings
 from monitor.store import open_store
@@ -35,8 +40,6 @@ if TYPE_CHECKING:
     from monitor.store import Store
     from monitor.subjects.catalogue import Catalogue
 
-GIB = 1 << 30
-
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -52,39 +55,67 @@ class RunContext:
     session_runner: SessionRunner
     catalogue: Catalogue
     platform: Platform
-    workers: int = 1  # containers side by side
+    progress: Progress
     now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
 
-    def for_runtime(self, runtime: Runtime, progress: Progress) -> RunContext:
-        """Return the bench as one runtime needs it: on a base with its libraries, and builders with their tools.
+    @property
+    def runner(self) -> Runner:
+        limits = self.config.limits
+        return Runner(
+            store=self.store,
+            platform=self.platform,
+            control=self.catalogue.control.subjects()[0],
+            tools_for=self.tools_for,
+            prepare_subject=partial(prepare_subject, self.store, self.catalogue, self.config.home),
+            progress=self.progress,
+            now=self.now,
+            sleep=self.sleep,
+            workers=worker_count(limits.workers, container_bytes=int(limits.memory_gib * GIB)),
+        )
 
-        Raises BenchError where they cannot be had.
-        """
-        own = recipe_of(runtime, self.platform.accelerator)
-        if not own.libraries and not own.is_built:
-            return self
+    @property
+    def deriver(self) -> Deriver:
+        return Deriver(self.tools_for(REFERENCE), self.config.home)
+
+    def tools_for(self, runtime: Runtime) -> RuntimeTools:
+        """Return a runtime's tools, on a base with its libraries. Raises InfraError where those cannot be had."""
+        recipe = recipe_of(runtime, self.platform.accelerator)
         settings = install_settings(self.config)
+        base, environments = self.base, self.environments
+        if recipe.libraries or recipe.is_built:
 
-        def with_packages(base: Base, packages: tuple[str, ...]) -> Base:
-            with _ours():
-                return base_with_packages(self.engine, base, packages, settings=settings, progress=progress.message)
+            def with_packages(base: Base, packages: tuple[str, ...]) -> Base:
+                with _as_infra_error():
+                    return base_with_packages(
+                        self.engine, base, packages, settings=settings, progress=self.progress.message
+                    )
 
-        base = with_packages(self.base, own.libraries)
-        toolchain = partial(with_packages, base, own.build_libraries) if own.is_built else None
-        if own.is_built:
-            settings = replace(settings, seconds=max(settings.seconds, own.build_seconds))
-        root = self.config.home / "install"
-        environments = Environments(self.engine, base, root, settings, toolchain=toolchain)
-        return replace(
-            self, base=base, environments=environments, session_runner=replace(self.session_runner, image=base.image)
+            base = with_packages(base, recipe.libraries)
+            toolchain = partial(with_packages, base, recipe.build_libraries) if recipe.is_built else None
+            patient = replace(settings, seconds=max(settings.seconds, recipe.build_seconds))
+            environments = Environments(self.engine, base, self.config.home / "install", patient, toolchain=toolchain)
+        return RuntimeTools(
+            recipe=recipe,
+            installer=Installer(
+                recipe=recipe,
+                store=self.store,
+                environments=environments,
+                platform=self.platform,
+                settings=settings,
+                config=self.config.install,
+                progress=self.progress,
+                now=self.now,
+            ),
+            session_runner=replace(self.session_runner, image=base.image),
         )
 
 
 @contextmanager
 def open_context(config: Config, progress: Progress) -> Iterator[RunContext]:
-    """Take the database's writer lock, clear what a crash left behind, and hold everything until the end.
+    """Take the database's writer lock, remove what a crash left behind, and hold everything until the end.
 
-    Raises BenchError when no engine or base can be had, and DatabaseError when the database cannot.
+    Raises InfraError when no engine or base can be had, and DatabaseError when the database cannot.
     """
     with open_store(config.home) as store, run_context(config, store, progress) as context:
         yield context
@@ -92,11 +123,16 @@ def open_context(config: Config, progress: Progress) -> Iterator[RunContext]:
 
 @contextmanager
 def run_context(
-    config: Config, store: Store, progress: Progress, *, now: Callable[[], datetime] = utc_now
+    config: Config,
+    store: Store,
+    progress: Progress,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[RunContext]:
-    """Set up everything beside a store that is open already. Raises BenchError as above."""
+    """Open everything but the store, which is open already. Raises InfraError as above."""
     settings = install_settings(config)
-    with _ours(), _engine(config) as engine:
+    with _as_infra_error(), _engine(config) as engine:
         progress.message(engine.describe())
         if config.engine == "auto" and not engine.isolated:
             progress.message(
@@ -111,8 +147,8 @@ def run_context(
             progress.message(f"removed what an earlier run left behind: {', '.join(swept)}")
         bundle = config.home / "probes.pyz"
         build_bundle(bundle)
-        workshop = config.home / "sittings"
-        shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so whoever sat there is gone
+        workshop = config.home / "sessions"
+        shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so no session runs there
         yield RunContext(
             config=config,
             store=store,
@@ -126,8 +162,9 @@ def run_context(
                 accelerator="cpu",
                 isolation=Isolation.CONTAINER if engine.isolated else Isolation.PROCESS,
             ),
-            workers=worker_count(config.limits.workers, container_bytes=int(config.limits.memory_gib * GIB)),
+            progress=progress,
             now=now,
+            sleep=sleep,
         )
 
 
@@ -144,7 +181,7 @@ def _engine(config: Config) -> Iterator[Engine]:
 
 
 @contextmanager
-def _ours() -> Iterator[None]:
+def _as_infra_error() -> Iterator[None]:
     try:
         yield
     except ContainersError as error:

@@ -1,49 +1,45 @@
-"""One cycle: install, probe what is due, confirm, until every cell of the question is settled.
+"""One cycle: install, probe what is due, confirm, until every cell of the request is settled.
 
-What is due is asked of the store before every sitting, and every run is recorded as its turn ends, so that a cycle that
-was killed anywhere is continued by the next one.
+The store decides before every round what is due, and every run is recorded as its turn ends: a cycle that was killed
+anywhere is continued by the next one.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
-from containers.lock import parse_lock
-from containers.recipes import RECIPES
 from monitor import verdicts
 from monitor.domain import Cell, Ending, Purpose, Rung, SubjectForm
 from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.runner.install import InstallResult, install
-from monitor.runner.parallel import Group, Turn, run_sessions
+from monitor.runner.parallel import Group, run_sessions
 from monitor.runner.threads import round_robin
 from monitor.store import RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from monitor.domain import Runtime, Subject
     from monitor.judge.observations import Session
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.install import InstallResult
+    from monitor.runner.parallel import Round, Runner, Turn
     from monitor.runner.request import ProbeRequest
     from monitor.store import EnvironmentRecord
 
 
-# what may come back by itself is given a minute of a cycle to do so; after that it is asked without a pause
+# what may come back by itself has a minute of a cycle to do so; after that it is repeated without a pause
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _MAY_COME_BACK = frozenset({"infra-engine", "infra-network", "infra-index"})
+_SHARED = 2  # so many cells share a session
 
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What a cycle came to. ``probed`` counts runs; ``unchanged`` cells were settled before, with nothing new since."""
+    """``runs`` are those of this cycle; ``unchanged`` cells were settled before, with nothing new since."""
 
     runtime: Runtime
     installation: InstallResult
@@ -52,282 +48,306 @@ class CycleResult:
     unchanged: int
 
 
-def run_cycle(
-    context: RunContext,
-    request: ProbeRequest,
-    progress: Progress,
-    *,
-    installation: InstallResult | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> CycleResult:
-    """Answer the question for every subject of it, the control beside them, in ``place`` or what installing gives."""
-    cycle = _Cycle(context, request, progress, sleep)
-    installation = installation or cycle.install()
-    if installation.environment is not None:
-        cycle.probe(installation)
-    settled = {cell.id: cycle.decision(cell, installation) for cell in cycle.cells}
-    return CycleResult(
-        runtime=request.runtime,
-        installation=installation,
-        settled={name: one for name, one in settled.items() if isinstance(one, Settled)},
-        runs=tuple(cycle.runs),
-        unchanged=cycle.unchanged,
+@dataclass(frozen=True, slots=True)
+class CycleState:
+    """What a cycle has done so far, as far as it decides what comes next."""
+
+    runs: tuple[str, ...] = ()
+    probed: frozenset[str] = frozenset()  # cells with a run of this cycle
+    lost_turn: frozenset[str] = frozenset()  # cells whose session ended before their turn
+    shared_again: frozenset[str] = frozenset()  # those of them that were repeated together since
+    pauses: int = 0
+    unchanged: int = 0
+
+    def after(self, outcome: Round) -> CycleState:
+        return replace(
+            self,
+            runs=self.runs + outcome.runs,
+            probed=self.probed | outcome.cells,
+            lost_turn=self.lost_turn | outcome.lost_turn,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """Which cells are repeated together, and which alone; ``lost_turn`` are together only because they lost theirs."""
+
+    together: tuple[Cell, ...]
+    alone: tuple[tuple[Cell, RetryNeeded], ...]
+    lost_turn: frozenset[str]
+
+
+def repetition(retries: Sequence[tuple[Cell, RetryNeeded]], lost_turn: frozenset[str]) -> Repetition:
+    """Decide who shares a session; who is in ``lost_turn`` may do so once, for nothing they did ended the session."""
+    # the import is the session's own: what fails there fails for all, and one session repeats it for all
+    shared = [cell for cell, retry in retries if not retry.solo or retry.leaning.rung is Rung.INSTALLS]
+    lost: list[Cell] = []
+    if len(shared) < _SHARED:
+        shared = lost = [cell for cell, _ in retries if cell.id in lost_turn]
+    together = tuple(shared) if len(shared) >= _SHARED else ()
+    return Repetition(
+        together=together,
+        alone=tuple((cell, retry) for cell, retry in retries if cell not in together),
+        lost_turn=frozenset(cell.id for cell in lost),
     )
 
 
-class _Cycle:
-    def __init__(
-        self,
-        context: RunContext,
-        request: ProbeRequest,
-        progress: Progress,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.context, self.request, self.progress = context.for_runtime(request.runtime, progress), request, progress
-        self._sleep, self._pauses = sleep, iter(PAUSES_S)
-        self.suite = context.session_runner.suite_of(request.runtime)
+def pause_s(pauses: int, faults: Iterable[str]) -> float:
+    """Return how long to wait before repeating, each time longer, where an engine or an index may come back."""
+    return PAUSES_S[pauses] if pauses < len(PAUSES_S) and _MAY_COME_BACK.intersection(faults) else 0.0
+
+
+def run_cycle(runner: Runner, request: ProbeRequest, *, installation: InstallResult | None = None) -> CycleResult:
+    """Settle every subject of the request, and the control with them, in ``installation`` or what installing gives."""
+    cycle = Cycle(runner, request)
+    state = CycleState()
+    if installation is None:
+        installation, state = cycle.install(state)
+    if installation.environment is not None:
+        state = cycle.probe(installation, state)
+    decisions = {cell.id: cycle.decision(cell, installation) for cell in cycle.cells}
+    return CycleResult(
+        runtime=request.runtime,
+        installation=installation,
+        settled={name: decision for name, decision in decisions.items() if isinstance(decision, Settled)},
+        runs=state.runs,
+        unchanged=state.unchanged,
+    )
+
+
+class Cycle:
+    """The steps of a cycle: each takes what was done so far, and returns it with what it did itself."""
+
+    def __init__(self, runner: Runner, request: ProbeRequest) -> None:
+        self.runner, self.request, self.store = runner, request, runner.store
+        self.tools = runner.tools_for(request.runtime)
+        self.suite = runner.suite_of(request.runtime)
         self.subjects = {subject.id: subject for subject in request.subjects}
         self.cells = [self._cell(subject) for subject in request.subjects]
-        self.runs: list[str] = []
-        self.unchanged = 0
-        self._nothing_heard = False
-        self._lost: set[str] = set()  # cells whose session ended before their turn
-        self._shared_again: set[str] = set()  # cells that have been repeated together since
-        self._fresh = {cell.id for cell in self.cells} if request.force else set()
+        self.control = self._cell(runner.control)
 
-    def install(self) -> InstallResult:
+    def install(self, state: CycleState) -> tuple[InstallResult, CycleState]:
         """Install; where that fails, repeat it until the failure is settled, for every cell alike."""
         while True:
-            installation = install(self.context, self.request, self.progress)
+            installation = self.tools.installer.install(self.request)
             if installation.environment is not None:
-                return installation
-            for cell in self.cells:
-                self._record(cell, installation, session_id="", solo=True)
-            if all(isinstance(self.decision(cell, installation), Settled) for cell in self.cells):
-                return installation
-            self._rest(installation.failure.slug if installation.failure else "")
-            self.progress.message("installing once more: a failure is confirmed before it counts")
+                return installation, state
+            runs = tuple(self._record(cell, installation) for cell in self.cells)
+            state = replace(state, runs=state.runs + runs, probed=state.probed.union(cell.id for cell in self.cells))
+            if not self._retries(installation, self.cells):
+                return installation, state
+            state = self._pause(state, [installation.failure.slug] if installation.failure else [])
+            self._say("installing once more: a failure is confirmed before it counts")
 
-    def probe(self, installation: InstallResult) -> None:
-        self._reprobe_for_a_new_suite(installation)
-        due = self._due(installation)
+    def probe(self, installation: InstallResult, state: CycleState) -> CycleState:
+        state = self._reprobe_for_a_new_suite(installation, state)
+        due, state = self._due(installation, state)
         if due:
-            self._sit(installation, self._with_control(installation, due), Purpose.PROBE)
-        if self._nothing_heard:
-            self._rest("infra-engine")
-            self.progress.message(f"once more with all {len(due)}: the session ended before any of them had a turn")
-            self._sit(installation, self._with_control(installation, due), Purpose.PROBE)
-        if self._nothing_heard:
-            raise InfraError(
-                "no probe can be run: two sessions ended before any subject had a turn",
-                hint="`settle doctor` looks at the engine; `settle show RUN` has the session's log",
-            )
-        self._settle(installation, [self._control()] if due else [])
-        self._ask_where_the_control_worked(installation)
-        self._settle(installation, self.cells)
+            state = self._probe_due(installation, due, state)
+            state = self._settle(installation, [self.control], state)
+        state = self._probe_control_where_it_worked(installation, state)
+        return self._settle(installation, self.cells, state)
 
-    def _settle(self, installation: InstallResult, cells: list[Cell]) -> None:
-        """Repeat what has to be confirmed until it is settled; the store's rules bound how often."""
-        while again := [
-            (cell, one) for cell in cells if isinstance(one := self.decision(cell, installation), RetryNeeded)
-        ]:
-            self._rest(*(why.leaning.fault for _, why in again))
-            # the import is the session's own: what fails there fails for all, and one session repeats it for all
-            shared = [cell for cell, why in again if not why.solo or why.leaning.rung is Rung.INSTALLS]
-            if len(shared) < 2:  # noqa: PLR2004 - nobody to share it with
-                shared = self._lost_their_turn([cell for cell, _ in again])
-            if len(shared) > 1:
-                self.progress.message(f"once more for {len(shared)}, because {again[0][1].why}")
-            alone = [(cell, why) for cell, why in again if cell not in shared] if len(shared) > 1 else again
-            for cell, why in alone:
-                self.progress.message(f"{cell.subject_id}: once more, because {why.why}")
-            groups = self._groups(shared) if len(shared) > 1 else []
-            groups += [self._group([cell], solo=True, limit_factor=why.limit_factor) for cell, why in alone]
-            self._hold(installation, groups, Purpose.CONFIRM)
+    def run(
+        self, installation: InstallResult, groups: Sequence[Group], purpose: Purpose, state: CycleState
+    ) -> tuple[Round, CycleState]:
+        def record(group: Group, turn: Turn) -> str:
+            return self._record(turn.cell, installation, purpose, group, turn)
 
-    def _rest(self, *faults: str) -> None:
-        """Wait before asking again, each time longer, where an engine or an index may come back by itself."""
-        seconds = next(self._pauses, 0.0) if _MAY_COME_BACK.intersection(faults) else 0.0
-        if seconds:
-            self.progress.message(f"waiting {seconds:g} s before asking again")
-            self._sleep(seconds)
-
-    def _lost_their_turn(self, cells: list[Cell]) -> list[Cell]:
-        """Return, once each, those that only lost their turn: nothing they did ended the session, so one serves all."""
-        lost = [cell for cell in cells if cell.id in self._lost - self._shared_again]
-        self._shared_again |= {cell.id for cell in lost}
-        return lost
+        outcome = run_sessions(self.runner, self.tools, self.request, installation, groups, record=record)
+        return outcome, state.after(outcome)
 
     def decision(self, cell: Cell, installation: InstallResult) -> Settled | RetryNeeded:
-        request = self.request
         return verdicts.decision(
-            self.context.store,
+            self.store,
             cell,
-            request.day,
-            request.origin,
+            self.request.day,
+            self.request.origin,
             fingerprint=self._fingerprint(cell, installation),
             version=installation.version,
         )
 
-    def _due(self, installation: InstallResult) -> list[Cell]:
+    def groups(self, cells: Sequence[Cell]) -> list[Group]:
+        """Share sessions among our own miniatures where one import serves many; all else gets a session each."""
+        forks = self.tools.recipe.forks
+        shared = [cell for cell in cells if forks and self.subject(cell).form is SubjectForm.MINIATURE]
+        groups = [self.group(share) for share in round_robin(shared, self.runner.workers)]
+        return [*groups, *(self.group([cell], solo=True) for cell in cells if cell not in shared)]
+
+    def group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
+        return Group(tuple((cell, self.subject(cell)) for cell in cells), solo, limit_factor)
+
+    def subject(self, cell: Cell) -> Subject:
+        return self.subjects.get(cell.subject_id) or self.store.subject(cell.subject_id)
+
+    def _probe_due(self, installation: InstallResult, due: list[Cell], state: CycleState) -> CycleState:
+        """Probe what is due, and once more where the session ended before any subject had a turn."""
+        groups = self.groups(self._with_control(installation, due, state))
+        outcome, state = self.run(installation, groups, Purpose.PROBE, state)
+        if not outcome.silent:
+            return state
+        state = self._pause(state, ["infra-engine"])
+        self._say(f"once more with all {len(due)}: the session ended before any of them had a turn")
+        groups = self.groups(self._with_control(installation, due, state))
+        outcome, state = self.run(installation, groups, Purpose.PROBE, state)
+        if outcome.silent:
+            raise InfraError(
+                "no probe can be run: two sessions ended before any subject had a turn",
+                hint="`settle doctor` looks at the engine; `settle show RUN` has the session's log",
+            )
+        return state
+
+    def _settle(self, installation: InstallResult, cells: list[Cell], state: CycleState) -> CycleState:
+        """Repeat what has to be confirmed until it is settled; the store's rules bound how often."""
+        while retries := self._retries(installation, cells):
+            state = self._pause(state, [retry.leaning.fault for _, retry in retries])
+            repeated = repetition(retries, state.lost_turn - state.shared_again)
+            if repeated.together:
+                self._say(f"once more for {len(repeated.together)}, because {retries[0][1].why}")
+            for cell, retry in repeated.alone:
+                self._say(f"{cell.subject_id}: once more, because {retry.why}")
+            groups = self.groups(repeated.together)
+            groups += [self.group([cell], solo=True, limit_factor=retry.limit_factor) for cell, retry in repeated.alone]
+            state = replace(state, shared_again=state.shared_again | repeated.lost_turn)
+            _, state = self.run(installation, groups, Purpose.CONFIRM, state)
+        return state
+
+    def _retries(self, installation: InstallResult, cells: Iterable[Cell]) -> list[tuple[Cell, RetryNeeded]]:
+        decisions = [(cell, self.decision(cell, installation)) for cell in cells]
+        return [(cell, decision) for cell, decision in decisions if isinstance(decision, RetryNeeded)]
+
+    def _pause(self, state: CycleState, faults: Iterable[str]) -> CycleState:
+        seconds = pause_s(state.pauses, faults)
+        if not seconds:
+            return state
+        self._say(f"waiting {seconds:g} s before the next attempt")
+        self.runner.sleep(seconds)
+        return replace(state, pauses=state.pauses + 1)
+
+    def _due(self, installation: InstallResult, state: CycleState) -> tuple[list[Cell], CycleState]:
         """Return the cells that have no run yet; those with nothing new since a settled day are carried."""
-        first = [cell for cell in self.cells if self._is_due(cell, installation)]
-        open_cells = [cell for cell in first if cell.id not in self._fresh]
+        first = [cell for cell in self.cells if self._is_due(cell, installation, state)]
+        open_cells = [cell for cell in first if not self._is_forced(cell, state)]
         carried = verdicts.carry(
-            self.context.store,
+            self.store,
             open_cells,
             [self.request.day],
             self.request.origin,
             resolution_id=installation.resolution_id,
             fingerprints={cell.id: self._fingerprint(cell, installation) for cell in open_cells},
         ).cells
-        self.unchanged = len(self.cells) - len(first) + len(carried)
-        return [cell for cell in first if cell.id not in carried]
+        unchanged = len(self.cells) - len(first) + len(carried)
+        return [cell for cell in first if cell.id not in carried], replace(state, unchanged=unchanged)
 
-    def _is_due(self, cell: Cell, installation: InstallResult) -> bool:
-        """Tell whether a cell has no run yet, or only such as the bench spoiled before this cycle."""
+    def _is_due(self, cell: Cell, installation: InstallResult, state: CycleState) -> bool:
+        """Return whether a cell has no run yet, or only runs that our own faults spoiled before this cycle."""
+        if self._is_forced(cell, state):
+            return True
         decision = self.decision(cell, installation)
         if isinstance(decision, Settled):
-            return cell.id in self._fresh or can_be_mended(decision.verdict)
-        return cell.id in self._fresh or decision.why is RetryReason.FIRST or can_be_mended(decision.leaning)
+            return can_be_mended(decision.verdict)
+        return decision.why is RetryReason.FIRST or can_be_mended(decision.leaning)
 
-    def _with_control(self, installation: InstallResult, due: list[Cell]) -> list[Cell]:
-        """Put the control first, so that its word is there when the others' failures are weighed."""
-        control = self._control()
-        if (
-            control in due
-            or isinstance(self.decision(control, installation), RetryNeeded)
-            or self._is_due(control, installation)
-        ):
+    def _is_forced(self, cell: Cell, state: CycleState) -> bool:
+        return self.request.force and cell in self.cells and cell.id not in state.probed
+
+    def _with_control(self, installation: InstallResult, due: list[Cell], state: CycleState) -> list[Cell]:
+        """Put the control first, so that its verdict is there when the others' failures are weighed."""
+        control = self.control
+        if control in due or self._retries(installation, [control]) or self._is_due(control, installation, state):
             return [control, *(cell for cell in due if cell != control)]
         return due
 
-    def _ask_where_the_control_worked(self, installation: InstallResult) -> None:
-        """Run a failing control in its last good environment, to tell the release's fault from ours."""
-        request, control = self.request, self._control()
-        says = verdicts.control_in(
-            self.context.store, control, request.day, request.origin, environment=installation.key, suite=self.suite
+    def _probe_control_where_it_worked(self, installation: InstallResult, state: CycleState) -> CycleState:
+        """Run a failing control in its last good environment: only if it works there, the release is to blame."""
+        request = self.request
+        control = verdicts.control_in(
+            self.store, self.control, request.day, request.origin, environment=installation.key, suite=self.suite
         )
-        if says is not Control.PENDING:
-            return
-        good = self.context.store.last_good_environment(
-            self.request.runtime, self.context.platform, until=self.request.day, other_than=installation.key
+        if control is not Control.PENDING:
+            return state
+        good = self.store.last_good_environment(
+            request.runtime, self.runner.platform, until=request.day, other_than=installation.key
         )
         if good is None:
-            self.progress.message("the control fails, and there is no environment yet in which it has worked")
-            return
-        self.progress.message(f"the control fails: asking {good.runtime} {good.version}, where it last worked")
-        self._sit_elsewhere(installation, good, [control], Purpose.CONTROL)
+            self._say("the control fails, and there is no environment yet in which it has worked")
+            return state
+        self._say(f"the control fails: probing it in {good.runtime} {good.version}, where it last worked")
+        return self._run_elsewhere(installation, good, [self.control], Purpose.CONTROL, state)
 
-    def _reprobe_for_a_new_suite(self, installation: InstallResult) -> None:
-        """Let new probe code repeat the verdicts that stand before it may speak of change."""
-        wanted = verdicts.cells_to_reprobe(self.context.store, self.cells, self.request.day, suite=self.suite)
+    def _reprobe_for_a_new_suite(self, installation: InstallResult, state: CycleState) -> CycleState:
+        """Repeat earlier verdicts with new probe code before that code may report a change."""
+        last = verdicts.cells_to_reprobe(self.store, self.cells, self.request.day, suite=self.suite)
         by_environment: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            if cell.id in wanted:
-                by_environment.setdefault(wanted[cell.id].digest, []).append(cell)
+            if cell.id in last:
+                by_environment.setdefault(last[cell.id].digest, []).append(cell)
         for cells in by_environment.values():
-            good = wanted[cells[0].id]
-            self.progress.message(
-                f"the probes have changed: repeating {len(cells)} in {good.runtime} {good.version} first"
-            )
-            self._sit_elsewhere(installation, good, cells, Purpose.SUITE)
+            good = last[cells[0].id]
+            self._say(f"the probes have changed: repeating {len(cells)} in {good.runtime} {good.version} first")
+            state = self._run_elsewhere(installation, good, cells, Purpose.SUITE, state)
+        return state
 
-    def _sit_elsewhere(
-        self, installation: InstallResult, good: EnvironmentRecord, cells: list[Cell], purpose: Purpose
-    ) -> None:
-        environment = self.context.environments.ensure(parse_lock(good.lock, base_digest=good.base_digest))
-        if isinstance(environment, InstallFailure):
-            self.progress.message(f"that environment cannot be built again: {environment.message[:200]}")
-            return
-        there = InstallResult(installation.resolution_id, good.version, good.digest, environment)
-        self._sit(there, cells, purpose)
-
-    def _sit(self, installation: InstallResult, cells: list[Cell], purpose: Purpose) -> None:
-        self._hold(installation, self._groups(cells), purpose)
-
-    def _groups(self, cells: list[Cell]) -> list[Group]:
-        """Share sessions among our own miniatures where one import serves many; all else gets one each."""
-        forks = RECIPES[self.request.runtime].forks
-        shared = [cell for cell in cells if forks and self._subject(cell).form is SubjectForm.MINIATURE]
-        groups = [self._group(some) for some in round_robin(shared, self.context.workers)]
-        return [*groups, *(self._group([cell], solo=True) for cell in cells if cell not in shared)]
-
-    def _group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
-        return Group(tuple((cell, self._subject(cell)) for cell in cells), solo, limit_factor)
-
-    def _hold(self, installation: InstallResult, groups: Sequence[Group], purpose: Purpose) -> None:
-        over = partial(self._record_turn, installation, purpose)
-        self._nothing_heard = not run_sessions(
-            self.context, self.request, installation, groups, self.progress, over=over
-        )
-
-    def _record_turn(self, installation: InstallResult, purpose: Purpose, group: Group, turn: Turn) -> None:
-        if not turn.session.subjects[turn.cell.subject_id].started:
-            self._lost.add(turn.cell.id)
-        self._record(
-            turn.cell,
-            installation,
-            session_id=turn.session_id,
-            # a session that fails to import has failed in a fresh process, whatever was to follow
-            solo=group.solo or not imported(turn.session),
-            purpose=purpose,
-            limit_factor=group.limit_factor,
-            ending=turn.ending,
-            events=turn.raw,
-            session=turn.session,
-        )
+    def _run_elsewhere(
+        self,
+        installation: InstallResult,
+        good: EnvironmentRecord,
+        cells: list[Cell],
+        purpose: Purpose,
+        state: CycleState,
+    ) -> CycleState:
+        elsewhere = self.tools.installer.rebuild(good, installation.resolution_id)
+        if isinstance(elsewhere, InstallFailure):
+            self._say(f"that environment cannot be built again: {elsewhere.message[:200]}")
+            return state
+        return self.run(elsewhere, self.groups(cells), purpose, state)[1]
 
     def _record(
         self,
         cell: Cell,
         installation: InstallResult,
-        *,
-        session_id: str,
-        solo: bool,
         purpose: Purpose = Purpose.PROBE,
-        limit_factor: int = 1,
-        ending: Ending | None = None,
-        events: bytes = b"",
-        session: Session | None = None,
-    ) -> None:
+        group: Group | None = None,
+        turn: Turn | None = None,
+    ) -> str:
+        """Record a turn, or without one an installation that failed; return the run."""
+        events = turn.events if turn else None
         detail = verdicts.record_run(
-            self.context.store,
+            self.store,
             RunRecord(
                 cell=cell,
                 resolution_id=installation.resolution_id,
-                session_id=session_id,
+                session_id=turn.session_id if turn else "",
                 day=self.request.day,
                 origin=self.request.origin,
                 purpose=purpose,
                 version=installation.version,
                 fingerprint=self._fingerprint(cell, installation),
-                solo=solo,
-                started_at=self.context.now(),
-                limit_factor=limit_factor,
-                ending=ending or Ending(),
-                events=events,
-                session=session,
+                # a session that fails to import has failed in a fresh process, whatever was to follow
+                solo=group is None or group.solo or (events is not None and not imported(events.session)),
+                started_at=self.runner.now(),
+                limit_factor=group.limit_factor if group else 1,
+                ending=turn.ending if turn else Ending(),
+                events=events.raw if events else b"",
+                session=events.session if events else None,
             ),
         )
-        self.runs.append(detail.id)
-        self._fresh.discard(cell.id)
-        if session_id:
+        if turn:
             verdict = detail.verdict
-            self.progress.subject_finished(cell.subject_id, str(verdict.verdict), verdict.reason, detail.row["seconds"])
+            self.runner.progress.subject_finished(
+                cell.subject_id, str(verdict.verdict), verdict.reason, detail.row["seconds"]
+            )
+        return detail.id
 
     def _fingerprint(self, cell: Cell, installation: InstallResult) -> Fingerprint:
-        return Fingerprint(installation.key, self.suite, self._subject(cell).digest)
+        return Fingerprint(installation.key, self.suite, self.subject(cell).digest)
 
     def _cell(self, subject: Subject) -> Cell:
-        return Cell(subject.id, self.request.runtime, self.request.channel, self.context.platform)
+        return Cell(subject.id, self.request.runtime, self.request.channel, self.runner.platform)
 
-    def _control(self) -> Cell:
-        return self._cell(self.context.catalogue.control.subjects()[0])
-
-    def _subject(self, cell: Cell) -> Subject:
-        return self.subjects.get(cell.subject_id) or self.context.store.subject(cell.subject_id)
+    def _say(self, sentence: str) -> None:
+        self.runner.progress.message(sentence)
 
 
 def imported(session: Session) -> bool:
-    return any(one.outcome == "passed" for one in session.own.finished)
+    return any(check.outcome == "passed" for check in session.own.finished)

@@ -5,30 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from containers.engine import Command, Limits, Mount, Role
 from containers.failures import InstallFailure
-from containers.recipes import RECIPES
 from containers.storage import visible_copy
-from monitor.domain import Runtime
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import NotDerived, Recipe, derive
 from monitor.miniatures.registry import FirstKnown, read_first_known
 from monitor.miniatures.tokenizer import Tokens
+from monitor.runner.session import Script, limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from containers.environment import Environment
     from monitor.miniatures.manifest import Miniature
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.parallel import RuntimeTools
 
-GIB = 1 << 30
 DATA = Path(str(files("monitor") / "data"))
+_MAX_ANSWER_BYTES = 64 << 20
 _TOKENS = Tokens(bos="<s>", eos=("<|im_end|>",), pad="<pad>", extra=("<|im_start|>",))
 
 
@@ -61,8 +59,62 @@ def recipe_for(config: dict[str, Any], name: str) -> Recipe:
     )
 
 
-def make_miniature(context: RunContext, recipe: Recipe, progress: Progress, *, release: str = "") -> Miniature:
-    """Derive one miniature. Raises UnknownName when no release knows the architecture, BenchError when it fails."""
+@dataclass(frozen=True, slots=True)
+class Deriver:
+    """Instantiates configurations in containers, each with the first release that knows its architecture."""
+
+    tools: RuntimeTools  # of the runtime that instantiates them
+    home: Path
+
+    def derive(self, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown]) -> Iterator[Miniature | NotDerived]:
+        """Derive each recipe in a container, grouped by the release that instantiates it."""
+        scratch = self.tools.session_runner.workshop / f"derive-{uuid.uuid4().hex}"
+        try:
+            yield from derive(recipes, known=known, run=self._run, scratch=scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _run(self, release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
+        count = len(request.get("subjects") or request.get("defaults") or ())
+        self.tools.installer.progress.message(f"instantiating {count} with transformers {release}")
+        sessions = self.tools.session_runner
+        file = DATA.parent.parent / "probes" / "derive.py"
+        script = Script(
+            folder=folder,
+            environment=self._environment(release).path,
+            file=visible_copy(file, self.home / "install") if sessions.engine.isolated else file,
+            answer="answer.json",
+            inputs=[folder],
+            isolated=sessions.engine.isolated,
+        )
+        script.lay_out(json.loads(json.dumps(request).replace(str(folder), script.inside(folder))))
+        limits = limits_of(
+            sessions.allowed, seconds=sessions.allowed.import_seconds + sessions.allowed.check_seconds * 3
+        )
+        execution = sessions.engine.run(
+            script.command(image=sessions.image, limits=limits, env=self.tools.recipe.environment, labels={})
+        )
+        if execution.engine_fault:
+            raise InfraError(f"instantiating with transformers {release} failed: {execution.engine_fault[:300]}")
+        answer = script.out / script.answer
+        if not execution.ok or not answer.is_file() or answer.is_symlink() or answer.stat().st_size > _MAX_ANSWER_BYTES:
+            last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
+            raise NotInstantiated(f"instantiating with transformers {release} failed: {last[0][:300]}")
+        return dict(json.loads(answer.read_text(encoding="utf-8")))
+
+    def _environment(self, version: str) -> Environment:
+        recipe, installer = self.tools.recipe, self.tools.installer
+        resolution = installer.environments.resolve(recipe.requirements(version), installer.now(), exempt=recipe.exempt)
+        if not isinstance(resolution, InstallFailure):
+            environment = installer.environments.ensure(resolution.lock)
+            if not isinstance(environment, InstallFailure):
+                return environment
+            resolution = environment
+        raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
+
+
+def make_miniature(deriver: Deriver, recipe: Recipe, *, release: str = "") -> Miniature:
+    """Derive one miniature. Raises UnknownName when no release knows the architecture, InfraError when it fails."""
     known = read_first_known(DATA / "first_known.csv")
     if recipe.architecture not in known:
         if not release:
@@ -70,80 +122,10 @@ def make_miniature(context: RunContext, recipe: Recipe, progress: Progress, *, r
                 "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
             )
         known[recipe.architecture] = FirstKnown(recipe.architecture, release, None)
-    (made,) = derive_inside(context, [replace(recipe, release=release)], known, progress)
+    (made,) = deriver.derive([replace(recipe, release=release)], known)
     if isinstance(made, NotDerived):
         raise InfraError(
             f"no miniature could be made of {recipe.architecture}: {made.reason.strip().splitlines()[-1]}",
             hint="our shrinking does not fit this configuration, or this release cannot instantiate it",
         )
     return made
-
-
-def derive_inside(
-    context: RunContext, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown], progress: Progress
-) -> Iterator[Miniature | NotDerived]:
-    """Derive each recipe in a container, grouped by the release that instantiates it."""
-    scratch = context.config.home / "sittings" / f"derive-{uuid.uuid4().hex}"
-
-    def run(release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-        count = len(request.get("subjects") or request.get("defaults") or ())
-        progress.message(f"instantiating {count} with transformers {release}")
-        return _run_inside(context, release, request, folder)
-
-    try:
-        yield from derive(recipes, known=known, run=run, scratch=scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _run_inside(context: RunContext, version: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    own = RECIPES[Runtime.TRANSFORMERS]
-    resolution = context.environments.resolve(own.requirements(version), context.now(), exempt=own.exempt)
-    if isinstance(resolution, InstallFailure):
-        raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
-    environment = context.environments.ensure(resolution.lock)
-    if isinstance(environment, InstallFailure):
-        raise InfraError(f"transformers {version} does not install: {environment.message[:300]}")
-    out = folder / "out"
-    out.mkdir(parents=True, exist_ok=True)
-    out.chmod(0o777)
-    isolated = context.engine.isolated
-    script = DATA.parent.parent / "probes" / "derive.py"
-    if isolated:
-        script = visible_copy(script, context.config.home / "install")
-
-    def shown(path: Path, name: str) -> str:
-        return f"/settle/{name}" if isolated else str(path)
-
-    inside = shown(folder, "folder")
-    (folder / "request.json").write_text(json.dumps(request).replace(str(folder), inside), encoding="utf-8")
-    command = Command(
-        argv=(
-            f"{shown(environment.path, 'env')}/bin/python",
-            "-I",
-            shown(script, "derive.py"),
-            f"{inside}/request.json",
-            f"{shown(out, 'out')}/answer.json",
-        ),
-        role=Role.PROBE,
-        image=context.base.image,
-        mounts=(
-            Mount(environment.path, shown(environment.path, "env")),
-            Mount(script, shown(script, "derive.py")),
-            Mount(folder, inside),
-            Mount(out, shown(out, "out"), writable=True),
-        ),
-        env=dict(own.environment),
-        limits=Limits(
-            seconds=context.config.limits.import_seconds + context.config.limits.check_seconds * 3,
-            memory_bytes=int(context.config.limits.memory_gib * GIB),
-        ),
-    )
-    execution = context.engine.run(command)
-    if execution.engine_fault:
-        raise InfraError(f"instantiating with transformers {version} failed: {execution.engine_fault[:300]}")
-    answer = out / "answer.json"
-    if not execution.ok or not answer.is_file() or answer.is_symlink() or answer.stat().st_size > 64 << 20:
-        last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise NotInstantiated(f"instantiating with transformers {version} failed: {last[0][:300]}")
-    return dict(json.loads(answer.read_text(encoding="utf-8")))

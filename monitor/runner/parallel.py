@@ -1,34 +1,62 @@
-"""Holds sessions side by side and records them: probes run in threads, the store is written by the caller's alone."""
+"""Runs sessions side by side and records them: probes run in threads, the store is written in the caller's alone."""
 
 from __future__ import annotations
 
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from containers.recipes import recipe_of
 from monitor.runner.session import SessionSpec
-from monitor.runner.subject_files import prepare_subject
 from monitor.runner.threads import side_by_side
 from monitor.store import SessionRecord
+from monitor.wire.bundle import suite_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
-    from monitor.domain import Cell, Ending, Subject
-    from monitor.judge.observations import Finished, Session
+    from containers.recipe import Recipe
+    from monitor.domain import Cell, Ending, Platform, Runtime, Subject
+    from monitor.judge.observations import Finished
     from monitor.progress import Progress
-    from monitor.runner.context import RunContext
-    from monitor.runner.install import InstallResult
+    from monitor.runner.install import Installer, InstallResult
     from monitor.runner.request import ProbeRequest
-    from monitor.runner.session import SessionResult
+    from monitor.runner.session import PreparedSubject, SessionResult, SessionRunner
     from monitor.runner.threads import Post
+    from monitor.store import Store
+    from monitor.wire.stream import SubjectEvents
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeTools:
+    """What one runtime is measured with."""
+
+    recipe: Recipe
+    installer: Installer
+    session_runner: SessionRunner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What cycles work with; ``tools_for`` raises InfraError where a runtime's base cannot be had."""
+
+    store: Store
+    platform: Platform
+    control: Subject
+    tools_for: Callable[[Runtime], RuntimeTools]
+    prepare_subject: Callable[[Subject, ProbeRequest], PreparedSubject]
+    progress: Progress
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+    suite_of: Callable[[Runtime], str] = suite_of
+    workers: int = 1  # containers side by side
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Who shares a session, how isolated and with how much patience."""
+    """The subjects that share a session, how isolated and with how much patience."""
 
     members: tuple[tuple[Cell, Subject], ...]
     solo: bool = False
@@ -37,97 +65,124 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a subject's turn left behind: the session as far as it concerns this one, and the lines that prove it."""
+    """One subject's part of a session, and how it ended."""
 
     cell: Cell
     session_id: str
-    session: Session
-    raw: bytes
+    events: SubjectEvents
     ending: Ending
 
 
-class Over(Protocol):
-    def __call__(self, group: Group, turn: Turn) -> None:
-        """Take a turn that has ended; called in the thread that holds the sessions."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The outcome of sessions that ran side by side."""
+
+    runs: tuple[str, ...] = ()
+    cells: frozenset[str] = frozenset()  # the ids of those that were recorded
+    lost_turn: frozenset[str] = frozenset()  # those of them whose session ended before their turn
+    silent: bool = True  # every session ended before any subject had a turn
 
 
-def run_sessions(
-    context: RunContext,
-    request: ProbeRequest,
-    installation: InstallResult,
-    groups: Sequence[Group],
-    progress: Progress,
-    *,
-    over: Over,
-) -> bool:
-    """Hold a session for each group, as many at a time as there are lanes, and tell whether any was heard."""
-    progress.expect_subjects(sum(len(group.members) for group in groups))
-    heard: list[bool] = []
+@dataclass(slots=True)
+class _Sessions:
+    """One round of sessions in progress."""
 
-    def begin(spec: SessionSpec) -> None:
-        context.store.begin_session(
+    runner: Runner
+    tools: RuntimeTools
+    request: ProbeRequest
+    installation: InstallResult
+    record: Callable[[Group, Turn], str]
+    runs: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    announced: bool = False
+
+    def run(self, group: Group, spec: SessionSpec, post: Post) -> None:
+        """Run one session in a thread of its own: nothing here touches the store but through ``post``."""
+        cells = {cell.subject_id: cell for cell, _ in group.members}
+
+        def subject_finished(events: SubjectEvents, ending: Ending) -> None:
+            post(partial(self._end_turn, group, Turn(cells[events.subject], spec.id, events, ending)))
+
+        def check_finished(subject_id: str | None, check: Finished) -> None:
+            post(partial(self.runner.progress.check_finished, subject_id, check))
+
+        post(partial(self._begin, spec))
+        result = self.tools.session_runner.run_session(
+            spec, subject_finished=subject_finished, check_finished=check_finished
+        )
+        post(partial(self._end, spec, result))
+
+    def spec(self, group: Group) -> SessionSpec:
+        assert self.installation.environment is not None  # noqa: S101 - a session needs an environment
+        recipe = self.tools.recipe
+        return SessionSpec(
+            id=uuid.uuid4().hex,
+            runtime=self.request.runtime,
+            version=self.installation.version,
+            environment=self.installation.environment,
+            prepared_subjects=tuple(self.runner.prepare_subject(subject, self.request) for _, subject in group.members),
+            solo=group.solo,
+            limit_factor=group.limit_factor,
+            seed=self.request.seed,
+            env=tuple(recipe.environment.items()),
+            memory_bytes=recipe.memory_bytes,
+            shm_bytes=recipe.shm_bytes,
+        )
+
+    def _begin(self, spec: SessionSpec) -> None:
+        self.runner.store.begin_session(
             SessionRecord(
                 id=spec.id,
-                resolution_id=installation.resolution_id,
+                resolution_id=self.installation.resolution_id,
                 environment_digest=spec.environment.digest,
-                suite=context.session_runner.suite_of(request.runtime),
-                engine=context.engine.name,
+                suite=self.runner.suite_of(spec.runtime),
+                engine=self.tools.session_runner.engine.name,
                 solo=spec.solo,
                 limit_factor=spec.limit_factor,
-                request=context.session_runner.request(spec),
-                started_at=context.now(),
+                request=self.tools.session_runner.request(spec),
+                started_at=self.runner.now(),
             )
         )
 
-    def end(spec: SessionSpec, result: SessionResult) -> None:
-        heard.append(result.session.announced is not None)
-        context.store.end_session(
-            spec.id, context.now(), result.ending, log=result.log, log_dropped_bytes=result.log_dropped_bytes
+    def _end_turn(self, group: Group, turn: Turn) -> None:
+        self.runs.append(self.record(group, turn))
+        self.turns.append(turn)
+
+    def _end(self, spec: SessionSpec, result: SessionResult) -> None:
+        self.announced = self.announced or result.session.announced is not None
+        self.runner.store.end_session(
+            spec.id, self.runner.now(), result.ending, log=result.log, log_dropped_bytes=result.log_dropped_bytes
         )
         if not result.ending.clean:
-            progress.message(f"the session ended badly: {how(result.ending)}")
-
-    def hold(group: Group, spec: SessionSpec, post: Post) -> None:
-        """Hold one session, in a thread of its own: nothing here touches the store but through ``tell``."""
-        cells = {cell.subject_id: cell for cell, _ in group.members}
-
-        def turn_over(subject_id: str, session: Session, raw: bytes, ending: Ending) -> None:
-            turn = Turn(cells[subject_id], spec.id, session, raw, ending)
-            post(partial(over, group, turn))
-
-        def check_heard(subject_id: str | None, check: Finished) -> None:
-            post(partial(progress.check_finished, subject_id, check))
-
-        post(partial(begin, spec))
-        result = context.session_runner.run_session(spec, over=turn_over, heard=check_heard)
-        post(partial(end, spec, result))
-
-    jobs = [partial(hold, group, _sitting(context, request, installation, group)) for group in groups]
-    workers = 1 if recipe_of(request.runtime, context.platform.accelerator).heavy else context.workers
-    side_by_side(jobs, workers, stop=context.engine.stop)
-    return any(heard)
+            self.runner.progress.message(f"the session ended badly: {describe(result.ending)}")
 
 
-def _sitting(context: RunContext, request: ProbeRequest, installation: InstallResult, group: Group) -> SessionSpec:
-    assert installation.environment is not None  # noqa: S101 - nobody sits where nothing is installed
-    recipe = recipe_of(request.runtime, context.platform.accelerator)
-    return SessionSpec(
-        id=uuid.uuid4().hex,
-        runtime=request.runtime,
-        version=installation.version,
-        environment=installation.environment,
-        prepared_subjects=tuple(prepare_subject(context, subject, request) for _, subject in group.members),
-        solo=group.solo,
-        limit_factor=group.limit_factor,
-        seed=request.seed,
-        env=tuple(recipe.environment.items()),
-        memory_bytes=recipe.memory_bytes,
-        shm_bytes=recipe.shm_bytes,
+def run_sessions(
+    runner: Runner,
+    tools: RuntimeTools,
+    request: ProbeRequest,
+    installation: InstallResult,
+    groups: Sequence[Group],
+    *,
+    record: Callable[[Group, Turn], str],
+) -> Round:
+    """Run a session for each group, as many at a time as there are workers; ``record`` returns a turn's run."""
+    runner.progress.expect_subjects(sum(len(group.members) for group in groups))
+    sessions = _Sessions(runner, tools, request, installation, record)
+    jobs = [partial(sessions.run, group, sessions.spec(group)) for group in groups]
+    workers = 1 if tools.recipe.heavy else runner.workers
+    side_by_side(jobs, workers, stop=tools.session_runner.engine.stop)
+    return Round(
+        runs=tuple(sessions.runs),
+        cells=frozenset(turn.cell.id for turn in sessions.turns),
+        lost_turn=frozenset(
+            turn.cell.id for turn in sessions.turns if not turn.events.session.subjects[turn.cell.subject_id].started
+        ),
+        silent=not sessions.announced,
     )
 
 
-def how(ending: Ending) -> str:
+def describe(ending: Ending) -> str:
     """Return how a session ended, for people."""
     if ending.engine_fault:
         return f"the engine failed ({ending.engine_fault})"

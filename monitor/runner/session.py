@@ -1,4 +1,4 @@
-"""The bench: seats subjects in an environment, runs one probe session there, and hands back what was seen of each."""
+"""Runs a script in an environment: a probe session, whose subjects are handed over as their turns end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from containers.engine import Command, Execution, Limits, Mount, Role
 from monitor.domain import Ending
-from monitor.wire.bundle import suite_of
 from monitor.wire.stream import Listener
 from monitor.wire.tail import Tail
 from probes import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from containers.engine import Engine
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
     from monitor.config.settings import Limits as Allowed
     from monitor.domain import Runtime, Subject
     from monitor.judge.observations import Finished, Session
+    from monitor.wire.stream import SubjectEvents
 
 _LOOK_EVERY_S = 0.05
 _SUBJECTS_SHARE = 0.75  # of a container that a recipe sizes: the importing process needs the rest
-_OUTPUT_BYTES = 2 * wire.MAX_EVENTS_BYTES
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -46,7 +45,7 @@ class PreparedSubject:
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """One session to be held: which subjects, in which environment, how isolated and with how much patience."""
+    """One session: which subjects, in which environment, how isolated and with how much patience."""
 
     id: str
     runtime: Runtime
@@ -62,19 +61,78 @@ class SessionSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Host paths with the paths under which the probe sees them: environment, bundle, request, output, subjects."""
+class Script:
+    """A script with its request, to be run in an environment; it may write below ``out`` only.
 
-    targets: tuple[tuple[Path, str], ...]
-    writable: Path
+    A plain process sees every path where it lies, a container no path of the host.
+    """
 
-    def shown(self, path: Path) -> str:
-        return dict(self.targets)[path]
+    folder: Path  # holds request.json and out/
+    environment: Path
+    file: Path
+    answer: str  # the file that the script writes into out/
+    inputs: Sequence[Path]
+    isolated: bool
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def request(self) -> Path:
+        return self.folder / "request.json"
+
+    def lay_out(self, request: Mapping[str, Any]) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.out.chmod(0o777)
+        self.request.write_text(json.dumps(request), encoding="utf-8")
+
+    def inside(self, path: Path) -> str:
+        """Return the path under which the script sees one of its files."""
+        return dict(self._targets())[path]
+
+    def command(self, *, image: str, limits: Limits, env: Mapping[str, str], labels: Mapping[str, str]) -> Command:
+        script, request, out = map(self.inside, (self.file, self.request, self.out))
+        return Command(
+            argv=(f"{self.inside(self.environment)}/bin/python", "-I", script, request, f"{out}/{self.answer}"),
+            role=Role.PROBE,
+            image=image,
+            mounts=tuple(Mount(path, target, writable=path == self.out) for path, target in self._targets()),
+            env=env,
+            labels=labels,
+            limits=limits,
+        )
+
+    def _targets(self) -> list[tuple[Path, str]]:
+        inputs = dict.fromkeys(self.inputs)  # models may share a miniature
+        paths = {
+            "env": self.environment,
+            self.file.name: self.file,
+            "request.json": self.request,
+            **{f"subjects/{number}": path for number, path in enumerate(inputs)},
+            "out": self.out,  # last: it may lie within an input, which is not writable
+        }
+        return [(path, f"/settle/{name}" if self.isolated else str(path)) for name, path in paths.items()]
+
+
+def limits_of(
+    allowed: Allowed, *, seconds: float, memory_bytes: int | None = None, shm_bytes: int = 64 << 20
+) -> Limits:
+    """Return the limits of one container; the recipe's memory comes before the configured one."""
+    return Limits(
+        seconds=seconds,
+        memory_bytes=memory_bytes or int(allowed.memory_gib * GIB),
+        cpus=allowed.cpus,
+        pids=allowed.processes,
+        log_bytes=int(allowed.log_mib * MIB),
+        tmpfs_bytes=int(allowed.scratch_gib * GIB),
+        shm_bytes=shm_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class SessionResult:
-    """What one sitting left behind."""
+    """What one session left behind."""
 
     session: Session
     ending: Ending
@@ -88,53 +146,35 @@ class SessionRunner:
     engine: Engine
     image: str  # the base that probes run on; empty on the process engine
     bundle: Path
-    workshop: Path  # a folder for the files of sittings in progress
+    workshop: Path  # a folder for the files of sessions in progress
     allowed: Allowed
+    output_bytes: int = 2 * wire.MAX_EVENTS_BYTES  # a session that writes more is ended
 
     def run_session(
         self,
         spec: SessionSpec,
         *,
-        over: Callable[[str, Session, bytes, Ending], None],
-        heard: Callable[[str | None, Finished], None] | None = None,
+        subject_finished: Callable[[SubjectEvents, Ending], None],
+        check_finished: Callable[[str | None, Finished], None] | None = None,
     ) -> SessionResult:
-        """Hold one session; ``over`` is called for every subject, as soon as its turn has ended, with how it ended."""
-        folder = self.workshop / spec.id
-        out = folder / "out"
-        out.mkdir(parents=True)
-        out.chmod(0o777)
-        (folder / "request.json").write_text(json.dumps(self.request(spec)), encoding="utf-8")
-        command = self._command(spec)
+        """Run one session; ``subject_finished`` is called as soon as a subject's turn ends, with how it ended."""
+        script = self._script(spec)
+        script.lay_out(self.request(spec))
         ending = Ending(exit_code=0)  # a turn that ends while the session goes on ended well, or `died` says otherwise
         listener = Listener(
             [prepared.subject.id for prepared in spec.prepared_subjects],
-            heard=heard,
-            over=lambda subject, session, raw: over(subject, session, raw, ending),
+            check_finished=check_finished,
+            subject_finished=lambda events: subject_finished(events, ending),
         )
-        tail = Tail(out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
         started = time.monotonic()
-        cancel = threading.Event()
+        tail = Tail(script.out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
         try:
-            with ThreadPoolExecutor(1) as pool:
-                running = pool.submit(self.engine.run, command, cancel=cancel)
-                try:
-                    while not running.done():
-                        listener.feed(tail.read())
-                        if tail.problem or _bytes_below(out) > _OUTPUT_BYTES:
-                            tail.problem = tail.problem or "the probe wrote more files than it may"
-                            cancel.set()  # its folder lies on our disk, and nobody reads what is over the limit
-                        time.sleep(_LOOK_EVERY_S)
-                except BaseException:
-                    cancel.set()  # or leaving the pool would wait for the container's own end
-                    raise
-                execution = running.result()
-            while more := tail.read():
-                listener.feed(more)
+            execution = self._follow(self._command(spec), tail, listener, script.out)
             ending = ending_of(execution)
             session = listener.close(tail.problem)
         finally:
             tail.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(script.folder, ignore_errors=True)
         return SessionResult(
             session=session,
             ending=ending,
@@ -143,14 +183,28 @@ class SessionRunner:
             seconds=time.monotonic() - started,
         )
 
-    @staticmethod
-    def suite_of(runtime: Runtime) -> str:
-        """Return the digest of everything that probes this runtime."""
-        return suite_of(runtime)
+    def _follow(self, command: Command, tail: Tail, listener: Listener, out: Path) -> Execution:
+        """Run to the end, and feed the listener meanwhile."""
+        cancel = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self.engine.run, command, cancel=cancel)
+            try:
+                while not running.done():
+                    listener.feed(tail.read())
+                    if tail.problem or _bytes_below(out) > self.output_bytes:
+                        tail.problem = tail.problem or "the probe wrote more files than it may"
+                        cancel.set()  # its folder lies on our disk, and what is over the limit is never read
+                    time.sleep(_LOOK_EVERY_S)
+            except BaseException:
+                cancel.set()  # or leaving the pool would wait for the container's own end
+                raise
+            execution = running.result()
+        while more := tail.read():
+            listener.feed(more)
+        return execution
 
     def request(self, spec: SessionSpec) -> dict[str, Any]:
-        """Return what the probe is asked."""
-        layout = self._layout(spec)
+        script = self._script(spec)
         return {
             "wire": wire.WIRE,
             "runtime": str(spec.runtime),
@@ -165,7 +219,7 @@ class SessionRunner:
             "subjects": [
                 {
                     "id": prepared.subject.id,
-                    "path": layout.shown(prepared.path),
+                    "path": script.inside(prepared.path),
                     "golden": dict(prepared.golden),
                     "control": prepared.subject.control,
                 }
@@ -173,47 +227,26 @@ class SessionRunner:
             ],
         }
 
-    def _layout(self, spec: SessionSpec) -> Layout:
-        """Say where the probe sees what: a plain process sees a path where it lies, a container no path of the host."""
-        folder = self.workshop / spec.id
-        request, out = folder / "request.json", folder / "out"
-        fixed = [
-            (spec.environment.path, "env"),
-            (self.bundle, "probes.pyz"),
-            (request, "request.json"),
-            (out, "out"),
-        ]
-        subjects = list(
-            dict.fromkeys(prepared.path for prepared in spec.prepared_subjects)
-        )  # models may share a miniature
-        named = [*fixed, *((path, f"subjects/{number}") for number, path in enumerate(subjects))]
-        isolated = self.engine.isolated
-        return Layout(
-            targets=tuple((path, f"/settle/{name}" if isolated else str(path)) for path, name in named),
-            writable=out,
+    def _script(self, spec: SessionSpec) -> Script:
+        return Script(
+            folder=self.workshop / spec.id,
+            environment=spec.environment.path,
+            file=self.bundle,
+            answer="events.jsonl",
+            inputs=[prepared.path for prepared in spec.prepared_subjects],
+            isolated=self.engine.isolated,
         )
 
     def _command(self, spec: SessionSpec) -> Command:
-        layout = self._layout(spec)
-        environment, bundle, request, out = (target for _, target in layout.targets[:4])
         patience = self.allowed.import_seconds + self.allowed.check_seconds * len(spec.prepared_subjects)
-        return Command(
-            argv=(f"{environment}/bin/python", "-I", bundle, request, f"{out}/events.jsonl"),
-            role=Role.PROBE,
-            image=self.image,
-            mounts=tuple(Mount(path, target, writable=path == layout.writable) for path, target in layout.targets),
-            env=dict(spec.env),
-            labels={"settle.sitting": spec.id},
-            limits=Limits(
-                seconds=patience * spec.limit_factor,
-                memory_bytes=spec.memory_bytes or int(self.allowed.memory_gib * GIB),
-                cpus=self.allowed.cpus,
-                pids=self.allowed.processes,
-                log_bytes=int(self.allowed.log_mib * MIB),
-                tmpfs_bytes=int(self.allowed.scratch_gib * GIB),
-                shm_bytes=spec.shm_bytes,
-            ),
+        limits = limits_of(
+            self.allowed,
+            seconds=patience * spec.limit_factor,
+            memory_bytes=spec.memory_bytes,
+            shm_bytes=spec.shm_bytes,
         )
+        labels = {"settle.session": spec.id}
+        return self._script(spec).command(image=self.image, limits=limits, env=dict(spec.env), labels=labels)
 
 
 def _bytes_below(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Gets a subject's files ready for the bench: a miniature is written where it is not there."""
+"""Prepares a subject's files for a session: a miniature is written where it is missing."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from monitor.subjects.weights import checkpoint_folder
 
 if TYPE_CHECKING:
     from monitor.domain import Subject
-    from monitor.runner.context import RunContext
     from monitor.runner.request import ProbeRequest
+    from monitor.store import Reader
+    from monitor.subjects.catalogue import Catalogue
 
 
-def prepare_subject(context: RunContext, subject: Subject, request: ProbeRequest) -> PreparedSubject:
-    """Return the subject with its files in place, what they themselves say a probe must find, and the reference.
+def prepare_subject(
+    store: Reader, catalogue: Catalogue, home: Path, subject: Subject, request: ProbeRequest
+) -> PreparedSubject:
+    """Return the subject with its files in place, the values that its files promise, and the reference's.
 
-    Raises BenchError where full weights were given up or lost.
+    Raises InfraError where full weights were removed.
     """
     reference = request.runtime is REFERENCE
-    told: dict[str, Any] = {
-        "trace": context.store.cells.golden(subject.digest, with_trace=not reference),
+    expected: dict[str, Any] = {
+        "trace": store.cells.golden(subject.digest, with_trace=not reference),
         "pins": reference and request.origin is Origin.LIVE,
     }
     if subject.form is SubjectForm.FOLDER:
         folder = Path(subject.id.removeprefix("folder:"))
-        return PreparedSubject(subject, folder, golden_of_folder(folder) | told)
+        return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
     if subject.form is SubjectForm.FULL:
-        folder = checkpoint_folder(context.config.home, subject.digest)
+        folder = checkpoint_folder(home, subject.digest)
         if not folder.is_dir():
             raise InfraError(
                 f"the weights of {subject.model_id} are not here",
                 hint="name it in hub.full, and the daemon fetches them; or probe its miniature",
             )
-        return PreparedSubject(subject, folder, golden_of_folder(folder) | told)
-    miniature = context.catalogue.miniature_of(subject.id, subject.digest)
-    written = write_miniature(miniature, context.config.home / "subjects")
-    return PreparedSubject(subject, written.path, golden(miniature) | told)
+        return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
+    miniature = catalogue.miniature_of(subject.id, subject.digest)
+    written = write_miniature(miniature, home / "subjects")
+    return PreparedSubject(subject, written.path, golden(miniature) | expected)

@@ -17,9 +17,8 @@ from monitor.judge.confirm import Settled
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
-from monitor.runner.install import InstallResult, learn_releases, rebuild, resolve_only
+from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
-from monitor.sources.access import install_settings
 from monitor.sources.index import fetch_releases
 from monitor.store import Departure
 
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from monitor.domain import Release, Subject
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.parallel import Runner
     from monitor.store import EnvironmentRecord
 
 ONE_DAY = timedelta(days=1)
@@ -72,13 +70,13 @@ class Replayed:
     seconds: float
 
 
-def replay(context: RunContext, order: Order, progress: Progress) -> Replayed:
+def replay(runner: Runner, order: Order) -> Replayed:
     """Rebuild the history day by day, oldest first, so that every verdict is weighed as it would have been then.
 
     What is recorded is never done again: a replay that was killed anywhere goes on where it was.
     """
     began = clock.monotonic()
-    past = _Past(context, order, progress)
+    past = _Past(runner, order)
     heads = list(release_days(past.learn(), order.first, order.last))
     environments = runs = carried = 0
     standing: Known | None = None
@@ -97,7 +95,7 @@ def replay(context: RunContext, order: Order, progress: Progress) -> Replayed:
             between = list(days_between(day + ONE_DAY, following - ONE_DAY))
             carried += past.carry(between, standing, known) if between else 0
             day = following
-        progress.message(_progress(installation + 1, len(heads), until, clock.monotonic() - began))
+        runner.progress.message(_progress(installation + 1, len(heads), until, clock.monotonic() - began))
     return Replayed(environments, runs, carried, clock.monotonic() - began)
 
 
@@ -149,17 +147,18 @@ def days_between(first: date, last: date) -> Iterator[date]:
 class _Past:
     """The effects of a replay: resolving a day, probing it, carrying it."""
 
-    def __init__(self, context: RunContext, order: Order, progress: Progress) -> None:
-        self.context, self.order, self.progress = context.for_runtime(order.runtime, progress), order, progress
-        self._suite = context.session_runner.suite_of(order.runtime)
+    def __init__(self, runner: Runner, order: Order) -> None:
+        self.runner, self.order = runner, order
+        self.installer = runner.tools_for(order.runtime).installer
+        self._suite = runner.suite_of(order.runtime)
         self._known: dict[date, Known] = {}
         self._digests = {subject.id: subject.digest for subject in order.subjects}
         self._published: dict[str, dict[str, date]] = {}
 
     def learn(self) -> Sequence[Release]:
         """Ask the index for every release. Raises BenchError when none is known, now or from an earlier time."""
-        learn_releases(self.context, self.order.runtime, self.progress)
-        releases = self.context.store.releases(self.order.runtime)
+        self.installer.learn_releases(self.order.runtime)
+        releases = self.runner.store.releases(self.order.runtime)
         if not releases:
             raise InfraError(
                 f"no release of {self.order.runtime} is known, so there is no past to rebuild",
@@ -175,21 +174,21 @@ class _Past:
 
     def hold(self, known: Known) -> int:
         """Probe what is due on the day and settle it; return how many runs that took."""
-        request = self._question(known.day)
+        request = self._request(known.day)
         installation: InstallResult | None = None
         if known.record is not None:
             if self._all_settled(known):
                 return 0
-            built = rebuild(self.context, known.record, known.resolution_id, self.progress)
+            built = self.installer.rebuild(known.record, known.resolution_id)
             installation = None if isinstance(built, InstallFailure) else built  # None: installed, and failed, as ever
-        return len(run_cycle(self.context, request, self.progress, installation=installation).runs)
+        return len(run_cycle(self.runner, request, installation=installation).runs)
 
     def carry(self, days: Sequence[date], standing: Known, known: Known) -> int:
         """Let what stands last over the days; ``known`` is the resolution that says so."""
         if standing.record is None:
             return 0
         return verdicts.carry(
-            self.context.store,
+            self.runner.store,
             self._cells(),
             days,
             Origin.REPLAY,
@@ -197,11 +196,9 @@ class _Past:
             fingerprints={cell.id: self._fingerprint(cell, standing.record.digest) for cell in self._cells()},
         ).new_days
 
-    def _question(self, day: date) -> ProbeRequest:
+    def _request(self, day: date) -> ProbeRequest:
         return ProbeRequest(
             runtime=self.order.runtime,
-            channel=Channel.STABLE,
-            version="",
             day=day,
             cutoff=end_of(day),
             origin=Origin.REPLAY,
@@ -211,18 +208,18 @@ class _Past:
 
     def _recorded(self, day: date) -> Known | None:
         order = self.order
-        found = self.context.store.resolved(
-            order.runtime, Channel.STABLE, self.context.platform, day=day, origin=Origin.REPLAY
+        found = self.runner.store.resolved(
+            order.runtime, Channel.STABLE, self.runner.platform, day=day, origin=Origin.REPLAY
         )
         return self._as_known(day, *found) if found else None
 
     def _resolved(self, day: date) -> Known:
-        answer = resolve_only(self.context, self._question(day), self.progress)
+        answer = self.installer.resolve_only(self._request(day))
         if isinstance(answer, InstallResult):
             return Known(day, answer.resolution_id, answer.key, None)
         found = self._recorded(day)
         assert found is not None  # noqa: S101 - recorded a moment ago
-        self.context.store.record_departures(found.resolution_id, self._departures(answer, day))
+        self.runner.store.record_departures(found.resolution_id, self._departures(answer, day))
         return found
 
     def _as_known(self, day: date, resolution_id: str, record: EnvironmentRecord) -> Known:
@@ -231,7 +228,7 @@ class _Past:
 
     def _departures(self, record: EnvironmentRecord, day: date) -> Iterator[Departure]:
         """Return what the cutoff did not reach: packages that are exempt from it and were published later."""
-        for package in (*RECIPES[self.order.runtime].exempt, *install_settings(self.context.config).exempt):
+        for package in (*RECIPES[self.order.runtime].exempt, *self.installer.settings.exempt):
             version = record.packages.get(package, "")
             if not version:
                 continue
@@ -244,16 +241,15 @@ class _Past:
     def _published_on(self, package: str) -> dict[str, date]:
         if package not in self._published:
             try:
-                settings = install_settings(self.context.config)
-                releases = fetch_releases(self.order.runtime, package, settings).releases
+                releases = fetch_releases(self.order.runtime, package, self.installer.settings).releases
             except SettleError as error:
-                self.progress.message(f"when {package} was published is not told: {error}")
+                self.runner.progress.message(f"when {package} was published is not told: {error}")
                 releases = ()
             self._published[package] = {one.version: one.published_at.astimezone(UTC).date() for one in releases}
         return self._published[package]
 
     def _all_settled(self, known: Known) -> bool:
-        record, store = known.record, self.context.store
+        record, store = known.record, self.runner.store
         return record is not None and all(
             isinstance(
                 verdicts.decision(
@@ -270,7 +266,7 @@ class _Past:
         )
 
     def _cells(self) -> list[Cell]:
-        order, platform = self.order, self.context.platform
+        order, platform = self.order, self.runner.platform
         return [Cell(subject.id, order.runtime, Channel.STABLE, platform) for subject in order.subjects]
 
     def _fingerprint(self, cell: Cell, environment: str) -> Fingerprint:

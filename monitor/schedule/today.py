@@ -14,7 +14,7 @@ from monitor.judge.confirm import passes_by
 from monitor.judge.days import Fingerprint
 from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
-from monitor.runner.install import InstallResult, resolve_only
+from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
 from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, Standing, backoff, plan
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from monitor.config.settings import Daemon
     from monitor.domain import Platform, Runtime, Subject
-    from monitor.progress import Progress
-    from monitor.runner.context import RunContext
+    from monitor.runner.parallel import Runner
     from monitor.store import Store
     from monitor.store.planning_queries import LatestDay, Resolved
 
@@ -101,63 +100,53 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     )
 
 
-def resolve(context: RunContext, line: Line, now: datetime, progress: Progress) -> None:
-    """Ask what a user gets of the line now, and record the answer, whatever it is."""
-    answer = resolve_only(context.for_runtime(line.runtime, progress), _question(line, (), now), progress)
+def resolve(runner: Runner, line: Line, now: datetime) -> None:
+    """Resolve what a user gets of the line now, and record the answer, whatever it is."""
+    answer = runner.tools_for(line.runtime).installer.resolve_only(_request(line, (), now))
     if isinstance(answer, InstallResult) and answer.failure:
-        progress.message(f"{line.runtime}: nobody gets a {line.channel} release now ({answer.failure.slug})")
+        runner.progress.message(f"{line.runtime}: nobody gets a {line.channel} release now ({answer.failure.slug})")
 
 
-def measure(
-    context: RunContext,
-    found: Survey,
-    watched: Watched,
-    now: Callable[[], datetime],
-    progress: Progress,
-    *,
-    sleep: Callable[[float], None],
-) -> Measured:
+def measure(runner: Runner, found: Survey, watched: Watched, now: Callable[[], datetime]) -> Measured:
     """Carry what has not changed and hold the cycles that are due; a line whose cycle fails costs only itself."""
     decided = plan(found.planning_queries, found.offers, found.budget, now())
     subjects = {subject.id: subject for subject in watched.subjects}
     for line, names in decided.carried.items():
-        _carry(context, line, [subjects[one] for one in names], found, now())
+        _carry(runner, line, [subjects[one] for one in names], found, now())
     failed = {}
     for job in decided.jobs:
-        progress.message(_told(job))
-        request = _question(job.line, [subjects[name] for name, _ in job.wanted], now())
+        runner.progress.message(_told(job))
+        request = _request(job.line, [subjects[name] for name, _ in job.wanted], now())
         try:
-            run_cycle(context, request, progress, sleep=sleep)
+            run_cycle(runner, request)
         except SettleError as error:
             failed[job.line] = str(error)
-            progress.message(f"{job.line.runtime}: {error}")
+            runner.progress.message(f"{job.line.runtime}: {error}")
     return Measured(decided, failed)
 
 
-def _question(line: Line, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
+def _request(line: Line, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
     return ProbeRequest(
         runtime=line.runtime,
         channel=line.channel,
-        version="",
         day=now.astimezone(UTC).date(),
         cutoff=now,
-        origin=Origin.LIVE,
         subjects=subjects,
         force=True,
     )
 
 
-def _carry(context: RunContext, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
+def _carry(runner: Runner, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
     """Carry cells in the environment they were measured in: today's is the same as far as a probe imports it."""
     measured = {(one.subject_id, one.line): one.latest for one in found.planning_queries}
-    cells = {subject.id: Cell(subject.id, *line, context.platform) for subject in subjects}
+    cells = {subject.id: Cell(subject.id, *line, runner.platform) for subject in subjects}
     fingerprints = {
         cells[subject.id].id: Fingerprint(latest.environment, latest.offer.suite, latest.subject)
         for subject in subjects
         if (latest := measured[subject.id, line])
     }
     verdicts.carry(
-        context.store,
+        runner.store,
         cells.values(),
         [now.astimezone(UTC).date()],
         Origin.LIVE,

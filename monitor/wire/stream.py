@@ -1,9 +1,9 @@
-"""Listens to a session: holds its events to their order, and hands over each subject as its turn ends."""
+"""Reads a session's events in their order, and hands over each subject as its turn ends."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from monitor.domain import Ending
@@ -27,23 +27,31 @@ if TYPE_CHECKING:
 _KEPT_OF_MALFORMED = 2000
 
 
-class Listener:
-    """Takes the events file's bytes as they come, in pieces of any size; never raises for what they say.
+@dataclass(frozen=True, slots=True)
+class SubjectEvents:
+    """The session as far as it concerns one subject, and the raw lines that prove it."""
 
-    ``heard`` is told each finished check; ``over`` is told the name of a subject whose turn has ended, with the session
-    as far as it concerns this subject and the raw lines that prove it.
+    subject: str
+    session: Session
+    raw: bytes
+
+
+class Listener:
+    """Takes the events file's bytes as they come, in pieces of any size; never raises for their content.
+
+    ``check_finished`` is called for each finished check, ``subject_finished`` for each subject whose turn has ended.
     """
 
     def __init__(
         self,
         requested: Iterable[str],
         *,
-        heard: Callable[[str | None, Finished], None] | None = None,
-        over: Callable[[str, Session, bytes], None] | None = None,
+        check_finished: Callable[[str | None, Finished], None] | None = None,
+        subject_finished: Callable[[SubjectEvents], None] | None = None,
     ) -> None:
         self._requested = tuple(requested)
         self._order = _Order(self._requested)
-        self._heard, self._over = heard, over
+        self._check_finished, self._subject_finished = check_finished, subject_finished
         self._torn = b""
         self._raw: dict[str | None, bytearray] = {None: bytearray()}
         self._handed: set[str] = set()
@@ -81,8 +89,8 @@ class Listener:
             return
         if not isinstance(event, DoneEvent):  # the end of the session is nobody's own
             self._keep(None if isinstance(event, SessionEvent) else self._order.current, line)
-        if isinstance(event, FinishedEvent) and self._heard:
-            self._heard(event.subject, _finished(event))
+        if isinstance(event, FinishedEvent) and self._check_finished:
+            self._check_finished(event.subject, _finished(event))
         if before is not None and (before != self._order.current or isinstance(event, DiedEvent | DoneEvent)):
             self._hand_over(before)
 
@@ -90,12 +98,13 @@ class Listener:
         self._raw.setdefault(subject, bytearray()).extend(line + b"\n")
 
     def _hand_over(self, subject: str) -> None:
-        if self._over is None or subject in self._handed:
+        if self._subject_finished is None or subject in self._handed:
             return
         self._handed.add(subject)
         whole = self._order.session(self._malformed)
-        own = Session(whole.announced, whole.own, {subject: whole.subjects[subject]}, self._malformed, whole.done)
-        self._over(subject, own, bytes(self._raw[None] + self._raw.get(subject, b"")))
+        session = replace(whole, subjects={subject: whole.subjects[subject]})
+        raw = bytes(self._raw[None] + self._raw.get(subject, b""))
+        self._subject_finished(SubjectEvents(subject, session, raw))
 
 
 def read_events(data: bytes, requested: Iterable[str], problem: str = "") -> Session:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from containers.lock import parse_lock
 from monitor.config.load import load_config
-from monitor.domain import Channel, Origin, Runtime
+from monitor.domain import Runtime
 from monitor.errors import SettleError
 from monitor.progress import ConsoleProgress
 from monitor.runner.context import open_context
@@ -51,10 +51,13 @@ def _probe(parts: list[str]) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     for file in HOME.glob("settle.*"):
         file.unlink()  # a history of its own each time; the cache stays
-    with open_context(_config(), ConsoleProgress()) as context, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        open_context(_config(), ConsoleProgress(out=nowhere)) as context,
+    ):
         subjects = _subjects()
         context.store.record_catalogue(context.catalogue.models, context.catalogue.subjects())
-        line = probing.Probing(context, _question(subjects), ConsoleProgress(out=nowhere))
+        line = probing.Probing(context, _question(subjects))
         environment = line.installation.environment
         assert environment is not None, line.installation.failure
         if "install" in parts:
@@ -65,9 +68,9 @@ def _probe(parts: list[str]) -> None:
         if "overhead" in parts:
             probing.measure_overhead(line)
         if "replay" in parts:
-            replaying.measure(context, line.request, ConsoleProgress(out=nowhere))
+            replaying.measure(context, line.request)
         if "runtimes" in parts:
-            runtimes.measure(context, line.request, ConsoleProgress(out=nowhere))
+            runtimes.measure(context, line.request)
 
 
 def _config() -> Config:
@@ -90,11 +93,8 @@ def _question(subjects: list[Subject]) -> ProbeRequest:
     now = datetime.now(UTC)
     return ProbeRequest(
         runtime=Runtime.TRANSFORMERS,
-        channel=Channel.STABLE,
-        version="",
         day=now.date(),
         cutoff=now,
-        origin=Origin.LIVE,
         subjects=subjects,
         force=True,
     )

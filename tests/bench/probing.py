@@ -14,19 +14,19 @@ from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor import verdicts
 from monitor.domain import Purpose
-from monitor.runner.cycle import _Cycle
+from monitor.runner.cycle import Cycle, CycleState
 from monitor.runner.session import SessionSpec
-from monitor.runner.subject_files import prepare_subject
 from tests.bench.timing import Times, side_by_side, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.domain import Cell
-    from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.install import InstallResult
+    from monitor.runner.parallel import Group
     from monitor.runner.request import ProbeRequest
+    from monitor.runner.session import PreparedSubject
     from monitor.verdicts import RunDetail
 
 REPEATS = 3
@@ -36,12 +36,12 @@ BARE = Path(__file__).with_name("bare.py")
 
 
 class Probing:
-    """The product's own sittings, with database and all, and the bare script beside them."""
+    """The product's own sessions, with database and all, and the bare script beside them."""
 
-    def __init__(self, context: RunContext, request: ProbeRequest, progress: Progress) -> None:
-        self.context, self.request = context, request
-        self._cycle = _Cycle(context, request, progress)
-        self.installation: InstallResult = self._cycle.install()
+    def __init__(self, context: RunContext, request: ProbeRequest) -> None:
+        self.context, self.request, self._runs = context, request, [""]
+        self._cycle = Cycle(context.runner, request)
+        self.installation: InstallResult = self._cycle.install(CycleState())[0]
         self.cells = self._cycle.cells
 
     def rebuild(self) -> None:
@@ -55,18 +55,21 @@ class Probing:
         assert not isinstance(built, InstallFailure), built.message
 
     def together(self, cells: Sequence[Cell]) -> None:
-        self._cycle._sit(self.installation, list(cells), Purpose.PROBE)
+        self._run(self._cycle.groups(cells))
 
     def alone(self, cell: Cell) -> None:
-        self._cycle._hold(self.installation, [self._cycle._group([cell], solo=True)], Purpose.PROBE)
+        self._run([self._cycle.group([cell], solo=True)])
+
+    def _run(self, groups: list[Group]) -> None:
+        self._runs += self._cycle.run(self.installation, groups, Purpose.PROBE, CycleState())[0].runs
 
     def bare(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Run the checks in a plain process of this machine, in the same environment; return what came of each."""
         environment = self.installation.environment
         assert environment is not None
-        request = self.context.session_runner.request(self._sitting(cells))
+        request = self.context.session_runner.request(self._spec(cells))
         for given, cell in zip(request["subjects"], cells, strict=True):
-            given["path"] = str(prepare_subject(self.context, self._cycle._subject(cell), self.request).path)
+            given["path"] = str(self._prepared(cell).path)
         file = self.context.config.home / "bare.json"
         file.write_text(json.dumps(request), encoding="utf-8")
         answer = subprocess.run(
@@ -81,7 +84,7 @@ class Probing:
         return outcomes
 
     def last_run(self, cell: Cell) -> RunDetail:
-        run = verdicts.run_detail(self.context.store, self._cycle.runs[-1])
+        run = verdicts.run_detail(self.context.store, self._runs[-1])
         assert run.row["cell_id"] == cell.id
         return run
 
@@ -90,16 +93,17 @@ class Probing:
         checks = self.last_run(cell).checks
         return {f"{cell.subject_id} {check.name}": str(check.outcome) for check in checks if check.rung > 0}
 
-    def _sitting(self, cells: Sequence[Cell]) -> SessionSpec:
+    def _prepared(self, cell: Cell) -> PreparedSubject:
+        return self._cycle.runner.prepare_subject(self._cycle.subject(cell), self.request)
+
+    def _spec(self, cells: Sequence[Cell]) -> SessionSpec:
         assert self.installation.environment is not None
         return SessionSpec(
             id=uuid.uuid4().hex,
             runtime=self.request.runtime,
             version=self.installation.version,
             environment=self.installation.environment,
-            prepared_subjects=tuple(
-                prepare_subject(self.context, self._cycle._subject(cell), self.request) for cell in cells
-            ),
+            prepared_subjects=tuple(map(self._prepared, cells)),
             solo=True,
         )
 

@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.domain import Channel, Origin
-from monitor.runner.install import learn_releases
 from tests.bench.probing import Probing
 from tests.bench.timing import tell, timed, title
 
 if TYPE_CHECKING:
-    from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.request import ProbeRequest
 
@@ -19,10 +17,10 @@ RELEASES = 3
 ALONE = 3  # cells of each release that are measured the naive way
 
 
-def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> None:
+def measure(context: RunContext, request: ProbeRequest) -> None:
     lines = [
-        Probing(context, replace(request, version=version, origin=Origin.ADHOC), progress)
-        for version in _versions(context, request, progress)
+        Probing(context, replace(request, version=version, origin=Origin.ADHOC))
+        for version in _versions(context, request)
     ]
     count = sum(len(line.cells) for line in lines)
     names = ", ".join(line.installation.version for line in lines)
@@ -40,8 +38,8 @@ def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> N
     tell("one by one / replayed", f"{one * count / together:.1f}")
 
 
-def _versions(context: RunContext, request: ProbeRequest, progress: Progress) -> list[str]:
-    learn_releases(context, request.runtime, progress)
+def _versions(context: RunContext, request: ProbeRequest) -> list[str]:
+    context.tools_for(request.runtime).installer.learn_releases(request.runtime)
     stable = [
         release.version
         for release in context.store.releases(request.runtime)

@@ -16,7 +16,6 @@ from tests.bench.timing import Times, tell, timed, title
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.progress import Progress
     from monitor.runner.context import RunContext
     from monitor.runner.request import ProbeRequest
     from monitor.verdicts import RunDetail
@@ -58,14 +57,14 @@ class Measured:
         return sum(one.seconds for run in self.runs for one in run.checks if one.name in names) / len(self.runs)
 
 
-def measure(context: RunContext, request: ProbeRequest, progress: Progress) -> None:
+def measure(context: RunContext, request: ProbeRequest) -> None:
     own = {one.architecture: one for one in reversed(context.catalogue.subjects()) if one.architecture in ARCHITECTURES}
     subjects = [own[architecture] for architecture in ARCHITECTURES]  # the control is the first
     title(f"seconds a cell in each runtime, warm: {', '.join(ARCHITECTURES)}")
     found: dict[str, Measured] = {}
     for runtime in RUNTIMES:
         why = _why_not(context, runtime)
-        measured = why or _measured(context, replace(request, runtime=runtime, subjects=subjects), progress)
+        measured = why or _measured(context, replace(request, runtime=runtime, subjects=subjects))
         if isinstance(measured, str):
             tell(str(runtime), f"not measured: {measured}")
         else:
@@ -87,8 +86,8 @@ def _why_not(context: RunContext, runtime: Runtime) -> str:
     return ""
 
 
-def _measured(context: RunContext, request: ProbeRequest, progress: Progress) -> Measured | str:
-    line = Probing(context, request, progress)
+def _measured(context: RunContext, request: ProbeRequest) -> Measured | str:
+    line = Probing(context, request)
     if line.installation.environment is None:
         return line.installation.failure.message if line.installation.failure else "it was not installed"
     line.together(line.cells[:1])  # the files are in memory from here on

@@ -23,9 +23,9 @@ from monitor import verdicts
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
 from monitor.discovery.derived import derive_discovered, underived
-from monitor.discovery.full import fetch_full
+from monitor.discovery.full import fetch_full, weights_of
 from monitor.discovery.models import find_models
-from monitor.domain import CellVerdict, Channel, Origin, Runtime, Subject, SubjectForm
+from monitor.domain import CellVerdict, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError
 from monitor.judge.confirm import Settled
 from monitor.miniatures.derive import NotDerived
@@ -115,7 +115,7 @@ class World:
 
     def derive(self) -> Subject | NotDerived:
         assert underived(self.context.store) == [NAME]
-        made = derive_discovered(self.context, NAME, self.progress)
+        made = derive_discovered(self.context.store, self.context.deriver, NAME)
         assert underived(self.context.store) == []
         return made
 
@@ -123,14 +123,11 @@ class World:
         now = datetime.now(UTC)
         request = ProbeRequest(
             runtime=Runtime.TRANSFORMERS,
-            channel=Channel.STABLE,
-            version="",
             day=now.date(),
             cutoff=now,
-            origin=Origin.LIVE,
             subjects=[subject],
         )
-        (settled,) = run_cycle(self.context, request, self.progress).settled.values()
+        (settled,) = run_cycle(self.context.runner, request).settled.values()
         assert isinstance(settled, Settled)
         return settled
 
@@ -240,10 +237,18 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
 def test_full_weights_are_fetched_and_probed_in_a_container_of_their_own(world: World) -> None:
     folder = write_miniature(load_miniature("llama"), HOME / "published-here").path
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    context = world.context
     world.served.publish("acme/small", files, FIRST, pipeline_tag="text-generation")
     settings = Settings(models=("acme/small",))
     assert find_models(world.context.store, world.hub, settings, FIRST, world.progress).new == ("acme/small",)
-    subject = fetch_full(world.context, world.hub, "acme/small", world.progress)
+    subject = fetch_full(
+        context.store,
+        weights_of(context.config, context.store, installed_bytes=context.environments.usage().total_bytes),
+        world.hub,
+        "acme/small",
+        world.progress,
+        now=context.now(),
+    )
     assert subject is not None
     assert (subject.id, subject.form) == ("acme/small#full", SubjectForm.FULL)
     settled = world.probe(subject)

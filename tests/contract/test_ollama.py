@@ -98,7 +98,8 @@ class Shop:
         session_runner = replace(self.session_runner, allowed=self.session_runner.allowed.model_copy(update=limits))
         environment = self.install(version, archive, converter=converter)
         result = session_runner.run_session(
-            SessionSpec(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (prepared,)), over=lambda *_: None
+            SessionSpec(uuid.uuid4().hex, Runtime.OLLAMA, version, environment, (prepared,)),
+            subject_finished=lambda *_: None,
         )
         checks = judge_subject(result.session, subject.id, result.ending, runtime=Runtime.OLLAMA, hang_counts=False)
         verdict = judge_run(checks, Circumstances(subject, Runtime.OLLAMA, version, Control.GREEN))
@@ -121,7 +122,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         build_bundle(bundle)
         yield Shop(
             Environments(engine, base, home / "install", settings),
-            SessionRunner(engine, base.image, bundle, home / "sittings", Limits(check_seconds=60, memory_gib=1)),
+            SessionRunner(engine, base.image, bundle, home / "sessions", Limits(check_seconds=60, memory_gib=1)),
             write_subject(root),
         )
 

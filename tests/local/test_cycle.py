@@ -1,4 +1,4 @@
-"""What a cycle asks again, and together with whom, when the bench failed; the sessions are told and not held."""
+"""Which cells a cycle repeats, and together with which, after faults of ours; the sessions are scripted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
+from containers.recipes import RECIPES
 from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
 from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
 from monitor.judge.installs import Stage as JudgedStage
-from monitor.runner import cycle
-from monitor.runner import parallel as sessions
+from monitor.runner.cycle import PAUSES_S, CycleResult, run_cycle
 from monitor.runner.install import InstallResult
+from monitor.runner.parallel import Runner, RuntimeTools
 from monitor.runner.request import ProbeRequest
 from monitor.runner.session import PreparedSubject, SessionResult
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
@@ -34,39 +35,68 @@ NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 NAMES = ("acme/control", "acme/a", "acme/b", "acme/c", "acme/d")
 
 
-class Told:
-    """A bench whose sessions go as the story says: the letters of a sitting's subjects, and how it ended."""
-
-    @staticmethod
-    def suite_of(_: str) -> str:
-        return "suite-1"
+class ScriptedSessions:
+    """Sessions that go as the story says: the letters of the subjects, and how the session ended."""
 
     def __init__(self) -> None:
-        self.story: Callable[[int, tuple[str, ...]], tuple[str, Ending]] = lambda _, who: ("W" * len(who), Ending(0))
+        self.story: Callable[[int, tuple[str, ...]], tuple[str, Ending]] = lambda _, names: (
+            "W" * len(names),
+            Ending(0),
+        )
         self.held: list[tuple[tuple[str, ...], bool]] = []
+        self.engine = SimpleNamespace(name="scripted", stop=lambda: None)
 
     @staticmethod
     def request(_: SessionSpec) -> dict[str, Any]:
         return {}
 
-    def run_session(self, spec: SessionSpec, *, over: Any, heard: Any) -> SessionResult:
-        who = tuple(prepared.subject.id for prepared in spec.prepared_subjects)
-        letters, last = self.story(len(self.held), who)
-        self.held.append((who, spec.solo))
+    def run_session(self, spec: SessionSpec, *, subject_finished: Any, check_finished: Any) -> SessionResult:
+        names = tuple(prepared.subject.id for prepared in spec.prepared_subjects)
+        letters, last = self.story(len(self.held), names)
+        self.held.append((names, spec.solo))
         ending = Ending(exit_code=0)
-        listener = Listener(who, heard=heard, over=lambda name, session, raw: over(name, session, raw, ending))
-        for position, (name, letter) in enumerate(zip(who, letters, strict=False)):
+        listener = Listener(
+            names, check_finished=check_finished, subject_finished=lambda events: subject_finished(events, ending)
+        )
+        for position, (name, letter) in enumerate(zip(names, letters, strict=False)):
             lines = events(name, letter).splitlines(keepends=True)
             listener.feed(b"".join(lines[3 if position else 0 :]))
         ending = last
         return SessionResult(listener.close(), ending, b"", 0, 0.0)
 
 
+class Quiet:
+    """Progress that is shown nowhere."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def scripted_runner(
+    store: Store, control: Subject, install: Callable[[ProbeRequest], Any], sessions: Any, **changes: Any
+) -> Runner:
+    """Return a runner whose installations and sessions are the given ones."""
+    installer: Any = SimpleNamespace(install=install, resolve_only=install)
+    defaults: dict[str, Any] = {
+        "store": store,
+        "platform": PLATFORM,
+        "control": control,
+        "tools_for": lambda runtime: RuntimeTools(RECIPES[runtime], installer, sessions),
+        "prepare_subject": lambda subject, _: PreparedSubject(subject, Path("files"), {}),
+        "progress": Quiet(),
+        "now": lambda: NOW,
+        "suite_of": lambda _: "suite-1",
+    }
+    return Runner(**defaults | changes)
+
+
 class Home:
-    def __init__(self, store: Store, bench: Told) -> None:
-        self.bench, self.store = bench, store
+    def __init__(self, store: Store, sessions: ScriptedSessions) -> None:
+        self.bench, self.store = sessions, store
+        self.recipe = RECIPES[Runtime.TRANSFORMERS]
         self.slept: list[float] = []
         self.installed: list[InstallFault] = []
+        self.installs: Callable[[ProbeRequest], InstallResult] = self.install
         self.subjects = [
             Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
             for name in NAMES
@@ -74,19 +104,7 @@ class Home:
         store.record_catalogue(
             [Model(name, name, "newarch", ModelKind.DENSE, "acme", FIRST, "hub") for name in NAMES], self.subjects
         )
-        self.request = ProbeRequest(
-            Runtime.TRANSFORMERS, Channel.STABLE, "", FIRST, NOW, Origin.LIVE, subjects=self.subjects
-        )
-        self.context: Any = SimpleNamespace(
-            store=store,
-            session_runner=bench,
-            platform=PLATFORM,
-            engine=SimpleNamespace(name="told", stop=lambda: None),
-            workers=1,
-            catalogue=SimpleNamespace(control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
-            now=lambda: NOW,
-        )
-        self.context.for_runtime = lambda *_: self.context
+        self.request = ProbeRequest(runtime=Runtime.TRANSFORMERS, day=FIRST, cutoff=NOW, subjects=self.subjects)
 
     def fail(self, slug: InstallFault) -> Callable[..., InstallResult]:
         """Return an installation that fails in building, and is counted."""
@@ -117,15 +135,19 @@ class Home:
         environment: Any = SimpleNamespace(digest="env-a")
         return InstallResult(answer, "5.4.0", "env-a", environment)
 
-    def hold(self) -> cycle.CycleResult:
-        quiet: Any = SimpleNamespace(
-            message=lambda _: None,
-            expect_subjects=lambda _: None,
-            check_finished=lambda *_: None,
-            subject_finished=lambda *_: None,
-        )
+    def hold(self) -> CycleResult:
         self.bench.held.clear()
-        return cycle.run_cycle(self.context, self.request, quiet, sleep=self.slept.append)
+        sessions: Any = self.bench
+        installer: Any = SimpleNamespace(install=self.installs)
+        runner = scripted_runner(
+            self.store,
+            self.subjects[0],
+            self.installs,
+            sessions,
+            tools_for=lambda _: RuntimeTools(self.recipe, installer, sessions),
+            sleep=self.slept.append,
+        )
+        return run_cycle(runner, self.request)
 
     def verdicts(self) -> set[str]:
         held = self.hold()
@@ -136,7 +158,7 @@ class Home:
 @pytest.mark.parametrize(("slug", "ours"), [("infra-index", True), ("infra-network", True), ("unresolvable", False)])
 def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: str, ours: bool) -> None:
     failed: Any = SimpleNamespace(slug=slug)
-    held = cycle.CycleResult(Runtime.TRANSFORMERS, InstallResult("r", "", "none-1", None, failed), {}, (), 0)
+    held = CycleResult(Runtime.TRANSFORMERS, InstallResult("r", "", "none-1", None, failed), {}, (), 0)
     if not ours:
         raise_if_uninstalled([held])
         return
@@ -164,21 +186,14 @@ def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(tmp_path: Path) -> Iterator[Home]:
     with open_store(tmp_path) as store:
-        home = Home(store, Told())
-        monkeypatch.setattr(cycle, "install", home.install)
-        monkeypatch.setattr(
-            sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {})
-        )
-        yield home
+        yield Home(store, ScriptedSessions())
 
 
 @pytest.mark.parametrize(("slug", "times"), [(InstallFault.TIME, 1), (InstallFault.NETWORK, 3)])
-def test_a_build_that_takes_longer_than_it_may_is_not_begun_again(
-    home: Home, monkeypatch: pytest.MonkeyPatch, slug: InstallFault, times: int
-) -> None:
-    monkeypatch.setattr(cycle, "install", home.fail(slug))
+def test_a_build_that_takes_longer_than_it_may_is_not_begun_again(home: Home, slug: InstallFault, times: int) -> None:
+    home.installs = home.fail(slug)
     assert home.verdicts() == {"unknown"}
     assert len(home.installed) == times
     assert home.verdicts() == {"unknown"}
@@ -194,18 +209,14 @@ def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> N
     assert home.bench.held == [(NAMES, False), (NAMES[2:], False), (NAMES[1:2], True)]
 
 
-def test_where_forking_is_unsafe_everybody_has_a_session_of_their_own(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = SimpleNamespace(forks=False, environment={})
-    monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
+def test_where_forking_is_unsafe_everybody_has_a_session_of_their_own(home: Home) -> None:
+    home.recipe = replace(home.recipe, forks=False)
     assert home.verdicts() == {"works"}
     assert home.bench.held == [((name,), True) for name in NAMES]  # the control is still the first
 
 
-def test_one_silent_session_of_many_is_no_silent_bench(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = SimpleNamespace(forks=False, environment={})
-    monkeypatch.setattr(cycle, "RECIPES", {Runtime.TRANSFORMERS: alone})
+def test_one_silent_session_of_many_is_no_silent_bench(home: Home) -> None:
+    home.recipe = replace(home.recipe, forks=False)
 
     def silent_once(count: int, _: tuple[str, ...]) -> tuple[str, Ending]:
         return ("", Ending(engine_fault="gone")) if count == len(NAMES) - 1 else ("W", Ending(exit_code=0))
@@ -229,7 +240,7 @@ def test_a_dead_engine_is_given_time_to_come_back_but_not_for_ever(home: Home) -
     dead = Ending(engine_fault="gone")
     home.bench.story = lambda count, who: ("WH", dead) if count == 0 else ("H" * len(who), dead)
     assert home.verdicts() == {"works", "unknown"}
-    assert home.slept == list(cycle.PAUSES_S)[: len(home.slept)]
+    assert home.slept == list(PAUSES_S)[: len(home.slept)]
     assert 1 < len(home.slept) < len(home.bench.held)
 
 

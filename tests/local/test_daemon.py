@@ -1,4 +1,4 @@
-"""Days in the daemon's life, told by a clock of their own; the sessions are told and not held."""
+"""Days in the daemon's life, with a clock of their own; the sessions are scripted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sqlite3
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +33,15 @@ from monitor.domain import (
 from monitor.errors import InfraError
 from monitor.judge.installs import Stage as JudgedStage
 from monitor.judge.installs import failed_key
-from monitor.runner import cycle
-from monitor.runner import parallel as sessions
 from monitor.runner.install import InstallResult
-from monitor.runner.session import PreparedSubject
-from monitor.schedule import today as daily
 from monitor.schedule.today import Watched
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
-from tests.local.test_cycle import Told
+from tests.local.test_cycle import ScriptedSessions, scripted_runner
 from tests.standins.days import FIRST, PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 STEPS = (Step("probing", tick.probe_what_is_due),)
 CONTROL, YOUNG, OLD = "acme/control", "acme/young", "acme/old"
@@ -71,7 +67,9 @@ class Days:
     """A home whose index gives another release on some days, and whose bench says what each release does."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.bench, self.clock = store, Told(), Clock()
+        self.store, self.bench, self.clock = store, ScriptedSessions(), Clock()
+        self.bench.story = self.story
+        self.platform = PLATFORM
         self.releases: dict[date, str] = {FIRST - ONE_DAY: "5.0.0"}
         self.broken: set[tuple[str, str]] = set()  # subject, version
         self.index: InstallFault | None = None  # what is wrong with it
@@ -96,6 +94,7 @@ class Days:
             self.clock,
             lambda: Watched(self.subjects, born),
             lambda _: "suite-1",
+            self.connect,
         )
 
     @property
@@ -103,31 +102,31 @@ class Days:
         return self.releases[max(day for day in self.releases if day <= self.clock.at.date())]
 
     @contextmanager
-    def run_context(self, *_: object, **__: object) -> Iterator[Any]:
+    def connect(self) -> Iterator[Any]:
         self.connected += 1
         if not self.engine:
             raise InfraError("no engine answers", hint="start it")
-        context: Any = SimpleNamespace(
-            store=self.store,
-            session_runner=self.bench,
-            platform=PLATFORM,
-            engine=SimpleNamespace(name="told", stop=lambda: None),
-            workers=1,
-            catalogue=SimpleNamespace(models=self.models, control=SimpleNamespace(subjects=lambda: self.subjects[:1])),
+        runner = scripted_runner(
+            self.store,
+            self.subjects[0],
+            self.resolve,
+            self.bench,
+            platform=self.platform,
+            progress=self.state.progress,
             now=self.clock.now,
+            sleep=self.clock.sleep,
         )
-        context.for_runtime = lambda *_: context
-        yield context
+        yield SimpleNamespace(runner=runner, catalogue=SimpleNamespace(models=self.models))
 
     def resolve(self, *_: object) -> InstallResult:
         now, version = self.clock.now(), self.version
         one = ResolutionRecord(
-            uuid.uuid4().hex, now.date(), Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", version, now,
-            now, 1.0, environment_digest=f"env-{version}",
+            uuid.uuid4().hex, now.date(), Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, self.platform, "", version,
+            now, now, 1.0, environment_digest=f"env-{version}",
         )  # fmt: skip
         if self.index is not None:
             failed = ResolutionRecord(
-                one.id, one.day, one.origin, one.runtime, one.channel, PLATFORM, "", "", now, now, 1.0,
+                one.id, one.day, one.origin, one.runtime, one.channel, self.platform, "", "", now, now, 1.0,
                 failed=JudgedStage.RESOLVES, fault=str(self.index), message="no",
             )  # fmt: skip
             self.store.record_resolution(failed)
@@ -136,7 +135,9 @@ class Days:
         packages = {"transformers": version, "torch": "2.13.0"}
         self.store.record_resolution(
             one,
-            EnvironmentRecord(f"env-{version}", Runtime.TRANSFORMERS, version, PLATFORM, "base", "", packages, now),
+            EnvironmentRecord(
+                f"env-{version}", Runtime.TRANSFORMERS, version, self.platform, "base", "", packages, now
+            ),
         )
         environment: Any = SimpleNamespace(digest=f"env-{version}")
         return InstallResult(one.id, version, f"env-{version}", environment)
@@ -165,17 +166,9 @@ class Days:
 
 
 @pytest.fixture
-def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
+def days(tmp_path: Path) -> Iterator[Days]:
     with open_store(tmp_path) as store:
-        days = Days(store)
-        days.bench.story = days.story
-        monkeypatch.setattr(tick, "run_context", days.run_context)
-        monkeypatch.setattr(daily, "resolve_only", days.resolve)
-        monkeypatch.setattr(cycle, "install", days.resolve)
-        monkeypatch.setattr(
-            sessions, "prepare_subject", lambda _, subject, __: PreparedSubject(subject, Path("files"), {})
-        )
-        yield days
+        yield Days(store)
 
 
 def test_a_young_model_is_probed_daily_and_what_stands_is_carried(days: Days) -> None:
@@ -259,12 +252,9 @@ def test_an_engine_that_is_gone_is_waited_for_while_the_other_steps_go_on(days: 
     assert days.history(OLD) == "WW"
 
 
-def test_a_history_of_containers_is_not_continued_in_plain_processes(
-    days: Days, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_history_of_containers_is_not_continued_in_plain_processes(days: Days) -> None:
     days.live(1)
-    plain = Platform(PLATFORM.python, PLATFORM.accelerator, Isolation.PROCESS)
-    monkeypatch.setattr("tests.local.test_daemon.PLATFORM", plain)
+    days.platform = Platform(PLATFORM.python, PLATFORM.accelerator, Isolation.PROCESS)
     days.live(1)
     assert days.history(OLD) == "WW"
     assert "no container engine answers" in days.state.waits["probing"].reason

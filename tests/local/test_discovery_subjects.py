@@ -6,10 +6,12 @@ import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from containers.recipes import RECIPES
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
 from monitor.daemon.steps import subjects_to_watch
@@ -25,7 +27,8 @@ from monitor.miniatures.shelf import describe, misfit
 from monitor.miniatures.tokenizer import Style, vocabulary
 from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
-from monitor.runner.derive import DATA, recipe_for
+from monitor.runner.derive import DATA, Deriver, recipe_for
+from monitor.runner.parallel import RuntimeTools
 from monitor.sources.model_changes import Part
 from monitor.store import open_reader, open_store
 from monitor.store.backup import back_up, restore
@@ -71,10 +74,6 @@ class Shop:
         ]
         store.record_releases(known, seen_at=NOW)
 
-    @staticmethod
-    def now() -> datetime:
-        return NOW + timedelta(hours=1)
-
     def discover(self, name: str, files: dict[str, bytes | str]) -> None:
         model = Model(name, "New", "", ModelKind.DENSE, "acme", None, "")
         self.store.published.record_discovery(model, "organisation:acme", NOW, created_at=NOW)
@@ -82,8 +81,12 @@ class Shop:
         self.store.published.record_revisions(name, [first], NOW)
 
     def derive(self, name: str) -> Any:
-        context: Any = self
-        return derive_discovered(context, name, ConsoleProgress(out=io.StringIO()))
+        installer: Any = SimpleNamespace(
+            now=lambda: NOW + timedelta(hours=1), progress=ConsoleProgress(out=io.StringIO())
+        )
+        sessions: Any = SimpleNamespace(workshop=self.config.home / "sessions")
+        tools = RuntimeTools(RECIPES[Runtime.TRANSFORMERS], installer, sessions)
+        return derive_discovered(self.store, Deriver(tools, self.config.home), name)
 
 
 @pytest.fixture
@@ -209,7 +212,7 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(context: Shop, tmp_
     context.discover("acme/new", {"config.json": json.dumps(CONFIG).encode()})
     subject = Subject("acme/new", "acme/new", SubjectForm.MINIATURE, "qwen3", "d1", first_known="4.51.0")
     context.store.published.record_derivation(
-        "acme/new", context.store.published.files("acme/new"), context.now(), release="5.10.0", subject=subject
+        "acme/new", context.store.published.files("acme/new"), NOW, release="5.10.0", subject=subject
     )
     assert context.store.subject("acme/new") == subject
     assert discovered_subjects(tmp_path, "Acme/New") == context.store.published.subjects() == [subject]

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from containers.environments import Usage
 from monitor.cli import doctor
 from monitor.cli.doctor import State
 from monitor.config.settings import Config
 from monitor.daemon import steps
 from monitor.daemon.tick import DaemonState
 from monitor.discovery.full import in_use, unfetched
-from monitor.domain import Origin, Runtime, SubjectForm
+from monitor.domain import Runtime, SubjectForm
 from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint
 from monitor.progress import ConsoleProgress
+from monitor.runner.request import ProbeRequest
 from monitor.runner.subject_files import prepare_subject
 from monitor.sources.hub import Hub
 from monitor.sources.hub_wire import HubAccess
 from monitor.store import open_store
+from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.weights import GIB, WeightStore
 from tests.standins import hub as standin
 
@@ -175,15 +178,16 @@ def test_what_broke_off_long_ago_makes_room_first(fetching: Fetching) -> None:
 class Watching:
     """A daemon's life with the two steps that find models and fetch weights; no engine is there."""
 
-    def __init__(self, served: standin.Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, served: standin.Hub, home: Path) -> None:
         self.served, self.home, self.at, self.said = served, home, NOW, io.StringIO()
         self.store, self.hub = open_store(home), Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
-        monkeypatch.setattr(steps, "run_context", self.run_context)
+        self.usage = Usage(total_bytes=0, cache_bytes=0, environments=())
+        self.connected: list[datetime] = []
 
     @contextmanager
-    def run_context(self, config: Config, store: Any, *_: object, now: Any) -> Iterator[Any]:
-        usage = SimpleNamespace(total_bytes=0)
-        yield SimpleNamespace(config=config, store=store, now=now, environments=SimpleNamespace(usage=lambda: usage))
+    def connect(self) -> Iterator[Any]:
+        self.connected.append(self.at)
+        yield SimpleNamespace(environments=SimpleNamespace(usage=lambda: self.usage))
 
     def state(self, *full: str, budget_gib: float = 1) -> DaemonState:
         settings = {
@@ -195,7 +199,14 @@ class Watching:
         config = Config.model_validate(settings)
         watched = steps.subjects_to_watch(self.store, config, (), discovered=True)
         return DaemonState(
-            config, self.store, ConsoleProgress(out=self.said), clock, watched, lambda _: "suite", hub=self.hub
+            config,
+            self.store,
+            ConsoleProgress(out=self.said),
+            clock,
+            watched,
+            lambda _: "suite",
+            self.connect,
+            hub=self.hub,
         )
 
     def look(self, state: DaemonState) -> None:
@@ -211,9 +222,9 @@ class Watching:
 
 
 @pytest.fixture
-def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watching]:
+def watching(tmp_path: Path) -> Iterator[Watching]:
     with standin.Hub() as served:
-        found = Watching(served, tmp_path, monkeypatch)
+        found = Watching(served, tmp_path)
         yield found
         found.hub.close()
         found.store.close()
@@ -277,10 +288,10 @@ def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching:
     assert unfetched(watching.store, state.config) == []
     assert watching.full(state) == []
     (subject,) = watching.store.published.subjects("acme/new#full")
-    context: Any = SimpleNamespace(config=state.config, store=watching.store)
-    question: Any = SimpleNamespace(runtime=Runtime.VLLM, origin=Origin.LIVE)
+    request = ProbeRequest(runtime=Runtime.VLLM, day=NOW.date(), cutoff=NOW, subjects=[subject])
+    catalogue = load_catalogue()
     with pytest.raises(InfraError, match="the weights of acme/new are not here"):
-        prepare_subject(context, subject, question)
+        prepare_subject(watching.store, catalogue, watching.home, subject, request)
 
 
 def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
@@ -298,18 +309,10 @@ def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
     assert [path.name for path in (watching.home / "weights" / "checkpoints").iterdir()] == [other]
 
 
-def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_full(
-    watching: Watching, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept: list[datetime] = []
-    done = SimpleNamespace(things=[SimpleNamespace(what="old logs", bytes=GIB)])
-
-    def tidied(_shop: Any, *, budget_bytes: int, dry_run: bool) -> Any:
-        assert (budget_bytes, dry_run) == (GIB, False)
-        kept.append(watching.at)
-        return done
-
-    monkeypatch.setattr(steps, "apply_disk_budget", tidied)
+def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_full(watching: Watching) -> None:
+    kept = watching.connected
+    watching.usage = Usage(total_bytes=2 * GIB, cache_bytes=GIB, environments=())
+    (watching.home / "install").mkdir()
     state = watching.state()
 
     def hours(count: int) -> int:
@@ -320,8 +323,9 @@ def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_ful
         return len(kept) - before
 
     assert hours(49) == 3
-    assert "removed old logs (1.00 GiB)" in watching.said.getvalue()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "removed the package cache (1.00 GiB)" in watching.said.getvalue()
+    disk = state.config.disk.model_copy(update={"floor_gib": 1 << 40})
+    state.config = state.config.model_copy(update={"disk": disk})
     assert hours(5) == 5
 
 

@@ -103,7 +103,7 @@ class Product:
 
     def leftovers(self) -> list[str]:
         """Return whatever a finished command should have taken away with it."""
-        places = [*self.home.glob("install/envs/.*"), *self.home.glob("install/work/*"), *self.home.glob("sittings/*")]
+        places = [*self.home.glob("install/envs/.*"), *self.home.glob("install/work/*"), *self.home.glob("sessions/*")]
         return [*map(str, places), *(self.containers() if self.engine == "docker" else ())]
 
     def _file(self, sections: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -1,4 +1,4 @@
-"""A sitting hands over who had a turn, and ends what writes more than anybody will read."""
+"""A session hands over each subject as its turn ends, and ends a probe that writes more than will be read."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from monitor.domain import Ending
     from monitor.judge.observations import Session
+    from monitor.wire.stream import SubjectEvents
 
 
 class PlainEngine:
@@ -49,22 +48,24 @@ class PlainEngine:
         pass
 
 
-def run_session(folder: Path, probe: Callable[[Path, threading.Event], int]) -> tuple[Session, list[str]]:
+def run_session(
+    folder: Path, probe: Callable[[Path, threading.Event], int], **limits: int
+) -> tuple[Session, list[str]]:
     environment = Environment("digest", folder / "env", built=False, seconds=0.0)
     subject = Subject("a", "a", SubjectForm.MINIATURE, "llama", "files")
-    session_runner = SessionRunner(PlainEngine(probe), "", folder / "probes.pyz", folder / "sittings", Limits())
+    session_runner = SessionRunner(
+        PlainEngine(probe), "", folder / "probes.pyz", folder / "sessions", Limits(), **limits
+    )
     spec = SessionSpec("one", Runtime.TRANSFORMERS, "5.0.0", environment, (PreparedSubject(subject, folder / "a", {}),))
-    over: list[str] = []
+    turns: list[str] = []
 
-    def note(name: str, _session: Session, _raw: bytes, ending: Ending) -> None:
-        over.append(f"{name} {ending.exit_code}")
+    def note(events: SubjectEvents, ending: Ending) -> None:
+        turns.append(f"{events.subject} {ending.exit_code}")
 
-    return session_runner.run_session(spec, over=note).session, over
+    return session_runner.run_session(spec, subject_finished=note).session, turns
 
 
-def test_what_nobody_will_read_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.runner.session._OUTPUT_BYTES", 1 << 20)
-
+def test_a_probe_that_writes_more_than_is_read_is_ended(tmp_path: Path) -> None:
     def flood(events: Path, stopped: threading.Event) -> int:
         for number in range(1000):
             (events.parent / f"junk{number}").write_bytes(b"x" * (1 << 20))
@@ -72,13 +73,13 @@ def test_what_nobody_will_read_is_not_written_on(tmp_path: Path, monkeypatch: py
                 return 137
         return 0
 
-    session, over = run_session(tmp_path, flood)
+    session, turns = run_session(tmp_path, flood, output_bytes=1 << 20)
     assert "more files than it may" in session.malformed
-    assert over == ["a 137"]
-    assert not (tmp_path / "sittings" / "one").exists()
+    assert turns == ["a 137"]
+    assert not (tmp_path / "sessions" / "one").exists()
 
 
-def test_a_probe_reads_its_request_where_it_is_told(tmp_path: Path) -> None:
+def test_a_probe_reads_its_request_beside_its_output(tmp_path: Path) -> None:
     seen: list[dict[str, object]] = []
 
     def read(events: Path, _stopped: threading.Event) -> int:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, Stage
+from containers.recipes import RECIPES
 from monitor.config.settings import Config
-from monitor.domain import Blame, Channel, Isolation, Origin, Platform, Release, Runtime
+from monitor.domain import Blame, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
 from monitor.judge.faults import BLAME
-from monitor.runner.install import install
+from monitor.runner.install import Installer
 from monitor.runner.request import ProbeRequest
+from monitor.sources.access import install_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +56,8 @@ def index() -> Iterator[str]:
     server.server_close()
 
 
-class Shop:
-    """A workbench whose resolver fails as it is told."""
+class FailingResolver:
+    """An installer whose resolver fails in the given way."""
 
     def __init__(self, index_url: str, failure: InstallFailure) -> None:
         self.config = Config.model_validate({"install": {"index_url": index_url, "no_proxy": "127.0.0.1"}})
@@ -70,56 +72,67 @@ class Shop:
         )
         self.platform = Platform("3.11", "cpu", Isolation.CONTAINER)
 
-    @staticmethod
-    def now() -> datetime:
-        return datetime(2026, 4, 1, tzinfo=UTC)
+    def install(self, request: ProbeRequest) -> Any:
+        fakes: dict[str, Any] = {
+            "store": self.store,
+            "environments": self.environments,
+            "progress": SimpleNamespace(message=lambda _: None),
+        }
+        return Installer(
+            recipe=RECIPES[request.runtime],
+            platform=self.platform,
+            settings=install_settings(self.config),
+            config=self.config.install,
+            now=lambda: datetime(2026, 4, 1, tzinfo=UTC),
+            **fakes,
+        ).install(request)
 
 
 def asked(day: str, version: str = "") -> ProbeRequest:
     cutoff = datetime.fromisoformat(f"{day}T23:59:59+00:00")
     return ProbeRequest(
-        Runtime.TRANSFORMERS, Channel.STABLE, version, cutoff.date(), cutoff, Origin.REPLAY, subjects=[]
+        runtime=Runtime.TRANSFORMERS,
+        version=version,
+        day=cutoff.date(),
+        cutoff=cutoff,
+        origin=Origin.REPLAY,
+        subjects=[],
     )
-
-
-def ask(context: Any, request: ProbeRequest) -> Any:
-    quiet: Any = SimpleNamespace(message=lambda _: None)
-    return install(context, request, quiet)
 
 
 @pytest.mark.parametrize(
     ("day", "listed"), [("2025-12-24", ("4.49.0",)), ("2026-01-26", ("4.49.0", "5.0.0")), ("2025-02-16", ())]
 )
 def test_the_resolver_is_told_what_the_index_listed_on_the_day(index: str, day: str, listed: tuple[str, ...]) -> None:
-    context = Shop(index, replace(NOTHING, slug=InstallFault.NETWORK))
-    ask(context, asked(day))
-    assert (context.asked["listed"].name, context.asked["listed"].versions) == ("transformers", listed)
+    installer = FailingResolver(index, replace(NOTHING, slug=InstallFault.NETWORK))
+    installer.install(asked(day))
+    assert (installer.asked["listed"].name, installer.asked["listed"].versions) == ("transformers", listed)
 
 
 def test_a_version_that_is_asked_for_by_hand_is_not_compared_with_what_is_listed(index: str) -> None:
-    ask(context := Shop(index, NOTHING), asked("2026-02-01", "4.49.0"))
-    assert (context.asked["listed"], context.known) == (None, [])
+    (installer := FailingResolver(index, NOTHING)).install(asked("2026-02-01", "4.49.0"))
+    assert (installer.asked["listed"], installer.known) == (None, [])
 
 
 @pytest.mark.parametrize("version", ["", "5.0.0"])
 def test_a_day_before_the_first_release_is_said_and_is_no_verdict(index: str, version: str) -> None:
-    context = Shop(index, replace(NOTHING, no_such_version=bool(version)))
+    installer = FailingResolver(index, replace(NOTHING, no_such_version=bool(version)))
     with pytest.raises(NotReleased, match="no release of transformers existed on 2025-02-16") as raised:
-        ask(context, asked("2025-02-16", version))
+        installer.install(asked("2025-02-16", version))
     assert raised.value.hint == "the first is 4.49.0 of 2025-02-17"
     assert raised.value.exit_code == 2
-    assert context.recorded == []
+    assert installer.recorded == []
 
 
 def test_the_day_of_the_first_release_can_be_asked(index: str) -> None:
-    installation = ask(context := Shop(index, NOTHING), asked("2025-02-17"))
+    installation = (installer := FailingResolver(index, NOTHING)).install(asked("2025-02-17"))
     assert (installation.environment, installation.failure) == (None, NOTHING)
-    assert [one.fault for one in context.recorded] == ["unresolvable"]
+    assert [one.fault for one in installer.recorded] == ["unresolvable"]
 
 
 def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
     with pytest.raises(UnknownName) as raised:
-        ask(Shop(index, replace(NOTHING, no_such_version=True)), asked("2025-12-24", "5.0.0"))
+        FailingResolver(index, replace(NOTHING, no_such_version=True)).install(asked("2025-12-24", "5.0.0"))
     assert "the newest on that day is 5.0.0rc1" in raised.value.hint
 
 
@@ -127,9 +140,11 @@ def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
     ("slug", "stage"), [(InstallFault.NETWORK, Stage.RESOLVE), (InstallFault.INCONSISTENT, Stage.VERIFY)]
 )
 def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, stage: Stage) -> None:
-    installation = ask(context := Shop(index, replace(NOTHING, slug=slug, stage=stage)), asked("2025-02-16"))
+    installation = (installer := FailingResolver(index, replace(NOTHING, slug=slug, stage=stage))).install(
+        asked("2025-02-16")
+    )
     assert installation.failure is not None
-    assert [one.fault for one in context.recorded] == [str(slug)]
+    assert [one.fault for one in installer.recorded] == [str(slug)]
 
 
 CONFIGURED = {"version": "0.13.5", "archive": "/nowhere/ollama.tgz"}
@@ -149,20 +164,20 @@ def test_an_archive_that_a_cycle_cannot_have_is_ours_and_says_why(
     missing = InstallFailure(
         Stage.INSTALL, slug, "ollama.tgz cannot be read", b"", 0.5, no_such_version=slug is InstallFault.UNRESOLVABLE
     )
-    context = Shop("http://127.0.0.1:9/simple/", missing)
-    context.config = Config.model_validate({"install": {"ollama": configured}})
+    installer = FailingResolver("http://127.0.0.1:9/simple/", missing)
+    installer.config = Config.model_validate({"install": {"ollama": configured}})
     in_a_cycle = replace(asked("2026-02-16"), runtime=Runtime.OLLAMA, origin=Origin.LIVE)
-    installation = ask(context, in_a_cycle)
+    installation = installer.install(in_a_cycle)
     assert installation.environment is None
     assert BLAME[installation.failure.slug] is Blame.INFRA
     assert told in installation.failure.message
     if slug is InstallFault.UNRESOLVABLE:  # who asks for it by hand is told what to mend
         with pytest.raises(UsageError):
-            ask(context, replace(in_a_cycle, force=True))
+            installer.install(replace(in_a_cycle, force=True))
 
 
 def test_a_silent_index_leaves_the_failure_as_it_is() -> None:
-    installation = ask(Shop("http://127.0.0.1:9/simple/", NOTHING), asked("2025-02-16"))
+    installation = FailingResolver("http://127.0.0.1:9/simple/", NOTHING).install(asked("2025-02-16"))
     assert installation.failure == NOTHING
 
 
@@ -171,4 +186,4 @@ def test_a_silent_index_leaves_the_failure_as_it_is() -> None:
 )
 def test_whose_sources_do_not_build_is_told_apart(index: str, name: str, slug: str) -> None:
     failure = InstallFailure(Stage.INSTALL, InstallFault.NOT_BUILT, "boom", b"", 0.5, sources=(name,))
-    assert str(ask(Shop(index, failure), asked("2026-02-16")).failure.slug) == slug
+    assert str(FailingResolver(index, failure).install(asked("2026-02-16")).failure.slug) == slug

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.judge.observations import Session
+    from monitor.wire.stream import SubjectEvents
 
 SESSION = {
     "event": "session",
@@ -69,9 +70,9 @@ def text(events: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(event).encode() + b"\n" for event in events)
 
 
-def turns(data: list[bytes], requested: str = "abc") -> tuple[list[tuple[str, Session, bytes]], Session]:
-    handed: list[tuple[str, Session, bytes]] = []
-    listener = Listener(requested, over=lambda name, session, raw: handed.append((name, session, raw)))
+def turns(data: list[bytes], requested: str = "abc") -> tuple[list[SubjectEvents], Session]:
+    handed: list[SubjectEvents] = []
+    listener = Listener(requested, subject_finished=handed.append)
     for piece in data:
         listener.feed(piece)
     return handed, listener.close()
@@ -79,7 +80,7 @@ def turns(data: list[bytes], requested: str = "abc") -> tuple[list[tuple[str, Se
 
 def test_a_turn_is_handed_over_when_the_next_begins_or_the_subject_dies() -> None:
     handed: list[str] = []
-    listener = Listener("abc", over=lambda name, _session, _raw: handed.append(name))
+    listener = Listener("abc", subject_finished=lambda events: handed.append(events.subject))
     after: list[str] = []
     for event in STORY:
         listener.feed(text([event]))
@@ -89,17 +90,17 @@ def test_a_turn_is_handed_over_when_the_next_begins_or_the_subject_dies() -> Non
 
 def test_each_subject_takes_its_own_lines_and_the_sessions_with_it() -> None:
     handed, _ = turns([text(STORY)])
-    for name, session, raw in handed:
-        again = read_events(raw, [name])
-        assert again.subjects[name] == session.subjects[name]
-        assert again.own == session.own
-        assert again.announced == session.announced
+    for events in handed:
+        reread = read_events(events.raw, [events.subject])
+        assert reread.subjects == events.session.subjects
+        assert reread.own == events.session.own
+        assert reread.announced == events.session.announced
 
 
 def test_who_never_had_a_turn_is_handed_over_at_the_end() -> None:
     handed, _ = turns([text(STORY[:5])])
-    assert [name for name, _, _ in handed] == ["a", "b", "c"]
-    assert handed[2][1].subjects["c"].started == ()
+    assert [events.subject for events in handed] == ["a", "b", "c"]
+    assert handed[2].session.subjects["c"].started == ()
 
 
 @given(cuts=st.lists(st.integers(0, len(text(STORY))), max_size=12))
@@ -113,7 +114,7 @@ def test_pieces_of_any_size_say_the_same(cuts: list[int]) -> None:
 def test_a_malformed_line_spoils_whose_turn_it_is_and_who_comes_after_but_not_who_was_done() -> None:
     lines = text(STORY[:5]) + text([started("b", "knows.architecture")]) + b"garbage\n" + text(STORY[7:])
     handed, session = turns([lines])
-    spoiled = {name: bool(part.subjects[name].spoiled) for name, part, _ in handed}
+    spoiled = {events.subject: bool(events.session.subjects[events.subject].spoiled) for events in handed}
     assert spoiled == {"a": False, "b": True, "c": True}
     assert "line 7" in session.malformed
 

@@ -70,8 +70,9 @@ class Shop:
         return {folder.name for folder in (self.root / "wheels").iterdir() if folder.is_dir()}
 
     def apply_disk_budget(self, mib: float, *, dry_run: bool = False) -> Tidied:
-        context: Any = self
-        return apply_disk_budget(context, budget_bytes=int(mib * MIB), dry_run=dry_run)
+        return apply_disk_budget(
+            self.config, self.store, self.environments, budget_bytes=int(mib * MIB), dry_run=dry_run
+        )
 
 
 @pytest.fixture

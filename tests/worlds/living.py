@@ -18,6 +18,7 @@ from monitor.config.load import load_config
 from monitor.daemon.loop import watch
 from monitor.errors import SettleError
 from monitor.progress import ConsoleProgress
+from monitor.runner.context import run_context
 from monitor.subjects.catalogue import load_catalogue
 
 
@@ -72,7 +73,8 @@ def main(config: str, folder: str, first: str, last: str, *names: str) -> None:
     subjects = [subject for subject in load_catalogue().subjects() if subject.id in names]
     stop_on_signals()
     try:
-        watch(settings, ConsoleProgress(), subjects=subjects, clock=Clock(days, date.fromisoformat(last), at))
+        clock = Clock(days, date.fromisoformat(last), at)
+        watch(settings, ConsoleProgress(), connect=run_context, subjects=subjects, clock=clock)
     except Over:
         sys.exit(0)
     except Stopped as stopped:

@@ -171,7 +171,7 @@ class World:
         """Return what a finished command should have taken away with it: containers, processes, half-made folders."""
         patterns = (
             *("install/envs/.*", "install/work/*", "install/bytecode/*/.*"),
-            *("sittings/*", "scratch/*", "*/.writing/*"),
+            *("sessions/*", "scratch/*", "*/.writing/*"),
         )
         return [*(str(path) for pattern in patterns for path in self.home.glob(pattern)), *self._at_work()]
 
