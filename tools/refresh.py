@@ -1,12 +1,12 @@
-"""Makes the project's own data again: which release first knew what, and the catalogue's miniatures.
+"""Refreshes the shipped data: first known releases, the catalogue's miniatures, histories and findings.
 
 For maintainers, from a checkout::
 
-    python -m tools.refresh first-known        # ask the index for every release's registry
+    python -m tools.refresh first-known        # read the registry of every release on the index
     python -m tools.refresh derive [SLUG...]   # miniatures from monitor/data/recipes.toml, in containers
     python -m tools.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
     python -m tools.refresh history HOME       # ship the history of a home, as `settle demo` opens it
-    python -m tools.refresh runtimes HOME      # ship another: every runtime, side by side and by release
+    python -m tools.refresh runtimes HOME      # ship the second history: every runtime, by release
     python -m tools.refresh findings           # docs/findings.md and docs/runtimes.md, from these two
 """
 
@@ -67,12 +67,12 @@ def main(arguments: Sequence[str]) -> int:
             for page in PAGES:
                 (DOCS / page).write_text(page_of(page), encoding="utf-8")
         case _:
-            raise UsageError("say first-known, derive, qualify, history, runtimes or findings", hint=str(__doc__))
+            raise UsageError("name first-known, derive, qualify, history, runtimes or findings", hint=str(__doc__))
     return 0
 
 
 def page_of(name: str) -> str:
-    """Return a page of docs/ as its shipped history makes it."""
+    """Return a page of docs/, generated from its shipped history."""
     shipped, sections = PAGES[name]
     with TemporaryDirectory() as folder:
         unpack((DATA / shipped).read_bytes(), Path(folder))
@@ -95,7 +95,7 @@ def _derive(slugs: Sequence[str]) -> None:
 
 
 def _still_qualified(made: Miniature) -> str:
-    """Return where the miniature passed, if it is the same miniature."""
+    """Return the release in which the miniature passed, if its files are unchanged."""
     if made.slug not in miniature_slugs():
         return ""
     before = load_miniature(made.slug)
@@ -139,7 +139,9 @@ def _passing(runner: Runner, version: str, subjects: Sequence[Subject]) -> tuple
     )
     held = run_cycle(runner, request)
     passing = [
-        name.rpartition("@")[0] for name, one in held.settled.items() if one.verdict.verdict is CellVerdict.WORKS
+        name.rpartition("@")[0]
+        for name, settled in held.settled.items()
+        if settled.verdict.verdict is CellVerdict.WORKS
     ]
     return held.installation.version, passing
 
