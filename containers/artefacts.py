@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from containers.failures import InstallFailure, InstallFault, Stage, from_execution
+from containers.failures import InstallFailure, InstallFault, InstallStage, from_execution
 from containers.inside import artefact as inside
 from containers.lock import SOURCES, Artefact, redacted
 from containers.recipe import Wanted, source_shape
@@ -84,7 +84,7 @@ def _fetch(installer: Installer, wanted: Wanted, address: str) -> Artefact | Ins
     fetched = str(execution.record().get("sha256", ""))
     if not (trees / (fetched or "none")).is_dir():
         message = f"the installer printed no hash of {wanted.name}'s archive"
-        return InstallFailure.of(execution, Stage.INSTALL, InstallFault.RECIPE, message)
+        return InstallFailure.of(execution, InstallStage.INSTALL, InstallFault.RECIPE, message)
     known.write(address, fetched)
     return Artefact(wanted.name, wanted.version, redacted(address), fetched)
 
@@ -92,9 +92,9 @@ def _fetch(installer: Installer, wanted: Wanted, address: str) -> Artefact | Ins
 def _failure(execution: Execution, wanted: Wanted) -> InstallFailure:
     slug = _FAULTS.get(execution.exit_code or 0)
     if slug is None or execution.engine_fault or execution.timed_out or execution.out_of_memory:
-        return from_execution(execution, Stage.INSTALL)
+        return from_execution(execution, InstallStage.INSTALL)
     message = f"{wanted.name} {wanted.version}: {execution.record().get('why', 'no reason was given')}"
-    failure = InstallFailure.of(execution, Stage.INSTALL, slug, message)
+    failure = InstallFailure.of(execution, InstallStage.INSTALL, slug, message)
     return replace(failure, no_such_version=slug is InstallFault.UNRESOLVABLE)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from containers.engine import Command, Engine, Execution, Limits, Role
+from containers.engine import Command, CommandLimits, Engine, Execution, Role
 from containers.errors import BaseUnavailable
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def described(engine: Engine, reference: str) -> Base | None:
 
 def run_in_image(engine: Engine, image: str, *argv: str) -> Execution:
     """Run a short command that looks into an image."""
-    return engine.run(Command(argv, Role.PROBE, Limits(seconds=60, memory_bytes=512 << 20), image=image))
+    return engine.run(Command(argv, Role.PROBE, CommandLimits(seconds=60, memory_bytes=512 << 20), image=image))
 
 
 def _base(image: str, description: dict[str, Any]) -> Base:

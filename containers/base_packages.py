@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from containers.base import REPOSITORY, HasImages, described, run_in_image
-from containers.engine import Limits
+from containers.engine import CommandLimits
 from containers.errors import BaseUnavailable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ExtendingEngine(HasImages, Protocol):
     """An engine that can make one image from another."""
 
     def extend(
-        self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: Limits, reference: str
+        self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: CommandLimits, reference: str
     ) -> Execution:
         """Run as root with the network and a root that is kept; name the result where that ended well."""
         ...
@@ -81,7 +81,7 @@ def _extend(
         base.image,
         ("/bin/sh", "-c", INSTALL, "install", settings.debian_mirror, *missing),
         env={"DEBIAN_FRONTEND": "noninteractive", **{name: value for name, value in proxies.items() if value}},
-        limits=Limits(settings.seconds, settings.memory_bytes),
+        limits=CommandLimits(settings.seconds, settings.memory_bytes),
         reference=reference,
     )
     if not execution.ok:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from containers.engine import Command, Execution, Limits, Mount, Role
+from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from containers.environment import sync_folder
-from containers.failures import InstallFailure, InstallFault, Stage, from_build
+from containers.failures import InstallFailure, InstallFault, InstallStage, from_build
 from containers.lock import MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Resolution, ResolveRequest, compile_arguments, resolve, torch_choices
 from containers.storage import note_wheel, noted_wheel
@@ -141,7 +141,7 @@ def _version_with_builds(
         return Version(chosen.version)
     except InvalidVersion:  # code of the package may have written it
         reason = f"with sources allowed, the resolver chooses version {chosen.version[:100]!r} of {name}"
-        return InstallFailure(Stage.RESOLVE, InstallFault.NO_WHEEL, redacted(reason), b"", 0.0, sources=(name,))
+        return InstallFailure(InstallStage.RESOLVE, InstallFault.NO_WHEEL, redacted(reason), b"", 0.0, sources=(name,))
 
 
 def _with_wheels(request: ResolveRequest, wheels: Iterable[Path]) -> ResolveRequest:
@@ -174,7 +174,7 @@ class _Builder:
                 image=base.image,
                 mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
                 env={**uv_environment(settings, cache=None, wheels=self.request.wheels), **self.env},
-                limits=Limits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
+                limits=CommandLimits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
             )
         )
 
@@ -218,14 +218,14 @@ def _choose(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | I
     if failure is not None:
         # packages that do not fit together with this machine's torch and constraints prove no fault of theirs
         unfit = failure.slug is InstallFault.UNRESOLVABLE
-        return replace(failure, stage=Stage.RESOLVE, slug=InstallFault.NO_WHEEL) if unfit else failure
+        return replace(failure, stage=InstallStage.RESOLVE, slug=InstallFault.NO_WHEEL) if unfit else failure
     try:
         pin = parse_lock(text, base_digest=installer.base.digest).pin(name)
     except MalformedLock as error:
-        return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.NO_WHEEL, str(error))
+        return InstallFailure.of(execution, InstallStage.RESOLVE, InstallFault.NO_WHEEL, str(error))
     if pin is None or not pin.version:
         reason = f"with sources allowed, the resolver chooses no version of {name}"
-        return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.NO_WHEEL, reason)
+        return InstallFailure.of(execution, InstallStage.RESOLVE, InstallFault.NO_WHEEL, reason)
     return pin
 
 
@@ -246,7 +246,7 @@ def _store_wheel(out: Path, name: str, wheels: Path, execution: Execution) -> Pa
     matches = [file for file in files if _package_of(file) == canonicalize_name(name)]
     if len(matches) != 1:
         reason = f"the build gave {len(matches)} wheels of {name}, 1 was expected"
-        return InstallFailure.of(execution, Stage.INSTALL, InstallFault.NO_WHEEL, reason)
+        return InstallFailure.of(execution, InstallStage.INSTALL, InstallFault.NO_WHEEL, reason)
     wheel = matches[0]
     with wheel.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from containers.engine import Limits
+    from containers.engine import CommandLimits
 
 # a request that fails in one of these ways shows a fault of the engine, not of the command
 ENGINE_FAULTS = (DockerException, OSError, HTTPException)
@@ -101,7 +101,7 @@ class DockerEngine:
             self._remove(container)
 
     def extend(
-        self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: Limits, reference: str
+        self, image: str, argv: Sequence[str], *, env: Mapping[str, str], limits: CommandLimits, reference: str
     ) -> Execution:
         """Run as root in a container with the daemon's network, and commit its root as an image."""
         return self.run(Command(tuple(argv), Role.INSTALLER, limits, image=image, env=env), commit_to=reference)

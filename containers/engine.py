@@ -41,7 +41,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CommandLimits:
     seconds: float
     memory_bytes: int
     cpus: float = 2.0
@@ -55,7 +55,7 @@ class Limits:
 class Command:
     argv: tuple[str, ...]
     role: Role
-    limits: Limits
+    limits: CommandLimits
     image: str = ""  # empty on the process engine
     mounts: tuple[Mount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)

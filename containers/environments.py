@@ -21,7 +21,7 @@ from containers.environment import (
     seal,
     sync_folder,
 )
-from containers.failures import InstallFailure, InstallFault, Stage, explanation, from_execution
+from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
 from containers.installer import FOLDERS, Installer, unique_path
 from containers.resolving import Resolution, ResolveRequest
 from containers.storage import StoredItem, disk_bytes, remove_wheel, stored_items, touch, wheel_folders
@@ -191,7 +191,7 @@ class Environments:
         free = shutil.disk_usage(self._root).free
         if free < settings.free_bytes:
             message = f"{free / 1e9:.1f} GB are free for environments, {settings.free_bytes / 1e9:.1f} GB are needed"
-            return InstallFailure(Stage.INSTALL, InstallFault.DISK, message, b"", 0.0)
+            return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, message, b"", 0.0)
         build = unique_path(self._root / "envs" / f".building-{lock.digest}")
         try:
             execution = self._install(lock, build)
@@ -206,11 +206,11 @@ class Environments:
                 build.rename(target)
             sync_folder(target.parent)
         except OSError as error:  # after the script there is only writing, and a disk may be full
-            return InstallFailure(Stage.INSTALL, InstallFault.DISK, str(error), b"", time.monotonic() - began)
+            return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, str(error), b"", time.monotonic() - began)
         finally:
             shutil.rmtree(build, ignore_errors=True)
         if read_environment(target) is None:
-            return InstallFailure(Stage.INSTALL, InstallFault.DISK, f"{target.name} is in the way", b"", seconds)
+            return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, f"{target.name} is in the way", b"", seconds)
         return Environment(lock.digest, target, built=True, seconds=seconds, log=execution.log)
 
     def _install(self, lock: Lock, build: Path) -> Execution:
@@ -230,16 +230,16 @@ class Environments:
 def verified(execution: Execution, lock: Lock, build: Path, *, allowed: Sequence[str]) -> InstallFailure | None:
     """Return the failure of what the script built, or None; a check that fails without a known complaint is ours."""
     if not execution.ok and execution.exit_code != NOT_CONSISTENT:
-        return from_execution(execution, Stage.INSTALL)
+        return from_execution(execution, InstallStage.INSTALL)
     # without dependencies and by hashes only the lock is installed: any other package is a fault of ours
     if different := differences(build, lock):
-        return InstallFailure.of(execution, Stage.VERIFY, InstallFault.RECIPE, "; ".join(different))
+        return InstallFailure.of(execution, InstallStage.VERIFY, InstallFault.RECIPE, "; ".join(different))
     if execution.ok:
         return None
     if not findings(execution.text):
         message = f"uv pip check failed: {explanation(execution.text)}"
-        return InstallFailure.of(execution, Stage.VERIFY, InstallFault.RECIPE, message)
+        return InstallFailure.of(execution, InstallStage.VERIFY, InstallFault.RECIPE, message)
     complaints = contradictions(execution.text, allowed=allowed)
     if not complaints:
         return None
-    return InstallFailure.of(execution, Stage.VERIFY, InstallFault.INCONSISTENT, "; ".join(complaints))
+    return InstallFailure.of(execution, InstallStage.VERIFY, InstallFault.INCONSISTENT, "; ".join(complaints))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from containers.engine import Execution
 
 
-class Stage(StrEnum):
+class InstallStage(StrEnum):
     """The step that failed; each step is a check of rung 0."""
 
     RESOLVE = "resolve"
@@ -51,7 +51,7 @@ class InstallFailure:
     ``sources``: packages that have no wheel here and could be built, where the resolver names them.
     """
 
-    stage: Stage
+    stage: InstallStage
     slug: InstallFault
     message: str
     log: bytes
@@ -60,7 +60,7 @@ class InstallFailure:
     sources: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, execution: Execution, stage: Stage, slug: InstallFault, message: str) -> InstallFailure:
+    def of(cls, execution: Execution, stage: InstallStage, slug: InstallFault, message: str) -> InstallFailure:
         """Return the failure of a command, without credentials."""
         return cls(stage, slug, redacted(message)[:MESSAGE_CHARS], redacted_log(execution), execution.seconds)
 
@@ -114,7 +114,7 @@ OUR_NETWORK = re.compile(
 FILTERED = re.compile(r"was filtered by `exclude-newer(?:(?! was filtered by ).)*")
 
 
-def from_execution(execution: Execution, stage: Stage, *, requirements: Sequence[str] = ()) -> InstallFailure:
+def from_execution(execution: Execution, stage: InstallStage, *, requirements: Sequence[str] = ()) -> InstallFailure:
     """Classify a command of uv that failed."""
     no_such_version = False
     if execution.engine_fault:
@@ -133,7 +133,7 @@ def from_execution(execution: Execution, stage: Stage, *, requirements: Sequence
 
 def from_build(execution: Execution) -> InstallFailure:
     """Classify a builder that failed: the fault is the package's only where its build fails without a missing tool."""
-    failure = from_execution(execution, Stage.INSTALL)
+    failure = from_execution(execution, InstallStage.INSTALL)
     if failure.slug is not InstallFault.RECIPE:
         return failure
     if OUR_NETWORK.search(execution.text):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from containers.engine import Command, Engine, Execution, Limits, Mount, Role
+from containers.engine import Command, CommandLimits, Engine, Execution, Mount, Role
 from containers.processes import owner_lives, owner_token
 from containers.storage import TOOLS
 from containers.uv_command import reading_mounts, tool_mount, uv_environment, uv_program
@@ -67,7 +67,7 @@ class Installer:
                     *([Mount(tools, str(tools))] if self.engine.isolated else ()),
                 ),
                 env=uv_environment(self.settings, cache=self.root / "cache", wheels=wheels),
-                limits=Limits(
+                limits=CommandLimits(
                     seconds=self.settings.seconds,
                     memory_bytes=self.settings.memory_bytes,
                     cpus=float(os.cpu_count() or 1),

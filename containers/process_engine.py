@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from containers.bubblewrap import HOME
-from containers.engine import USER_NAMES, BoundedLog, Command, Execution, Limits, ending_signal
+from containers.engine import USER_NAMES, BoundedLog, Command, CommandLimits, Execution, ending_signal
 from containers.processes import MARK, home_digest, kill_marked, marked, owner_lives, owner_token, resident_bytes, tree
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _End:
     peak_bytes: int = 0
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float, cancel: threading.Event) -> _End:
+def _watch(process: subprocess.Popen[bytes], limits: CommandLimits, began: float, cancel: threading.Event) -> _End:
     """Wait for the end or for the first limit that is crossed; the caller kills what crosses it."""
     end = _End()
     interval, slowest = WATCH_SECONDS

@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class ReleaseArchive:
     """Where a runtime publishes its archives: patterns with ``{version}`` and ``{machine}``."""
 
     addresses: tuple[str, ...]  # the first that exists is taken
@@ -94,7 +94,7 @@ class Recipe:
     # The source archive to unpack in the environment, to be read: that of the first of these requirements that can be
     # met, in the installed version or else the newest of the day
     sources: tuple[str, ...] = ()
-    archive: Archive | None = None  # of a runtime that is no Python package
+    archive: ReleaseArchive | None = None  # of a runtime that is no Python package
     unverified: str = ""  # why its verdicts are not to be relied on yet; "" where real releases were probed
     build_libraries: tuple[str, ...] = ()  # Debian packages that building it needs, where it has only sources
     build_environment: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from containers.failures import InstallFailure, InstallFault, Stage, from_execution, redacted_log
+from containers.failures import InstallFailure, InstallFault, InstallStage, from_execution, redacted_log
 from containers.lock import Lock, MalformedLock, parse_lock
 from containers.settings import TorchBuild
 from containers.uv_command import companions, cpu_torches, cutoff_arguments
@@ -116,11 +116,11 @@ def _compile(installer: Installer, request: ResolveRequest) -> Resolution | Inst
             wheels=request.wheels,
         )
         if not execution.ok:
-            return from_execution(execution, Stage.RESOLVE, requirements=request.requirements)
+            return from_execution(execution, InstallStage.RESOLVE, requirements=request.requirements)
         try:
             lock = parse_lock(target.read_text(encoding="utf-8"), base_digest=installer.base.digest)
         except (OSError, MalformedLock) as error:
-            return InstallFailure.of(execution, Stage.RESOLVE, InstallFault.RECIPE, f"uv wrote no lock: {error}")
+            return InstallFailure.of(execution, InstallStage.RESOLVE, InstallFault.RECIPE, f"uv wrote no lock: {error}")
     return Resolution(lock, execution.seconds, redacted_log(execution))
 
 
@@ -152,7 +152,7 @@ def without_gpu_packages(resolution: Resolution, torch: TorchBuild) -> Resolutio
     if not packages:
         return resolution
     return InstallFailure(
-        Stage.RESOLVE,
+        InstallStage.RESOLVE,
         InstallFault.RECIPE,
         f"the settings ask for torch's CPU build, but the resolver chose {', '.join(packages)}: put a CPU wheel of "
         "torch into a find-links folder, or configure the CUDA build",

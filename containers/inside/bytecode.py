@@ -30,7 +30,7 @@ def compiled_name(source: str) -> str:
     return importlib.util.cache_from_source(source, optimization="")
 
 
-def compile_one(job: "tuple[str, str]") -> None:
+def compile_module(job: "tuple[str, str]") -> None:
     source, target = job
     with warnings.catch_warnings(), contextlib.suppress(py_compile.PyCompileError, OSError, ValueError):
         warnings.simplefilter("ignore")  # warnings about old packages' code are no concern of ours
@@ -73,7 +73,7 @@ def main(site: Path, store: Path, how: str) -> None:
     for aside in asides.values():
         aside.mkdir()
     with concurrent.futures.ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        for _done in pool.map(compile_one, jobs, chunksize=32):
+        for _done in pool.map(compile_module, jobs, chunksize=32):
             pass
     for entry, aside in asides.items():
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from containers.recipe import Archive, Recipe, Shape
+from containers.recipe import Recipe, ReleaseArchive, Shape
 from containers.recipes import xllamacpp
 
 _RELEASE = "https://github.com/ollama/ollama/releases/download/v{version}"
@@ -15,7 +15,7 @@ RECIPE = Recipe(
     # a model without a GGUF is converted; Ollama's converter knows few architectures, and users take llama.cpp's
     sources=xllamacpp.RECIPE.sources,
     forks=True,  # each subject's process starts its own server, and sets that server's variables
-    archive=Archive(
+    archive=ReleaseArchive(
         # zstd since 0.14.0, gzip before; the first does not exist for an older release, and the other way round
         addresses=(f"{_RELEASE}/ollama-linux-{{machine}}.tar.zst", f"{_RELEASE}/ollama-linux-{{machine}}.tgz"),
         sums=f"{_RELEASE}/sha256sum.txt",

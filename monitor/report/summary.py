@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.domain import BAR, SubjectForm
 from monitor.stability.track import sensitivity, stabilization
-from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Entry, Milestone, Span
+from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span, TimeToSupport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -175,13 +175,13 @@ def _distribution(lines: Sequence[Line], of: Callable[[Stabilization], Span | Mi
     return distribution(entries, seed=SEED, horizons=HORIZONS) if entries else None
 
 
-def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milestone]) -> Iterator[Entry]:
+def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milestone]) -> Iterator[TimeToSupport]:
     for line in lines:
         zero = line.answer.released
         if zero is not None:
             event = of(line.answer)
             first, last = event.days(zero)
-            yield Entry(
+            yield TimeToSupport(
                 line.track.subject.architecture,
                 first,
                 last,

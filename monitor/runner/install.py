@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.builder import ListedVersions
-from containers.failures import InstallFailure, InstallFault
-from containers.failures import Stage as InstallerStage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor.domain import Origin
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from monitor.store import Store
 
 _STAGES = {
-    InstallerStage.RESOLVE: Stage.RESOLVES,
-    InstallerStage.INSTALL: Stage.BUILDS,
-    InstallerStage.VERIFY: Stage.CONSISTENT,
+    InstallStage.RESOLVE: Stage.RESOLVES,
+    InstallStage.INSTALL: Stage.BUILDS,
+    InstallStage.VERIFY: Stage.CONSISTENT,
 }
 
 
@@ -152,7 +151,7 @@ class Installer:
         except SettleError as error:
             archive, slug, reason = None, InstallFault.INDEX, str(error)
         if archive is None:
-            return InstallFailure(InstallerStage.RESOLVE, slug, reason, b"", resolution.seconds)
+            return InstallFailure(InstallStage.RESOLVE, slug, reason, b"", resolution.seconds)
         return self.environments.with_artefact(resolution, archive)
 
     def _listed_by(self, request: ProbeRequest) -> ListedVersions | None:
@@ -258,7 +257,7 @@ class Installer:
     def _before_the_first_release(self, request: ProbeRequest, failure: InstallFailure) -> NotReleased | None:
         """Return the error for a day before the first release: no fault, and no verdict about any model."""
         stage, slug = failure.stage, failure.slug
-        if self.recipe.archive is not None or (stage, slug) != (InstallerStage.RESOLVE, InstallFault.UNRESOLVABLE):
+        if self.recipe.archive is not None or (stage, slug) != (InstallStage.RESOLVE, InstallFault.UNRESOLVABLE):
             return None
         try:
             releases = self._installable(request.runtime)

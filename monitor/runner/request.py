@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from containers.failures import InstallFailure, InstallFault, Stage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from monitor.domain import Channel, Origin
 from monitor.errors import UsageError
 
@@ -56,7 +56,7 @@ def archive_of(request: ProbeRequest, recipe: Recipe, configured: Archive) -> Wa
     except UsageError as error:
         if not request.needs_configured_archive(recipe):
             raise
-        return InstallFailure(Stage.RESOLVE, InstallFault.RECIPE, f"{error}: {error.hint}", b"", 0.0)
+        return InstallFailure(InstallStage.RESOLVE, InstallFault.RECIPE, f"{error}: {error.hint}", b"", 0.0)
     archive = recipe.archive
     if configured.archive:
         # a sum of the publisher's own list speaks of the publisher's own file

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from containers.engine import Command, Execution, Limits, Mount, Role
+from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from monitor.domain import Ending
 from monitor.wire.stream import Listener
 from monitor.wire.tail import Tail
@@ -91,7 +91,9 @@ class Script:
         """Return the path under which the script sees one of its files."""
         return dict(self._targets())[path]
 
-    def command(self, *, image: str, limits: Limits, env: Mapping[str, str], labels: Mapping[str, str]) -> Command:
+    def command(
+        self, *, image: str, limits: CommandLimits, env: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Command:
         script, request, out = map(self.inside, (self.file, self.request, self.out))
         return Command(
             argv=(f"{self.inside(self.environment)}/bin/python", "-I", script, request, f"{out}/{self.answer}"),
@@ -117,9 +119,9 @@ class Script:
 
 def limits_of(
     allowed: Allowed, *, seconds: float, memory_bytes: int | None = None, shm_bytes: int = 64 << 20
-) -> Limits:
+) -> CommandLimits:
     """Return the limits of one container; the recipe's memory comes before the configured one."""
-    return Limits(
+    return CommandLimits(
         seconds=seconds,
         memory_bytes=memory_bytes or int(allowed.memory_gib * GIB),
         cpus=allowed.cpus,

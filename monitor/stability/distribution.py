@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from monitor.stability.turnbull import Floats
-    from monitor.stability.values import Entry
+    from monitor.stability.values import TimeToSupport
 
 HORIZONS = (30, 90, 180)  # days since the release
 RESAMPLES = 400
@@ -42,7 +42,7 @@ class Curves:
 
 
 def distribution(
-    entries: Sequence[Entry], *, seed: int, horizons: Sequence[int] = HORIZONS, resamples: int = RESAMPLES
+    entries: Sequence[TimeToSupport], *, seed: int, horizons: Sequence[int] = HORIZONS, resamples: int = RESAMPLES
 ) -> Distribution:
     """Return the distribution of the times of ``entries``, in days since the release; ValueError where there are none.
 
@@ -78,11 +78,11 @@ def distribution(
     )
 
 
-def _order(entry: Entry) -> tuple[object, ...]:
+def _order(entry: TimeToSupport) -> tuple[object, ...]:
     return entry.architecture, entry.first, entry.last is None, entry.last or 0, entry.registry_derived
 
 
-def _curves(entries: Sequence[Entry], *, seed: int, resamples: int) -> Curves:
+def _curves(entries: Sequence[TimeToSupport], *, seed: int, resamples: int) -> Curves:
     cells = support([(entry.first, entry.last) for entry in entries])
     masses = estimate(cells)
     evenly, first, last = (cells.by_day(masses, within) for within in (Within.EVENLY, Within.FIRST, Within.LAST))

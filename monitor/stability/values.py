@@ -196,7 +196,7 @@ class Stabilization:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TimeToSupport:
     """The time of one cell, or of one rung of it; only for models whose release day has a source.
 
     ``first`` and ``last`` are the possible days since the release, both included, as ``Span.days`` and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from containers.engine import Command, Execution, Limits, Mount, Role
+from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from containers.environment import Environment
 from containers.environments import Environments
 from monitor.sources.access import install_settings
@@ -80,7 +80,7 @@ def _pip(context: RunContext, settings: InstallSettings, folder: Path, lock: Loc
             image=context.base.image,
             mounts=(*(Mount(path, str(path)) for path in shown), Mount(folder, str(folder), writable=True)),
             env={name: value for name, value in env.items() if value},
-            limits=Limits(seconds=PIP_SECONDS, memory_bytes=8 << 30, tmpfs_bytes=4 << 30),
+            limits=CommandLimits(seconds=PIP_SECONDS, memory_bytes=8 << 30, tmpfs_bytes=4 << 30),
         )
     )
     assert execution.ok, execution.log.decode(errors="replace")[-2000:]

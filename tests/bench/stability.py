@@ -12,7 +12,7 @@ import numpy as np
 
 from monitor.stability.distribution import distribution
 from monitor.stability.track import stabilization
-from monitor.stability.values import STABLE_DAYS, Entry
+from monitor.stability.values import STABLE_DAYS, TimeToSupport
 from tests.bench.histories import HORIZON, RELEASED, Looking, longest_followed, median, observed, worlds
 from tests.bench.timing import tell, title
 
@@ -42,12 +42,12 @@ class Setting:
     def truth(self, world: World) -> float:
         return world.stable if self.stable else world.works
 
-    def entry(self, world: World, name: str, through: int, generator: np.random.Generator) -> Entry:
+    def entry(self, world: World, name: str, through: int, generator: np.random.Generator) -> TimeToSupport:
         days = list(observed(world, self.looking, through, generator))
         found = stabilization(days, released=RELEASED, through=RELEASED + timedelta(days=through))
         if self.stable:
-            return Entry(name, *found.stable.days(RELEASED), undecided=found.stable.undecided)
-        return Entry(name, *found.works.days(RELEASED))
+            return TimeToSupport(name, *found.stable.days(RELEASED), undecided=found.stable.undecided)
+        return TimeToSupport(name, *found.works.days(RELEASED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from containers.engine import Command, Limits, Role
+from containers.engine import Command, CommandLimits, Role
 from containers.environment import Environment
 from containers.failures import InstallFailure
 from containers.resolving import Resolution
@@ -39,6 +39,6 @@ def python(engine: Engine, base: Base, environment: Environment, code: str) -> E
             role=Role.PROBE,
             image=base.image,
             mounts=(environment.mount,),
-            limits=Limits(seconds=60, memory_bytes=256 << 20),
+            limits=CommandLimits(seconds=60, memory_bytes=256 << 20),
         )
     )

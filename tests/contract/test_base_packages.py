@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.base_packages import ExtendingEngine, base_with_packages
-from containers.engine import Command, Limits, Role
+from containers.engine import Command, CommandLimits, Role
 from containers.errors import BaseUnavailable
 from containers.settings import settings_from_environment
 
@@ -36,7 +36,7 @@ def test_a_package_is_added_once_and_the_base_that_has_it_is_another(engine: Eng
     assert time.monotonic() - began < 5
     assert first.digest != base.digest
     assert (first.python, first.interpreter) == (base.python, base.interpreter)
-    limits = Limits(seconds=60, memory_bytes=256 << 20)
+    limits = CommandLimits(seconds=60, memory_bytes=256 << 20)
     ran = engine.run(Command(("hello",), Role.PROBE, limits, image=first.image))
     assert ran.ok, ran.log
     assert not engine.run(Command(("hello",), Role.PROBE, limits, image=base.image)).ok

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.docker_engine import DockerEngine
-from containers.engine import Command, Execution, Limits, Role
+from containers.engine import Command, CommandLimits, Execution, Role
 from tests.contract.proxy import SOCKET, Proxy
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_the_engine_dies(proxy: Proxy, base: Base, home: Path, when: str) -> Non
         argv=("/bin/sh", "-c", "echo alive; sleep 60"),
         role=Role.PROBE,
         image=base.image,
-        limits=Limits(seconds=50, memory_bytes=64 << 20),
+        limits=CommandLimits(seconds=50, memory_bytes=64 << 20),
     )
     answers: list[Execution] = []
     if when == "before":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from containers.engine import Command, Limits, Mount, Role
+from containers.engine import Command, CommandLimits, Mount, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-LIMITS = Limits(seconds=30, memory_bytes=256 << 20, pids=64, log_bytes=64 << 10)
+LIMITS = CommandLimits(seconds=30, memory_bytes=256 << 20, pids=64, log_bytes=64 << 10)
 ROOT = Path(__file__).parents[2]
 
 
@@ -240,7 +240,7 @@ from containers.engine import *
 from conftest import make_engine
 engine = make_engine({kind!r}, Path({home!r}))
 engine.run(Command(argv=("/bin/sh", "-c", "(setsid sleep {needle} &); sleep {needle}"), role=Role.PROBE,
-    image={image!r}, limits=Limits(seconds=600, memory_bytes=64 << 20)))
+    image={image!r}, limits=CommandLimits(seconds=600, memory_bytes=64 << 20)))
 """
 
 

@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from containers.environments import Environments
 from containers.errors import NoRoom
-from containers.failures import InstallFault, Stage
+from containers.failures import InstallFault, InstallStage
 from tests.contract.envs import failed, locked
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_resolution_that_fails_says_whose_fault_it_is(  # noqa: PLR0917 - a ta
 
     failure = failed(environments.resolve(requirements, None))
 
-    assert (failure.stage, failure.slug, failure.no_such_version) == (Stage.RESOLVE, slug, no_such_version)
+    assert (failure.stage, failure.slug, failure.no_such_version) == (InstallStage.RESOLVE, slug, no_such_version)
     assert words in failure.message
 
 
@@ -111,7 +111,7 @@ def test_an_index_that_goes_away_is_ours(environments: Environments, index: Inde
     dead = failed(environments.ensure(lock))
 
     assert [gone.slug, ailing.slug, dead.slug] == [InstallFault.INDEX, InstallFault.INDEX, InstallFault.NETWORK]
-    assert {gone.stage, ailing.stage, dead.stage} == {Stage.INSTALL}
+    assert {gone.stage, ailing.stage, dead.stage} == {InstallStage.INSTALL}
 
 
 def test_other_bytes_than_the_locks_are_ours(environments: Environments, index: Index) -> None:

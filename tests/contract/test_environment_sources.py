@@ -11,7 +11,7 @@ import pytest
 
 from containers.builder import ListedVersions
 from containers.environments import Environments
-from containers.failures import InstallFault, Stage
+from containers.failures import InstallFault, InstallStage
 from containers.resolving import Resolution
 from containers.settings import settings_from_environment
 from tests.contract.conftest import make_wheel
@@ -140,7 +140,7 @@ def test_a_source_that_does_not_build_says_whose_fault_it_is(
     failure = failed(environments.resolve(["spec-source"], None))
 
     assert (failure.slug, failure.sources) == (slug, ("spec-source",)), failure.message
-    assert failure.stage is Stage.INSTALL
+    assert failure.stage is InstallStage.INSTALL
     assert list((home / "store" / "work").iterdir()) == []
     beside = failed(environments.resolve(["packaging"], None, extra=["spec-source"]))
     assert (beside.slug, beside.sources) == (InstallFault.RECIPE, ("spec-source",))  # only this machine wants it

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from containers.engine import Command, Mount, Role
-from containers.engine import Limits as EngineLimits
+from containers.engine import Command, CommandLimits, Mount, Role
 from containers.failures import InstallFailure
 from containers.recipes import RECIPES
 from containers.settings import settings_from_environment
@@ -219,7 +218,7 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
         Command(
             argv=(str(environment.path / "bin" / "python"), "-c", READS),
             role=Role.INSTALLER,
-            limits=EngineLimits(seconds=300, memory_bytes=4 * GIB),
+            limits=CommandLimits(seconds=300, memory_bytes=4 * GIB),
             image=context.base.image,
             mounts=(Mount(environment.path, str(environment.path)), Mount(home, str(home), writable=True)),
             env={"HF_ENDPOINT": world.served.url, "HF_HOME": str(home), "HOME": str(home), "HF_HUB_DISABLE_XET": "1"},

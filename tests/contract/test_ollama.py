@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers.engine import Command, Role
-from containers.engine import Limits as EngineLimits
+from containers.engine import Command, CommandLimits, Role
 from containers.environments import Environments
 from containers.failures import InstallFailure
 from containers.recipes.ollama import RECIPE
@@ -283,7 +282,7 @@ def version_of(context: Shop, environment: Environment) -> str:
             role=Role.PROBE,
             image=context.session_runner.image,
             mounts=(environment.mount,),
-            limits=EngineLimits(seconds=60, memory_bytes=1 << 30),
+            limits=CommandLimits(seconds=60, memory_bytes=1 << 30),
         )
     )
     found = re.search(r"version is (\S+)", asked.log.decode(errors="replace"))

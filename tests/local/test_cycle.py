@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers.failures import InstallFailure, InstallFault, Stage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.recipes import RECIPES
 from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
 from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
-from monitor.judge.installs import Stage as JudgedStage
+from monitor.judge.installs import Stage
 from monitor.runner.cycle import PAUSES_S, CycleResult, run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.parallel import Runner, RuntimeTools
@@ -115,10 +115,10 @@ class Home:
             self.store.record_resolution(
                 ResolutionRecord(
                     answer, FIRST, Origin.LIVE, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, "", "5.4.0", NOW, NOW,
-                    1800.0, failed=JudgedStage.BUILDS, fault=str(slug), message="not done after 1800 s",
+                    1800.0, failed=Stage.BUILDS, fault=str(slug), message="not done after 1800 s",
                 )
             )  # fmt: skip
-            failure = InstallFailure(Stage.INSTALL, slug, "not done after 1800 s", b"", 1800.0)
+            failure = InstallFailure(InstallStage.INSTALL, slug, "not done after 1800 s", b"", 1800.0)
             return InstallResult(answer, "5.4.0", "none-1", None, failure)
 
         return install

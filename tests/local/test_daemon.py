@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers.failures import InstallFailure, InstallFault, Stage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from monitor.config.settings import Config
 from monitor.daemon import tick
 from monitor.daemon.loop import pause
@@ -31,8 +31,7 @@ from monitor.domain import (
     SubjectForm,
 )
 from monitor.errors import InfraError
-from monitor.judge.installs import Stage as JudgedStage
-from monitor.judge.installs import failed_key
+from monitor.judge.installs import Stage, failed_key
 from monitor.runner.install import InstallResult
 from monitor.schedule.today import Watched
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
@@ -127,11 +126,13 @@ class Days:
         if self.index is not None:
             failed = ResolutionRecord(
                 one.id, one.day, one.origin, one.runtime, one.channel, self.platform, "", "", now, now, 1.0,
-                failed=JudgedStage.RESOLVES, fault=str(self.index), message="no",
+                failed=Stage.RESOLVES, fault=str(self.index), message="no",
             )  # fmt: skip
             self.store.record_resolution(failed)
             key = failed_key(Runtime.TRANSFORMERS, "", now.date(), str(self.index))
-            return InstallResult(one.id, "", key, None, InstallFailure(Stage.RESOLVE, self.index, "no", b"", 1.0))
+            return InstallResult(
+                one.id, "", key, None, InstallFailure(InstallStage.RESOLVE, self.index, "no", b"", 1.0)
+            )
         packages = {"transformers": version, "torch": "2.13.0"}
         self.store.record_resolution(
             one,

@@ -13,7 +13,7 @@ from monitor.report.summary import Group
 from monitor.site.support_curve import curves
 from monitor.stability.distribution import distribution
 from monitor.stability.turnbull import estimate, support
-from monitor.stability.values import Entry
+from monitor.stability.values import TimeToSupport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from monitor.stability.turnbull import Support
 
 
-def entries(*times: tuple[int, int | None]) -> list[Entry]:
-    return [Entry(f"architecture {at}", first, last) for at, (first, last) in enumerate(times)]
+def entries(*times: tuple[int, int | None]) -> list[TimeToSupport]:
+    return [TimeToSupport(f"architecture {at}", first, last) for at, (first, last) in enumerate(times)]
 
 
-def exact(*days: int) -> list[Entry]:
+def exact(*days: int) -> list[TimeToSupport]:
     return entries(*((day, day) for day in days))
 
 
@@ -138,14 +138,14 @@ def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
 
 
 def test_where_cells_come_from_the_registry_never_is_not_measurable() -> None:
-    derived = [Entry("gemma4", 0, 0, registry_derived=True), Entry("olmo3", 3, 3)]
+    derived = [TimeToSupport("gemma4", 0, 0, registry_derived=True), TimeToSupport("olmo3", 3, 3)]
     found = distribution(derived, seed=1)
     assert (found.never, found.registry_derived) == (None, 1)
 
 
 def test_where_many_are_seen_too_thinly_nothing_is_told() -> None:
-    passing = [Entry(f"passing {at}", 3, None, undecided=True) for at in range(2)]
-    broken = [Entry(f"broken {at}", 90, None) for at in range(18)]
+    passing = [TimeToSupport(f"passing {at}", 3, None, undecided=True) for at in range(2)]
+    broken = [TimeToSupport(f"broken {at}", 90, None) for at in range(18)]
     told = distribution([*passing, *broken], seed=1)
     assert told.never is not None
     assert (told.undecided, told.never.share) == (2, 1.0)
@@ -166,14 +166,14 @@ def test_the_interval_holds_the_estimate_and_hangs_on_seed_alone() -> None:
 
 
 def test_models_of_one_architecture_count_as_one_draw() -> None:
-    apart = [Entry(f"{at}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
-    alike = [Entry(f"{at % 10}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
+    apart = [TimeToSupport(f"{at}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
+    alike = [TimeToSupport(f"{at % 10}", day, day) for at, day in enumerate([1, 2, 3, 4, 5, 40, 50, 60, 70, 80] * 4)]
     wide, narrow = (distribution(one, seed=1).not_by[0] for one in (alike, apart))
     assert wide.share == narrow.share == 0.5
     assert wide.low is not None
     assert narrow.low is not None
     assert wide.low < narrow.low - 0.05
-    few = distribution([Entry("one", day, day) for day in range(20)], seed=1)
+    few = distribution([TimeToSupport("one", day, day) for day in range(20)], seed=1)
     assert (few.architectures, few.median.low, few.median.high, few.not_by[0].low) == (1, None, None, None)
 
 

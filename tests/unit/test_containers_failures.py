@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from containers.engine import Execution, ending_signal
-from containers.failures import InstallFault, Stage, classified, explanation, from_build, from_execution
+from containers.failures import InstallFault, InstallStage, classified, explanation, from_build, from_execution
 from monitor.judge.faults import BLAME
 
 NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: "
@@ -168,7 +168,7 @@ def test_the_resolver_names_what_has_only_sources() -> None:
     text = (
         NO_SOLUTION + "Because docopt==0.6.2 has no usable wheels" + hint.format("docopt") + hint.format("ruamel.base")
     )
-    failure = from_execution(said(text), Stage.RESOLVE)
+    failure = from_execution(said(text), InstallStage.RESOLVE)
     assert (failure.slug, failure.sources) == (InstallFault.NO_WHEEL, ("docopt", "ruamel.base"))
 
 
@@ -227,7 +227,7 @@ def test_how_it_ended_counts_before_what_it_said(
     said = b"Using Python 3.11\nerror: tcp connect error https://me:pw@host/\n  cause: Connection refused"
     execution = Execution(1, None, out_of_memory, timed_out, 7.0, None, said, engine_fault=fault)
 
-    failure = from_execution(execution, Stage.RESOLVE)
+    failure = from_execution(execution, InstallStage.RESOLVE)
 
     assert failure.slug is slug
     assert words in failure.message

@@ -8,7 +8,7 @@ import pytest
 
 from containers.engine import Execution
 from containers.environments import NOT_CONSISTENT, verified
-from containers.failures import InstallFailure, InstallFault, Stage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.lock import parse_lock
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_every_complaint_of_the_check_is_a_finding(build: Path, line: str) -> No
 
     failure = failed(verified(ended(NOT_CONSISTENT, said), LOCK, build, allowed=["triton ; python_version < '1'"]))
 
-    assert (failure.stage, failure.slug) == (Stage.VERIFY, InstallFault.INCONSISTENT)
+    assert (failure.stage, failure.slug) == (InstallStage.VERIFY, InstallFault.INCONSISTENT)
     assert failure.message == line.strip()
     assert verified(ended(NOT_CONSISTENT, excused), LOCK, build, allowed=["triton"]) is None
 

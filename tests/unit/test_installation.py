@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers.failures import InstallFailure, InstallFault, Stage
+from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.recipes import RECIPES
 from monitor.config.settings import Config
 from monitor.domain import Blame, Isolation, Origin, Platform, Release, Runtime
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 JSON = "application/vnd.pypi.simple.v1+json"
 UPLOADS = {"4.49.0": "2025-02-17T15:00:00Z", "5.0.0rc1": "2025-12-01T12:00:00Z", "5.0.0": "2026-01-26T10:00:00Z"}
-NOTHING = InstallFailure(Stage.RESOLVE, InstallFault.UNRESOLVABLE, "there are no versions of transformers", b"", 0.5)
+NOTHING = InstallFailure(
+    InstallStage.RESOLVE, InstallFault.UNRESOLVABLE, "there are no versions of transformers", b"", 0.5
+)
 
 
 @pytest.fixture
@@ -137,9 +139,9 @@ def test_a_version_of_a_later_day_is_no_version_yet(index: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slug", "stage"), [(InstallFault.NETWORK, Stage.RESOLVE), (InstallFault.INCONSISTENT, Stage.VERIFY)]
+    ("slug", "stage"), [(InstallFault.NETWORK, InstallStage.RESOLVE), (InstallFault.INCONSISTENT, InstallStage.VERIFY)]
 )
-def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, stage: Stage) -> None:
+def test_another_failure_is_recorded_as_it_is(index: str, slug: InstallFault, stage: InstallStage) -> None:
     installation = (installer := FailingResolver(index, replace(NOTHING, slug=slug, stage=stage))).install(
         asked("2025-02-16")
     )
@@ -162,7 +164,12 @@ def test_an_archive_that_a_cycle_cannot_have_is_ours_and_says_why(
     configured: dict[str, str], slug: InstallFault, told: str
 ) -> None:
     missing = InstallFailure(
-        Stage.INSTALL, slug, "ollama.tgz cannot be read", b"", 0.5, no_such_version=slug is InstallFault.UNRESOLVABLE
+        InstallStage.INSTALL,
+        slug,
+        "ollama.tgz cannot be read",
+        b"",
+        0.5,
+        no_such_version=slug is InstallFault.UNRESOLVABLE,
     )
     installer = FailingResolver("http://127.0.0.1:9/simple/", missing)
     installer.config = Config.model_validate({"install": {"ollama": configured}})
@@ -185,5 +192,5 @@ def test_a_silent_index_leaves_the_failure_as_it_is() -> None:
     ("name", "slug"), [("transformers", "does-not-build"), ("docopt", "dependency-does-not-build")]
 )
 def test_whose_sources_do_not_build_is_told_apart(index: str, name: str, slug: str) -> None:
-    failure = InstallFailure(Stage.INSTALL, InstallFault.NOT_BUILT, "boom", b"", 0.5, sources=(name,))
+    failure = InstallFailure(InstallStage.INSTALL, InstallFault.NOT_BUILT, "boom", b"", 0.5, sources=(name,))
     assert str(FailingResolver(index, failure).install(asked("2026-02-16")).failure.slug) == slug
