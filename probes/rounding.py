@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from probes.runtimes import UnavailableError
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
+TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
+_CEILING = 0.05  # nat: a larger allowance could hide a bug
 _DRAWS = 3
 
 
@@ -19,13 +22,20 @@ def tolerance(subject: Subject, trace: Trace) -> float:
     return subject.runtime.rounding * max(1.0, trace.spread)
 
 
-def allowed(subject: Subject, row: list[int], trace: Trace) -> float:
-    """Return the tolerance, widened for a model that amplifies the last bit of its input."""
-    try:
+def beyond(subject: Subject, distance: float, row: list[int], trace: Trace, evidence: dict[str, Any]) -> bool:
+    """Return whether rounding does not explain a distance, and write into the evidence what it may explain.
+
+    A model may amplify the last bit of its input; raises UnavailableError where it does so too much to compare.
+    """
+    allowed = evidence["allowed"] = max(evidence.get("allowed", 0.0), tolerance(subject, trace))
+    if distance <= tolerance(subject, trace):
+        return False
+    with contextlib.suppress(UnavailableError):
         moved = perturbation(subject.model, row, subject.model.forward(row))
-    except UnavailableError:
-        return tolerance(subject, trace)
-    return max(tolerance(subject, trace), AMPLIFIED * moved)
+        allowed = evidence["allowed"] = max(tolerance(subject, trace), AMPLIFIED * moved)
+    if allowed > _CEILING:
+        raise UnavailableError(TOO_SENSITIVE, evidence)
+    return not distance <= allowed
 
 
 def perturbation(model: Model, row: list[int], still: Trace) -> float:

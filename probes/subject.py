@@ -15,7 +15,8 @@ from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
     from probes.events import Answer, Events
-    from probes.runtimes import Adapted, Model, Runtime, Tokenizer, Trace
+    from probes.runtimes import Model, Runtime, Tokenizer, Trace
+    from probes.runtimes.peft import Adapted
     from probes.served import Server
 
 _BOUNDARIES = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_chunk_size", "window_size", "index_topk",
@@ -107,7 +108,7 @@ def _answer(name: str, ask: Any, subject: Subject) -> Answer:
     except (SystemExit, KeyboardInterrupt):
         raise
     except UnavailableError as error:
-        return skipped(str(error))
+        return skipped(str(error), **error.evidence)
     except BadFileError as error:
         return failed(error.fault, str(error))
     except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises is this check's answer; a panic in Rust is no Exception

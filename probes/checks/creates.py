@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from probes.catalogue import check
 from probes.checkpoint import read_config
@@ -11,22 +11,15 @@ from probes.events import Answer, failed, passed, skipped
 from probes.faults import classify, without_paths
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from probes.runtimes.ollama import Ollama, ServedModel
     from probes.subject import Subject
-
-    class Creating(Protocol):
-        def gguf(self, folder: Path, *, synthetic: bool) -> Path: ...
-        def attempt(self) -> Any: ...
-        def create_from_own_files(self, folder: Path) -> list[str]: ...
-
 
 _check = functools.partial(check, needs="text", after=("loads.gguf",))
 _SURE = frozenset({"unknown-architecture", "needs-newer"})
 
 
-def _creating(subject: Subject) -> Creating:
-    return cast("Creating", subject.runtime)
+def _creating(subject: Subject) -> Ollama:
+    return cast("Ollama", subject.runtime)
 
 
 @_check("loads.gguf", after=())
@@ -62,7 +55,7 @@ def accepts(subject: Subject) -> Answer:
 def creates(subject: Subject) -> Answer:
     """A model is created from the GGUF."""
     tried = _creating(subject).attempt()
-    if tried.at == "create":
+    if tried.error is not None and tried.at == "create":
         raise tried.error
     return passed("created", statuses=tried.statuses)
 
@@ -74,7 +67,7 @@ def runs(subject: Subject) -> Answer:
     if tried.error is not None:
         raise tried.error
     subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "")
-    return passed("loaded", capabilities=cast("Any", subject.model).capabilities)
+    return passed("loaded", capabilities=cast("ServedModel", subject.model).capabilities)
 
 
 @_check("loads.safetensors", last=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import check
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
-from probes.rounding import allowed as allowed_for
-from probes.rounding import tolerance
+from probes.rounding import beyond, tolerance
 from probes.runtimes import Plan, UnavailableError
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from probes.subject import Subject
 
 _check = functools.partial(check, needs="tokens", after=("generates.forward",))
-_CEILING = 0.05  # nat: what is allowed to differ by more could be a bug as well
-_TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
 _FLAT = 1e-3
 _SHORT = 12
 # steps are what a probe spends its time on, so each check makes as many as its question needs
@@ -80,7 +77,7 @@ def cache(subject: Subject) -> Answer:
     ways = [(max(_SHORT, boundary - _CACHE_STEPS // 2), _CACHE_STEPS)]
     if boundary:
         ways.append((boundary + _SHORT, _CACHE_STEPS // 2))
-    evidence: dict[str, float] = {"seam": boundary}
+    evidence: dict[str, Any] = {"seam": boundary}
     for start, steps in ways:
         row, forced = subject.row(start, seed=5), subject.row(steps, seed=6)
         answer = subject.model.generate([row], steps, Plan(forced=(tuple(forced),)))[0]
@@ -96,17 +93,9 @@ def cache(subject: Subject) -> Answer:
         without = subject.model.generate([row], steps, Plan(cache=False, forced=(tuple(forced),)))[0]
         if without.cached:
             return skipped("without a cache requested, the runtime uses one", **evidence)
-        plain = without.trace
-        distance = evidence[f"generated_without_after_{start}"] = cached.distance(plain)
-        if distance <= tolerance(subject, plain):
-            continue
-        allowed = evidence["allowed"] = allowed_for(subject, row + forced, plain)
-        if allowed > _CEILING:
-            return skipped(_TOO_SENSITIVE, **evidence)
-        if not distance <= allowed:
-            message = (
-                f"log-probabilities differ by {distance:.3g} with the cache, {start} tokens in (boundary {boundary})"
-            )
+        distance = evidence[f"generated_without_after_{start}"] = cached.distance(without.trace)
+        message = f"log-probabilities differ by {distance:.3g} with the cache, {start} tokens in (boundary {boundary})"
+        if beyond(subject, distance, row + forced, without.trace, evidence):
             return failed("cache-differs", message, **evidence)
     return passed("the same with and without the cache", **evidence)
 
@@ -117,20 +106,15 @@ def batch(subject: Subject) -> Answer:
     rows = [subject.row(length, seed=10 + length) for length in (5, 14)]
     forced = tuple(tuple(subject.row(_BATCH_STEPS, seed=20 + row_number)) for row_number in range(len(rows)))
     together = subject.model.generate(rows, _BATCH_STEPS, Plan(forced=forced))
-    distances, allowed = {}, 0.0
+    distances: dict[str, float] = {}
+    evidence: dict[str, Any] = {"distances": distances}
     for row, tokens, answer in zip(rows, forced, together):
         distance, alone = _from_alone(subject, answer.trace, row, tokens)
         distances[str(len(row))] = distance
-        allowed = max(allowed, tolerance(subject, alone))
-        if distance <= tolerance(subject, alone):
-            continue
-        allowed = allowed_for(subject, [*row, *tokens], alone)
-        if allowed > _CEILING:
-            return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
-        if not distance <= allowed:
+        if beyond(subject, distance, [*row, *tokens], alone, evidence):
             message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
-            return failed("batch-differs", message, distances=distances, allowed=allowed)
-    return passed("rows of 5 and 14 tokens are the same in a batch", distances=distances, allowed=allowed)
+            return failed("batch-differs", message, **evidence)
+    return passed("rows of 5 and 14 tokens are the same in a batch", **evidence)
 
 
 def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple[int, ...]) -> tuple[float, Trace]:
@@ -147,35 +131,27 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
 def attention(subject: Subject) -> Answer:
     """Attention implementations agree."""
     others = subject.runtime.attentions(subject.model)
-    reason = _not_run(subject.model, "eager") if others else "the model's class has one attention implementation"
-    if reason:
-        return skipped(reason)
+    if not others:
+        return skipped("the model's class has one attention implementation")
+    _require(subject.model, "eager")
     row = subject.row(subject.boundary() + 2 * _SHORT, seed=7)
     base = subject.model.forward(row)
-    distances, allowed = {}, tolerance(subject, base)
+    distances: dict[str, float] = {}
+    evidence: dict[str, Any] = {"distances": distances}
     for name in others:
-        try:
-            other = subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
-            reason = _not_run(other, name)
-        except UnavailableError as error:
-            reason = str(error)
-        if reason:
-            return skipped(reason)
+        other = subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
+        _require(other, name)
         distance = distances[name] = base.distance(other.forward(row))
-        if distance <= tolerance(subject, base):
-            continue
-        allowed = allowed_for(subject, row, base)
-        if allowed > _CEILING:
-            return skipped(_TOO_SENSITIVE, distances=distances, allowed=allowed)
-        if not distance <= allowed:
+        if beyond(subject, distance, row, base, evidence):
             message = f"log-probabilities differ by {distance:.3g} between eager and {name}"
-            return failed("attention-differs", message, distances=distances, allowed=allowed)
-    return passed(f"eager equals {', '.join(others)}", distances=distances, allowed=allowed)
+            return failed("attention-differs", message, **evidence)
+    return passed(f"eager equals {', '.join(others)}", **evidence)
 
 
-def _not_run(model: Model, asked: str) -> str:
-    run = model.attention or "without a name"
-    return "" if run == asked else f"the runtime runs the attention {run} instead of {asked}"
+def _require(model: Model, attention: str) -> None:
+    """Raise UnavailableError where the model runs another attention than was requested."""
+    if model.attention != attention:
+        raise UnavailableError(f"the runtime runs the attention {model.attention or '?'} instead of {attention}")
 
 
 @_check("generates.stop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from probes.catalogue import check
 from probes.checkpoint import chat_template_of
@@ -14,25 +14,8 @@ from probes.faults import without_paths
 from probes.runtimes import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from probes.runtimes.ollama import ServedModel
     from probes.subject import Subject
-
-    class Answering(Protocol):
-        """A model that answers over HTTP."""
-
-        version: str
-        shown: dict[str, Any]
-        capabilities: list[str]
-
-        def generate(self, prompt: str, steps: int, **more: Any) -> dict[str, Any]: ...
-        def chat(self, messages: Sequence[dict[str, Any]], steps: int, **more: Any) -> dict[str, Any]: ...
-        def chat_streamed(
-            self, messages: Sequence[dict[str, Any]], steps: int, **more: Any
-        ) -> list[dict[str, Any]]: ...
-        def rendered(self, messages: Sequence[dict[str, Any]], **more: Any) -> str: ...
-        def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
-
 
 _check = functools.partial(check, needs="text", after=("loads.runs",))
 _PROMPTS = ("The quick brown fox", "def f(x):", "0 1 2 3")
@@ -62,8 +45,8 @@ _TOOL = {
 }
 
 
-def _model(subject: Subject) -> Answering:
-    return cast("Answering", subject.model)
+def _model(subject: Subject) -> ServedModel:
+    return cast("ServedModel", subject.model)
 
 
 @_check("generates.text")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from probes.catalogue import check
 from probes.events import Answer, failed, few, passed, skipped
-from probes.rounding import AMPLIFIED, perturbation
+from probes.rounding import AMPLIFIED, TOO_SENSITIVE, perturbation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from probes.runtimes import Trace, Trainee
-    from probes.runtimes.training import Coverage, TrainingResult
+    from probes.runtimes import Trace
+    from probes.runtimes.training import Coverage, Trainee, TrainingResult
     from probes.subject import Subject
 
 _check = functools.partial(check, needs="training", after=("loads.tensors",), fault="training-error")
@@ -124,7 +124,7 @@ def reload(subject: Subject) -> Answer:
         if distance <= allowed:
             continue
         if allowed > _LOST * moved and distance < moved:
-            return skipped("too sensitive to compare: the last bit of the embeddings moves the answer too far")
+            return skipped(TOO_SENSITIVE)
         if way != _MERGED and not _saves(subject, row):
             return skipped("the model without an adapter changes, too, once it is saved and loaded", **evidence)
         message = f"the answer differs by {distance:.3g} once the adapter is {way}"

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probes.configuration import Effective
-    from probes.runtimes.training import Coverage, Gradients, Silent, TrainingResult
+    from probes.runtimes.peft import Adapted
+    from probes.runtimes.training import Trainee
     from probes.served import Server
     from probes.subject import Subject
 
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     class Model(Protocol):
         """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
 
-        attention: str  # the implementation that is really run, whatever was asked
-        independent: bool  # computes with code of its runtime's own, and not with that of transformers
+        independent: bool  # computes with its runtime's code, and not with that of transformers
+
+        @property
+        def attention(self) -> str:
+            """Return the implementation that really runs."""
 
         def forward(self, row: Sequence[int]) -> Trace:
             """Return the log-probabilities of one pass without a cache."""
@@ -62,25 +66,6 @@ if TYPE_CHECKING:
         def render(self, messages: list[dict[str, Any]]) -> str: ...
 
         has_template: bool
-
-    class Trainee(Protocol):
-        """A model of its own and the one batch that it is trained on."""
-
-        def gradients(self) -> Gradients: ...
-        def checkpoint(self) -> None: ...
-        def frozen(self) -> list[str]: ...
-        def detached(self, silent: Sequence[Silent]) -> tuple[list[str], int]:
-            """Return those without a gradient on which the loss depends all the same, and how many were asked."""
-
-        def train_steps(self, steps: int, until: float, patience_s: float) -> TrainingResult: ...
-
-    class Adapted(Trainee, Protocol):
-        """A model with an adapter on it."""
-
-        def coverage(self) -> Coverage: ...
-        def model(self) -> Model: ...
-        def save(self, folder: Path) -> None: ...
-        def merged(self) -> Model: ...
 
     class Runtime(Protocol):
         """What the checks ask of a runtime; an adapter leaves out what needs an ability that it does not declare."""
@@ -180,4 +165,8 @@ class Loading(NamedTuple):
 
 
 class UnavailableError(Exception):
-    """The runtime itself has no such implementation; the check is skipped with this reason."""
+    """The runtime itself has no such implementation; the check is skipped with this reason and evidence."""
+
+    def __init__(self, reason: str, evidence: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.evidence = evidence or {}
