@@ -1,17 +1,19 @@
-"""Looks closely at one cell: its last run with checks, evidence and log, and the way back to what worked."""
+"""Collects what the page of one cell shows: its last run with checks and log, its setbacks, and its calendar."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from monitor import verdicts
 from monitor.domain import CellVerdict, Outcome
 from monitor.errors import SettleError, UsageError
-from monitor.report.log import log_of
+from monitor.report.evidence import log_of
+from monitor.report.format import day_letter
 from monitor.report.reproduce import script
-from monitor.site.text import clipped, tail
+from monitor.site.render import clipped, tail
 from monitor.stability.values import Span
 
 if TYPE_CHECKING:
@@ -19,19 +21,22 @@ if TYPE_CHECKING:
 
     from monitor.domain import CheckResult
     from monitor.judge.lock_diff import Moved
-    from monitor.report.evidence import Change, Evidence, Told
-    from monitor.site.content import Entry
-    from monitor.stability.values import Setback
+    from monitor.report.evidence import DayChange, DayEvidence, Evidence
+    from monitor.site.content import SiteCell
+    from monitor.stability.values import Observation, Setback
     from monitor.store import Reader
 
 LOG_LINES, LINE_CHARS = 40, 400
 EVIDENCE_CHARS, MESSAGE_CHARS = 4_000, 600
 MOST_CHANGES = 60
+MOST_MONTHS = 24  # on a page; the model's JSON has every day
+_LONGEST_MONTH = 31
+_CLASSES = {CellVerdict.WORKS: "w", CellVerdict.BROKEN: "b", CellVerdict.FLAKY: "f", CellVerdict.UNKNOWN: "u"}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A check of the run; its evidence as text, "" where it passed or has none."""
+class CheckRow:
+    """One check of the run; ``evidence`` is "" where the check passed or has none."""
 
     name: str
     rung: str
@@ -43,83 +48,101 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
-    """A setback with what moved in the lock when it began."""
-
+class SetbackEvidence:
     setback: Setback
-    told: Told | None
+    broken: DayEvidence | None
     moved: Sequence[Moved]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    entry: Entry
-    checks: tuple[Seen, ...]  # those that were reached
+class CellDetails:
+    checks: tuple[CheckRow, ...]  # those that were reached
     not_reached: int
     log: str
     log_before: int  # lines that are left out
-    away: Sequence[Moved]  # what differs from the lock in which it worked last
-    falls: tuple[Fall, ...]  # the newest first
-    changes: tuple[Change, ...]  # the newest first
+    differs: Sequence[Moved]  # from the lock in which it last worked
+    setbacks: tuple[SetbackEvidence, ...]  # the newest first
+    changes: tuple[DayChange, ...]  # the newest first
     earlier: int  # changes that are left out
     solo: bool
 
 
-def look_at(store: Reader, evidence: Evidence, entry: Entry) -> Look:
-    track = entry.line.track
-    run = store.failure_queries.run(entry.latest.run)
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A row of a calendar; ``cells`` is markup of our letters only, because a template is too slow for every day."""
+
+    name: str
+    cells: str
+
+
+def details_of(store: Reader, evidence: Evidence, cell: SiteCell) -> CellDetails:
+    cell_id, good = cell.line.track.cell, cell.good
+    run = store.failure_queries.run(cell.latest.run)
     reached = [check for check in run.checks if check.outcome is not Outcome.NOT_REACHED]
-    log, before = tail(_log(store, run.log, track.cell), lines=LOG_LINES, chars=LINE_CHARS)
-    good = entry.good
-    away = evidence.between(track, Span(good.day, entry.latest.day))[1] if good and not entry.works else ()
-    changes = evidence.changes(track.cell)[::-1]
-    return Look(
-        entry=entry,
-        checks=tuple(_seen(reached)),
+    try:
+        log = log_of(store, run.log, cell_id)
+    except SettleError as error:  # a damaged log file must not cost the whole site
+        log = str(error)
+    log, before = tail(log, lines=LOG_LINES, chars=LINE_CHARS)
+    differs = evidence.between(cell_id, Span(good.day, cell.latest.day))[1] if good and not cell.works else ()
+    changes = evidence.changes(cell_id)[::-1]
+    return CellDetails(
+        checks=tuple(map(_check_row, reached)),
         not_reached=len(run.checks) - len(reached),
         log=log,
         log_before=before,
-        away=away,
-        falls=tuple(Fall(one, *evidence.of_setback(track, one)) for one in entry.line.answer.setbacks[::-1]),
+        differs=differs,
+        setbacks=tuple(
+            SetbackEvidence(setback, *evidence.between(cell_id, setback.began))
+            for setback in cell.line.answer.setbacks[::-1]
+        ),
         changes=tuple(changes[:MOST_CHANGES]),
         earlier=max(0, len(changes) - MOST_CHANGES),
         solo=run.solo,
     )
 
 
-def reproducing(store: Reader, entry: Entry) -> str | None:
-    """Return the script that repeats the cell's last run, or None where what it was asked is not kept."""
+def _check_row(check: CheckResult) -> CheckRow:
+    failed = check.evidence and check.outcome is not Outcome.PASSED
+    return CheckRow(
+        name=check.name,
+        rung=str(check.rung),
+        outcome=str(check.outcome),
+        fault=" ".join(filter(None, [check.fault, f"({check.blame})" if check.blame else ""])),
+        message=clipped(check.message, MESSAGE_CHARS),
+        seconds=check.seconds,
+        evidence=clipped(json.dumps(check.evidence, indent=1), EVIDENCE_CHARS) if failed else "",
+    )
+
+
+def reproducing(store: Reader, cell: SiteCell) -> str | None:
+    """Return the script that repeats the cell's last run, None where its request is no longer stored."""
     try:
-        return script(store, verdicts.run_detail(store, entry.latest.run))
+        return script(store, verdicts.run_detail(store, cell.latest.run))
     except UsageError:
         return None
 
 
-def worth_a_script(entries: Sequence[Entry], *, most: int) -> list[Entry]:
-    """Return the cells whose script is written: it carries all probes, so only where something is to be looked into."""
-    failing = [one for one in entries if one.latest.verdict in (CellVerdict.BROKEN, CellVerdict.FLAKY)]
-    return sorted(failing, key=lambda one: (one.latest.measured, one.page), reverse=True)[:most]
+def worth_a_script(cells: Sequence[SiteCell], *, most: int) -> list[SiteCell]:
+    """Return the failing cells that were measured last: a script carries all probes, so only few get one."""
+    failing = [cell for cell in cells if cell.latest.verdict in (CellVerdict.BROKEN, CellVerdict.FLAKY)]
+    return sorted(failing, key=lambda cell: (cell.latest.measured, cell.page), reverse=True)[:most]
 
 
-def _log(store: Reader, digest: str, cell: str) -> str:
-    try:
-        return log_of(store, digest, cell)
-    except SettleError as error:  # one damaged log file must not cost the whole site
-        return str(error)
-
-
-def _seen(checks: Sequence[CheckResult]) -> list[Seen]:
-    return [
-        Seen(
-            name=check.name,
-            rung=str(check.rung),
-            outcome=str(check.outcome),
-            fault=" ".join(filter(None, [check.fault, f"({check.blame})" if check.blame else ""])),
-            message=clipped(check.message, MESSAGE_CHARS),
-            seconds=check.seconds,
-            evidence=clipped(json.dumps(check.evidence, indent=1), EVIDENCE_CHARS)
-            if check.evidence and check.outcome is not Outcome.PASSED
-            else "",
-        )
-        for check in checks
-    ]
+def calendar(observations: Sequence[Observation], released: date | None) -> list[Month]:
+    """Return the newest months, oldest first, with a letter for each day and a mark on the release day."""
+    by_day = {observation.day: observation for observation in observations}
+    first, last = observations[0].day, observations[-1].day
+    squares: dict[str, list[str]] = {}
+    day = first.replace(day=1)
+    while day <= last:
+        observation = by_day.get(day)
+        square = "<td></td>"
+        if day >= first:
+            classes = _CLASSES[observation.verdict] if observation else "m"
+            classes += " released" if day == released else ""
+            square = f'<td class="{classes}">{day_letter(observation)}</td>'
+        squares.setdefault(f"{day:%Y-%m}", []).append(square)
+        day += timedelta(days=1)
+    months = list(squares.items())[-MOST_MONTHS:]
+    return [Month(name, "".join(days) + "<td></td>" * (_LONGEST_MONTH - len(days))) for name, days in months]

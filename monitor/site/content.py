@@ -1,4 +1,4 @@
-"""Reads the whole history once, and puts what the pages show side by side into frozen values."""
+"""Reads the whole history once, as the frozen values that the pages show."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from monitor.store import Reader, Track
     from monitor.store.failure_queries import Good, Latest, Sighting, Turn
 
-MOST_TURNS = 500  # kept for the page of changes
+MOST_TURNS = 500  # for the page of changes
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One cell with how it stands."""
+class SiteCell:
+    """One cell with its latest day."""
 
     line: Line
     latest: Latest
@@ -47,39 +47,39 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Column:
     """All cells of one runtime, channel and platform: a column of the overview."""
 
     name: str
-    title: str  # no longer than it must be to tell it from the others
+    title: str  # the runtime, with channel and platform only where several columns have it
     summary: Summary
-    entries: tuple[Entry, ...]
+    cells: tuple[SiteCell, ...]
 
     @property
     def version(self) -> str:
-        """Return the newest release that anything was measured with."""
-        return max(self.entries, key=lambda entry: entry.latest.day).latest.version
+        """Return the newest measured release."""
+        return max(self.cells, key=lambda cell: cell.latest.day).latest.version
 
     @property
     def through(self) -> date:
-        return max(entry.latest.day for entry in self.entries)
+        return max(cell.latest.day for cell in self.cells)
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        return Counter(entry.latest.verdict for entry in self.entries)
+        return Counter(cell.latest.verdict for cell in self.cells)
 
     @property
     def standings(self) -> Mapping[str, int]:
-        return Counter(str(entry.line.answer.standing) for entry in self.entries)
+        return Counter(str(cell.line.answer.standing) for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """One row of the overview: a subject with its cells by history."""
+class SubjectRow:
+    """One row of the overview: a subject with its cells by column."""
 
     id: str
-    track: Track  # any of its cells': what it says of the model is the same in all
-    cells: Mapping[str, Entry]
+    track: Track  # of any of its cells: all have the same model
+    cells: Mapping[str, SiteCell]
 
     @property
     def model(self) -> str:
@@ -87,61 +87,67 @@ class Subject:
 
     @property
     def broken(self) -> bool:
-        return any(not entry.works for entry in self.cells.values())
+        return any(not cell.works for cell in self.cells.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Atlas:
+class Content:
     through: date
-    histories: tuple[History, ...]
-    subjects: tuple[Subject, ...]  # the newest model first, those without a release day last
+    columns: tuple[Column, ...]
+    rows: tuple[SubjectRow, ...]  # the newest model first, models without a release day last
     failures: Mapping[str, tuple[Sighting, ...]]  # by signature, the newest first
     turns: tuple[Turn, ...]  # the newest first
 
     @property
-    def entries(self) -> Mapping[str, Entry]:
-        return {entry.latest.cell: entry for history in self.histories for entry in history.entries}
+    def cells(self) -> Mapping[str, SiteCell]:
+        return {cell.latest.cell: cell for column in self.columns for cell in column.cells}
 
 
-def survey(store: Reader) -> Atlas:
-    """Return everything that is to be shown. Raises UsageError where nothing has been measured.
+def read_content(store: Reader) -> Content:
+    """Return everything that the site shows. Raises UsageError where nothing has been measured.
 
-    A folder of a user's own has a path and not a name, and is nobody's business but the user's: it is left out.
+    A user's local folder is private, and its id is a path: the site leaves it out.
     """
     tracks = [track for track in store.tracks() if track.subject.form is not SubjectForm.FOLDER]
     if not tracks:
         raise UsageError(
-            "the history is empty, so there is nothing to show", hint="`settle run --once` or `settle replay` makes one"
+            "the history is empty, so the site would be empty", hint="`settle run --once` or `settle replay` fills it"
         )
-    asked = store.failure_queries
-    latest = {one.cell: one for one in asked.latest()}
-    rungs, good = asked.rungs(), asked.last_good()
+    queries = store.failure_queries
+    latest = {day.cell: day for day in queries.latest()}
+    rungs, good = queries.rungs(), queries.last_good()
     through = max(track.observations[-1].day for track in tracks)
-    found = summaries(tracks, through)
-    histories = tuple(
-        _history(summary, _short_title(summary, found), latest=latest, rungs=rungs, good=good) for summary in found
+    by_column = summaries(tracks, through)
+    columns = tuple(
+        _column(summary, _short_title(summary, by_column), latest=latest, rungs=rungs, good=good)
+        for summary in by_column
     )
-    cells = {entry.latest.cell for history in histories for entry in history.entries}
-    failures: dict[str, tuple[Sighting, ...]] = {}
-    for one in asked.failures():
-        if one.cell in cells:
-            failures[one.signature] = (*failures.get(one.signature, ()), one)
-    turns = tuple(turn for turn in asked.turns(most=MOST_TURNS) if turn.cell in cells)
-    return Atlas(through, histories, _subjects(histories), failures, turns)
+    shown = {cell.latest.cell for column in columns for cell in column.cells}
+    failures: dict[str, list[Sighting]] = {}
+    for sighting in queries.failures():
+        if sighting.cell in shown:
+            failures.setdefault(sighting.signature, []).append(sighting)
+    return Content(
+        through=through,
+        columns=columns,
+        rows=_rows(columns),
+        failures={signature: tuple(alike) for signature, alike in failures.items()},
+        turns=tuple(turn for turn in queries.turns(most=MOST_TURNS) if turn.cell in shown),
+    )
 
 
-def _history(
+def _column(
     summary: Summary,
     title: str,
     *,
     latest: Mapping[str, Latest],
     rungs: Mapping[str, Mapping[Rung, tuple[Verdict, str]]],
     good: Mapping[str, Good],
-) -> History:
+) -> Column:
     track = summary.lines[0].track
-    name = names.history_name(track.runtime, track.channel, str(track.platform))
-    entries = tuple(
-        Entry(
+    name = names.column_name(track.runtime, track.channel, str(track.platform))
+    cells = tuple(
+        SiteCell(
             line=line,
             latest=latest[line.track.cell],
             rungs=rungs.get(line.track.cell, {}),
@@ -150,22 +156,21 @@ def _history(
         )
         for line in summary.lines
     )
-    return History(name, title, summary, entries)
+    return Column(name, title, summary, cells)
 
 
-def _short_title(summary: Summary, among: Iterable[Summary]) -> str:
-    """Return the runtime's name, with channel and platform only where another history has the same runtime."""
+def _short_title(summary: Summary, every: Iterable[Summary]) -> str:
     runtime = summary.lines[0].track.runtime
-    alone = sum(other.lines[0].track.runtime is runtime for other in among) == 1
+    alone = sum(other.lines[0].track.runtime is runtime for other in every) == 1
     return str(runtime) if alone else summary.title
 
 
-def _subjects(histories: Sequence[History]) -> tuple[Subject, ...]:
-    cells: dict[str, dict[str, Entry]] = {}
-    for history in histories:
-        for entry in history.entries:
-            cells.setdefault(entry.subject, {})[history.name] = entry
-    found = [Subject(name, next(iter(own.values())).line.track, own) for name, own in cells.items()]
-    found.sort(key=lambda one: (one.track.family, one.id))
-    found.sort(key=lambda one: one.track.released or date.min, reverse=True)
-    return tuple(found)
+def _rows(columns: Sequence[Column]) -> tuple[SubjectRow, ...]:
+    by_subject: dict[str, dict[str, SiteCell]] = {}
+    for column in columns:
+        for cell in column.cells:
+            by_subject.setdefault(cell.subject, {})[column.name] = cell
+    rows = [SubjectRow(name, next(iter(cells.values())).line.track, cells) for name, cells in by_subject.items()]
+    rows.sort(key=lambda row: (row.track.family, row.id))
+    rows.sort(key=lambda row: row.track.released or date.min, reverse=True)
+    return tuple(rows)

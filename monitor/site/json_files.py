@@ -1,10 +1,10 @@
-"""Says what the pages say in JSON, for programs; pure."""
+"""Writes the content of the pages as JSON, for programs; pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.report.format import LETTERS
+from monitor.report.format import day_letter
 from monitor.site import names
 from monitor.stability.values import Span
 
@@ -12,50 +12,50 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from monitor.site.content import Atlas, Entry, Subject
+    from monitor.site.content import Content, SiteCell, SubjectRow
     from monitor.stability.values import Observation, Stabilization
 
-FORM = 1  # grows when something that was there means something else or is gone
+FORM = 1  # of the JSON files; grows when a field changes its meaning or is gone
 
 
-def status(atlas: Atlas) -> dict[str, Any]:
-    """Return how everything stands, in short; each model has a file of its own."""
+def status_json(content: Content) -> dict[str, Any]:
+    """Return the standing of every cell in short; each model has its own file."""
     return {
         "form": FORM,
-        "through": atlas.through.isoformat(),
+        "through": content.through.isoformat(),
         "histories": [
             {
-                "name": history.name,
-                "runtime": str(history.summary.lines[0].track.runtime),
-                "version": history.version,
-                "through": history.through.isoformat(),
-                "verdicts": dict(sorted(history.verdicts.items())),
-                "standings": dict(sorted(history.standings.items())),
+                "name": column.name,
+                "runtime": str(column.summary.lines[0].track.runtime),
+                "version": column.version,
+                "through": column.through.isoformat(),
+                "verdicts": dict(sorted(column.verdicts.items())),
+                "standings": dict(sorted(column.standings.items())),
             }
-            for history in atlas.histories
+            for column in content.columns
         ],
         "models": {
-            subject.id: {
-                "file": names.model_json(subject.model),
-                "released": _day(subject.track.released),
+            row.id: {
+                "file": names.model_json(row.model),
+                "released": _day(row.track.released),
                 "cells": {
                     name: {
-                        "verdict": entry.latest.verdict,
-                        "rung": entry.latest.rung or None,
-                        "standing": str(entry.line.answer.standing),
-                        "version": entry.latest.version,
+                        "verdict": cell.latest.verdict,
+                        "rung": cell.latest.rung or None,
+                        "standing": str(cell.line.answer.standing),
+                        "version": cell.latest.version,
                     }
-                    for name, entry in subject.cells.items()
+                    for name, cell in row.cells.items()
                 },
             }
-            for subject in atlas.subjects
+            for row in content.rows
         },
     }
 
 
-def model(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """Return everything about one model; ``subjects`` are the forms and parts of it that are probed."""
-    track = subjects[0].track
+def model_json(rows: Sequence[SubjectRow]) -> dict[str, Any]:
+    """Return everything about one model; ``rows`` are its probed forms and parts."""
+    track = rows[0].track
     return {
         "form": FORM,
         "id": track.subject.model_id,
@@ -65,15 +65,15 @@ def model(subjects: Sequence[Subject]) -> dict[str, Any]:
         "kind": str(track.kind),
         "released": _day(track.released),
         "released_source": track.released_source,
-        "cells": [_cell(name, entry) for subject in subjects for name, entry in subject.cells.items()],
+        "cells": [_cell(name, cell) for row in rows for name, cell in row.cells.items()],
     }
 
 
-def _cell(history: str, entry: Entry) -> dict[str, Any]:
-    latest, answer, track, good = entry.latest, entry.line.answer, entry.line.track, entry.good
+def _cell(column: str, cell: SiteCell) -> dict[str, Any]:
+    latest, answer, track, good = cell.latest, cell.line.answer, cell.line.track, cell.good
     return {
-        "subject": entry.subject,
-        "history": history,
+        "subject": cell.subject,
+        "history": column,
         "runtime": str(track.runtime),
         "channel": str(track.channel),
         "platform": str(track.platform),
@@ -84,7 +84,7 @@ def _cell(history: str, entry: Entry) -> dict[str, Any]:
         "rung": latest.rung or None,
         "reason": latest.reason,
         "blame": latest.blame or None,
-        "rungs": {str(rung): str(verdict) for rung, (verdict, _) in entry.rungs.items()},
+        "rungs": {str(rung): str(verdict) for rung, (verdict, _) in cell.rungs.items()},
         "standing": str(answer.standing),
         "works": _event(answer.works, answer),
         "stable": _event(answer.stable.span, answer),
@@ -97,26 +97,25 @@ def _cell(history: str, entry: Entry) -> dict[str, Any]:
             "day": good.day.isoformat(),
             "lock": names.lock_file(good.environment),
         },
-        "page": entry.page,
+        "page": cell.page,
         "first": track.observations[0].day.isoformat(),
-        "days": _strip(track.observations),
+        "days": _letters(track.observations),
     }  # fmt: skip
 
 
 def _event(span: Span, answer: Stabilization) -> dict[str, Any]:
-    """Return the days (after, by] on which something happened, and how many days from the release that is."""
+    """Return the days (after, by] in which the event lies, and how many days from the release that is."""
     known = answer.released is not None and span != Span(None, None)
     first, last = span.days(answer.released) if known and answer.released else (None, None)
     return {"after": _day(span.after), "by": _day(span.by), "days_from": first, "days_to": last}
 
 
-def _strip(observations: Sequence[Observation]) -> str:
-    """Return a letter a day from the first on, as the pages show them."""
+def _letters(observations: Sequence[Observation]) -> str:
+    """Return a letter for each day from the first on."""
     first, last = observations[0].day, observations[-1].day
     letters = ["."] * ((last - first).days + 1)
-    for one in observations:
-        letter = LETTERS[one.verdict]
-        letters[(one.day - first).days] = letter.lower() if one.carried else letter
+    for observation in observations:
+        letters[(observation.day - first).days] = day_letter(observation)
     return "".join(letters)
 
 

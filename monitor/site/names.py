@@ -5,25 +5,28 @@ from __future__ import annotations
 import hashlib
 import re
 
-PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_OURS = re.compile(r"\.(html|json|svg|txt|sh|css|xml)\.?$|\.$", re.IGNORECASE)  # a folder must not be called as a file
-_TAKEN = frozenset({"status"})  # by our own files beside the models'
+from monitor.judge.signature import SignatureParts
+
+MARKER = ".settle-site"  # the file that shows that a folder or a branch holds a site
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_FILE_NAME = re.compile(r"\.(html|json|svg|txt|sh|css|xml)\.?$|\.$", re.IGNORECASE)  # no name for a folder
+_TAKEN = frozenset({"status"})  # status.json lies beside the models' files
 _KEPT_CHARS = 60
 
 
 def slug(text: str) -> str:
-    """Return a file name for any text: itself where it is plain, else what is plain of it with a digest after a tilde.
+    """Return a file name for any text: a plain text itself, of others the plain characters, a tilde and a digest.
 
     No plain text holds a tilde, so that two texts never share a name.
     """
-    if PLAIN.fullmatch(text) and not _OURS.search(text) and text.lower() not in _TAKEN:
+    if _PLAIN.fullmatch(text) and not _FILE_NAME.search(text) and text.lower() not in _TAKEN:
         return text
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:_KEPT_CHARS] or "x"
     return f"{plain}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
 def path_of(hub_id: str) -> str:
-    """Return ``organisation/name`` as a path of plain names; the last may still take a suffix."""
+    """Return ``organisation/name`` as a path of plain names."""
     organisation, slash, name = hub_id.partition("/")
     return f"{slug(organisation)}/{slug(name)}" if slash else slug(organisation)
 
@@ -36,40 +39,51 @@ def model_json(model: str) -> str:
     return f"{path_of(model)}.json"
 
 
-def history_name(runtime: str, channel: str, platform: str) -> str:
+def column_name(runtime: str, channel: str, platform: str) -> str:
     return slug(f"{runtime}-{channel}-{platform}")
 
 
-def cell_page(subject: str, history: str) -> str:
-    return f"cells/{path_of(subject)}/{history}.html"
+def cell_page(subject: str, column: str) -> str:
+    return f"cells/{path_of(subject)}/{column}.html"
 
 
-def script_file(subject: str, history: str) -> str:
-    return f"cells/{path_of(subject)}/{history}.sh"
+def script_file(subject: str, column: str) -> str:
+    return f"cells/{path_of(subject)}/{column}.sh"
 
 
-def badge_file(subject: str, history: str) -> str:
-    return f"badges/{path_of(subject)}/{history}.svg"
+def badge_file(subject: str, column: str) -> str:
+    return f"badges/{path_of(subject)}/{column}.svg"
+
+
+def lock_name(environment: str) -> str:
+    return f"{slug(environment)}.txt"
 
 
 def lock_file(environment: str) -> str:
-    return f"locks/{slug(environment)}.txt"
+    return f"locks/{lock_name(environment)}"
 
 
 def failure_page(signature: str) -> str:
-    """Return the page of a failure, by the digest that its signature begins with."""
-    return f"failures/{slug(signature.partition(' ')[0])}.html"
+    return f"failures/{slug(SignatureParts.parse(signature).digest)}.html"
 
 
-def runtime_page(history: str) -> str:
-    return f"runtimes/{history}.html"
+def runtime_page(column: str) -> str:
+    return f"runtimes/{column}.html"
 
 
 def part_page(kind: str, name: str) -> str:
-    """Return the page of the overview's part for one kind, organisation or the like."""
+    """Return the page of one part of the overview, such as one kind or organisation."""
     return f"overview/{kind}-{slug(name)}.html"
 
 
 def root_of(path: str) -> str:
-    """Return the way from a page up to the site's root, "" or ``../`` times its depth."""
+    """Return the relative path from a page to the site's root."""
     return "../" * path.count("/")
+
+
+def numbered(path: str, number: int) -> str:
+    """Return the path of a further page of one part of the overview; the first is number 0."""
+    if not number:
+        return path
+    base = path.removesuffix(".html").removeprefix("overview/")
+    return f"overview/{base}~{number + 1}.html"

@@ -1,4 +1,4 @@
-"""Makes every file of the site, one after the other, from the survey of the history."""
+"""Makes every file of the site from the content of the history."""
 
 from __future__ import annotations
 
@@ -12,184 +12,189 @@ from typing import TYPE_CHECKING, Any
 from monitor.report.causes import causes
 from monitor.report.evidence import Evidence
 from monitor.report.sections import answer_sections, side_by_side
-from monitor.site import json_files, names
-from monitor.site.cells import look_at, reproducing, worth_a_script
+from monitor.site import names
+from monitor.site.cells import calendar, details_of, reproducing, worth_a_script
 from monitor.site.changes import changed_days
-from monitor.site.content import survey
-from monitor.site.grid import calendar
-from monitor.site.overview import overview_pages
-from monitor.site.prose import html
-from monitor.site.render import render, style
-from monitor.site.support_curve import curves
+from monitor.site.content import read_content
+from monitor.site.json_files import model_json, status_json
+from monitor.site.render import html_of, render, style
+from monitor.site.support_curve import support_curve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from monitor.report.causes import Cause
-    from monitor.site.changes import Changed
-    from monitor.site.content import Atlas, Entry, History, Subject
+    from monitor.site.changes import ChangedDay
+    from monitor.site.content import Content, SubjectRow
     from monitor.store import Reader
+
+    File = tuple[str, bytes]  # path and content
 
 MOST_SCRIPTS = 40  # each carries all probes, half a megabyte
 RECENT_DAYS = 30  # a regression that began within them is new
 MOST_CAUSES = 150
 MOST_FED = 60
-PROSE = {"definitions": "Definitions and limits", "checks": "Checks and faults"}
-MARKER = ".settle-site"
+MOST_SQUARES = 1300  # on one overview page: larger pages are over 300 kB and hard to read
+YOUNG_DAYS = 90
+DOCS = {"definitions": "Definitions and limits", "checks": "Checks and faults"}
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """One file of the site."""
+class Part:
+    """Subjects of one kind; they fill one page of the overview or more."""
 
+    by: str
+    name: str
     path: str
-    content: bytes
+    rows: Sequence[SubjectRow]
 
 
-def make_site(store: Reader, *, url: str = "") -> Iterator[Made]:
-    """Yield every file. ``url`` is where the site will be found, for the feed; "" where that is not known.
+def make_site(store: Reader, *, url: str = "") -> Iterator[File]:
+    """Yield every file. ``url`` is the published site's address, for the feed; "" where it has none.
 
-    The same history gives the same bytes: no file says when it was written.
+    The same history gives the same bytes: no file has the time of writing.
     """
-    atlas = survey(store)
+    content = read_content(store)
     evidence = Evidence(store)
-    days = changed_days(atlas)
-    found = causes(evidence, (entry.line for history in atlas.histories for entry in history.entries))
-    found.sort(key=lambda cause: cause.hits[0].told.day, reverse=True)
-    for path, content in _all(store, atlas, evidence, days, found, url=url):
-        yield Made(path, content)
-
-
-def _all(
-    store: Reader, atlas: Atlas, evidence: Evidence, days: Sequence[Changed], found: Sequence[Cause], *, url: str
-) -> Iterator[tuple[str, bytes]]:
-    yield MARKER, b"written by `settle site`; what is changed here by hand is lost\n"
+    days = changed_days(content)
+    grouped = causes(evidence, (cell.line for cell in content.cells.values()))
+    grouped.sort(key=lambda cause: cause.hits[0].broken.day, reverse=True)
+    new = [cause for cause in grouped if _is_new(cause, content)]
+    yield names.MARKER, b"written by `settle site`; the next run overwrites changes by hand\n"
     yield ".nojekyll", b""
     yield "style.css", style()
-    new = [cause for cause in found if _is_new(cause, atlas)]
-    yield from overview_pages(atlas, days, new)
-    yield _page("changes.html", "changes.html", atlas, days=days)
-    pages = {entry.latest.cell: entry.page for entry in atlas.entries.values()}
+    yield from _overview(content, days, new)
+    yield _page("changes.html", "changes.html", content, days=days)
     yield _page(
-        "regressions.html", "regressions.html", atlas, new=new, causes=found[:MOST_CAUSES], more=len(found), pages=pages
-    )
-    yield from _failures(atlas)
-    yield from _times(store, atlas)
-    yield from _models(atlas)
-    yield from _cells(store, atlas, evidence)
-    yield from _prose(atlas)
-    yield "feed.xml", render("feed.xml", "feed.xml", atlas=atlas, days=days, most=MOST_FED, url=url.rstrip("/"))
-    yield "status.json", _json(json_files.status(atlas))
+        "regressions.html", "regressions.html", content,
+        new=new, causes=grouped[:MOST_CAUSES], total=len(grouped), cells=content.cells,
+    )  # fmt: skip
+    yield from _failures(content)
+    yield from _times(store, content)
+    yield from _models(content)
+    yield from _cells(store, content, evidence)
+    for name, title in DOCS.items():
+        yield _page("prose.html", f"{name}.html", content, title=title, body=html_of(_documentation(f"{name}.md")))
+    yield "feed.xml", render("feed.xml", "feed.xml", days=days, most=MOST_FED, url=url.rstrip("/"))
+    yield "status.json", _json(status_json(content))
 
 
-def _is_new(cause: Cause, atlas: Atlas) -> bool:
-    recent = cause.hits[0].told.day > atlas.through - timedelta(days=RECENT_DAYS)
+def _page(template: str, path: str, content: Content, **values: Any) -> File:
+    return path, render(template, path, content=content, **values)
+
+
+def _is_new(cause: Cause, content: Content) -> bool:
+    recent = cause.hits[0].broken.day > content.through - timedelta(days=RECENT_DAYS)
     return recent and bool(cause.regressions) and any(not hit.setback.restored_in for hit in cause.hits)
 
 
-def _page(template: str, path: str, atlas: Atlas, **values: Any) -> tuple[str, bytes]:
-    return path, render(template, path, atlas=atlas, **values)
+def _overview(content: Content, days: Sequence[ChangedDay], new: Sequence[Cause]) -> Iterator[File]:
+    """Yield models down and runtimes across: all of them, then in parts by kind, organisation and trouble."""
+    parts = _parts(content)
+    size = max(10, MOST_SQUARES // (len(content.columns) + 1))
+    for part in (Part("", "", "index.html", content.rows), *parts):
+        chunks = [part.rows[at : at + size] for at in range(0, len(part.rows), size)]
+        paths = [names.numbered(part.path, number) for number in range(len(chunks))]
+        for number, (path, chunk) in enumerate(zip(paths, chunks, strict=True)):
+            yield _page(
+                "overview.html", path, content,
+                part=part, parts=parts, chunk=chunk, paths=paths, number=number, days=days, new=new,
+            )  # fmt: skip
 
 
-def _failures(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    entries = atlas.entries
-    current = {entry.latest.cell: entry.latest.signature for entry in entries.values() if not entry.works}
-    failures = [
-        (signature, own, [one for one in own if current.get(one.cell) == signature])
-        for signature, own in atlas.failures.items()
+def _parts(content: Content) -> list[Part]:
+    young = content.through - timedelta(days=YOUNG_DAYS)
+    rows = content.rows
+    chosen = [
+        ("only", "failing", [row for row in rows if row.broken]),
+        ("only", "new", [row for row in rows if row.track.released and row.track.released > young]),
     ]
-    failures.sort(key=lambda one: (-len(one[2]), -one[1][0].last.toordinal(), one[0]))
-    yield _page("failures.html", "failures.html", atlas, failures=failures)
-    for signature, own, now in failures:
-        cells = {one.cell for one in now}
+    groups: tuple[tuple[str, Callable[[SubjectRow], str]], ...] = (
+        ("kind", lambda row: str(row.track.kind)),
+        ("organisation", lambda row: row.track.organisation),
+    )
+    for by, name_of in groups:
+        titles = sorted({name_of(row) for row in rows} - {""}, key=str.lower)
+        chosen += [(by, name, [row for row in rows if name_of(row) == name]) for name in titles]
+    return [Part(by, name, names.part_page(by, name), members) for by, name, members in chosen if members]
+
+
+def _failures(content: Content) -> Iterator[File]:
+    cells = content.cells
+    failing = {cell.latest.cell: cell.latest.signature for cell in cells.values() if not cell.works}
+    failures = [
+        (signature, sightings, {seen.cell for seen in sightings if failing.get(seen.cell) == signature})
+        for signature, sightings in content.failures.items()
+    ]
+    failures.sort(key=lambda failure: (-len(failure[2]), -failure[1][0].last.toordinal(), failure[0]))
+    yield _page("failures.html", "failures.html", content, failures=failures)
+    for signature, sightings, now in failures:
         yield _page(
-            "failure.html",
-            names.failure_page(signature),
-            atlas,
-            signature=signature,
-            own=own,
-            now=cells,
-            entries=entries,
-        )
+            "failure.html", names.failure_page(signature), content,
+            signature=signature, sightings=sightings, now=now, cells=cells,
+        )  # fmt: skip
 
 
-def _times(store: Reader, atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    drawn: list[tuple[History, str]] = []
-    for history in atlas.histories:
-        groups = history.summary.groups
-        title = f"{history.title}: share of models that work, and that are stable, by days since their release"
-        svg = curves(groups[0], title, salt=history.name) if history.summary.lines else ""
-        drawn.append((history, svg))
-        path = names.runtime_page(history.name)
-        links = {entry.subject: entry.page for entry in history.entries}
-        sections = list(answer_sections(store, history.summary))
-        yield _page("runtime.html", path, atlas, history=history, svg=svg, sections=sections, links=links)
-    table = side_by_side([history.summary for history in atlas.histories])
-    yield _page("times.html", "times.html", atlas, drawn=drawn, table=table)
+def _times(store: Reader, content: Content) -> Iterator[File]:
+    drawn = []
+    for column in content.columns:
+        title = f"{column.title}: share of models that work, and that are stable, by days since their release"
+        svg = support_curve(column.summary.groups[0], title, seed=column.name)
+        drawn.append((column, svg))
+        links = {cell.subject: cell.page for cell in column.cells}
+        sections = list(answer_sections(store, column.summary))
+        page = names.runtime_page(column.name)
+        yield _page("runtime.html", page, content, column=column, svg=svg, sections=sections, links=links)
+    table = side_by_side([column.summary for column in content.columns])
+    yield _page("times.html", "times.html", content, drawn=drawn, table=table)
 
 
-def _models(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    titles = {history.name: history.title for history in atlas.histories}
-    models: dict[str, list[Subject]] = {}
-    for subject in atlas.subjects:
-        models.setdefault(subject.model, []).append(subject)
-    for model, subjects in models.items():
-        grids = {
-            entry.page: calendar(entry.line.track.observations, entry.line.track.released)
-            for subject in subjects
-            for entry in subject.cells.values()
+def _models(content: Content) -> Iterator[File]:
+    titles = {column.name: column.title for column in content.columns}
+    models: dict[str, list[SubjectRow]] = {}
+    for row in content.rows:
+        models.setdefault(row.model, []).append(row)
+    for model, rows in models.items():
+        calendars = {
+            cell.page: calendar(cell.line.track.observations, cell.line.track.released)
+            for row in rows
+            for cell in row.cells.values()
         }
         page = names.model_page(model)
-        yield _page("model.html", page, atlas, model=model, subjects=subjects, titles=titles, grids=grids)
-        yield names.model_json(model), _json(json_files.model(subjects))
+        yield _page("model.html", page, content, model=model, rows=rows, titles=titles, calendars=calendars)
+        yield names.model_json(model), _json(model_json(rows))
 
 
-def _cells(store: Reader, atlas: Atlas, evidence: Evidence) -> Iterator[tuple[str, bytes]]:
-    scripts = {entry.page for entry in worth_a_script(list(atlas.entries.values()), most=MOST_SCRIPTS)}
+def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File]:
+    scripted = {cell.page for cell in worth_a_script(list(content.cells.values()), most=MOST_SCRIPTS)}
     locks: set[str] = set()
-    for history in atlas.histories:
-        for entry in history.entries:
-            own = reproducing(store, entry) if entry.page in scripts else None
-            script = names.script_file(entry.subject, history.name) if own else ""
-            if own:
-                yield script, own.encode()
-            if entry.good:
-                locks.add(entry.good.environment)
-            yield _cell(store, atlas, evidence, history, entry, script=script)
-            badge = names.badge_file(entry.subject, history.name)
-            yield badge, render("badge.svg", badge, entry=entry, title=history.title)
+    for column in content.columns:
+        for cell in column.cells:
+            text = reproducing(store, cell) if cell.page in scripted else None
+            script = names.script_file(cell.subject, column.name) if text else ""
+            if text:
+                yield script, text.encode()
+            if cell.good:
+                locks.add(cell.good.environment)
+            track = cell.line.track
+            yield _page(
+                "cell.html", cell.page, content,
+                column=column, cell=cell, details=details_of(store, evidence, cell), script=script,
+                months=calendar(track.observations, track.released),
+            )  # fmt: skip
+            badge = names.badge_file(cell.subject, column.name)
+            yield badge, render("badge.svg", badge, cell=cell, title=column.title)
     for digest in sorted(locks):
         environment = store.environment(digest)
         if environment is not None:
             yield names.lock_file(digest), environment.lock.encode()
 
 
-def _cell(
-    store: Reader, atlas: Atlas, evidence: Evidence, history: History, entry: Entry, *, script: str
-) -> tuple[str, bytes]:
-    track = entry.line.track
-    return _page(
-        "cell.html",
-        entry.page,
-        atlas,
-        history=history,
-        entry=entry,
-        look=look_at(store, evidence, entry),
-        script=script,
-        grid=calendar(track.observations, track.released),
-    )
-
-
-def _prose(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    for name, title in PROSE.items():
-        yield _page("prose.html", f"{name}.html", atlas, title=title, body=html(_documentation(f"{name}.md")))
-
-
 def _documentation(name: str) -> str:
-    """Return a page of the documentation: beside us where settle is installed, in docs/ where it is worked on."""
+    """Return a page of docs/, which lies in this package where settle is installed, and in docs/ in a checkout."""
     packaged = files("monitor.site") / "docs" / name
-    found = packaged if packaged.is_file() else Path(__file__).parents[2] / "docs" / name
-    return found.read_text(encoding="utf-8")
+    page = packaged if packaged.is_file() else Path(__file__).parents[2] / "docs" / name
+    return page.read_text(encoding="utf-8")
 
 
 def _json(value: Any) -> bytes:

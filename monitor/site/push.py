@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 import git
 
 from monitor.errors import InfraError, UsageError
-from monitor.site.pages import MARKER
+from monitor.site.names import MARKER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 AUTHOR = {"NAME": "settle", "EMAIL": "settle@localhost"}
-KEPT = ("CNAME", "README.md", "LICENSE")  # of the branch's own, that no site of ours has
+KEPT = ("CNAME", "README.md", "LICENSE")  # files of the branch that no site of ours has
 PATIENCE_S = 600
-_ATTEMPTS = 2  # a second one where somebody else has pushed meanwhile
+_ATTEMPTS = 2  # the second is for a push by someone else in between
 _SECRET = re.compile(r"(\w+://)[^/@\s]+@")
 
 
-def push(site: Path, remote: str, branch: str, *, workshop: Path, message: str) -> bool:
-    """Make the branch hold what the site holds; return False where it does already.
+def push(site: Path, remote: str, branch: str, *, clone: Path, message: str) -> bool:
+    """Make the branch hold the site's files; return False where it holds them already.
 
-    ``workshop`` keeps the repository between two pushes; it can be removed at any time. Raises UsageError for a branch
-    that holds something else than a site, and BenchError where the remote cannot be reached or refuses.
+    ``clone`` stays between two pushes and can be removed at any time. Raises UsageError for a branch that holds
+    something other than a site, and InfraError where the remote cannot be reached or refuses.
     """
     try:
-        repository = git.Repo.init(workshop, bare=True)
+        repository = git.Repo.init(clone, bare=True)
         with repository.git.custom_environment(**_environment(site)):
             for attempt in range(_ATTEMPTS):
-                tip = _fetched(repository, remote, branch)
+                tip = _fetched_tip(repository, remote, branch)
                 commit = _commit(repository, tip, message)
                 if commit == tip:
                     return False
@@ -42,11 +42,13 @@ def push(site: Path, remote: str, branch: str, *, workshop: Path, message: str) 
                 else:
                     return True
     except git.GitCommandNotFound:
-        raise InfraError("there is no git to push the site with", hint="install git, or empty [site] remote") from None
+        raise InfraError(
+            "the site was not pushed: there is no git", hint="install git, or empty [site] remote"
+        ) from None
     except git.GitCommandError as error:
         raise InfraError(
-            f"the site was not pushed to {redacted(remote)}: {_said(error)}",
-            hint="what was published into the folder stays; git's own settings say who may push",
+            f"the site was not pushed to {redacted(remote)}: {_reason(error)}",
+            hint="the site's folder is complete; git's own settings decide who may push",
         ) from None
     return True
 
@@ -56,7 +58,7 @@ def redacted(address: str) -> str:
 
 
 def _environment(site: Path) -> dict[str, str]:
-    """Return what makes git work on the site's files without a look at anybody's hooks or settings of style."""
+    """Return the variables for git on the site's files, without hooks and without rewriting of lines."""
     people = {f"GIT_{who}_{name}": value for who in ("AUTHOR", "COMMITTER") for name, value in AUTHOR.items()}
     settings = {"core.hooksPath": "/dev/null", "core.autocrlf": "false", "core.fileMode": "false", "gc.auto": "0"}
     listed = {f"GIT_CONFIG_KEY_{at}": key for at, key in enumerate(settings)}
@@ -76,7 +78,7 @@ def _tip(repository: git.Repo, remote: str, branch: str) -> str:
     return listed.partition("\t")[0]
 
 
-def _fetched(repository: git.Repo, remote: str, branch: str) -> str:
+def _fetched_tip(repository: git.Repo, remote: str, branch: str) -> str:
     """Return the branch's commit, fetched, or "" where there is no such branch yet."""
     tip = _tip(repository, remote, branch)
     if not tip:
@@ -85,8 +87,8 @@ def _fetched(repository: git.Repo, remote: str, branch: str) -> str:
     names = str(repository.git.ls_tree("--name-only", tip)).splitlines()
     if MARKER not in names and set(names) - set(KEPT):
         raise UsageError(
-            f"the branch {branch} of {redacted(remote)} holds something else than a site",
-            hint="name a branch of its own in [site] branch",
+            f"the branch {branch} of {redacted(remote)} holds something other than a site",
+            hint="name a new branch in [site] branch",
         )
     return tip
 
@@ -101,6 +103,6 @@ def _commit(repository: git.Repo, tip: str, message: str) -> str:
     return str(repository.git.commit_tree(tree, "-m", message, *(("-p", tip) if tip else ())))
 
 
-def _said(error: git.GitCommandError) -> str:
+def _reason(error: git.GitCommandError) -> str:
     lines = [line for line in str(error.stderr).splitlines() if line.strip()]
     return redacted(" ".join(lines[-3:]).strip().strip("'") or f"git ended with {error.status}")[:400]

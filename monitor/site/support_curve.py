@@ -1,4 +1,4 @@
-"""Draws how the share of supported models grows with the days since release, as SVG that takes the page's colours."""
+"""Draws the share of supported models by days since their release, as SVG in the page's colours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
 
     from monitor.report.summary import Group
@@ -25,28 +23,23 @@ _CLASSES = {"#010101": "ink", "#020202": "rule", "#030303": "works", "#040404": 
 _INK, _RULE, _WORKS, _STABLE = _CLASSES
 
 
-def curves(group: Group, title: str, *, salt: str) -> str:
-    """Return an ``svg`` element, or "" where nothing is told; ``salt`` keeps the ids of two drawings apart."""
-    told = [
-        (name, found, colour, style)
-        for name, found, colour, style in (
-            ("works", group.works, _WORKS, "-"),
-            ("stable", group.stable, _STABLE, "--"),
-        )
-        if found is not None and found.curve
-    ]
+def support_curve(group: Group, title: str, *, seed: str) -> str:
+    """Return an ``svg`` element, "" where the data give no curve; ``seed`` keeps the ids of two drawings apart."""
     if group.works is None or not group.works.curve:
         return ""
+    lines = [("works", group.works, _WORKS, "-")]
+    if group.stable is not None and group.stable.curve:
+        lines.append(("stable", group.stable, _STABLE, "--"))
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": seed, "font.size": 9}):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        last = min(LONGEST_DAYS, max(found.curve[-1].day for _, found, _, _ in told) + 7)
-        for name, found, colour, style in told:
-            _draw(axes, found, last, name=name, colour=colour, style=style)
+        last = min(LONGEST_DAYS, max(times.curve[-1].day for _, times, _, _ in lines) + 7)
+        for name, times, colour, style in lines:
+            _draw(axes, times, last, name=name, colour=colour, style=style)
         _dress(axes, last)
         buffer = io.BytesIO()
         canvas: Any = FigureCanvasSVG(figure)
@@ -54,22 +47,22 @@ def curves(group: Group, title: str, *, salt: str) -> str:
     return _cleaned(buffer.getvalue(), title)
 
 
-def _draw(axes: Axes, found: Distribution, last: int, *, name: str, colour: str, style: str) -> None:
-    """Draw the share that is supported by the end of each day where it is told, with its band where there is one."""
-    points = [one for one in found.curve if one.day <= last]
-    days = [0, *(one.day for one in points), last]
-    shares = [0.0, *(1 - one.share if one.precise else math.nan for one in points)]
+def _draw(axes: Axes, times: Distribution, last: int, *, name: str, colour: str, style: str) -> None:
+    """Draw the share that is supported by the end of each day where it is precise, and its band."""
+    points = [share for share in times.curve if share.day <= last]
+    days = [0, *(share.day for share in points), last]
+    shares = [0.0, *(1 - share.share if share.precise else math.nan for share in points)]
     shares.append(shares[-1])
     label_at = next(share for share in reversed(shares) if not math.isnan(share))
     axes.step(days, shares, where="post", color=colour, linestyle=style, linewidth=2, label=name, zorder=3)
-    banded = [one for one in points if one.low is not None and one.high is not None]
+    banded = [share for share in points if share.low is not None and share.high is not None]
     if banded:
-        low, high = [1 - (one.high or 0) for one in banded], [1 - (one.low or 0) for one in banded]
+        low, high = [1 - (share.high or 0) for share in banded], [1 - (share.low or 0) for share in banded]
         axes.fill_between(
-            [*(one.day for one in banded), last], [*low, low[-1]], [*high, high[-1]],
+            [*(share.day for share in banded), last], [*low, low[-1]], [*high, high[-1]],
             step="post", color=colour, alpha=0.16, linewidth=0, zorder=2,
         )  # fmt: skip
-    # a label at the line's end: a legend would have to be matched by colour
+    # a label at the line's end: a legend would need colours to be matched
     axes.annotate(
         f" {name}", (last, label_at), color=colour, va="bottom" if name == "works" else "top", ha="left",
         annotation_clip=False, fontweight="bold",
@@ -94,9 +87,9 @@ def _dress(axes: Axes, last: int) -> None:
 
 
 def _cleaned(drawn: bytes, title: str) -> str:
-    """Return the drawing with classes in place of colours and fonts, without a style: a page may forbid those."""
+    """Return the drawing with classes in place of colours, fonts and styles, which a page may forbid."""
     ET.register_namespace("", SVG)
-    svg = ET.fromstring(drawn)  # noqa: S314 - matplotlib's own, of numbers and our words
+    svg = ET.fromstring(drawn)  # noqa: S314 - matplotlib wrote it, from numbers and our words
     for parent in list(svg.iter()):
         for child in list(parent):
             if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
@@ -104,10 +97,11 @@ def _cleaned(drawn: bytes, title: str) -> str:
         _dressed(parent)
     for name in ("width", "height"):
         svg.attrib.pop(name, None)
-    used = set(re.findall(r"#([\w.-]+)", " ".join(value for one in svg.iter() for value in one.attrib.values())))
+    values = " ".join(value for element in svg.iter() for value in element.attrib.values())
+    used = set(re.findall(r"#([\w.-]+)", values))
     for element in svg.iter():
         if element.get("id") not in used:
-            element.attrib.pop("id", None)  # two drawings of a page have the same
+            element.attrib.pop("id", None)  # two drawings of a page would share it
     svg.set("role", "img")
     svg.set("class", "curves")
     svg.set("aria-label", title)
@@ -116,20 +110,16 @@ def _cleaned(drawn: bytes, title: str) -> str:
 
 def _dressed(element: ET.Element) -> None:
     classes: list[str] = []
-    for name, value in _style(element.attrib.pop("style", "")):
-        if name.startswith("font") or name == "text-anchor":
-            if name == "text-anchor" or value == "bold" or "bold" in value.split():
-                element.set(*(("text-anchor", value) if name == "text-anchor" else ("font-weight", "bold")))
+    for declaration in element.attrib.pop("style", "").split(";"):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if name.startswith("font"):
+            if "bold" in value.split():
+                element.set("font-weight", "bold")
         elif value in _CLASSES and name in ("fill", "stroke"):
             classes.append(f"{name}-{_CLASSES[value]}")
-        else:
+        elif value:
             element.set(name, value)
     if classes:
         element.set("class", " ".join(classes))
     if _LINKS in element.attrib:
         element.set("href", element.attrib.pop(_LINKS))
-
-
-def _style(text: str) -> Sequence[tuple[str, str]]:
-    pairs = (part.partition(":") for part in text.split(";"))
-    return [(name.strip(), value.strip()) for name, colon, value in pairs if colon]

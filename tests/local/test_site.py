@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from monitor.errors import InfraError, UsageError
 from monitor.site import names
-from monitor.site.pages import MARKER, Made
-from monitor.site.prose import html
+from monitor.site.names import MARKER
 from monitor.site.publish import publish
 from monitor.site.push import push, redacted
-from monitor.site.text import MARK, shown, tail
+from monitor.site.render import MARK, html_of, shown, tail
 from tests.bench.year import HOSTILE
 
 if TYPE_CHECKING:
@@ -29,9 +28,9 @@ ONE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 ANY = st.text(st.characters(codec=None), max_size=60)
 
 
-def made(**content: str) -> list[Made]:
+def made(**content: str) -> list[tuple[str, bytes]]:
     named = {name.replace("__", "/").replace("_", "."): text for name, text in content.items()}
-    return [Made(MARKER, b""), *(Made(path, text.encode()) for path, text in named.items())]
+    return [(MARKER, b""), *((path, text.encode()) for path, text in named.items())]
 
 
 @given(ANY, ANY)
@@ -69,11 +68,15 @@ def test_what_cannot_be_shown_leaves_a_mark() -> None:
 
 def test_our_own_pages_become_html() -> None:
     text = "# A <b>\n\nOne *two* **three**\n`*x*`, [checks](checks.md).\n\n- a\n  b\n- c"
-    found = html(text + "\n\n| x | y |\n|---|---|\n| 1 | a\\|b |\n")
-    assert "<h1>A &lt;b&gt;</h1>" in found
-    assert '<p>One <em>two</em> <strong>three</strong> <code>*x*</code>, <a href="checks.html">checks</a>.</p>' in found
-    assert "<ul><li>a b</li><li>c</li></ul>" in found
-    assert "<td>1</td><td>a|b</td>" in found
+    page = html_of(text + "\n\n| x | y |\n|---|---|\n| 1 | a\\|b |\n")
+    joined = " ".join(page.split())
+    assert "<h1>A &lt;b&gt;</h1>" in page
+    assert (
+        '<p>One <em>two</em> <strong>three</strong> <code>*x*</code>, <a href="checks.html">checks</a>.</p>' in joined
+    )
+    assert "<ul> <li>a b</li> <li>c</li> </ul>" in joined
+    assert "<td>1</td> <td>a|b</td>" in joined
+    assert '<th scope="col">x</th>' in page
 
 
 def contrast(one: str, other: str) -> float:
@@ -122,7 +125,7 @@ def test_what_fails_half_way_leaves_the_old_site(tmp_path: Path) -> None:
     place = tmp_path / "www"
     publish(made(index_html="old"), place)
 
-    def failing() -> Iterator[Made]:
+    def failing() -> Iterator[tuple[str, bytes]]:
         yield from made(index_html="new")
         raise InfraError("the disk is full")
 
@@ -134,7 +137,7 @@ def test_what_fails_half_way_leaves_the_old_site(tmp_path: Path) -> None:
 
 
 def test_while_one_writes_another_is_told_so(tmp_path: Path) -> None:
-    def meanwhile() -> Iterator[Made]:
+    def meanwhile() -> Iterator[tuple[str, bytes]]:
         with pytest.raises(UsageError, match="another settle"):
             publish(made(index_html="b"), tmp_path / "www")
         yield from made(index_html="a")
@@ -149,7 +152,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("full")
     for name in ("full", "file", "link"):
-        with pytest.raises(UsageError, match="no site of settle's"):
+        with pytest.raises(UsageError, match="not a site of settle's"):
             publish(made(index_html="a"), tmp_path / name)
     (tmp_path / "empty").mkdir()
     publish(made(index_html="a"), tmp_path / "empty")
@@ -199,7 +202,7 @@ def remote(tmp_path: Path) -> Remote:
 
 
 def pushed(remote: Remote, tmp_path: Path) -> bool:
-    return push(tmp_path / "www", str(remote.path), "pages", workshop=tmp_path / "work.git", message="a day")
+    return push(tmp_path / "www", str(remote.path), "pages", clone=tmp_path / "work.git", message="a day")
 
 
 def test_the_branch_holds_what_the_site_holds(remote: Remote, tmp_path: Path) -> None:
@@ -218,7 +221,7 @@ def test_the_branch_holds_what_the_site_holds(remote: Remote, tmp_path: Path) ->
 def test_a_branch_with_something_else_is_left_alone(remote: Remote, tmp_path: Path) -> None:
     remote.somebody_adds("thesis.txt", "years")
     publish(made(index_html="one"), tmp_path / "www")
-    with pytest.raises(UsageError, match="something else than a site"):
+    with pytest.raises(UsageError, match="something other than a site"):
         pushed(remote, tmp_path)
     assert remote.files() == {"thesis.txt": "years"}
 
@@ -226,6 +229,6 @@ def test_a_branch_with_something_else_is_left_alone(remote: Remote, tmp_path: Pa
 def test_a_remote_that_is_not_there_is_a_sentence_without_the_password(tmp_path: Path) -> None:
     publish(made(index_html="one"), tmp_path / "www")
     with pytest.raises(InfraError, match="was not pushed") as caught:
-        push(tmp_path / "www", str(tmp_path / "nowhere.git"), "pages", workshop=tmp_path / "work.git", message="x")
+        push(tmp_path / "www", str(tmp_path / "nowhere.git"), "pages", clone=tmp_path / "work.git", message="x")
     assert "\n" not in str(caught.value)
     assert redacted("https://me:secret@git.example.com/x.git") == "https://***@git.example.com/x.git"

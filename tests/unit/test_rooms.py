@@ -23,6 +23,7 @@ OWNERS = {
     "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
     "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
     "jinja2": ["monitor/miniatures/template.py", "monitor/site/render.py"],
+    "markdown_it": ["monitor/site/render.py"],
     "matplotlib": ["monitor/site/support_curve.py"],
     "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
     "platformdirs": ["monitor/config/paths.py"],

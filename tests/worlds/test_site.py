@@ -13,7 +13,7 @@ import pytest
 
 from monitor.domain import Runtime
 from monitor.site.cells import reproducing
-from monitor.site.content import survey
+from monitor.site.content import read_content
 from monitor.site.pages import make_site
 from monitor.store import open_reader, open_store
 from tests.bench.year import CONTROL, HOSTILE, REAL, Year
@@ -38,9 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(home: Path) -> dict[str, bytes]:
     with open_reader(home) as store:
         made = list(make_site(store, url="https://support.example.com/settle/"))
-    twice = [path for path, count in Counter(one.path for one in made).items() if count > 1]
+    twice = [path for path, count in Counter(path for path, _ in made).items() if count > 1]
     assert not twice
-    return {one.path: one.content for one in made}
+    return dict(made)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,9 @@ def test_programs_read_every_model_by_its_own_id(site: dict[str, bytes]) -> None
 
 def test_a_run_of_a_model_that_we_have_can_be_repeated_by_hand(home: Path) -> None:
     with open_reader(home) as store:
-        entries = [entry for entry in survey(store).entries.values() if entry.subject == REAL]
-        scripts = [reproducing(store, entry) for entry in entries]
-        unknown = [reproducing(store, entry) for entry in survey(store).entries.values() if entry.subject == HOSTILE[0]]
+        cells = read_content(store).cells.values()
+        scripts = [reproducing(store, cell) for cell in cells if cell.subject == REAL]
+        unknown = [reproducing(store, cell) for cell in cells if cell.subject == HOSTILE[0]]
     assert len(scripts) == 2
     assert all(script and script.startswith("#!/bin/sh") and "END_OF_PROBES" in script for script in scripts)
     assert unknown == [None, None]  # nothing to write its files from
@@ -136,7 +136,7 @@ def test_a_run_of_a_model_that_we_have_can_be_repeated_by_hand(home: Path) -> No
 
 def test_the_same_history_gives_the_same_site(home: Path, site: dict[str, bytes]) -> None:
     with open_reader(home) as store:
-        again = {one.path: one.content for one in make_site(store, url="https://support.example.com/settle/")}
+        again = dict(make_site(store, url="https://support.example.com/settle/"))
     assert again == site
 
 

@@ -1,0 +1,294 @@
+"""Generates the two pages of docs/ that show the shipped histories: the findings, and all runtimes by release."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from monitor.domain import CellVerdict, Runtime, Verdict
+from monitor.report.causes import causes, causes_section, doubts_section
+from monitor.report.evidence import Evidence
+from monitor.report.format import LETTER_LEGEND, LETTERS, MINIATURES, Section, quantile_text, share_text
+from monitor.report.sections import answer_sections
+from monitor.report.summary import rung_tracks, summaries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from monitor.report.summary import Summary
+    from monitor.store import Reader
+
+Row: TypeAlias = "Mapping[str, Any]"
+RuntimeRelease: TypeAlias = "tuple[Runtime, str]"  # with the version, "" where none could be installed
+Published: TypeAlias = "Mapping[Runtime, Mapping[str, date]]"  # the day of each version
+
+_FINDINGS = (
+    "Generated from the history that ships with Settle, by `python -m tools.refresh findings`. `settle demo` opens the"
+    " same history, and each row below names the command that shows its evidence."
+)
+_RUNTIMES = (
+    "Generated from the second history that ships with Settle, by `python -m tools.refresh findings`."
+    " `settle demo --runtimes` opens the same history: `status` shows its matrix, `show RUN` the evidence of a row, and"
+    " `query` reads its views `by_release` and `parity`, which the tables below are made from."
+)
+_ORDER = tuple(Runtime)
+FEWEST_ALIKE = 3  # older releases fail in hundreds of ways
+
+
+def findings(store: Reader) -> Iterator[Section]:
+    """Yield the page of findings: limits and distributions first, then causes, every track, and unknown days."""
+    yield Section("Findings", (_FINDINGS, MINIATURES), level=1)
+    tracks = store.tracks()
+    through = max(track.observations[-1].day for track in tracks)
+    for summary in summaries(tracks, through, rungs=rung_tracks(store, tracks, through)):
+        limits, *rest = answer_sections(store, summary)
+        yield Section(limits.title, limits.notes)
+        yield _answer(summary)
+        yield causes_section(causes(Evidence(store), summary.lines))
+        yield doubts_section({line.track.subject.id for line in summary.lines})
+        yield from rest
+        yield _unknown(store, summary)
+
+
+def _answer(summary: Summary) -> Section:
+    everything = summary.groups[0]
+    sentences = []
+    for event, times in (("work", everything.works), ("are stable", everything.stable)):
+        if times is None:
+            continue
+        missing = ", ".join(f"{share_text(share)} not by day {share.day}" for share in times.not_by)
+        sentences.append(
+            f"Of {times.entries} models with a sourced release day ({times.architectures} architectures) half {event}"
+            f" by day {quantile_text(times.median)} after their release, three quarters by day"
+            f" {quantile_text(times.upper_quartile)}; {missing}."
+        )
+    return Section("The answer", tuple(sentences))
+
+
+def _unknown(store: Reader, summary: Summary) -> Section:
+    """Return the days that stayed unknown, with the reasons: a large share would be a fault of Settle's."""
+    runtime = summary.lines[0].track.runtime
+    rows = store.unknown_days(runtime)
+    total = store.probed_days(runtime)
+    count = sum(int(row["days"]) for row in rows)
+    return Section(
+        "What stayed unknown",
+        (f"{count} of {total} probed days of cells ({count / max(1, total):.1%}).",),
+        ("subject", "days", "first", "last", "reason", "show"),
+        tuple(
+            (
+                row["subject"],
+                str(row["days"]),
+                f"{row['first']} ({row['version']})",
+                row["last"],
+                row["reason"],
+                f"settle demo show {row['run']}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def runtimes_page(store: Reader) -> Iterator[Section]:
+    """Yield the page of runtimes: counts, the newest releases with every reason, the older ones, and parity."""
+    measured = store.by_release()
+    published = {runtime: _published(store, runtime) for runtime in Runtime}
+    releases = _releases(measured, published)
+    newest = tuple({runtime: (runtime, version) for runtime, version in releases}.values())  # each runtime's last
+    older = [release for release in releases if release not in newest]
+    platforms = ", ".join(sorted({row["platform"] for row in measured}))
+    first, last = (choose(row["day"] for row in measured) for choose in (min, max))
+    yield Section(
+        "Runtimes side by side",
+        (_RUNTIMES, MINIATURES, f"Measured from {first} to {last} ({platforms})."),
+        level=1,
+    )
+    yield _counts(measured, releases, published)
+    yield _newest(measured, newest)
+    yield _reasons("Reasons in the newest releases", measured, newest)
+    yield _every(measured, releases)
+    yield _reasons("Reasons in older releases", measured, older, fewest=FEWEST_ALIKE)
+    compared = store.parity()
+    yield _parity(compared, releases)
+    yield _differences(compared, releases)
+
+
+def _published(store: Reader, runtime: Runtime) -> dict[str, date]:
+    return {release.version: release.published_at.date() for release in store.releases(runtime)}
+
+
+def _releases(measured: Sequence[Row], published: Published) -> list[RuntimeRelease]:
+    """Return every measured release, runtime by runtime, the oldest first."""
+    return sorted(
+        {_release_of(row) for row in measured},
+        key=lambda release: (_ORDER.index(release[0]), str(published[release[0]].get(release[1], "")), release[1]),
+    )
+
+
+def _counts(measured: Sequence[Row], releases: Sequence[RuntimeRelease], published: Published) -> Section:
+    rows = []
+    for runtime, version in releases:
+        count = Counter(row["verdict"] for row in measured if _release_of(row) == (runtime, version))
+        day = published[runtime].get(version, "")
+        numbers = (count.total(), *(count[verdict] for verdict in CellVerdict))
+        rows.append((runtime, version or "-", str(day), *(str(number) for number in numbers)))
+    note = (
+        "Older releases were measured by hand with every watched subject, unless their row counts fewer. Unknown means"
+        " not measurable: a limit of Settle, a miniature that does not fit, or a release that cannot be asked, such as"
+        " one without a server. The reasons are below."
+    )
+    heading = ("runtime", "release", "published", "measured", *map(str, CellVerdict))
+    return Section("How much works in which release", (note,), heading, tuple(rows))
+
+
+def _newest(measured: Sequence[Row], releases: Sequence[RuntimeRelease]) -> Section:
+    note = "The rung that fails is in brackets."
+    return _matrix("The newest releases", note, measured, releases, _verdict_text)
+
+
+def _every(measured: Sequence[Row], releases: Sequence[RuntimeRelease]) -> Section:
+    installed = [release for release in releases if release[1]]
+    return _matrix("Every release", f"{LETTER_LEGEND}, . not measured.", measured, installed, _letter)
+
+
+def _matrix(
+    title: str,
+    note: str,
+    measured: Sequence[Row],
+    releases: Sequence[RuntimeRelease],
+    text: Callable[[Row | None], str],
+) -> Section:
+    cells = {(row["subject"], _release_of(row)): row for row in measured}
+    rows = [
+        (subject, *(text(cells.get((subject, release))) for release in releases)) for subject in _subjects(measured)
+    ]
+    return Section(title, (note,), ("subject", *map(_titled, releases)), tuple(rows))
+
+
+def _reasons(
+    title: str, measured: Sequence[Row], releases: Sequence[RuntimeRelease], *, fewest: int = 1
+) -> Section:
+    """Return a row for each reason not to work that at least ``fewest`` subjects share."""
+    alike: dict[tuple[RuntimeRelease, str, str, str], list[Row]] = {}
+    for release in releases:
+        for row in measured:
+            if _release_of(row) == release and row["verdict"] != CellVerdict.WORKS:
+                alike.setdefault((release, row["verdict"], row["blame"] or "", row["reason"]), []).append(row)
+    rows = [
+        (
+            _titled(release),
+            verdict,
+            blame,
+            reason,
+            f"all {len(shared)}"
+            if len(shared) == len(_subjects(measured))
+            else ", ".join(row["subject"] for row in shared),
+            shared[0]["run"][:12] if shared[0]["run"] else "",
+        )
+        for (release, verdict, blame, reason), shared in alike.items()
+        if len(shared) >= fewest
+    ]
+    heading = ("release", "verdict", "blame", "reason", "subjects", "run of the first")
+    notes = (f"Reasons that {fewest} subjects or more share.",) if fewest > 1 else ()
+    return Section(title, notes, heading, tuple(rows))
+
+
+def _parity(compared: Sequence[Row], releases: Sequence[RuntimeRelease]) -> Section:
+    """Return a summary of how far each release's log-probabilities are from the reference's."""
+    note = (
+        "The largest difference of a log-probability from the pinned transformers, in nats, over every position of the"
+        " forced texts. docs/definitions.md says how much rounding is allowed."
+    )
+    rows = []
+    for release in releases:
+        pairs = [row for row in compared if _release_of(row) == release]
+        if not pairs:
+            continue
+        count = Counter(row["verdict"] for row in pairs)
+        farthest = max(pairs, key=lambda row: float(row["max"]))
+        rows.append(
+            (
+                _titled(release),
+                str(len(pairs)),
+                *(str(count[verdict]) for verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.UNKNOWN)),
+                f"{farthest['max']:.2g}, {farthest['subject']}",
+            )
+        )
+    heading = ("release", "compared", "within rounding", "differ", "undecided", "largest")
+    return Section("Parity: how far numbers are from the reference", (note,), heading, tuple(rows))
+
+
+def _differences(compared: Sequence[Row], releases: Sequence[RuntimeRelease]) -> Section:
+    """Return every difference beyond rounding, the largest first; releases that share it are in one row."""
+    alike: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in sorted(compared, key=lambda row: -float(row["max"])):
+        if row["verdict"] != Verdict.PASSED:
+            key = (row["subject"], f"{row['max']:.2g}", row["verdict"], row["cause"] or "")
+            alike.setdefault(key, []).append(row)
+    within = {(row["subject"], _release_of(row)) for row in compared if row["verdict"] == Verdict.PASSED}
+    rows = []
+    for (subject, maximum, verdict, cause), shared in alike.items():
+        shared.sort(key=lambda row: releases.index(_release_of(row)))
+        fixed = [_fixed(subject, _release_of(row), within, releases) for row in shared]
+        rows.append(
+            (
+                subject,
+                ", ".join(_titled(_release_of(row)) for row in shared),
+                maximum,
+                *(f"{shared[0][name]:.2g}" for name in ("p99", "allowed")),
+                verdict,
+                cause,
+                ", ".join(dict.fromkeys(filter(None, fixed))),
+                shared[0]["run"][:12],
+            )
+        )
+    return Section(
+        "Every difference beyond rounding",
+        ("A cause is a person's explanation. It changes no verdict: the numbers alone decide.",),
+        (
+            "subject",
+            "releases",
+            "maximum",
+            "99th percentile",
+            "allowed",
+            "verdict",
+            "cause",
+            "rounding again in",
+            "run",
+        ),
+        tuple(rows),
+    )
+
+
+def _fixed(
+    subject: str,
+    release: RuntimeRelease,
+    within: Collection[tuple[str, RuntimeRelease]],
+    releases: Sequence[RuntimeRelease],
+) -> str:
+    """Return the first later measured release that differs by no more than rounding, "" without any."""
+    later = releases[releases.index(release) + 1 :]
+    return next((_titled(other) for other in later if other[0] is release[0] and (subject, other) in within), "")
+
+
+def _release_of(row: Row) -> RuntimeRelease:
+    return Runtime(row["runtime"]), str(row["version"] or "")
+
+
+def _subjects(measured: Iterable[Row]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row["subject"] for row in measured))
+
+
+def _titled(release: RuntimeRelease) -> str:
+    return " ".join(filter(None, release))
+
+
+def _verdict_text(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['verdict']} ({row['rung']})" if row["rung"] else str(row["verdict"])
+
+
+def _letter(row: Row | None) -> str:
+    return "." if row is None else LETTERS[CellVerdict(row["verdict"])]
