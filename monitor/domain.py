@@ -224,6 +224,12 @@ class Cell:
     def id(self) -> str:
         return f"{self.subject_id}@{self.runtime}/{self.channel}/{self.platform}"
 
+    @classmethod
+    def parse(cls, cell_id: str) -> Cell:
+        subject_id, _, place = cell_id.rpartition("@")
+        runtime, channel, platform = place.split("/")
+        return cls(subject_id, Runtime(runtime), Channel(channel), Platform.parse(platform))
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

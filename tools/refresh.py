@@ -29,8 +29,7 @@ from monitor.miniatures.manifest import load_miniature, miniature_slugs
 from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
 from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
-from monitor.report.findings import findings
-from monitor.report.runtimes import runtimes_page
+from monitor.report.docs_pages import findings, runtimes_page
 from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA

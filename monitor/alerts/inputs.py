@@ -86,7 +86,7 @@ def _flip_seen(evidence: Evidence, track: Track, row: Mapping[str, Any]) -> Flip
         return flip  # a history may have hundreds, and only what is told needs its evidence
     known = [one.day for one in track.observations if one.day < day and one.verdict is not CellVerdict.UNKNOWN]
     before = known[-1] if known else None
-    told, moved = evidence.between(track, Span(before, confirmed))
+    told, moved = evidence.between(track.cell, Span(before, confirmed))
     return replace(flip, told=told, last=evidence.on(track.cell, before), moved=moved)
 
 

@@ -6,8 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from monitor.alerts.values import Item, Kind
-from monitor.report.evidence import moved_text
-from monitor.report.format import days_text, since_text
+from monitor.report.format import days_text, moved_text, since_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from monitor.alerts.flapping import Spell
     from monitor.alerts.values import FlipSeen, History, NewModel, TakenBack, Trouble
-    from monitor.report.evidence import Told
+    from monitor.report.evidence import DayEvidence
     from monitor.stability.values import Stabilization
 
 _VERBS = {
@@ -207,11 +206,11 @@ def _where(history: History, version: str) -> str:
     return f"{track.runtime}{f' {version}' if version else ''}{channel}, {track.platform}"
 
 
-def _version(told: Told) -> str:
+def _version(told: DayEvidence) -> str:
     return told.version or "an unresolved version"
 
 
-def _show(history: History, told: Told | None) -> str:
+def _show(history: History, told: DayEvidence | None) -> str:
     return f"settle show {told.run if told else shlex.quote(history.track.subject.id)}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import CellVerdict
     from monitor.judge.lock_diff import Moved
-    from monitor.report.evidence import Told
+    from monitor.report.evidence import DayEvidence
     from monitor.store import Track
 
 
@@ -59,8 +59,8 @@ class FlipSeen:
     after: CellVerdict
     confirmed: date
     announced: bool
-    told: Told | None = None
-    last: Told | None = None
+    told: DayEvidence | None = None
+    last: DayEvidence | None = None
     moved: tuple[Moved, ...] = ()
 
 

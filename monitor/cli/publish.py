@@ -23,7 +23,7 @@ def site(options: Options, *, folder: Path, no_push: bool) -> None:
     also committed and pushed. Subjects that are local folders are left out.
     """
     from monitor.progress import ConsoleProgress
-    from monitor.site.publishing import publish_pages
+    from monitor.site.publish import publish_pages
     from monitor.store import open_reader
 
     with open_reader(options.config.home) as store:

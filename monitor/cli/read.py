@@ -194,7 +194,7 @@ def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> N
 def _show_run(store: Reader, detail: RunDetail, *, whole_log: bool, as_json: bool) -> None:
     from monitor.cli import output
     from monitor.cli.matrix import run_as_json, write_run
-    from monitor.report.log import log_of
+    from monitor.report.evidence import log_of
 
     log = log_of(store, str((detail.ending or detail.resolution)["log_digest"] or ""), str(detail.row["cell_id"]))
     if as_json:

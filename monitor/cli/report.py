@@ -166,13 +166,13 @@ def _names(track: Track) -> set[str]:
 
 
 def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
-    from monitor.report.evidence import Evidence
+    from monitor.report.evidence import caveats
 
     return {
         "title": summary.title,
         "first": summary.first,
         "through": summary.through,
-        "caveats": Evidence(store).caveats(summary),
+        "caveats": caveats(store, summary),
         "groups": summary.groups,
         "sensitivity": [{"window_days": window, "stable": quantile} for window, quantile in summary.sensitivity],
         "subjects": [_row(summary, line) | {"setbacks": line.answer.setbacks} for line in summary.lines],

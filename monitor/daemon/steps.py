@@ -17,7 +17,7 @@ from monitor.domain import SubjectForm
 from monitor.errors import InfraError
 from monitor.runner.session import GIB
 from monitor.schedule.today import Watched
-from monitor.site.publishing import publish_pages
+from monitor.site.publish import publish_pages
 from monitor.sources.access import hub_access
 from monitor.sources.hub import Hub
 from monitor.subjects.catalogue import load_catalogue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import NamedTuple
 
 SHOWN_CHARS = 80
 _CONSIDERED_CHARS = 2000  # of the last line: a dumped tensor must not make every failure its own kind
@@ -57,3 +58,13 @@ def signature(fault: str, message: str, place: str = "") -> str:
     text = normalised(message)
     digest = hashlib.sha256(f"{fault}\n{text}\n{place}".encode()).hexdigest()[:12]
     return f"{digest} {text[:SHOWN_CHARS].strip() or fault}"
+
+
+class SignatureParts(NamedTuple):
+    digest: str
+    text: str
+
+    @classmethod
+    def parse(cls, signature: str) -> SignatureParts:
+        digest, _, text = signature.partition(" ")
+        return cls(digest, text or digest)

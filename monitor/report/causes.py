@@ -1,4 +1,4 @@
-"""Groups setbacks that came with one release by one failure: what broke once is told once, with everybody it hit."""
+"""Groups the setbacks that came with one release by their failure, so that each cause is reported once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from monitor.report.evidence import moved_text
-from monitor.report.format import Section, length_text, since_text
+from monitor.judge.signature import SignatureParts
+from monitor.report.format import Section, length_text, listed, moved_text, since_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from monitor.judge.lock_diff import Moved
-    from monitor.report.evidence import Evidence, Told
+    from monitor.report.evidence import DayEvidence, Evidence
     from monitor.report.summary import Line
     from monitor.stability.values import Setback
 
@@ -23,23 +23,23 @@ MOST_NAMED = 6
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One track that a cause set back."""
+    """One track that a cause set back, with the evidence of its first broken day."""
 
     line: Line
     setback: Setback
-    told: Told
+    broken: DayEvidence
     moved: tuple[Moved, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One failure that came with one release; ``looked_at`` is what a person found when looking into it."""
+    """One failure that came with one release; ``finding`` is a person's explanation of it."""
 
     runtime: str
     version: str
     signature: str
     hits: tuple[Hit, ...]
-    looked_at: str
+    finding: str
 
     @property
     def regressions(self) -> int:
@@ -50,28 +50,29 @@ def causes(evidence: Evidence, lines: Iterable[Line]) -> list[Cause]:
     """Return the causes of all setbacks, in the order of their first day."""
     hits: dict[tuple[str, str, str], list[Hit]] = {}
     for line in lines:
-        for one in line.answer.setbacks:
-            told, moved = evidence.of_setback(line.track, one)
-            if told is not None:
-                key = (str(line.track.runtime), one.first_bad, told.signature)
-                hits.setdefault(key, []).append(Hit(line, one, told, moved))
-    notes = _looked_at()
-    found = [
-        Cause(*key, tuple(own), notes.get((key[0], key[1], key[2].partition(" ")[0]), "")) for key, own in hits.items()
+        for setback in line.answer.setbacks:
+            broken, moved = evidence.between(line.track.cell, setback.began)
+            if broken is not None:
+                key = (str(line.track.runtime), setback.first_bad, broken.signature)
+                hits.setdefault(key, []).append(Hit(line, setback, broken, moved))
+    findings = {(row["runtime"], row["release"], row["failure"]): row["finding"] for row in _looked_at("cause")}
+    grouped = [
+        Cause(*key, tuple(alike), findings.get((*key[:2], SignatureParts.parse(key[2]).digest), ""))
+        for key, alike in hits.items()
     ]
-    return sorted(found, key=lambda cause: (cause.hits[0].told.day, cause.version, cause.signature))
+    return sorted(grouped, key=lambda cause: (cause.hits[0].broken.day, cause.version, cause.signature))
 
 
-def causes_section(found: Sequence[Cause]) -> Section:
+def causes_section(grouped: Sequence[Cause]) -> Section:
     return Section(
         "Setbacks and regressions by cause",
         (
             "One row a release and failure. A regression is a failure after stable support, a setback one before it."
-            if found
+            if grouped
             else "None.",
         ),
         ("since", "release", "hit", "regressions", "failure", "ended by", "days", "moved with it", "looked at", "show"),
-        tuple(_row(cause) for cause in found),
+        tuple(_row(cause) for cause in grouped),
     )
 
 
@@ -80,32 +81,26 @@ def _row(cause: Cause) -> tuple[str, ...]:
     return (
         since_text(first.setback.began),
         f"{first.setback.last_good} → {cause.version}",
-        _named([hit.line.track.subject.id for hit in cause.hits]),
+        listed([hit.line.track.subject.id for hit in cause.hits], most=MOST_NAMED),
         str(cause.regressions or ""),
-        first.told.reason,
+        first.broken.reason,
         ", ".join(dict.fromkeys(hit.setback.restored_in or "open" for hit in cause.hits)),
         ", ".join(dict.fromkeys(length_text(hit.setback) for hit in cause.hits)),
-        moved_text([one for one in first.moved if one.package != cause.runtime]),
-        cause.looked_at or "not yet",
-        f"settle demo show {first.told.run}",
+        moved_text([change for change in first.moved if change.package != cause.runtime]),
+        cause.finding or "not yet",
+        f"settle demo show {first.broken.run}",
     )
 
 
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def doubts_section(subjects: Collection[str]) -> Section:
-    """Return what people found that speaks against the history itself, for the subjects that are in it."""
-    rows = [(row["subject"], row["found"]) for row in _notes().get("doubt", []) if row["subject"] in subjects]
+    """Return a person's findings that speak against the history itself, for the subjects that are in it."""
+    rows = [(row["subject"], row["finding"]) for row in _looked_at("doubt") if row["subject"] in subjects]
     return Section("Doubts", () if rows else ("None.",), ("subject", "doubt"), tuple(rows))
 
 
-def _looked_at() -> Mapping[tuple[str, str, str], str]:
-    """Return what people found out about causes, by runtime, release and the digest of the failure's signature."""
-    return {(row["runtime"], row["release"], row["failure"]): row["found"] for row in _notes().get("cause", [])}
-
-
-def _notes() -> Mapping[str, list[dict[str, str]]]:
-    return tomllib.loads((files("monitor") / "data" / "looked_at.toml").read_text(encoding="utf-8"))
+def _looked_at(kind: str) -> Sequence[Mapping[str, str]]:
+    """Return the rows of one kind: a ``cause`` is named by runtime, release and digest of the failure's signature."""
+    rows: Sequence[Mapping[str, str]] = tomllib.loads(
+        (files("monitor") / "data" / "looked_at.toml").read_text(encoding="utf-8")
+    )[kind]
+    return rows

@@ -166,9 +166,7 @@ def _matrix(
     return Section(title, (note,), ("subject", *map(_titled, releases)), tuple(rows))
 
 
-def _reasons(
-    title: str, measured: Sequence[Row], releases: Sequence[RuntimeRelease], *, fewest: int = 1
-) -> Section:
+def _reasons(title: str, measured: Sequence[Row], releases: Sequence[RuntimeRelease], *, fewest: int = 1) -> Section:
     """Return a row for each reason not to work that at least ``fewest`` subjects share."""
     alike: dict[tuple[RuntimeRelease, str, str, str], list[Row]] = {}
     for release in releases:

@@ -1,4 +1,4 @@
-"""How the answer is written: spans, days, shares and strips as short text; pure."""
+"""Sections of a report, and the short text of spans, days, shares and strips in them; pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from monitor.domain import CellVerdict
 from monitor.stability.values import Censoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import date
 
+    from monitor.judge.lock_diff import Moved
     from monitor.stability.values import Observation, Quantile, Setback, Share, Span
 
 LETTERS = {
@@ -22,15 +23,16 @@ LETTERS = {
     CellVerdict.UNKNOWN: "?",
 }
 MINIATURES = (
-    "Subjects are miniatures: random weights, and the published configuration with only its sizes shrunk. They show"
-    " what the tooling does with an architecture, not what a model is worth."
+    "Subjects are miniatures: each is a tiny model with random weights, made from the published configuration with"
+    " only its sizes shrunk. They show what a runtime does with an architecture, not what a model is worth."
 )
-STRIP_LEGEND = "W works, B broken, F flaky, ? unknown (ours), . not measured; small letters are carried"
+LETTER_LEGEND = "W works, B broken, F flaky, ? unknown (Settle could not measure it)"
+MOST_MOVED = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading, sentences, and a table below them; ``keys`` names the columns where a program reads it."""
+    """A heading, sentences, and a table below them; ``columns`` are the names that a program reads."""
 
     title: str
     notes: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ def days_text(span: Span, zero: date | None) -> str:
 
 
 def since_text(span: Span) -> str:
-    """Write the day: ``2026-04-02``, ``by 2026-04-02`` where it may have been earlier, or that it did not happen."""
+    """Write the day: ``2026-04-02``, ``by 2026-04-02`` where it may be earlier, or that it has not happened."""
     match span.censoring:
         case Censoring.EXACT:
             return f"{span.by}"
@@ -63,15 +65,15 @@ def since_text(span: Span) -> str:
 
 
 def quantile_text(quantile: Quantile) -> str:
-    """Write a day with its 95 percent interval; without one there are too few architectures to have it.
+    """Write a day with its 95 percent interval, which needs enough architectures.
 
-    What the data do not tell is written as the days of which it is one.
+    Where the data give no single day, the text is the range that holds it.
     """
-    if quantile.day is None and not quantile.precise:
-        return "not told"
     if not quantile.precise:
-        bounds = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
-        return f"{_day(bounds[0])} to {_day(bounds[1])}, no closer"
+        if quantile.day is None:
+            return "not shown"
+        low, high = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
+        return f"between {_day(low)} and {_day(high)}" if high is not None else f"{_day(low)} or later"
     if quantile.low is quantile.high is None:
         return _day(quantile.day)
     return f"{_day(quantile.day)} ({_day(quantile.low)} to {_day(quantile.high)})"
@@ -80,7 +82,7 @@ def quantile_text(quantile: Quantile) -> str:
 def share_text(share: Share) -> str:
     if not share.precise:
         low, high = (share.least, share.most) if share.low is None or share.high is None else (share.low, share.high)
-        return f"{low:.0%} to {high:.0%}, no closer"
+        return f"between {low:.0%} and {high:.0%}"
     if share.low is None or share.high is None:
         return f"{share.share:.0%}"
     return f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%})"
@@ -94,17 +96,35 @@ def length_text(setback: Setback) -> str:
     return f"{least}" if least == most else f"{least} to {most}"
 
 
-def _day(day: int | None) -> str:
-    return "not reached" if day is None else f"{day}"
+def moved_text(changes: Sequence[Moved], *, first: str = "") -> str:
+    """Write the packages that moved, the one named ``first`` before the others; a long list is cut."""
+    ordered = sorted(changes, key=lambda change: (change.package != first, change.package))
+    return listed([str(change) for change in ordered], most=MOST_MOVED)
+
+
+def listed(texts: Sequence[str], *, most: int) -> str:
+    more = len(texts) - most
+    return ", ".join([*texts[:most], *([f"and {more} more"] if more > 0 else [])])
+
+
+def day_letter(observation: Observation | None) -> str:
+    """Return the letter of a day: small where the verdict is carried over, ``.`` where nothing was measured."""
+    if observation is None:
+        return "."
+    letter = LETTERS[observation.verdict]
+    return letter.lower() if observation.carried else letter
 
 
 def strip(observations: Iterable[Observation]) -> list[tuple[str, str]]:
-    """Return a row a month, (``2026-04``, a sign a day): see ``STRIP_LEGEND``."""
-    months: dict[str, dict[int, str]] = defaultdict(dict)
-    for one in observations:
-        letter = LETTERS[one.verdict]
-        months[f"{one.day:%Y-%m}"][one.day.day] = letter.lower() if one.carried else letter
+    """Return a row a month: ``2026-04``, and a letter for each day."""
+    months: dict[str, dict[int, Observation]] = defaultdict(dict)
+    for observation in observations:
+        months[f"{observation.day:%Y-%m}"][observation.day.day] = observation
     return [
-        (month, "".join(days.get(number, ".") for number in range(1, max(days) + 1)))
+        (month, "".join(day_letter(days.get(number)) for number in range(1, max(days) + 1)))
         for month, days in sorted(months.items())
     ]
+
+
+def _day(day: int | None) -> str:
+    return "not reached" if day is None else f"{day}"

@@ -1,4 +1,4 @@
-"""What one release changed for whom: the last day before it beside the first day with it."""
+"""What one release changed: each track's last day before it beside its first day with it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import CellVerdict
-from monitor.report.evidence import Evidence, moved_text
-from monitor.report.format import Section
+from monitor.report.evidence import Evidence
+from monitor.report.format import Section, moved_text
+from monitor.stability.values import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from monitor.stability.values import Observation
     from monitor.store import Reader, Track
 
-_KINDS = (
-    ("Broke", CellVerdict.WORKS, CellVerdict.BROKEN),
-    ("Newly works", CellVerdict.BROKEN, CellVerdict.WORKS),
-)
+_KINDS = {
+    (CellVerdict.WORKS, CellVerdict.BROKEN): "Broke",
+    (CellVerdict.BROKEN, CellVerdict.WORKS): "Newly works",
+}
+_OTHER = "Changed otherwise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,71 +35,68 @@ class Effect:
     def changed(self) -> bool:
         return self.before is not None and self.before.verdict is not self.after.verdict
 
+    @property
+    def kind(self) -> str:
+        if self.before is None or not self.changed:
+            return ""
+        return _KINDS.get((self.before.verdict, self.after.verdict), _OTHER)
+
 
 def effects(tracks: Iterable[Track], version: str) -> list[Effect]:
-    """Return how each track that saw the release stood before it and with it."""
-    found: list[Effect] = []
+    """Return the effect of the release on each track that has it."""
+    seen: list[Effect] = []
     for track in tracks:
-        valid = [one for one in track.observations if one.verdict is not CellVerdict.UNKNOWN]
-        place = next((number for number, one in enumerate(valid) if one.version == version), None)
+        valid = [day for day in track.observations if day.verdict is not CellVerdict.UNKNOWN]
+        place = next((number for number, day in enumerate(valid) if day.version == version), None)
         if place is not None:
-            found.append(Effect(track, valid[place - 1] if place else None, valid[place]))
-    return found
+            seen.append(Effect(track, valid[place - 1] if place else None, valid[place]))
+    return seen
 
 
-def release_sections(store: Reader, runtime: str, version: str, found: Sequence[Effect]) -> Iterator[Section]:
+def release_sections(store: Reader, runtime: str, version: str, seen: Sequence[Effect]) -> Iterator[Section]:
     evidence = Evidence(store)
-    first = min(one.after.day for one in found)
-    counts = {verdict: sum(one.after.verdict is verdict for one in found) for verdict in CellVerdict}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    example = next((one for one in found if one.before), None)
-    moved = evidence.moved_over(example.track, example.before, example.after) if example and example.before else ()
+    first = min(effect.after.day for effect in seen)
+    counts = {verdict: sum(effect.after.verdict is verdict for effect in seen) for verdict in CellVerdict}
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    days = next(
+        ((effect.track.cell, Span(effect.before.day, effect.after.day)) for effect in seen if effect.before), None
+    )
+    moved = evidence.between(*days)[1] if days else ()
     yield Section(
         f"{runtime} {version}, first seen on {first}",
         (
-            f"{len(found)} subjects: {told}; {sum(one.changed for one in found)} changed.",
+            f"{len(seen)} subjects: {verdicts}; {sum(effect.changed for effect in seen)} changed.",
             *([f"Moved with it: {moved_text(moved, first=runtime)}."] if moved else []),
         ),
         level=1,
     )
-    seen: set[int] = set()
-    for title, before, after in _KINDS:
-        own = [one for one in found if one.before and one.before.verdict is before and one.after.verdict is after]
-        seen |= {id(one) for one in own}
-        yield _changes(evidence, title, own)
-    yield _changes(evidence, "Changed otherwise", [one for one in found if one.changed and id(one) not in seen])
+    for title in (*_KINDS.values(), _OTHER):
+        rows = tuple(_row(evidence, effect) for effect in seen if effect.kind == title)
+        columns = ("subject", "before", "with it", "reason", "show")
+        yield Section(title, () if rows else ("None.",), columns, rows)
 
 
-def _changes(evidence: Evidence, title: str, effects: Sequence[Effect]) -> Section:
-    return Section(
-        title,
-        () if effects else ("Nobody.",),
-        ("subject", "before", "with it", "reason", "show"),
-        tuple(_row(evidence, one) for one in effects),
-    )
+def _row(evidence: Evidence, effect: Effect) -> tuple[str, ...]:
+    day = evidence.on(effect.track.cell, effect.after.day)
+    before = f"{effect.before.version}: {effect.before.verdict}" if effect.before else ""
+    show = f"settle show {day.run}" if day else ""
+    return effect.track.subject.id, before, str(effect.after.verdict), day.reason if day else "", show
 
 
-def _row(evidence: Evidence, one: Effect) -> tuple[str, ...]:
-    told = evidence.on(one.track.cell, one.after.day)
-    before = f"{one.before.version}: {one.before.verdict}" if one.before else ""
-    reason = told.reason if told else ""
-    return one.track.subject.id, before, str(one.after.verdict), reason, f"settle show {told.run}" if told else ""
-
-
-def effects_as_json(store: Reader, found: Sequence[Effect]) -> list[dict[str, Any]]:
+def effects_as_json(store: Reader, seen: Sequence[Effect]) -> list[dict[str, Any]]:
     evidence = Evidence(store)
     rows = []
-    for one in found:
-        told = evidence.on(one.track.cell, one.after.day)
+    for effect in seen:
+        day = evidence.on(effect.track.cell, effect.after.day)
         rows.append(
             {
-                "subject": one.track.subject.id,
-                "cell": one.track.cell,
-                "changed": one.changed,
-                "before": one.before,
-                "after": one.after,
-                "reason": told.reason if told else "",
-                "run": told.run if told else "",
+                "subject": effect.track.subject.id,
+                "cell": effect.track.cell,
+                "changed": effect.changed,
+                "before": effect.before,
+                "after": effect.after,
+                "reason": day.reason if day else "",
+                "run": day.run if day else "",
             }
         )
     return rows

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from containers.lock import parse_lock
+from monitor.domain import Cell
 from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from monitor.store import EnvironmentRecord, Reader
     from monitor.verdicts import RunDetail
 
-# what writes a miniature needs nothing but Python, so it travels in the script
+# the modules that write a miniature need only Python, so they travel in the script
 _WRITER = (
     "__init__.py",
     "miniatures/__init__.py",
@@ -45,33 +46,30 @@ for line in open(sys.argv[1], encoding="utf-8"):
 
 
 def script(store: Reader, detail: RunDetail) -> str:
-    """Return the script. Raises UsageError for a run that never came to an environment or whose request is gone."""
+    """Return the script. Raises UsageError for a run without an environment or without its request."""
     if detail.session is None:
         raise UsageError(
             f"run {detail.id} did not install: {detail.resolution['fault']}",
-            hint=f"`settle show {detail.id} --log` has the installer's own words",
+            hint=f"`settle show {detail.id} --log` prints the installer's log",
         )
     environment = store.environment(detail.row["environment"])
     request = store.request(detail.session["request_digest"])
     if environment is None or request is None:
-        raise UsageError(f"what run {detail.id} was asked is not recorded any more", hint="probe it again")
-    subject_id = str(detail.row["cell_id"]).rpartition("@")[0]
-    (given,) = [one for one in request["subjects"] if one["id"] == subject_id]
-    bundle = _bundle()
-    python = str(environment.platform).split("-")[1].removeprefix("py")
+        raise UsageError(f"the request of run {detail.id} is no longer stored", hint="probe it again")
+    subject_id = Cell.parse(detail.row["cell_id"]).subject_id
+    (subject,) = [subject for subject in request["subjects"] if subject["id"] == subject_id]
     folder = subject_id.removeprefix("folder:")
-    own_files = subject_id.startswith("folder:")
-    lock, sources = _apart(environment, store.path.parent / "install" / "wheels")
-    question = request | {"subjects": [given | {"path": "SUBJECT"}], "isolation": "solo"}
+    lock, sources = _without_local_wheels(environment, store.path.parent / "install" / "wheels")
+    solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo"}
     changed = (
         ""
         if suite_of(request["runtime"]) == detail.row["suite"]
-        else "# The probes have changed since that run; these are today's.\n"
+        else "# The probes have changed since that run; this script has today's.\n"
     )
     digest = str(detail.row["subject_digest"])
-    described = None if own_files else catalogue_of(store.path.parent, store).folder_of(subject_id, digest)
-    if described is not None and digest_of(read_miniature(described)) != digest:
-        changed += "# The miniature has changed since that run; this is today's.\n"
+    miniature = None if folder != subject_id else catalogue_of(store.path.parent, store).folder_of(subject_id, digest)
+    if miniature is not None and digest_of(read_miniature(miniature)) != digest:
+        changed += "# The miniature has changed since that run; this script writes today's.\n"
     return _SCRIPT.format(
         run=detail.id,
         cell=_comment(detail.row["cell_id"]),
@@ -79,27 +77,25 @@ def script(store: Reader, detail: RunDetail) -> str:
         day=detail.row["day"],
         base=environment.base_digest[:12],
         changed=changed,
-        python=python,
+        python=environment.platform.python,
         install=_INSTALL,
         lock=lock,
         sources="".join(f"{_BUILD} --no-binary {name} {name}=={version}\n" for name, version in sources),
-        request=json.dumps(question, ensure_ascii=True),
-        bundle=_lines(bundle),
-        subject=f"SUBJECT={shlex.quote(folder)}" if described is None else _written(described),
+        request=json.dumps(solo_request, ensure_ascii=True),
+        bundle=_base64(_bundle()),
+        subject=f"SUBJECT={shlex.quote(folder)}"
+        if miniature is None
+        else _SUBJECT.format(writer=_base64(_writer(miniature))),
         show=_SHOW.strip("\n"),
         variables=_variables(request["runtime"]),
     )
 
 
-def _apart(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tuple[str, str]]]:
-    """Return the lock without what was built from source here, whose wheels no index has; and that, by version."""
+def _without_local_wheels(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the lock without packages that were built from source here, and those packages with their versions."""
     pins = parse_lock(environment.lock, base_digest=environment.base_digest).packages
-    ours = [pin for pin in pins if any((wheels / one.removeprefix("sha256:")).is_dir() for one in pin.hashes)]
-    return "\n".join(str(pin) for pin in pins if pin not in ours), [(pin.name, pin.version) for pin in ours]
-
-
-def _written(described: Traversable) -> str:
-    return _SUBJECT.format(writer=_lines(_writer(described)))
+    built = [pin for pin in pins if any((wheels / digest.removeprefix("sha256:")).is_dir() for digest in pin.hashes)]
+    return "\n".join(str(pin) for pin in pins if pin not in built), [(pin.name, pin.version) for pin in built]
 
 
 def _bundle() -> bytes:
@@ -109,16 +105,16 @@ def _bundle() -> bytes:
         return target.read_bytes()
 
 
-def _writer(described: Traversable) -> bytes:
-    slug = described.name
-    own = files("monitor")
+def _writer(miniature: Traversable) -> bytes:
+    slug = miniature.name
+    package = files("monitor")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in _WRITER:
-            bundle.writestr(f"monitor/{name}", (own / name).read_bytes())
-        for name, data in _tree(described, f"monitor/data/miniatures/{slug}"):
+            bundle.writestr(f"monitor/{name}", (package / name).read_bytes())
+        for name, data in _tree(miniature, f"monitor/data/miniatures/{slug}"):
             bundle.writestr(name, data)
-        for name, data in _tree(own / "data" / "templates", "monitor/data/templates"):
+        for name, data in _tree(package / "data" / "templates", "monitor/data/templates"):
             bundle.writestr(name, data)
         bundle.writestr(
             "__main__.py",
@@ -133,7 +129,7 @@ def _tree(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
     return [(f"{prefix}/{entry.name}", entry.read_bytes()) for entry in folder.iterdir() if entry.is_file()]
 
 
-def _lines(data: bytes) -> str:
+def _base64(data: bytes) -> str:
     return base64.encodebytes(data).decode("ascii").rstrip("\n")
 
 
@@ -149,7 +145,7 @@ def _comment(text: str) -> str:
 
 
 _INSTALL = "uv pip install --quiet --python env/bin/python --no-deps"
-_BUILD = f"# built from source, so it is not byte for byte what ran\n{_INSTALL}"
+_BUILD = f"# built from source, so its files may differ from those of the run\n{_INSTALL}"
 
 _SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
 {writer}
@@ -157,11 +153,11 @@ END_OF_WRITER
 SUBJECT=$(env/bin/python -I writer.pyz subject)"""
 
 _SCRIPT = """#!/bin/sh
-# Repeats settle's run {run} of {day} by hand.
+# Repeats Settle's run {run} of {day} by hand.
 #   {cell}
 #   {verdict}
-# It ran on base {base}, isolated, without network; here it is a plain process in a folder of its own.
-# Needs uv and Python {python}. Your index, proxy and wheels go to uv by its variables, e.g. UV_FIND_LINKS=/my/wheels
+# The run was isolated, without network, on base {base}; this script starts a plain process in a new folder.
+# It needs uv and Python {python}. Set your index, proxy and wheels by uv's variables, e.g. UV_FIND_LINKS=/my/wheels
 {changed}
 set -eu
 cd "$(mktemp -d)"

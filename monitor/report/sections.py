@@ -1,16 +1,17 @@
-"""Turns a summary into sections of sentences and tables, for the terminal and for Markdown alike."""
+"""Turns summaries and single tracks into sections of sentences and tables, for the terminal and for Markdown alike."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from monitor.report.evidence import Evidence, moved_text
+from monitor.report.evidence import Evidence, caveats
 from monitor.report.format import (
-    STRIP_LEGEND,
+    LETTER_LEGEND,
     Section,
     days_text,
     length_text,
+    moved_text,
     quantile_text,
     share_text,
     since_text,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.report.summary import Group, Line, Summary
-    from monitor.stability.values import Distribution, Span, Stabilization
+    from monitor.stability.values import Distribution
     from monitor.store import Reader
 
 
@@ -39,9 +40,14 @@ _DISTRIBUTION_COLUMNS = (
     "not seen yet",
     "undecided",
 )
-_UNTOLD = (
-    "Nothing is told where too much was seen too thinly, or worked already when it was first looked at, two weeks and"
-    " more after it can have begun to: `settle replay` looks at the days before."
+_METHOD = (
+    "Turnbull's estimate, with a 95 percent interval from a bootstrap over architectures. The median and the upper"
+    " quartile are the first days by which a half and three quarters are supported; the shares are not supported at the"
+    " end of a day."
+)
+_NOT_SHOWN = (
+    "Not shown: too few observed days, or most models already worked on the first observed day. `settle replay` fills"
+    " in earlier days."
 )
 
 
@@ -52,28 +58,37 @@ def summary_sections(store: Reader, summary: Summary) -> Iterator[Section]:
 
 
 def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
-    """Yield the report without the setbacks, which are told elsewhere where they are many."""
-    evidence = Evidence(store)
-    opening = (
-        f"From {summary.first} to {summary.through}, {len(summary.lines)} subjects; days are UTC days, counted from the"
+    """Yield the report of one history without its setbacks, for pages that list them elsewhere."""
+    scope = (
+        f"{len(summary.lines)} subjects from {summary.first} to {summary.through}; days are UTC days, counted from the"
         " model's release."
     )
-    yield Section(
-        summary.title,
-        (
-            opening,
-            *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evidence.caveats(summary)),
-            *_never_note(summary),
-        ),
-        level=1,
-    )
+    yield Section(summary.title, (scope, *caveats(store, summary), *_never_note(summary)), level=1)
     yield _distributions(summary)
     yield _sensitivity(summary)
-    yield _timed(summary)
-    yield _untimed(summary)
+    yield Section(
+        "Models, in days from their release",
+        (),
+        ("subject", "released", "works", "stable", "established", "lead", "standing", "setbacks"),
+        tuple(_timed_row(line) for line in summary.lines if line.timed),
+    )
+    yield Section(
+        "Architectures without a sourced release day: works since",
+        ("They enter no distribution.",),
+        ("subject", "works since", "stable since", "standing", "setbacks"),
+        tuple(
+            (
+                line.track.subject.id,
+                since_text(line.answer.works),
+                since_text(line.answer.stable.span),
+                *_state(line),
+            )
+            for line in summary.untimed
+        ),
+    )
     if summary.coming:
         names = ", ".join(line.track.subject.id for line in summary.coming)
-        yield Section("Not released by then", (f"{len(summary.coming)}: {names}.",))
+        yield Section("Not released yet", (f"{len(summary.coming)}: {names}.",))
 
 
 def side_by_side(summaries: Sequence[Summary]) -> Section:
@@ -93,6 +108,11 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
     released = f"{answer.released} ({track.released_source})" if answer.released else "no sourced day"
     young = answer.provisional
     since = f"since {young.span.by}, lacks {', '.join(young.lacks)}" if young else ""
+    events = (
+        ("first works", answer.works),
+        (f"stable (lasts {STABLE_DAYS} days and a change)", answer.stable.span),
+        (f"established ({ESTABLISHED_DAYS} days)", answer.established.span),
+    )
     yield Section(
         f"{track.subject.id} in {track.runtime} ({track.channel}, {track.platform})",
         (
@@ -101,11 +121,12 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
         ),
         ("", "day", "days from release"),
         (
-            *((name, since_text(span), days_text(span, answer.released)) for name, span in _events(answer)),
+            *((name, since_text(span), days_text(span, answer.released)) for name, span in events),
             ("standing", str(answer.standing), since),
         ),
     )
-    yield Section("Day by day", (STRIP_LEGEND + ".",), ("month", "days"), tuple(strip(track.observations)))
+    legend = f"{LETTER_LEGEND}, . not measured; small letters are carried over from an earlier day."
+    yield Section("Day by day", (legend,), ("month", "days"), tuple(strip(track.observations)))
     yield setbacks(evidence, [line])
     yield Section(
         "Each change of the lock or of the verdict",
@@ -113,35 +134,35 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
         ("day", "version", "verdict", "moved", "run", "reason"),
         tuple(
             (
-                str(one.after.day),
-                one.after.version,
-                one.after.verdict,
-                moved_text(one.moved, first=str(track.runtime)) if one.before else "",
-                one.after.run,
-                one.after.reason,
+                str(change.after.day),
+                change.after.version,
+                change.after.verdict,
+                moved_text(change.moved, first=str(track.runtime)),
+                change.after.run,
+                change.after.reason,
             )
-            for one in evidence.changes(track.cell)
+            for change in evidence.changes(track.cell)
         ),
     )
 
 
 def setbacks(evidence: Evidence, lines: Iterable[Line]) -> Section:
-    """Return every time that passing days were ended by broken ones, with what had moved and the run that shows it."""
+    """Return every time that broken days ended passing ones, with what had moved and the run that shows it."""
     rows = []
     for line in lines:
-        for one in line.answer.setbacks:
-            told, moved = evidence.of_setback(line.track, one)
+        for setback in line.answer.setbacks:
+            broken, moved = evidence.between(line.track.cell, setback.began)
             rows.append(
                 (
                     line.track.subject.id,
-                    "regression" if one.regression else "setback",
-                    since_text(one.began),
-                    f"{one.last_good} → {one.first_bad}",
-                    one.restored_in or "open",
-                    length_text(one),
+                    "regression" if setback.regression else "setback",
+                    since_text(setback.began),
+                    f"{setback.last_good} → {setback.first_bad}",
+                    setback.restored_in or "open",
+                    length_text(setback),
                     moved_text(moved, first=str(line.track.runtime)),
-                    told.reason if told else "",
-                    f"settle show {told.run}" if told else "",
+                    broken.reason if broken else "",
+                    f"settle show {broken.run}" if broken else "",
                 )
             )
     note = "A regression is a failure after stable support, a setback one before it; `settle show RUN` shows it."
@@ -157,103 +178,77 @@ def _never_note(summary: Summary) -> tuple[str, ...]:
     derived = sum(group.works.registry_derived for group in summary.groups[:1] if group.works)
     if not derived:
         return ()
-    said = (
-        f"{derived} of the models are here because this runtime knows their architecture: the share that is never"
-        " supported cannot be told from them, and a median is of those that were supported sooner or later."
+    note = (
+        f"{derived} of the models are here because this runtime knows their architecture, so they cannot show the share"
+        " that is never supported, and a median covers only models that got support."
     )
-    return (said,)
+    return (note,)
 
 
 def _distributions(summary: Summary) -> Section:
-    how = (
-        "Turnbull's estimate with its 95 percent interval from a bootstrap over architectures: the first day by which a"
-        " half, or three quarters, are there, and the share that is not there by the end of a day."
+    hidden = any(
+        distribution and not distribution.curve
+        for group in summary.groups
+        for distribution in (group.works, group.stable)
     )
-    untold = any(found and not found.curve for group in summary.groups for found in (group.works, group.stable))
     return Section(
         "Days from release",
-        (how, _UNTOLD) if untold else (how,),
+        (_METHOD, _NOT_SHOWN) if hidden else (_METHOD,),
         _DISTRIBUTION_COLUMNS,
         tuple(row for group in summary.groups for row in _group_rows(group)),
     )
 
 
 def _group_rows(group: Group) -> Iterator[tuple[str, ...]]:
-    for event, found in (("works", group.works), ("stable", group.stable)):
-        if found is not None:
-            yield (group.name, f"{found.entries} ({found.architectures} architectures)", event, *_shape(found))
+    for event, distribution in (("works", group.works), ("stable", group.stable)):
+        if distribution is not None:
+            models = f"{distribution.entries} ({distribution.architectures} architectures)"
+            yield group.name, models, event, *_figures(distribution)
 
 
-def _shape(found: Distribution) -> tuple[str, ...]:
-    shares = {one.day: share_text(one) for one in found.not_by}
-    missing = "not followed" if found.curve else "not told"
+def _figures(distribution: Distribution) -> tuple[str, ...]:
+    shares = {share.day: share_text(share) for share in distribution.not_by}
+    missing = "not followed" if distribution.curve else "not shown"
     return (
-        quantile_text(found.median),
-        quantile_text(found.upper_quartile),
+        quantile_text(distribution.median),
+        quantile_text(distribution.upper_quartile),
         *(shares.get(day, missing) for day in HORIZONS),
-        share_text(found.never) if found.never else "not measurable",
-        str(found.exact),
-        str(found.not_seen),
-        str(found.undecided),
+        share_text(distribution.never) if distribution.never else "not measurable",
+        str(distribution.exact),
+        str(distribution.not_seen),
+        str(distribution.undecided),
     )
 
 
 def _sensitivity(summary: Summary) -> Section:
     return Section(
-        "How much hangs on the length of the window",
+        "How the length of the window changes the answer",
         (),
         ("stable means", "median", "upper quartile", "not seen yet"),
         tuple(
-            (f"{window} days", quantile_text(found.median), quantile_text(found.upper_quartile), str(found.not_seen))
-            for window, found in summary.sensitivity
-            if found is not None
+            (
+                f"{window} days",
+                quantile_text(distribution.median),
+                quantile_text(distribution.upper_quartile),
+                str(distribution.not_seen),
+            )
+            for window, distribution in summary.sensitivity
+            if distribution is not None
         ),
     )
 
 
-def _events(answer: Stabilization) -> tuple[tuple[str, Span], ...]:
+def _timed_row(line: Line) -> tuple[str, ...]:
+    answer = line.answer
+    spans = (answer.works, answer.stable.span, answer.established.span)
     return (
-        ("first works", answer.works),
-        (f"stable (lasts {STABLE_DAYS} days and a change)", answer.stable.span),
-        (f"established ({ESTABLISHED_DAYS} days)", answer.established.span),
+        line.track.subject.id,
+        str(answer.released),
+        *(days_text(span, answer.released) for span in spans),
+        str(answer.lead or ""),
+        *_state(line),
     )
 
 
-def _timed(summary: Summary) -> Section:
-    return Section(
-        "Models, in days from their release",
-        (),
-        ("subject", "released", "works", "stable", "established", "lead", "standing", "setbacks"),
-        tuple(
-            (
-                line.track.subject.id,
-                str(line.answer.released),
-                days_text(line.answer.works, line.answer.released),
-                days_text(line.answer.stable.span, line.answer.released),
-                days_text(line.answer.established.span, line.answer.released),
-                str(line.answer.lead or ""),
-                str(line.answer.standing),
-                str(len(line.answer.setbacks) or ""),
-            )
-            for line in summary.lines
-            if line.timed
-        ),
-    )
-
-
-def _untimed(summary: Summary) -> Section:
-    return Section(
-        "Architectures without a sourced release day: works since",
-        ("They enter no distribution.",),
-        ("subject", "works since", "stable since", "standing", "setbacks"),
-        tuple(
-            (
-                line.track.subject.id,
-                since_text(line.answer.works),
-                since_text(line.answer.stable.span),
-                str(line.answer.standing),
-                str(len(line.answer.setbacks) or ""),
-            )
-            for line in summary.untimed
-        ),
-    )
+def _state(line: Line) -> tuple[str, str]:
+    return str(line.answer.standing), str(len(line.answer.setbacks) or "")

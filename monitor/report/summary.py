@@ -1,4 +1,4 @@
-"""Puts histories together: a line a track, distributions over models, and what limits them; pure."""
+"""Sums up histories: a line a track, and distributions over models; pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Line:
 
     @property
     def timed(self) -> bool:
-        """Whether the track may enter a distribution: its clock has started, and some day was observed."""
+        """Whether the track may enter a distribution: its clock has started, and a day was observed."""
         return _has_time(self.track, self.answer.through) and self.answer.works != Span(None, None)
 
     @property
@@ -51,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that is said of one runtime, channel and platform."""
+    """All tracks of one runtime, channel and platform."""
 
     title: str
     first: date
@@ -62,12 +62,12 @@ class Summary:
 
     @property
     def untimed(self) -> tuple[Line, ...]:
-        """Return those whose release day has no source."""
+        """Return the lines whose release day has no source."""
         return tuple(line for line in self.lines if line.answer.released is None)
 
     @property
     def coming(self) -> tuple[Line, ...]:
-        """Return those that were not released yet."""
+        """Return the lines of models that are not released yet."""
         return tuple(
             line for line in self.lines if line.answer.released is not None and line.answer.released > self.through
         )
@@ -82,12 +82,12 @@ def summaries(
     """
     by_history: dict[str, list[Track]] = {}
     by_rung: dict[str, list[Track]] = {}
-    for given, kept in ((tracks, by_history), (rungs, by_rung)):
-        for track in given:
+    for tracks_of_kind, by_title in ((tracks, by_history), (rungs, by_rung)):
+        for track in tracks_of_kind:
             if first is None or (track.released is not None and track.released >= first):
                 title = f"{track.runtime} ({track.channel}, {track.platform})"
-                kept.setdefault(title, []).append(track)
-    return [_summary(title, own, through, by_rung.get(title, ())) for title, own in by_history.items()]
+                by_title.setdefault(title, []).append(track)
+    return [_summary(title, members, through, by_rung.get(title, ())) for title, members in by_history.items()]
 
 
 def rung_tracks(store: Reader, tracks: Iterable[Track], through: date) -> list[Track]:
@@ -102,7 +102,7 @@ def _has_time(track: Track, through: date) -> bool:
 
 
 def _is_model(track: Track) -> bool:
-    """Return whether the track stands for its model: a language part probed alone is the same model once more."""
+    """Return whether the track stands for its model; a language part probed alone is the same model a second time."""
     return track.subject.id == track.subject.model_id
 
 
@@ -130,29 +130,30 @@ def _standing_for_models(lines: Iterable[Line]) -> list[Line]:
 
 def _sensitivity(lines: Sequence[Line], through: date) -> Iterator[tuple[int, Distribution | None]]:
     """Yield, for each length of the window, the days to stable."""
-    found = [
+    milestones = [
         sensitivity(line.track.observations, released=line.track.released, through=through, windows=WINDOWS)
         for line in lines
     ]
     for window in WINDOWS:
-        again = [
-            Line(line.track, replace(line.answer, stable=one[window])) for line, one in zip(lines, found, strict=True)
+        rewindowed = [
+            Line(line.track, replace(line.answer, stable=milestone[window]))
+            for line, milestone in zip(lines, milestones, strict=True)
         ]
-        yield window, _distribution(again, lambda answer: answer.stable)
+        yield window, _distribution(rewindowed, lambda answer: answer.stable)
 
 
 def _groups(lines: Sequence[Line]) -> Iterator[Group]:
     """Yield all models together, then by kind and by organisation, where a group has enough architectures to be one."""
     yield _group("all models", lines)
-    by: tuple[tuple[str, Callable[[Line], str]], ...] = (
+    names: tuple[tuple[str, Callable[[Line], str]], ...] = (
         ("kind", lambda line: str(line.track.kind)),
         ("organisation", lambda line: line.track.organisation),
     )
-    for what, name_of in by:
+    for what, name_of in names:
         for name in sorted({name_of(line) for line in lines}):
-            own = [line for line in lines if name_of(line) == name]
-            if name and len({line.track.subject.architecture for line in own}) >= FEWEST_ARCHITECTURES:
-                yield _group(f"{what} {name}", own)
+            members = [line for line in lines if name_of(line) == name]
+            if name and len({line.track.subject.architecture for line in members}) >= FEWEST_ARCHITECTURES:
+                yield _group(f"{what} {name}", members)
 
 
 def _rungs(lines: Sequence[Line]) -> Iterator[Group]:
@@ -186,10 +187,10 @@ def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milesto
                 first,
                 last,
                 undecided=isinstance(event, Milestone) and event.undecided,
-                registry_derived=is_registry_derived(line.track),
+                registry_derived=_is_registry_derived(line.track),
             )
 
 
-def is_registry_derived(track: Track) -> bool:
-    """Tell whether a subject was made by the runtime that it is probed in: it was picked because it is known there."""
+def _is_registry_derived(track: Track) -> bool:
+    """Return whether the runtime that probes the subject also made it: only models that it knows can be made."""
     return track.subject.form is SubjectForm.MINIATURE and track.runtime == "transformers"

@@ -11,7 +11,7 @@ from monitor.judge.parity import ParityCause
 def load_parity_causes() -> tuple[ParityCause, ...]:
     text = (files("monitor") / "data" / "parity_causes.toml").read_text(encoding="utf-8")
     return tuple(
-        ParityCause(row["family"], architecture, row["found"])
+        ParityCause(row["family"], architecture, row["finding"])
         for row in tomllib.loads(text)["cause"]
         for architecture in row["architectures"]
     )

@@ -11,8 +11,8 @@ from monitor.cli.output import markdown
 from monitor.domain import CellVerdict, Rung
 from monitor.judge.lock_diff import Moved
 from monitor.report.causes import causes, causes_section
-from monitor.report.evidence import Evidence, moved_text
-from monitor.report.format import Section, days_text, length_text, since_text, strip
+from monitor.report.evidence import Evidence
+from monitor.report.format import Section, days_text, length_text, moved_text, since_text, strip
 from monitor.report.release import effects, release_sections
 from monitor.report.sections import line_sections, summary_sections
 from monitor.report.summary import line_of, summaries
@@ -68,9 +68,9 @@ def test_a_history_that_began_long_after_the_release_tells_no_median(tmp_path: P
         World(store).run("W", day(60))
         (summary,) = summaries(store.tracks(), day(60))
         days = next(one for one in summary_sections(store, summary) if one.title == "Days from release")
-    assert "Nothing is told" in days.notes[1]
+    assert days.notes[1].startswith("Not shown: ")
     assert dict(zip(days.columns, days.rows[0], strict=True)).items() >= {
-        ("event", "works"), ("median", "not told"), ("not by day 30", "not told"), ("never", "not measurable"),
+        ("event", "works"), ("median", "not shown"), ("not by day 30", "not shown"), ("never", "not measurable"),
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_a_setback_is_told_once_with_everybody_it_hit(world: World) -> None:
     world.settle("W", day(8))
     lines = [line_of(track, day(8)) for track in world.store.tracks(cell=world.cell.id)]
     (cause,) = causes(Evidence(world.store), lines)
-    assert (len(cause.hits), cause.regressions, cause.looked_at) == (1, 0, "")
+    assert (len(cause.hits), cause.regressions, cause.finding) == (1, 0, "")
     (row,) = causes_section([cause]).rows
     assert row[0] == str(day(7))
     assert row[4].startswith("loads: loads.tensors: KeyError")

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.report.format import quantile_text, share_text
 from monitor.report.summary import Group
-from monitor.site.support_curve import curves
+from monitor.site.support_curve import support_curve
 from monitor.stability.distribution import distribution
 from monitor.stability.turnbull import estimate, support
 from monitor.stability.values import TimeToSupport
@@ -103,17 +103,17 @@ def test_what_is_known_only_roughly_is_told_by_its_bounds() -> None:
     found = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
     assert (found.median.day, found.median.precise, found.late) == (3, True, 2)
     assert (found.upper_quartile.earliest, found.upper_quartile.latest) == (20, 60)
-    assert quantile_text(found.upper_quartile) == "20 to 60, no closer"
+    assert quantile_text(found.upper_quartile) == "between 20 and 60"
     (by_day_30,) = [share for share in found.not_by if share.day == 30]
     assert (by_day_30.least, by_day_30.most, by_day_30.precise) == (0.0, 0.4, False)
-    assert share_text(by_day_30).endswith(", no closer")
+    assert share_text(by_day_30).startswith("between ")
 
 
 def test_where_most_was_there_when_it_was_first_looked_at_nothing_is_told() -> None:
     begun_late = entries(*((0, late) for late in (300, 400, 500)), (290, None), (290, None))
     found = distribution(begun_late, seed=1)  # whose estimate would be that nobody was there by day 289, for certain
     assert (found.late, found.curve, found.not_by, found.never) == (3, (), (), None)
-    assert quantile_text(found.median) == "not told"
+    assert quantile_text(found.median) == "not shown"
 
 
 def test_a_curve_is_drawn_only_where_it_is_told() -> None:
@@ -122,9 +122,9 @@ def test_a_curve_is_drawn_only_where_it_is_told() -> None:
     known = distribution(exact(0, 3, 3, 9, 20, 40), seed=1)
     rough = distribution([*exact(2, 2, 3), *entries((20, 60), (20, 60))], seed=1)
     assert {share.precise for share in rough.curve} == {True, False}
-    assert curves(Group("late", begun_late, None), "late", salt="late") == ""
-    assert curves(Group("known", known, never), "known", salt="known").startswith("<svg")
-    assert "nan" not in curves(Group("rough", rough, never), "rough", salt="rough")
+    assert support_curve(Group("late", begun_late, None), "late", seed="late") == ""
+    assert support_curve(Group("known", known, never), "known", seed="known").startswith("<svg")
+    assert "nan" not in support_curve(Group("rough", rough, never), "rough", seed="rough")
 
 
 def test_what_is_not_reached_or_not_followed_is_not_told() -> None:

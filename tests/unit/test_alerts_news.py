@@ -11,7 +11,7 @@ from monitor.alerts.detection import news
 from monitor.alerts.routing import routed
 from monitor.alerts.values import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Trouble
 from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Severity, Subject, SubjectForm
-from monitor.report.evidence import Told
+from monitor.report.evidence import DayEvidence
 from monitor.stability.values import Observation
 from monitor.store import Track
 
@@ -50,8 +50,12 @@ class Life:
             if letter != "?" and last and letter != last:
                 changes += 1
                 version = f"{changes}.{offset // 5}"
-                told = Told(day, version, str(WORD[letter]), "KeyError", "abc123", "env", "runtime", self.signature)
-                flips.append(FlipSeen(offset, day, WORD[last], WORD[letter], day, offset in self.told, told, told))
+                evidence = DayEvidence(
+                    day, version, str(WORD[letter]), "KeyError", "abc123", "env", "runtime", self.signature
+                )
+                flips.append(
+                    FlipSeen(offset, day, WORD[last], WORD[letter], day, offset in self.told, evidence, evidence)
+                )
             last = last if letter == "?" else letter
             seen.append(Observation(day, WORD[letter], f"{changes}.{offset // 5}"))
         subject = Subject(self.model, self.model, SubjectForm.MINIATURE, "arch", "files")

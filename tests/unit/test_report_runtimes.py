@@ -10,7 +10,7 @@ import pytest
 
 from monitor.domain import Channel, Origin, Release, Runtime
 from monitor.judge.parity import ParityCause
-from monitor.report.runtimes import runtimes_page
+from monitor.report.docs_pages import runtimes_page
 from monitor.store import open_store
 from tests.standins.days import FIRST, World
 from tests.standins.traces import DIFFERS, TRACE, told
@@ -64,7 +64,7 @@ def test_the_newest_stand_side_by_side_with_why_they_do_not_work(page: dict[str,
     newest = page["The newest releases"]
     assert newest.columns == ("subject", "transformers 5.4.0", "xllamacpp 10.0")
     assert {row[0]: row[1:] for row in newest.rows}["acme/new"] == ("works", "works")
-    ((release, verdict, blame, reason, subjects, run),) = page["Why, in the newest releases"].rows
+    ((release, verdict, blame, reason, subjects, run),) = page["Reasons in the newest releases"].rows
     assert (release, verdict, blame, subjects) == ("transformers 5.4.0", "unknown", "infra", "acme/old")
     assert "the engine went away" in reason
     assert run

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from monitor.domain import Isolation, Platform, Runtime
-from monitor.report.reproduce import _apart
+from monitor.report.reproduce import _without_local_wheels
 from monitor.store import EnvironmentRecord
 
 if TYPE_CHECKING:
@@ -22,6 +22,6 @@ def test_what_was_built_here_is_no_index_to_find(tmp_path: Path) -> None:
     record = EnvironmentRecord(
         "e", Runtime.TRANSFORMERS, "5.4.0", platform, "b", lock, {}, datetime(2026, 4, 1, tzinfo=UTC)
     )
-    rest, sources = _apart(record, tmp_path)
+    rest, sources = _without_local_wheels(record, tmp_path)
     assert sources == [("docopt", "0.6.2")]
     assert rest.replace(" \\\n   ", "") == f"transformers==5.4.0 --hash=sha256:{THEIRS}"
