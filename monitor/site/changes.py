@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
-    from monitor.site.content import Column, Content, SiteCell
+    from monitor.site.content import Content, RuntimeColumn, SiteCell
     from monitor.store.failure_queries import Turn
 
 MOST_DAYS = 60
@@ -96,7 +96,7 @@ def _releases(content: Content) -> Mapping[date, list[tuple[str, str]]]:
     return releases
 
 
-def _first_measured(column: Column) -> Mapping[str, date]:
+def _first_measured(column: RuntimeColumn) -> Mapping[str, date]:
     """Return the day on which each release was first measured, without releases of the column's first day."""
     first: dict[str, date] = {}
     for cell in column.cells:

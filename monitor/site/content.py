@@ -47,7 +47,7 @@ class SiteCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class RuntimeColumn:
     """All cells of one runtime, channel and platform: a column of the overview."""
 
     name: str
@@ -69,7 +69,7 @@ class Column:
         return Counter(cell.latest.verdict for cell in self.cells)
 
     @property
-    def standings(self) -> Mapping[str, int]:
+    def by_standing(self) -> Mapping[str, int]:
         return Counter(str(cell.line.answer.standing) for cell in self.cells)
 
 
@@ -93,7 +93,7 @@ class SubjectRow:
 @dataclass(frozen=True, slots=True)
 class Content:
     through: date
-    columns: tuple[Column, ...]
+    columns: tuple[RuntimeColumn, ...]
     rows: tuple[SubjectRow, ...]  # the newest model first, models without a release day last
     failures: Mapping[str, tuple[Sighting, ...]]  # by signature, the newest first
     turns: tuple[Turn, ...]  # the newest first
@@ -124,9 +124,9 @@ def read_content(store: Reader) -> Content:
     )
     shown = {cell.latest.cell for column in columns for cell in column.cells}
     failures: dict[str, list[Sighting]] = {}
-    for sighting in queries.failures():
-        if sighting.cell in shown:
-            failures.setdefault(sighting.signature, []).append(sighting)
+    for failure in queries.failures():
+        if failure.cell in shown:
+            failures.setdefault(failure.signature, []).append(failure)
     return Content(
         through=through,
         columns=columns,
@@ -143,7 +143,7 @@ def _column(
     latest: Mapping[str, Latest],
     rungs: Mapping[str, Mapping[Rung, tuple[Verdict, str]]],
     good: Mapping[str, Good],
-) -> Column:
+) -> RuntimeColumn:
     track = summary.lines[0].track
     name = names.column_name(track.runtime, track.channel, str(track.platform))
     cells = tuple(
@@ -156,7 +156,7 @@ def _column(
         )
         for line in summary.lines
     )
-    return Column(name, title, summary, cells)
+    return RuntimeColumn(name, title, summary, cells)
 
 
 def _short_title(summary: Summary, every: Iterable[Summary]) -> str:
@@ -165,7 +165,7 @@ def _short_title(summary: Summary, every: Iterable[Summary]) -> str:
     return str(runtime) if alone else summary.title
 
 
-def _rows(columns: Sequence[Column]) -> tuple[SubjectRow, ...]:
+def _rows(columns: Sequence[RuntimeColumn]) -> tuple[SubjectRow, ...]:
     by_subject: dict[str, dict[str, SiteCell]] = {}
     for column in columns:
         for cell in column.cells:

@@ -30,7 +30,7 @@ def status_json(content: Content) -> dict[str, Any]:
                 "version": column.version,
                 "through": column.through.isoformat(),
                 "verdicts": dict(sorted(column.verdicts.items())),
-                "standings": dict(sorted(column.standings.items())),
+                "standings": dict(sorted(column.by_standing.items())),
             }
             for column in content.columns
         ],

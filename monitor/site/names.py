@@ -81,7 +81,7 @@ def root_of(path: str) -> str:
     return "../" * path.count("/")
 
 
-def numbered(path: str, number: int) -> str:
+def page_path(path: str, number: int) -> str:
     """Return the path of a further page of one part of the overview; the first is number 0."""
     if not number:
         return path

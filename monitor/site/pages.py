@@ -40,7 +40,7 @@ DOCS = {"definitions": "Definitions and limits", "checks": "Checks and faults"}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OverviewPart:
     """Subjects of one kind; they fill one page of the overview or more."""
 
     by: str
@@ -92,9 +92,9 @@ def _overview(content: Content, days: Sequence[ChangedDay], new: Sequence[Cause]
     """Yield models down and runtimes across: all of them, then in parts by kind, organisation and trouble."""
     parts = _parts(content)
     size = max(10, MOST_SQUARES // (len(content.columns) + 1))
-    for part in (Part("", "", "index.html", content.rows), *parts):
+    for part in (OverviewPart("", "", "index.html", content.rows), *parts):
         chunks = [part.rows[at : at + size] for at in range(0, len(part.rows), size)]
-        paths = [names.numbered(part.path, number) for number in range(len(chunks))]
+        paths = [names.page_path(part.path, number) for number in range(len(chunks))]
         for number, (path, chunk) in enumerate(zip(paths, chunks, strict=True)):
             yield _page(
                 "overview.html", path, content,
@@ -102,7 +102,7 @@ def _overview(content: Content, days: Sequence[ChangedDay], new: Sequence[Cause]
             )  # fmt: skip
 
 
-def _parts(content: Content) -> list[Part]:
+def _parts(content: Content) -> list[OverviewPart]:
     young = content.through - timedelta(days=YOUNG_DAYS)
     rows = content.rows
     chosen = [
@@ -116,22 +116,22 @@ def _parts(content: Content) -> list[Part]:
     for by, name_of in groups:
         titles = sorted({name_of(row) for row in rows} - {""}, key=str.lower)
         chosen += [(by, name, [row for row in rows if name_of(row) == name]) for name in titles]
-    return [Part(by, name, names.part_page(by, name), members) for by, name, members in chosen if members]
+    return [OverviewPart(by, name, names.part_page(by, name), members) for by, name, members in chosen if members]
 
 
 def _failures(content: Content) -> Iterator[File]:
     cells = content.cells
     failing = {cell.latest.cell: cell.latest.signature for cell in cells.values() if not cell.works}
     failures = [
-        (signature, sightings, {seen.cell for seen in sightings if failing.get(seen.cell) == signature})
-        for signature, sightings in content.failures.items()
+        (signature, alike, {failure.cell for failure in alike if failing.get(failure.cell) == signature})
+        for signature, alike in content.failures.items()
     ]
     failures.sort(key=lambda failure: (-len(failure[2]), -failure[1][0].last.toordinal(), failure[0]))
     yield _page("failures.html", "failures.html", content, failures=failures)
-    for signature, sightings, now in failures:
+    for signature, alike, now in failures:
         yield _page(
             "failure.html", names.failure_page(signature), content,
-            signature=signature, sightings=sightings, now=now, cells=cells,
+            signature=signature, alike=alike, now=now, cells=cells,
         )  # fmt: skip
 
 
