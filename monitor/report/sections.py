@@ -42,8 +42,8 @@ _DISTRIBUTION_COLUMNS = (
 )
 _METHOD = (
     "Turnbull's estimate, with a 95 percent interval from a bootstrap over architectures. The median and the upper"
-    " quartile are the first days by which a half and three quarters are supported; the shares are not supported at the"
-    " end of a day."
+    " quartile are the first days by which half and three quarters of the models are supported; 'not by day' is the"
+    " share of models that are not supported at the end of that day."
 )
 _NOT_SHOWN = (
     "Not shown: too few observed days, or most models already worked on the first observed day. `settle replay` fills"
