@@ -15,7 +15,7 @@ from containers.recipes import RECIPES
 
 if TYPE_CHECKING:
     from containers.engine import Execution
-    from containers.installer import Installer
+    from containers.installer import PackageInstaller
 
 _FAULTS = {
     inside.NOT_FOUND: InstallFault.UNRESOLVABLE,
@@ -26,7 +26,7 @@ _FAULTS = {
 }
 
 
-def fetch(installer: Installer, wanted: Wanted) -> Artefact | InstallFailure:
+def fetch(installer: PackageInstaller, wanted: Wanted) -> Artefact | InstallFailure:
     """Fetch and unpack an artefact, and return what a lock holds of it."""
     result: Artefact | InstallFailure | None = None
     for address in wanted.addresses:
@@ -37,7 +37,7 @@ def fetch(installer: Installer, wanted: Wanted) -> Artefact | InstallFailure:
     return result
 
 
-def fetch_missing(installer: Installer, artefact: Artefact) -> InstallFailure | None:
+def fetch_missing(installer: PackageInstaller, artefact: Artefact) -> InstallFailure | None:
     """Fetch the artefact of a lock again, where its tree is gone."""
     if tree_of(installer, artefact).is_dir():
         return None
@@ -52,11 +52,11 @@ def fetch_missing(installer: Installer, artefact: Artefact) -> InstallFailure | 
     return result if isinstance(result, InstallFailure) else None
 
 
-def tree_of(installer: Installer, artefact: Artefact) -> Path:
+def tree_of(installer: PackageInstaller, artefact: Artefact) -> Path:
     return installer.root / "artefacts" / artefact.sha256
 
 
-def _fetch(installer: Installer, wanted: Wanted, address: str) -> Artefact | InstallFailure:
+def _fetch(installer: PackageInstaller, wanted: Wanted, address: str) -> Artefact | InstallFailure:
     trees = installer.root / "artefacts"
     known = _Hashes(trees / "known.json")
     local = address.removeprefix("file://")

@@ -24,7 +24,7 @@ from containers.uv_command import cutoff_arguments, uv_environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from containers.installer import Installer
+    from containers.installer import PackageInstaller
     from containers.lock import Lock
 
 # Reading the requirements of sources runs their code, too, so that even the choice of a version is the builder's.
@@ -58,7 +58,7 @@ class ListedVersions:
 class NewestResolver:
     """Resolves to what a user gets, wheel or not: a resolver that accepts wheels only skips versions without one."""
 
-    installer: Installer
+    installer: PackageInstaller
     _not_installable: set[tuple[str, frozenset[str]]] = field(default_factory=set)  # remembered: each costs a build
 
     def resolve(
@@ -107,7 +107,7 @@ def newer_versions(lock: Lock, name: str, versions: Iterable[str]) -> frozenset[
 
 
 def resolve_building(
-    installer: Installer, request: ResolveRequest, *, progress: Callable[[str], None], env: Mapping[str, str]
+    installer: PackageInstaller, request: ResolveRequest, *, progress: Callable[[str], None], env: Mapping[str, str]
 ) -> Resolution | InstallFailure:
     """Resolve; each package that has only sources is built, once, until the resolver needs no more of them."""
     wheels: dict[str, Path] = {}
@@ -129,7 +129,7 @@ def resolve_building(
 
 
 def _version_with_builds(
-    installer: Installer, request: ResolveRequest, lock: Lock, name: str, *, env: Mapping[str, str]
+    installer: PackageInstaller, request: ResolveRequest, lock: Lock, name: str, *, env: Mapping[str, str]
 ) -> Version | InstallFailure:
     """Return the version that an installer chooses which may build this package, and no other one of the lock."""
     built = {f"sha256:{folder.name}" for folder in (installer.root / "wheels").iterdir()}
@@ -159,7 +159,7 @@ def _with_wheels(request: ResolveRequest, wheels: Iterable[Path]) -> ResolveRequ
 class _Builder:
     """Everything that a build may see: no cache, no environment, no subject."""
 
-    installer: Installer
+    installer: PackageInstaller
     request: ResolveRequest
     env: Mapping[str, str]
 

@@ -22,7 +22,7 @@ from containers.environment import (
     sync_folder,
 )
 from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
-from containers.installer import FOLDERS, Installer, unique_path
+from containers.installer import FOLDERS, PackageInstaller, unique_path
 from containers.resolving import Resolution, ResolveRequest
 from containers.storage import StoredItem, disk_bytes, remove_wheel, stored_items, touch, wheel_folders
 from containers.uv_command import companions
@@ -78,7 +78,7 @@ class Environments:
         toolchain: Callable[[], Base] | None = None,
     ) -> None:
         """``toolchain`` makes the base that sources are built on, where that is another one; called when needed."""
-        self._installer = Installer(engine, base, root.resolve(), settings, toolchain)
+        self._installer = PackageInstaller(engine, base, root.resolve(), settings, toolchain)
         self._resolver = NewestResolver(self._installer)
         self._root = root.resolve()
         # on the process engine a probe could write into its environment, and must not reach the cache through it

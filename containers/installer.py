@@ -28,7 +28,7 @@ _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class Installer:
+class PackageInstaller:
     """``root`` is one mount, shown everywhere under the same path: hard links do not cross mounts."""
 
     engine: Engine

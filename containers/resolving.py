@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from containers.installer import Installer
+    from containers.installer import PackageInstaller
 
 LIVE = timedelta(hours=6)  # from the request to the end of the resolver's last attempt, with room
 NOT_OURS = (InstallFault.UNRESOLVABLE, InstallFault.NO_WHEEL)
@@ -46,7 +46,7 @@ class ResolveRequest:
     refresh: tuple[str, ...] = ()  # packages whose page is fetched again: the cached page may be older than the list
 
 
-def resolve(installer: Installer, request: ResolveRequest) -> Resolution | InstallFailure:
+def resolve(installer: PackageInstaller, request: ResolveRequest) -> Resolution | InstallFailure:
     """Pin the packages; when only the constraints of this machine forbid it, the failure is ours."""
     result: Resolution | InstallFailure | None = None
     for choice in torch_choices(installer, request):
@@ -59,7 +59,7 @@ def resolve(installer: Installer, request: ResolveRequest) -> Resolution | Insta
     return _ours_or_the_runtimes(installer, request, result)
 
 
-def torch_choices(installer: Installer, request: ResolveRequest) -> Iterator[ResolveRequest]:
+def torch_choices(installer: PackageInstaller, request: ResolveRequest) -> Iterator[ResolveRequest]:
     """Yield the request with each CPU build of torch in the folders of wheels, newest first, else with its index."""
     settings = installer.settings
     overrides = merged_overrides(settings.overrides, defaults=request.overrides)
@@ -86,7 +86,9 @@ def merged_overrides(overrides: Sequence[str], *, defaults: Sequence[str]) -> tu
     return (*(text for text in defaults if Requirement(text).name not in names), *overrides)
 
 
-def _ours_or_the_runtimes(installer: Installer, request: ResolveRequest, failure: InstallFailure) -> InstallFailure:
+def _ours_or_the_runtimes(
+    installer: PackageInstaller, request: ResolveRequest, failure: InstallFailure
+) -> InstallFailure:
     """Resolve again without anything of this machine: if that succeeds, the failure is ours."""
     bare = _compile(installer, without_machine(request, now=datetime.now(UTC)))
     if isinstance(bare, InstallFailure):
@@ -106,7 +108,7 @@ def without_machine(request: ResolveRequest, *, now: datetime) -> ResolveRequest
     return replace(request, extra=(), cutoff=None if live else request.cutoff)
 
 
-def _compile(installer: Installer, request: ResolveRequest) -> Resolution | InstallFailure:
+def _compile(installer: PackageInstaller, request: ResolveRequest) -> Resolution | InstallFailure:
     with installer.workspace() as folder:
         target = folder / "lock.txt"
         execution = installer.run(
