@@ -142,7 +142,7 @@ def test_too_little_room_is_said_before_anything_is_fetched(
     failure = failed(cramped.ensure(lock))
 
     assert failure.slug is InstallFault.DISK
-    assert "are wanted" in failure.message
+    assert "are needed" in failure.message
 
 
 @pytest.fixture
