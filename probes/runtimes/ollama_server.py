@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from probes.faults import FaultError
 from probes.served import MAX_BYTES, NO_ANSWER, exchange, free_port
 
 if TYPE_CHECKING:
@@ -55,14 +56,6 @@ class ServerEndedError(Exception):
     """The server has ended."""
 
 
-class WrongVersionError(Exception):
-    """The server is not the installed release."""
-
-
-class NoBinaryError(Exception):
-    """The environment holds no Ollama."""
-
-
 class Server:
     """A running server; ``home`` is a folder for its models and keys."""
 
@@ -71,7 +64,7 @@ class Server:
         self._lines = 0
         self._port = free_port()
         if not binary.is_file():
-            raise NoBinaryError(f"there is no {binary.name} in this environment")
+            raise FaultError("infra-recipe", f"there is no {binary.name} in this environment")
         self._process = subprocess.Popen(
             [str(binary), "serve"],
             env=_variables(os.environ, home, self._port),

@@ -14,9 +14,9 @@ import pytest
 
 from probes.checks import loads
 from probes.configuration import metadata_difference
-from probes.faults import ReportedError, classify
+from probes.faults import FaultError, ReportedError, classify
 from probes.runtimes import UnavailableError
-from probes.runtimes.converter import Converter, LacksError
+from probes.runtimes.converter import Converter
 from probes.runtimes.llamacpp import PHRASES, LlamaCpp, Specials, StderrCapture, UnfitError, with_stderr
 from probes.runtimes.traces import PlainTrace
 from probes.wire import FAULTS
@@ -58,7 +58,7 @@ def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monke
     (folder / "convert_hf_to_gguf.py").write_text("import mistral_uncommon\n", encoding="utf-8")
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "path", [*sys.path])
-    with pytest.raises(LacksError, match="asks for mistral_uncommon") as caught:
+    with pytest.raises(FaultError, match="asks for mistral_uncommon") as caught:
         Converter().load()
     assert classify(caught.value, "installs.imports", "xllamacpp", PHRASES) == "infra-recipe"
 

@@ -15,7 +15,7 @@ from probes.checks import serves
 from probes.faults import classify
 from probes.runtimes.converter import Maker
 from probes.runtimes.ollama import Ollama
-from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError, WrongVersionError
+from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError
 from probes.wire import FAULTS
 from tests.standins.ollama import make_release, write_gguf
 
@@ -68,7 +68,6 @@ def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> No
     assert said(ServerError(200, "unexpected EOF")) == "unclassified"
     assert said(ServerEndedError("the server ended with exit status 2")) == "runner-crashed"
     assert said(ServerEndedError("the server ended with signal: SIGKILL")) == "infra-memory"
-    assert said(WrongVersionError("it is 0.0.0")) == "infra-recipe"
 
 
 def test_every_saying_is_lower_case_and_names_a_fault_that_a_probe_may_claim() -> None:
