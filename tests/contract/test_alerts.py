@@ -299,7 +299,7 @@ def test_the_command_tells_each_target_and_what_failed(hook: Received, tmp_path:
     failed = ask("test", "--json")
     assert failed.returncode == 5
     assert [row["arrival"] for row in json.loads(failed.stdout)] == ["arrived", "refused"]
-    assert "not told: away" in failed.stderr
+    assert "not delivered: away" in failed.stderr
     assert "did you mean 'web'?" in ask("test", "--target", "wep").stderr
     break_something(tmp_path / "home", config)
     with open_store(tmp_path / "home") as store:

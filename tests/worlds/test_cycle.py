@@ -26,7 +26,7 @@ def test_the_second_cycle_of_a_day_says_that_nothing_changed(calm: World) -> Non
     began = time.monotonic()
     again = calm.cycle()
     assert time.monotonic() - began < QUICK_S
-    assert "nothing changed: all" in again.said
+    assert "No change: all" in again.said
     assert calm.rows("SELECT count(*) FROM sessions") == sessions
     assert calm.matrix() == matrix
     assert calm.leftovers() == []

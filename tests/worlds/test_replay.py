@@ -91,4 +91,4 @@ def test_kill_9_in_a_replay(make_world: Callable[[str, str], World], calm_replay
     assert world.leftovers() == []
     again = world.start(*REPLAY)
     assert again.ended() == 0
-    assert "nothing to do" in again.said
+    assert "No new runs" in again.said
