@@ -241,7 +241,7 @@ class Release:
     requires_python: str = ""
     wheels: tuple[str, ...] | None = None  # file names; None where the source lists no files
     has_sources: bool = False
-    fit: Compatibility = Compatibility.UNKNOWN
+    compatibility: Compatibility = Compatibility.UNKNOWN
     revision: str = ""  # the commit of a nightly
 
 

@@ -15,13 +15,13 @@ from monitor.cli.root import COMMANDS, settle
 from monitor.config.load import reference
 from monitor.domain import Rung
 from monitor.judge.faults import BLAME
-from monitor.store.described import described
+from monitor.store.schema import described
 from probes import catalogue, wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from monitor.store.described import Described
+    from monitor.store.schema import Described
 
 _WIDTH = 100
 _CONFIGURATION = """\
@@ -118,10 +118,10 @@ def _schema() -> str:
             "## Views\n",
             *(_table(table) for table in tables if table.is_view),
             "## Tables\n",
-            *(_table(table) for table in tables if not table.is_view and table.to_be_read),
+            *(_table(table) for table in tables if not table.is_view and not table.is_inner),
             "## Tables under the views\n",
             "Numbers instead of text: ten million checks would take gigabytes otherwise.\n",
-            *(_table(table) for table in tables if not table.to_be_read),
+            *(_table(table) for table in tables if table.is_inner),
         ]
     )
 

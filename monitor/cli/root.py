@@ -38,8 +38,6 @@ COMMANDS = {
     "check-config": "monitor.cli.maintain",
     "disk-budget": "monitor.cli.maintain",
     "rejudge": "monitor.cli.maintain",
-    "export": "monitor.cli.take",
-    "copy": "monitor.cli.take",
     "backup": "monitor.cli.keep",
     "restore": "monitor.cli.keep",
 }

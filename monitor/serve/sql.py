@@ -8,9 +8,9 @@ from datasette import hookimpl
 from datasette.app import Datasette
 from datasette.plugins import pm
 
-from monitor.store.described import described
 from monitor.store.queries import bound_stranger
 from monitor.store.questions import QUESTIONS
+from monitor.store.schema import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ MOST_ROWS = 2_000
 _SETTINGS = {
     "sql_time_limit_ms": PATIENCE_MS,
     "max_returned_rows": MOST_ROWS,
-    "allow_download": False,  # a file that is being written is no copy; `settle copy` makes one
+    "allow_download": False,  # a file that is being written is no copy; `settle backup` makes one
     "suggest_facets": False,  # each would be a question over millions of rows that nobody has asked
     "default_cache_ttl": 0,
 }
@@ -75,7 +75,7 @@ def _words(name: str) -> dict[str, Any]:
         one.name: {
             "description": one.meaning,
             "columns": {column.name: column.meaning for column in one.columns if column.meaning},
-            "hidden": not one.to_be_read,
+            "hidden": one.is_inner,
         }
         for one in described()
     }

@@ -190,7 +190,7 @@ def available_releases(settings: InstallSettings, runtime: Runtime, accelerator:
 
 def with_compatibility(release: Release, settings: InstallSettings) -> Release:
     tags = supported_tags(settings.python)
-    return replace(release, fit=compatibility_of(release, python=settings.python, tags=tags))
+    return replace(release, compatibility=compatibility_of(release, python=settings.python, tags=tags))
 
 
 def _with_files_of(release: Release, package: Release | None) -> Release:

@@ -15,15 +15,13 @@ import shutil
 import sqlite3
 import tarfile
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from monitor.errors import DatabaseError, UsageError, disk_full
-from monitor.store.copying import copy_as_of_now
-from monitor.store.lockfile import WriterLock
-from monitor.store.opening import open_writing
+from monitor.store.opening import WriterLock, open_reading, open_writing
 from monitor.store.reader import DATABASE
 from monitor.store.store import LOCK
 
@@ -62,7 +60,7 @@ def back_up(home: Path, target: Path) -> Contents:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            copy_as_of_now(home / DATABASE, aside / DATABASE)
+            _copy_database(home / DATABASE, aside / DATABASE)
             # after the database: whatever that names was on the disk before
             contents = _pack(home, aside / DATABASE, aside / CONTENTS)
             (aside / CONTENTS).rename(target)
@@ -107,6 +105,13 @@ def _clear(home: Path, aside: Path) -> None:
     for name in (*ARCHIVES, _UNFINISHED):
         shutil.rmtree(home / name, ignore_errors=True)
     aside.mkdir()
+
+
+def _copy_database(source: Path, copy: Path) -> None:
+    """Copy in one step: a reader's view of one moment, whatever is written meanwhile."""
+    with closing(open_reading(source, older=True)) as db, closing(sqlite3.connect(copy)) as connection:
+        db.conn.backup(connection)
+        connection.execute("PRAGMA journal_mode = DELETE")  # a file that is complete in itself
 
 
 def _pack(home: Path, database: Path, target: Path) -> Contents:

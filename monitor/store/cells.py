@@ -18,7 +18,7 @@ from monitor.store.facts import VALUE, write_facts
 from monitor.store.recording import stamp
 from monitor.store.records import RecordedRun
 from monitor.store.rows import day_run, from_row, judged_day, names, row_at, rows
-from monitor.store.text_pool import forget_unsaid, keep_findings, keep_opinions
+from monitor.store.text_pool import delete_unused, write_check_results, write_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -323,8 +323,7 @@ class CellsWriter(Cells):
 
     def write_cells(self, cells: Iterable[Cell]) -> None:
         self._db.conn.executemany(
-            "INSERT OR IGNORE INTO cells (id, subject_id, runtime, channel, platform, number)"
-            " VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM cells))",
+            "INSERT OR IGNORE INTO cells (id, subject_id, runtime, channel, platform) VALUES (?, ?, ?, ?, ?)",
             [(cell.id, cell.subject_id, str(cell.runtime), str(cell.channel), str(cell.platform)) for cell in cells],
         )
 
@@ -332,8 +331,7 @@ class CellsWriter(Cells):
         """Write a run; return False when it has been written before."""
         self.write_cells([run.cell])
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-            " (SELECT coalesce(max(number), 0) + 1 FROM runs))",
+            "INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_id(run),
                 run.cell.id,
@@ -362,13 +360,13 @@ class CellsWriter(Cells):
 
     def replace_checks(self, run: str, checks: Sequence[CheckResult]) -> None:
         (number,) = self._db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()
-        self._db.execute("DELETE FROM checked WHERE run = ?", (number,))
-        findings = keep_findings(self._db, map(_finding, checks))
+        self._db.execute("DELETE FROM run_checks WHERE run = ?", (number,))
+        digests = write_check_results(self._db, map(_result_row, checks))
         self._db.conn.executemany(
-            "INSERT INTO checked SELECT ?, ?, number, ? FROM findings WHERE digest = ?",
+            "INSERT INTO run_checks SELECT ?, ?, number, ? FROM check_results WHERE digest = ?",
             [
-                (number, position, check.seconds, finding)
-                for position, (check, finding) in enumerate(zip(checks, findings, strict=True))
+                (number, position, check.seconds, digest)
+                for position, (check, digest) in enumerate(zip(checks, digests, strict=True))
             ],
         )
 
@@ -382,16 +380,16 @@ class CellsWriter(Cells):
 
     def replace_days(self, cell_id: str, days: Iterable[Day], since: date) -> None:
         (cell,) = self._db.execute("SELECT number FROM cells WHERE id = ?", (cell_id,)).fetchone()
-        self._db.execute("DELETE FROM judged_days WHERE cell = ? AND day >= ?", (cell, since.isoformat()))
+        self._db.execute("DELETE FROM day_verdicts WHERE cell = ? AND day >= ?", (cell, since.isoformat()))
         for day in days:
             self._write_day(cell, day)
 
     def _write_day(self, cell: int, day: Day) -> None:
         rungs = () if day.carried_from else day.verdict.rungs  # a carried day's are those of the day it is carried from
-        opinion, *opinions = keep_opinions(self._db, [_opinion(day.verdict), *map(_opinion, rungs)])
+        digest, *rung_digests = write_verdicts(self._db, [_verdict_row(day.verdict), *map(_verdict_row, rungs)])
         self._db.execute(
-            "INSERT INTO judged_days SELECT ?, ?, ?, opinions.number, runs.number, ?, ?, ? FROM opinions, runs"
-            " WHERE opinions.digest = ? AND runs.id = ?",
+            "INSERT INTO day_verdicts SELECT ?, ?, ?, verdicts.number, runs.number, ?, ?, ? FROM verdicts, runs"
+            " WHERE verdicts.digest = ? AND runs.id = ?",
             (
                 cell,
                 day.day.isoformat(),
@@ -399,15 +397,15 @@ class CellsWriter(Cells):
                 day.carried_from.isoformat() if day.carried_from else None,
                 _text(day.leaning),
                 day.note,
-                opinion,
+                digest,
                 day.run_id,
             ),
         )
         self._db.conn.executemany(
-            "INSERT INTO judged_rungs SELECT ?, ?, ?, number FROM opinions WHERE digest = ?",
+            "INSERT INTO rung_verdicts SELECT ?, ?, ?, number FROM verdicts WHERE digest = ?",
             [
-                (cell, day.day.isoformat(), int(rung.rung), opinion)
-                for rung, opinion in zip(rungs, opinions, strict=True)
+                (cell, day.day.isoformat(), int(rung.rung), rung_digest)
+                for rung, rung_digest in zip(rungs, rung_digests, strict=True)
             ],
         )
 
@@ -431,7 +429,7 @@ class CellsWriter(Cells):
 
     def replace_answer(self, cell_id: str, version: str, day: date, verdict: RunVerdict, run: str) -> None:
         """Write what was asked by hand of one version."""
-        values = (cell_id, version, day.isoformat(), *_opinion(verdict), run)
+        values = (cell_id, version, day.isoformat(), *_verdict_row(verdict), run)
         self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def pin_golden(self, run: RunRecord, trace: Mapping[str, Any]) -> None:
@@ -440,7 +438,7 @@ class CellsWriter(Cells):
         self._db.execute("INSERT OR IGNORE INTO goldens VALUES (?, ?, ?, ?, ?, ?)", (run.fingerprint.subject, *values))
 
     def forget_unreferenced_texts(self) -> None:
-        forget_unsaid(self._db)
+        delete_unused(self._db)
 
 
 def run_id(run: RunRecord) -> str:
@@ -449,7 +447,7 @@ def run_id(run: RunRecord) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _finding(check: CheckResult) -> tuple[str | None, ...]:
+def _result_row(check: CheckResult) -> tuple[str | None, ...]:
     return (
         check.name,
         str(check.rung),
@@ -462,7 +460,7 @@ def _finding(check: CheckResult) -> tuple[str | None, ...]:
     )
 
 
-def _opinion(verdict: RunVerdict | RungVerdict) -> tuple[str | None, ...]:
+def _verdict_row(verdict: RunVerdict | RungVerdict) -> tuple[str | None, ...]:
     return (
         str(verdict.verdict),
         _text(verdict.rung),

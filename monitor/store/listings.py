@@ -20,41 +20,6 @@ if TYPE_CHECKING:
     from monitor.domain import Runtime
     from monitor.sources.release_events import Refs
 
-# SQLite would take a comment into the altered table, and with it whatever column comes next: `wheels` is JSON, NULL
-# where no source has listed files; `fit` is for the platform that asked last; `revision` is the commit of a nightly;
-# `first_seen` is '' where it was not written down.
-TABLES = """
-ALTER TABLE releases ADD COLUMN requires_python TEXT NOT NULL DEFAULT '';
-ALTER TABLE releases ADD COLUMN wheels TEXT;
-ALTER TABLE releases ADD COLUMN has_sources INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE releases ADD COLUMN fit TEXT NOT NULL DEFAULT 'unknown';
-ALTER TABLE releases ADD COLUMN revision TEXT NOT NULL DEFAULT '';
-ALTER TABLE releases ADD COLUMN first_seen TEXT NOT NULL DEFAULT '';
-CREATE TABLE release_events ( -- facts: what happened to releases after they were out
-    project TEXT NOT NULL, -- a runtime, or what runtimes are made of, such as llama.cpp
-    version TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    before TEXT NOT NULL,
-    after TEXT NOT NULL,
-    seen_at TEXT NOT NULL
-) STRICT;
-CREATE TABLE refs ( -- what a tag or branch pointed to, from when on that was seen; '' is gone
-    repository TEXT NOT NULL,
-    name TEXT NOT NULL,
-    target TEXT NOT NULL,
-    seen_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX refs_by_name ON refs (repository, name);
-CREATE TABLE polls ( -- state and no fact: when a source was asked last, and why it did not answer
-    source TEXT PRIMARY KEY,
-    asked_at TEXT NOT NULL,
-    answered_at TEXT,
-    fault TEXT NOT NULL,
-    failing_since TEXT
-) STRICT, WITHOUT ROWID
-"""
-FACTS = ("release_events", "refs")
-
 
 @dataclass(frozen=True, slots=True)
 class Poll:
@@ -91,11 +56,11 @@ class Listings:
         )
         self._db.conn.executemany(
             "INSERT INTO releases (runtime, version, channel, published_at, yanked, requires_python, wheels,"
-            " has_sources, fit, revision, first_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " has_sources, compatibility, revision, first_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (runtime, version) DO UPDATE SET channel = excluded.channel, yanked = excluded.yanked,"
             " published_at = min(published_at, excluded.published_at), requires_python = excluded.requires_python,"
-            " wheels = coalesce(excluded.wheels, wheels), has_sources = excluded.has_sources, fit = excluded.fit,"
-            " revision = excluded.revision",
+            " wheels = coalesce(excluded.wheels, wheels), has_sources = excluded.has_sources,"
+            " compatibility = excluded.compatibility, revision = excluded.revision",
             [_row(one, seen_at) for one in listed],
         )
         self._write(events)
@@ -176,7 +141,7 @@ def _row(one: Release, seen_at: datetime) -> tuple[Any, ...]:
         one.requires_python,
         None if one.wheels is None else json.dumps(one.wheels),
         int(one.has_sources),
-        str(one.fit),
+        str(one.compatibility),
         one.revision,
         stamp(seen_at),
     )

@@ -1,28 +1,79 @@
-"""Opens the one database file, and says in a sentence why a file will not do."""
+"""Opens the one database file, for many readers and one writer, and says in a sentence why a file will not do."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from monitor.errors import DatabaseError, disk_full
-from monitor.store.readonly import APPLICATION_ID, SHAPE, Plain, is_marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from sqlite_utils import Database
 
+APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
+SHAPE = 16  # number of the newest migration: a database marked with it is neither older nor newer than this settle
 BUSY_S = 30.0
-_ASIDE = "move it away, or name another home with SETTLE_HOME"
+_ASIDE = "move it away, or name another data directory with SETTLE_HOME"
+
+
+class PlainDatabase:
+    """What readers use of sqlite-utils' ``Database``, without the tenth of a second that importing that takes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.conn = connection
+
+    def execute(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Cursor:
+        return self.conn.execute(sql, tuple(parameters))
+
+    def close(self) -> None:
+        self.conn.close()
+
+
+class WriterLock:
+    """One writer a home: a lock on a file that the kernel gives back however its holder ends."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    @classmethod
+    def take(cls, path: Path) -> WriterLock:
+        """Take the lock at ``path`` or raise DatabaseError that names the process holding it."""
+        try:
+            file = path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise DatabaseError(f"{path} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read(20).strip() or "unknown"
+            file.close()
+            raise DatabaseError(
+                f"{path.parent} is in use by another settle (process {holder})",
+                hint="wait until it ends, stop it, or name another data directory with SETTLE_HOME",
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return cls(file)
+
+    def release(self) -> None:
+        # the file stays: removing it would let two processes each lock their own
+        self._file.truncate(0)
+        self._file.close()
 
 
 def open_writing(path: Path) -> Database:
     """Return the database, created or brought up to date. The caller holds the writer's lock."""
-    from monitor.store.sqlite import Database
+    from monitor.store.schema import Database
 
     with spoken(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,12 +83,12 @@ def open_writing(path: Path) -> Database:
             _recognise(db, path, may_be_empty=True)
             if not _application_id(db):
                 _begin(connection)
-            db.execute("PRAGMA foreign_keys = ON")
             db.enable_wal()
             # WAL with NORMAL survives a killed process; FULL survives a lost power supply too, at one fsync a run
             db.execute("PRAGMA synchronous = FULL")
             _check_whole(db, path)
             bring_up_to_date(db)
+            db.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise
@@ -59,21 +110,30 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
         except BaseException:
             connection.close()
             raise
-    return cast("Database", Plain(connection))
+    return cast("Database", PlainDatabase(connection))
 
 
 def bring_up_to_date(db: Database) -> None:
-    """Apply what is new since it was written, and mark it as one that readers need not examine."""
+    """Convert it or apply what is new since it was written, and mark it as one that readers need not examine."""
+    if is_marked(db.conn):
+        return
+    from monitor.store.conversion import convert, is_old
     from monitor.store.schema import MIGRATIONS
 
+    if is_old(db):
+        convert(db)
     MIGRATIONS.apply(db)
-    if not is_marked(db.conn):
-        db.execute(f"PRAGMA user_version = {SHAPE}")
+    db.execute(f"PRAGMA user_version = {SHAPE}")
+
+
+def is_marked(connection: sqlite3.Connection) -> bool:
+    marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    return marks == [APPLICATION_ID, SHAPE]
 
 
 def _examine(connection: sqlite3.Connection, path: Path, *, older: bool) -> None:
     """Look closer at a database that is not marked as one of this settle's."""
-    from monitor.store.sqlite import Database
+    from monitor.store.schema import Database
 
     db = Database(connection, execute_plugins=False)
     _recognise(db, path, may_be_empty=False)
@@ -90,8 +150,7 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 @cache
 def _blank() -> bytes:
-    from monitor.store.schema import MIGRATIONS
-    from monitor.store.sqlite import Database
+    from monitor.store.schema import MIGRATIONS, Database
 
     with closing(sqlite3.connect(":memory:")) as connection:
         MIGRATIONS.apply(Database(connection, execute_plugins=False))
@@ -116,14 +175,15 @@ def spoken(path: Path) -> Iterator[None]:
 
 def _recognise(db: Database, path: Path, *, may_be_empty: bool) -> None:
     """Refuse a database that is another program's, or that a newer settle has written."""
-    from monitor.store.schema import MIGRATIONS
+    from monitor.store.conversion import is_old
+    from monitor.store.schema import MIGRATIONS, Database
 
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     application = _application_id(db)
     if application != APPLICATION_ID and (tables or application or not may_be_empty):
         raise DatabaseError(f"{path} is a database, but not one of settle's", hint=_ASIDE)
-    known = {migration.name for migration in MIGRATIONS.pending(db)} | _applied_and_known(db)
-    newer = [applied.name for applied in MIGRATIONS.applied(db) if applied.name not in known]
+    known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True, execute_plugins=False))}
+    newer = [] if is_old(db) else [row.name for row in MIGRATIONS.applied(db) if row.name not in known]
     if newer:
         raise DatabaseError(
             f"{path} was written by a newer settle ({newer[-1]} is not known here)", hint="upgrade settle"
@@ -141,14 +201,6 @@ def _check_up_to_date(db: Database, path: Path) -> None:
 
     if MIGRATIONS.pending(db):
         raise DatabaseError(f"{path} is older than this settle", hint="any `settle run` brings it up to date")
-
-
-def _applied_and_known(db: Database) -> set[str]:
-    from monitor.store.schema import MIGRATIONS
-    from monitor.store.sqlite import Database
-
-    every = {migration.name for migration in MIGRATIONS.pending(Database(memory=True, execute_plugins=False))}
-    return every & {applied.name for applied in MIGRATIONS.applied(db)}
 
 
 def _application_id(db: Database) -> int:

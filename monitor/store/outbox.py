@@ -16,46 +16,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 BEGAN = "began"
-TABLES = """
-CREATE TABLE announcements ( -- what was told, each thing once; an empty line was known when alerts began
-    key TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    line TEXT NOT NULL,
-    runtime TEXT NOT NULL,
-    organisation TEXT NOT NULL,
-    at TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX announcements_by_time ON announcements (at);
-CREATE INDEX announcements_by_kind ON announcements (kind);
-CREATE TABLE outbox ( -- one row a message and target
-    id INTEGER PRIMARY KEY,
-    target TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    severity TEXT NOT NULL,
-    title TEXT NOT NULL,
-    text TEXT NOT NULL,
-    html TEXT NOT NULL,
-    written_at TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending', -- then claimed, then sent, failed (to be tried again) or given-up
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due_at TEXT NOT NULL,
-    claimed_at TEXT,
-    claimed_by TEXT,
-    sent_at TEXT,
-    may_have_arrived INTEGER NOT NULL DEFAULT 0, -- an earlier attempt; the message then says so
-    problem TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE INDEX unsent_messages ON outbox (due_at) WHERE state IN ('pending', 'claimed', 'failed');
-CREATE TRIGGER outbox_never_delete BEFORE DELETE ON outbox
-    BEGIN SELECT RAISE(ABORT, 'messages are only added'); END;
-CREATE TRIGGER outbox_never_update BEFORE UPDATE OF target, kind, severity, title, text, html, written_at ON outbox
-    BEGIN SELECT RAISE(ABORT, 'messages stay as they were written: only what became of them changes'); END;
-CREATE TABLE alert_looks ( -- up to which day a cell was looked at for news
-    cell_id TEXT PRIMARY KEY REFERENCES cells (id),
-    day TEXT NOT NULL,
-    run_id TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +51,8 @@ class Outbox:
     def announced_of(self, cells: Iterable[str]) -> frozenset[str]:
         """Return every key that names one of the cells, as ``kind:cell`` or ``kind:cell:more``."""
         sql = (
-            "SELECT told.key FROM json_each(?) AS prefix JOIN announcements AS told"
-            " ON told.key >= prefix.value AND told.key < prefix.value || char(1114111)"
+            "SELECT announcements.key FROM json_each(?) AS prefix JOIN announcements"
+            " ON announcements.key >= prefix.value AND announcements.key < prefix.value || char(1114111)"
         )
         prefixes = [f"{kind}:{cell}" for cell in cells for kind in ("flip", "works", "stable", "flapping", "calm")]
         return frozenset(row["key"] for row in rows(self._db, sql, [json.dumps(prefixes)]))

@@ -189,14 +189,14 @@ class PublishedModels:
         """Return, a row a model, what was discovered, where, and how it stands."""
         return rows(
             self.db,
-            "SELECT models.*, discoveries.source, discoveries.first_seen, listings.name, listings.parameters,"
-            " listings.parent, subjects.id AS subject, subjects.first_known, subjects.qualified,"
+            "SELECT models.*, discoveries.source, discoveries.first_seen, hub_listings.name, hub_listings.parameters,"
+            " hub_listings.parent, subjects.id AS subject, subjects.first_known, subjects.qualified,"
             " (SELECT reason FROM derivations WHERE model_id = models.id ORDER BY derivations.id DESC LIMIT 1)"
             " AS underived,"
             " (SELECT state FROM model_states WHERE model_id = models.id ORDER BY model_states.id DESC LIMIT 1)"
             " AS state"
             " FROM discoveries JOIN models ON models.id = discoveries.model_id"
-            " LEFT JOIN listings ON listings.model_id = models.id"
+            " LEFT JOIN hub_listings ON hub_listings.model_id = models.id"
             " LEFT JOIN subjects ON subjects.model_id = models.id AND subjects.id = models.id"
             " ORDER BY discoveries.first_seen, models.id",
         )

@@ -43,7 +43,7 @@ class Publishing(PublishedModels):
     def record_listing(self, model_id: str, one: Listing) -> None:
         with self.db.atomic():
             self.db.execute(
-                "INSERT OR REPLACE INTO listings VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO hub_listings VALUES (?, ?, ?, ?, ?, ?)",
                 (model_id, one.name, one.parameters, one.pipeline_tag, one.parent, one.gated),
             )
 

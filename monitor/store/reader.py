@@ -21,12 +21,10 @@ from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.records import EnvironmentRecord
 from monitor.store.rows import from_row, names, row_at, rows
-from monitor.store.snapshot import at_one_moment, view
 from monitor.store.tracks import read_tracks, tracks_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from contextlib import AbstractContextManager
     from datetime import date
     from pathlib import Path
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from monitor.domain import Channel, Origin, Platform, Runtime
     from monitor.store.counts import Counts
-    from monitor.store.snapshot import View
     from monitor.store.tracks import Track
 
 DATABASE = "settle.db"
@@ -191,7 +188,7 @@ class Reader:
         """Return, a row a package and version, what stands in for what past days had, and on how many of them."""
         return rows(
             self._db,
-            "SELECT package, departures.version, count(DISTINCT day) AS days, min(why) AS why FROM departures"
+            "SELECT package, departures.version, count(DISTINCT day) AS days, min(reason) AS why FROM departures"
             " JOIN resolutions ON resolutions.id = resolution_id WHERE runtime = ?"
             " GROUP BY package, departures.version",
             (str(runtime),),
@@ -239,16 +236,10 @@ class Reader:
     def query(self, sql: str) -> Answer:
         return query(self.path, sql)
 
-    def view(self, name: str) -> View:
-        return view(self._db, name)
-
-    def at_one_moment(self) -> AbstractContextManager[None]:
-        return at_one_moment(self._db)
-
     def last_recorded(self) -> dict[str, Any]:
         """Return the latest run with its day, and the latest day that has a verdict; None where there is none yet."""
         run = rows(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
-        day = rows(self._db, "SELECT max(day) AS day FROM judged_days")[0]["day"]
+        day = rows(self._db, "SELECT max(day) AS day FROM day_verdicts")[0]["day"]
         return {"last_run": run[0] if run else None, "last_day": day}
 
     def _view(self, view: str, wanted: Mapping[str, str], order: str) -> list[dict[str, Any]]:

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import containers
 import monitor
-from monitor.store.opening import bring_up_to_date, spoken
+from monitor.store.opening import SHAPE, bring_up_to_date, is_marked, spoken
 from monitor.store.reader import DATABASE
-from monitor.store.schema import MIGRATIONS
-from monitor.store.sqlite import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +22,10 @@ if TYPE_CHECKING:
 _STAMP = "shipped.sha256"
 # the answers of every run position by position, two thirds of the bytes; the notes that come of them stay
 _LESS = (
-    "DELETE FROM told WHERE name IN ('logprobs', 'trace')",
-    "DELETE FROM told_values WHERE number NOT IN (SELECT value FROM told WHERE value IS NOT NULL)",
+    "DELETE FROM run_facts WHERE name IN ('logprobs', 'trace')",
+    "DELETE FROM fact_values WHERE number NOT IN (SELECT value FROM run_facts WHERE value IS NOT NULL)",
 )
-_GUARDS = ("told_never_delete", "told_values_never_delete")
+_GUARDS = ("run_facts_never_delete", "fact_values_never_delete")
 
 
 def pack(home: Path, target: Path) -> None:
@@ -50,8 +48,7 @@ def pack(home: Path, target: Path) -> None:
 
 def unpack(packed: bytes, home: Path) -> None:
     """Put a packed history into the home, unless it is there. Raises DatabaseError where that cannot be written."""
-    migrations = [migration.name for migration in MIGRATIONS.pending(Database(memory=True))]
-    digest = hashlib.sha256(packed + "".join(migrations).encode()).hexdigest()
+    digest = hashlib.sha256(packed + str(SHAPE).encode()).hexdigest()
     stamp, database = home / _STAMP, home / DATABASE
     with spoken(database):
         if database.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
@@ -60,7 +57,10 @@ def unpack(packed: bytes, home: Path) -> None:
         aside = database.with_suffix(".tmp")
         aside.write_bytes(lzma.decompress(packed))
         with closing(sqlite3.connect(aside)) as connection:
-            bring_up_to_date(Database(connection))  # it is shipped as it was packed, by whatever settle that was
+            if not is_marked(connection):  # it is shipped as it was packed, by whatever settle that was
+                from monitor.store.schema import Database
+
+                bring_up_to_date(Database(connection))
         for old in (*home.glob(f"{DATABASE}-*"), *home.glob("answer-*")):
             old.unlink()
         aside.replace(database)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.store import parity, recording
 from monitor.store.cells import CellsWriter
-from monitor.store.lockfile import WriterLock
-from monitor.store.opening import open_writing, spoken
+from monitor.store.opening import WriterLock, open_writing, spoken
 from monitor.store.outbox import OutboxWriter
 from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader

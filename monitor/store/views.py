@@ -10,12 +10,12 @@ _NAMED = """
     runs.version AS version,
     cells.channel AS channel,
     cells.platform AS platform,
-    judged_days.day AS day,
-    opinions.verdict AS verdict,
-    opinions.rung AS rung,
-    opinions.reason AS reason,
-    opinions.blame AS blame,
-    opinions.fault AS fault,
+    day_verdicts.day AS day,
+    verdicts.verdict AS verdict,
+    verdicts.rung AS rung,
+    verdicts.reason AS reason,
+    verdicts.blame AS blame,
+    verdicts.fault AS fault,
     subjects.id AS subject,
     cells.id AS cell,
     runs.id AS run
@@ -27,28 +27,28 @@ _CELLS = """
 """
 # the cells come first: who looks for the latest among all days reads them all
 _LATEST = f"""{_CELLS}
-    CROSS JOIN judged_days ON judged_days.cell = cells.number
-        AND judged_days.day = (SELECT max(later.day) FROM judged_days AS later WHERE later.cell = cells.number)
-    LEFT JOIN runs ON runs.number = judged_days.run
+    CROSS JOIN day_verdicts ON day_verdicts.cell = cells.number
+        AND day_verdicts.day = (SELECT max(later.day) FROM day_verdicts AS later WHERE later.cell = cells.number)
+    LEFT JOIN runs ON runs.number = day_verdicts.run
 """  # noqa: S608 - as below
-_OPINIONS = "    LEFT JOIN opinions ON opinions.number = judged_days.opinion\n"
+_VERDICTS = "    LEFT JOIN verdicts ON verdicts.number = day_verdicts.verdict\n"
 
 CURRENT = f"""
 CREATE VIEW current AS -- one row a cell: what is known of it now
 SELECT {_NAMED},
-    judged_days.note AS note
-{_LATEST}{_OPINIONS}"""
+    day_verdicts.note AS note
+{_LATEST}{_VERDICTS}"""
 
 HISTORY = f"""
 CREATE VIEW history AS -- one row a cell and day
 SELECT {_NAMED},
-    judged_days.carried_from AS carried,
-    judged_days.origin AS origin,
-    judged_days.note AS note
+    day_verdicts.carried_from AS carried,
+    day_verdicts.origin AS origin,
+    day_verdicts.note AS note
 {_CELLS}
-    JOIN judged_days ON judged_days.cell = cells.number
-    LEFT JOIN runs ON runs.number = judged_days.run
-{_OPINIONS}"""
+    JOIN day_verdicts ON day_verdicts.cell = cells.number
+    LEFT JOIN runs ON runs.number = day_verdicts.run
+{_VERDICTS}"""
 
 MATRIX = f"""
 CREATE VIEW matrix AS -- one row a cell and rung, as of the cell's latest day
@@ -60,16 +60,16 @@ SELECT
     runs.version AS version,
     cells.channel AS channel,
     cells.platform AS platform,
-    judged_days.day AS day,
-    judged_rungs.step AS step,
-    opinions.rung AS rung,
-    opinions.verdict AS verdict,
-    opinions.reason AS reason,
+    day_verdicts.day AS day,
+    rung_verdicts.step AS step,
+    verdicts.rung AS rung,
+    verdicts.verdict AS verdict,
+    verdicts.reason AS reason,
     cells.id AS cell
 {_LATEST}
-    CROSS JOIN judged_rungs ON judged_rungs.cell = judged_days.cell
-        AND judged_rungs.day = coalesce(judged_days.carried_from, judged_days.day)
-    LEFT JOIN opinions ON opinions.number = judged_rungs.opinion
+    CROSS JOIN rung_verdicts ON rung_verdicts.cell = day_verdicts.cell
+        AND rung_verdicts.day = coalesce(day_verdicts.carried_from, day_verdicts.day)
+    LEFT JOIN verdicts ON verdicts.number = rung_verdicts.verdict
 """
 
 BY_RELEASE = """
@@ -106,4 +106,138 @@ JOIN subjects ON subjects.id = cells.subject_id
 JOIN models ON models.id = subjects.model_id
 """
 
-VIEWS = (CURRENT, HISTORY, MATRIX)
+# a left join on a key is left out of a question that needs nothing of it
+CHECKS = """
+CREATE VIEW checks AS -- one row a run and check, in the order in which they were asked
+SELECT
+    runs.id AS run_id,
+    run_checks.position AS position,
+    check_results.name AS name,
+    check_results.rung AS rung,
+    check_results.outcome AS outcome,
+    check_results.fault AS fault,
+    check_results.blame AS blame,
+    check_results.message AS message,
+    check_results.signature AS signature,
+    run_checks.seconds AS seconds,
+    check_results.evidence AS evidence
+FROM run_checks
+JOIN runs ON runs.number = run_checks.run
+JOIN check_results ON check_results.number = run_checks.result
+"""
+DAYS = """
+CREATE VIEW days AS -- one row a cell and day: what it came to, and the run that speaks for it
+SELECT
+    cells.id AS cell_id,
+    day_verdicts.day AS day,
+    day_verdicts.origin AS origin,
+    verdicts.verdict AS verdict,
+    verdicts.rung AS rung,
+    verdicts.reason AS reason,
+    verdicts.blame AS blame,
+    verdicts.fault AS fault,
+    verdicts.signature AS signature,
+    runs.id AS run_id,
+    runs.version AS version,
+    runs.environment AS environment,
+    runs.suite AS suite,
+    runs.subject_digest AS subject_digest,
+    day_verdicts.carried_from AS carried_from,
+    day_verdicts.leaning AS leaning,
+    day_verdicts.note AS note
+FROM day_verdicts
+JOIN cells ON cells.number = day_verdicts.cell
+LEFT JOIN verdicts ON verdicts.number = day_verdicts.verdict
+LEFT JOIN runs ON runs.number = day_verdicts.run
+"""
+DAY_RUNGS = """
+CREATE VIEW day_rungs AS -- one row a cell, day and rung; a carried day has those of the day it is carried from
+SELECT
+    cells.id AS cell_id,
+    rung_verdicts.day AS day,
+    rung_verdicts.step AS step,
+    verdicts.rung AS rung,
+    verdicts.verdict AS verdict,
+    verdicts.reason AS reason,
+    verdicts.blame AS blame,
+    verdicts.fault AS fault,
+    verdicts.signature AS signature
+FROM rung_verdicts
+JOIN cells ON cells.number = rung_verdicts.cell
+LEFT JOIN verdicts ON verdicts.number = rung_verdicts.verdict
+"""
+FACTS = """
+CREATE VIEW facts AS -- one row a run and fact; a value is NULL where it is too long: it stays in the run's events
+SELECT
+    runs.id AS run_id,
+    run_facts.name AS name,
+    fact_values.value AS value
+FROM run_facts
+JOIN runs ON runs.number = run_facts.run
+LEFT JOIN fact_values ON fact_values.number = run_facts.value
+"""
+
+PARITY = """
+CREATE VIEW parity AS -- one row a cell and version that answered along the reference's tokens: its latest run
+SELECT
+    models.id AS model,
+    models.family AS family,
+    subjects.architecture AS architecture,
+    cells.runtime AS runtime,
+    latest.version AS version, -- of the runtime
+    goldens.runtime AS reference,
+    goldens.version AS reference_version, -- that was pinned
+    json_extract(latest.evidence, '$.maximum') AS max, -- nats, at the token that differs most
+    json_extract(latest.evidence, '$.p99') AS p99, -- nats, at the 99th percentile
+    json_extract(latest.evidence, '$.allowed') AS allowed, -- nats
+    coalesce(day_rungs.verdict, latest.outcome) AS verdict, -- of the rung matches
+    CASE WHEN latest.outcome = 'failed' THEN parity_causes.cause END AS cause, -- what a person found
+    latest.day AS day,
+    subjects.id AS subject,
+    cells.id AS cell,
+    latest.run_id AS run
+FROM (
+    SELECT
+        runs.cell_id,
+        runs.version,
+        runs.day,
+        runs.subject_digest,
+        checks.run_id,
+        checks.outcome,
+        checks.evidence,
+        row_number() OVER (
+            PARTITION BY runs.cell_id, runs.version ORDER BY runs.started_at DESC, runs.number DESC
+        ) AS place
+    FROM checks
+    JOIN runs ON runs.id = checks.run_id
+    WHERE checks.name = 'matches.logprobs' AND json_extract(checks.evidence, '$.maximum') IS NOT NULL
+) AS latest
+JOIN cells ON cells.id = latest.cell_id
+JOIN subjects ON subjects.id = cells.subject_id
+JOIN models ON models.id = subjects.model_id
+LEFT JOIN goldens ON goldens.subject_digest = latest.subject_digest
+LEFT JOIN parity_causes ON parity_causes.runtime = cells.runtime AND parity_causes.architecture = subjects.architecture
+LEFT JOIN days ON days.cell_id = latest.cell_id AND days.day = latest.day AND days.run_id = latest.run_id
+LEFT JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = days.day AND day_rungs.rung = 'matches'
+WHERE latest.place = 1
+"""
+
+REVISED = """
+CREATE VIEW revised AS -- one row a model and revision, oldest first; an epoch begins where what is probed changes
+SELECT
+    model_id AS model,
+    revision,
+    committed_at,
+    first_seen,
+    (SELECT group_concat(value, ' ') FROM json_each(changed)) AS changed,
+    begins AS begins_epoch,
+    sum(begins) OVER (PARTITION BY model_id ORDER BY id) AS epoch
+FROM (
+    SELECT *, EXISTS (
+        SELECT 1 FROM json_each(changed) WHERE value IN ('weights', 'config', 'tokenizer', 'template')
+    ) AS begins
+    FROM revisions
+)
+"""
+
+VIEWS = (CHECKS, DAYS, DAY_RUNGS, FACTS, CURRENT, HISTORY, MATRIX, BY_RELEASE, PARITY, REVISED)

@@ -44,14 +44,14 @@ INSERT INTO cells (id, subject_id, runtime, channel, platform, number)
     SELECT replace(id, '@transformers', :sibling || '@' || :runtime), subject_id || :sibling, :runtime, channel,
     platform, number + :copy * :cells FROM seed.cells
 """
-# every copy and lap says everything in numbers of its own, so that nothing is kept once for two of them
-_SAID = """
-INSERT INTO findings SELECT number + :k * :findings, random(), name, rung, outcome, fault, blame,
+# every copy and lap has its separate numbers, so that no text is shared by two of them
+_TEXTS = """
+INSERT INTO check_results SELECT number + :k * :check_results, random(), name, rung, outcome, fault, blame,
     CASE WHEN message GLOB '*[0-9]*' THEN message || ', ' || :k ELSE message END, signature,
-    json_set(evidence, '$.copy', :k) FROM seed.findings;
-INSERT INTO opinions SELECT number + :k * :opinions, random(), verdict, rung, reason || ', ' || :k, blame, fault,
-    signature FROM seed.opinions;
-INSERT INTO told_values SELECT number + :k * :told_values, random(), value FROM seed.told_values
+    json_set(evidence, '$.copy', :k) FROM seed.check_results;
+INSERT INTO verdicts SELECT number + :k * :verdicts, random(), verdict, rung, reason || ', ' || :k, blame, fault,
+    signature FROM seed.verdicts;
+INSERT INTO fact_values SELECT number + :k * :fact_values, random(), value FROM seed.fact_values
 """
 _INSTALLED = """
 INSERT OR IGNORE INTO environments SELECT substr(digest, 1, 56) || :shared, :runtime, version, platform, base_digest,
@@ -66,23 +66,24 @@ INSERT INTO endings SELECT substr(session_id, 1, 24) || :own, finished_at, endin
     FROM seed.endings
 """
 _RECORDED = """
-INSERT INTO runs SELECT lower(hex(randomblob(6))), replace(cell_id, '@transformers', :sibling || '@' || :runtime),
+INSERT INTO runs SELECT number + :k * :runs, lower(hex(randomblob(6))),
+    replace(cell_id, '@transformers', :sibling || '@' || :runtime),
     substr(resolution_id, 1, 24) || :shared, substr(session_id, 1, 24) || :own, date(:begin, nth || ' days'), 'live',
     purpose, version, substr(environment, 1, 56) || :shared, suite, subject_digest, solo, limit_factor, started_at,
-    seconds, ending, events_digest, events_problem, number + :k * :runs
+    seconds, ending, events_digest, events_problem
     FROM seed.runs JOIN nth USING (cell_id, day);
-INSERT INTO told SELECT run + :k * :runs, position, name, value + :k * :told_values FROM seed.told
+INSERT INTO run_facts SELECT run + :k * :runs, position, name, value + :k * :fact_values FROM seed.run_facts
     UNION ALL SELECT number + :k * :runs, 100, 'logprobs', NULL FROM seed.runs
     UNION ALL SELECT number + :k * :runs, 101, 'trace', NULL FROM seed.runs;
-INSERT INTO checked SELECT run + :k * :runs, position, finding + :k * :findings, seconds FROM seed.checked;
-INSERT INTO judged_days SELECT cell + :copy * :cells, date(:begin, nth || ' days'), 'live',
-    opinion + :k * :opinions,
-    run + :k * :runs, NULL, leaning, note FROM seed.judged_days JOIN seed.cells ON cells.number = cell
-    JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_days.day WHERE carried_from IS NULL;
-INSERT INTO judged_rungs SELECT cell + :copy * :cells, date(:begin, nth || ' days'), step,
-    opinion + :k * :opinions
-    FROM seed.judged_rungs JOIN seed.cells ON cells.number = cell
-    JOIN nth ON nth.cell_id = cells.id AND nth.day = judged_rungs.day;
+INSERT INTO run_checks SELECT run + :k * :runs, position, result + :k * :check_results, seconds FROM seed.run_checks;
+INSERT INTO day_verdicts SELECT cell + :copy * :cells, date(:begin, nth || ' days'), 'live',
+    verdict + :k * :verdicts,
+    run + :k * :runs, NULL, leaning, note FROM seed.day_verdicts JOIN seed.cells ON cells.number = cell
+    JOIN nth ON nth.cell_id = cells.id AND nth.day = day_verdicts.day WHERE carried_from IS NULL;
+INSERT INTO rung_verdicts SELECT cell + :copy * :cells, date(:begin, nth || ' days'), step,
+    verdict + :k * :verdicts
+    FROM seed.rung_verdicts JOIN seed.cells ON cells.number = cell
+    JOIN nth ON nth.cell_id = cells.id AND nth.day = rung_verdicts.day;
 INSERT INTO flips (cell_id, day, before, after, confirmed)
     SELECT replace(flips.cell_id, '@transformers', :sibling || '@' || :runtime), date(:begin, nth || ' days'), before,
     after, date(:begin, nth || ' days') FROM seed.flips JOIN nth USING (cell_id, day)
@@ -103,7 +104,7 @@ class Seed:
 
     @property
     def copies(self) -> int:
-        return -(-WANTED_CHECKS // (self.counts["checked"] * LAPS))
+        return -(-WANTED_CHECKS // (self.counts["run_checks"] * LAPS))
 
 
 def measure(folder: Path) -> None:
@@ -137,16 +138,16 @@ def multiply(seed: Path, home: Path) -> None:
         for lap in range(LAPS):
             for copy in range(found.copies):
                 named = _named(found, copy, lap)
-                for script in (_SAID, _INSTALLED, _RECORDED):
+                for script in (_TEXTS, _INSTALLED, _RECORDED):
                     _run(db, script, named)
                 db.commit()
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _seed(db: sqlite3.Connection) -> Seed:
-    tables = ("cells", "runs", "findings", "opinions", "told_values")
+    tables = ("cells", "runs", "check_results", "verdicts", "fact_values")
     counts = {table: db.execute(f"SELECT max(number) FROM seed.{table}").fetchone()[0] for table in tables}  # noqa: S608 - the names above
-    counts["checked"] = db.execute("SELECT count(*) FROM seed.checked").fetchone()[0]
+    counts["run_checks"] = db.execute("SELECT count(*) FROM seed.run_checks").fetchone()[0]
     return Seed(counts, db.execute("SELECT max(nth) FROM nth").fetchone()[0])
 
 
@@ -172,7 +173,7 @@ def _run(db: sqlite3.Connection, script: str, named: dict[str, object]) -> None:
 
 def _rows(home: Path) -> dict[str, int]:
     with closing(sqlite3.connect(home / DATABASE)) as db:
-        tables = ("models", "cells", "runs", "checked", "findings", "judged_days", "environments")
+        tables = ("models", "cells", "runs", "run_checks", "check_results", "day_verdicts", "environments")
         return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608 - as above
 
 

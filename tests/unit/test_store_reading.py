@@ -15,7 +15,7 @@ from monitor.domain import (
     Rung,
 )
 from monitor.errors import UnknownName, UsageError
-from monitor.store.text_pool import keep_findings
+from monitor.store.text_pool import write_check_results
 from tests.standins.days import FIRST, World
 
 if TYPE_CHECKING:
@@ -93,12 +93,12 @@ def test_the_longest_facts_stay_in_the_events_of_their_run(world: World, tmp_pat
 
 def test_what_is_said_again_is_kept_once_and_what_nobody_says_any_more_is_forgotten(world: World) -> None:
     world.run("W", FIRST)
-    kept = "SELECT (SELECT count(*) FROM findings), (SELECT count(*) FROM opinions)"
+    kept = "SELECT (SELECT count(*) FROM check_results), (SELECT count(*) FROM verdicts)"
     before = world.store.query(kept).rows
     world.run("W", FIRST + timedelta(days=1), fingerprint=replace(world.fingerprint, environment="env-b"))
     assert world.store.query(kept).rows == before
     with world.store._db.atomic():
-        keep_findings(world.store._db, [("never.asked", "knows", "passed", "", None, "", "", None)])
+        write_check_results(world.store._db, [("never.asked", "knows", "passed", "", None, "", "", None)])
     assert world.store.query(kept).rows != before
     verdicts.rejudge(world.store)
     assert world.store.query(kept).rows == before
