@@ -1,19 +1,19 @@
-"""Everything that can go wrong on our side or in the user's input: what, why, what to do, and an exit code.
+"""Errors that Settle reports as a sentence: what happened and why, a hint what to do, and an exit code.
 
 ::
 
     SettleError
-    ├── UsageError            2   the command line or a value given on it
-    │   ├── UnknownName           a model, runtime, version, cell or run that nobody has heard of
+    ├── UsageError            2   a problem with the command line or a value on it
+    │   ├── UnknownName           a model, runtime, version, cell or run that does not exist
     │   ├── NotReleased           a day before the runtime's first release
-    │   └── NotACheckpoint        a folder that is no checkpoint
-    ├── ConfigError           3   the configuration file, all problems at once
-    ├── DatabaseError         4   unreadable, foreign, newer or busy database
-    └── BenchError            5   engine, disk, network, memory: ours, never a runtime's
-        ├── NotMeasured           what was asked got no verdict, because of such a fault; it is recorded as unknown
-        ├── NoAnswer              a server cannot be reached, or fails
-        ├── AskAgain              a server wants to be asked less often, and says from when on
-        └── DiskFull
+    │   └── NotACheckpoint        a folder without a checkpoint
+    ├── ConfigError           3   problems in the configuration file, all in one message
+    ├── DatabaseError         4   an unreadable, foreign, newer or locked database
+    └── InfraError            5   the engine, disk, network or memory of this machine, never the runtime under test
+        ├── NotMeasured           an infra fault left no verdict; the run is recorded as unknown
+        ├── NoAnswer              a server that cannot be reached, or fails
+        ├── AskAgain              a server that limits the rate of requests until a given time
+        └── DiskFull              no space left
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SettleError(Exception):
-    """A sentence that says what and why; ``hint`` says what to do, on its own line."""
+    """A sentence that says what happened and why; ``hint`` says what to do, on a line of its own."""
 
     exit_code = 1
 
@@ -75,7 +75,7 @@ class NoAnswer(InfraError):
 
 
 class AskAgain(InfraError):
-    """``at`` is when it may be asked again."""
+    """The server accepts the next request at the time ``at``."""
 
     def __init__(self, message: str, *, at: datetime, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -90,18 +90,18 @@ _SQLITE_FULL = 13  # sqlite3.SQLITE_FULL, without the module: not every command 
 
 
 def disk_full(error: BaseException) -> DiskFull | None:
-    """Return what to say of a file or a database that found no room, None of any other error."""
-    no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not no_room and getattr(error, "sqlite_errorcode", None) != _SQLITE_FULL:
+    """Return the error to report where a file or a database finds no space, None for any other error."""
+    no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not no_space and getattr(error, "sqlite_errorcode", None) != _SQLITE_FULL:
         return None
     return DiskFull(
         f"the disk is full: {error}",
-        hint="free some space, or let `settle disk-budget` do it; what was recorded before stays",
+        hint="free some space, or run `settle disk-budget`; everything recorded so far is kept",
     )
 
 
 def near_match(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, or an empty string."""
-    lowered = {str(candidate).lower(): str(candidate) for candidate in known}  # a member of a StrEnum shows as itself
+    lowered = {str(candidate).lower(): str(candidate) for candidate in known}  # StrEnum members as plain text
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return f"did you mean {lowered[close[0]]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Makes text harmless where it is shown: what came from hubs and containers may move a cursor or turn a line around."""
+"""Makes untrusted text safe to show: text from hubs and containers may move the cursor or reverse a line."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _UNSEEN = re.compile(
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without terminal sequences, control characters and marks nobody sees; lines and tabs stay."""
-    if text.isprintable():  # most are: two patterns over every cell of a long table are felt
+    """Return ``text`` without terminal sequences, control characters and invisible marks; lines and tabs stay."""
+    if text.isprintable():  # most texts: two patterns over every cell of a long table take noticeable time
         return text
     return _UNSEEN.sub("", _SEQUENCE.sub("", text))
 
 
-def in_one_line(text: str) -> str:
+def single_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
 def escaped(json_text: str) -> str:
-    """Return JSON that means the same and holds nothing that a terminal would obey."""
-    return _UNSEEN.sub(lambda found: json_escape(found[0]), json_text)
+    """Return equal JSON without anything that a terminal would interpret."""
+    return _UNSEEN.sub(lambda match: json_escape(match[0]), json_text)
 
 
-def json_escape(sign: str) -> str:
-    """Return the escape of one character: two halves beyond the first plane."""
-    return "".join(f"\\u{int.from_bytes(half):04x}" for half in _halves(sign))
+def json_escape(character: str) -> str:
+    """Return the escape of a character: two halves beyond the first plane."""
+    return "".join(f"\\u{int.from_bytes(half):04x}" for half in _halves(character))
 
 
-def _halves(sign: str) -> list[bytes]:
-    code = sign.encode("utf-16-be", errors="surrogatepass")
+def _halves(character: str) -> list[bytes]:
+    code = character.encode("utf-16-be", errors="surrogatepass")
     return [code[at : at + 2] for at in range(0, len(code), 2)]

@@ -25,8 +25,8 @@ from monitor.config.load import load_config
 from monitor.domain import CellVerdict, Origin, Runtime
 from monitor.errors import SettleError, UsageError
 from monitor.miniatures.derive import NotDerived, read_recipes, write_down
+from monitor.miniatures.first_known import read_first_known
 from monitor.miniatures.manifest import load_miniature, miniature_slugs
-from monitor.miniatures.registry import fetch_first_known, read_first_known, write_first_known
 from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
 from monitor.report.docs_pages import findings, runtimes_page
@@ -37,6 +37,7 @@ from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue
+from tools.first_known import fetch_first_known, write_first_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -105,7 +105,7 @@ def subjects_of(model: str, progress: Progress, home: Path) -> tuple[Sequence[Su
 
 
 def _subjects(model: str, progress: Progress, home: Path) -> Sequence[Subject]:
-    from monitor.discovery.listed import discovered_subjects
+    from monitor.discovery.watched_models import discovered_subjects
     from monitor.subjects.catalogue import load_catalogue
 
     try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from containers.settings import InstallSettings
     from monitor.config.settings import Config
-    from monitor.sources.hub_wire import HubAccess
+    from monitor.sources.hub_http import HubAccess
 
 GIB = 1 << 30
 _CLOCK_TOLERANCE_S = 120
@@ -159,10 +159,10 @@ def _hub(config: Config, access: HubAccess) -> Iterator[Finding]:
     section = config.hub
     if not section.asked:
         return
-    from monitor.sources.hub import Gone, Hub
+    from monitor.sources.hub import Gone, HubClient
 
     try:
-        with closing(Hub(access, sleep=lambda _: None)) as hub:
+        with closing(HubClient(access, sleep=lambda _: None)) as hub:
             if section.organisations:
                 name = section.organisations[0]
                 there, message = True, f"{len(hub.models_of(name)[0])} models of {name}"

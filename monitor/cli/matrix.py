@@ -12,7 +12,7 @@ from rich.text import Text
 from containers.recipes import RECIPES
 from monitor.cli.output import data_console, plain_text
 from monitor.domain import BAR, CellVerdict, Outcome, Rung, Verdict
-from monitor.text import in_one_line
+from monitor.text import single_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ def _write_lines(console: Console, lines: Iterable[_Line]) -> None:
 
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
     rungs = _rungs_to_show(rows)
-    names = [in_one_line(row["subject"]) for row in rows]
+    names = [single_line(row["subject"]) for row in rows]
     width = max(map(cell_len, names))
     yield [("model".ljust(width) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", "bold")]
     signs = {verdict: (f" {sign:^9}", style) for verdict, (sign, style) in _SIGNS.items()}
@@ -123,7 +123,7 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
             subjects_by_reason.setdefault((row["verdict"], row["blame"], row["reason"]), []).append(row["subject"])
     for (verdict, blame, reason), subjects in subjects_by_reason.items():
         names = ", ".join(subjects) if len(subjects) <= _MAX_NAMES else f"{len(subjects)} of {len(rows)} models"
-        text = in_one_line(f"{names}{f' (blame: {blame})' if blame else ''}: {reason}")
+        text = single_line(f"{names}{f' (blame: {blame})' if blame else ''}: {reason}")
         yield [(str(verdict), _STYLES[CellVerdict(verdict)]), (f" {text}", "")]
 
 

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from monitor.text import escaped, in_one_line, printable
+from monitor.text import escaped, printable, single_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,7 +74,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; text wider than its column continues on the next line."""
     console = data_console()
-    texts = [["" if value is None else in_one_line(str(value)) for value in row] for row in rows]
+    texts = [["" if value is None else single_line(str(value)) for value in row] for row in rows]
     heading, *lines = table_lines([list(columns), *texts], console.width, cell_len)
     console.print(Text(heading, style="bold"), soft_wrap=True)
     if lines:
@@ -120,7 +120,7 @@ def write_sections(sections: Iterable[Section]) -> None:
 
 def plain_text(value: Any) -> Text:
     """Return text that rich shows unchanged, on one line: output of a container may look like markup, or worse."""
-    return Text(in_one_line(str(value)))
+    return Text(single_line(str(value)))
 
 
 def write_markdown(sections: Iterable[Section]) -> None:
@@ -141,4 +141,4 @@ def markdown(section: Section) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", in_one_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", single_line(text))

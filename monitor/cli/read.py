@@ -134,7 +134,7 @@ def models(options: Options, *, as_json: bool) -> None:
     These are the built-in catalogue, the models that [hub] in the configuration names, and the models discovered there.
     """
     from monitor.cli.output import write_json, write_table
-    from monitor.discovery.listed import watched_rows
+    from monitor.discovery.watched_models import watched_rows
     from monitor.store import open_reader
     from monitor.store.reader import DATABASE
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from monitor.discovery.full import in_use
+from monitor.discovery.full_weights import in_use
 from monitor.subjects.weights import WeightStore
 
 if TYPE_CHECKING:
@@ -23,25 +23,25 @@ _LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a lit
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class FreedItem:
     what: str
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Tidied:
-    things: Sequence[Thing]
+class FreedSpace:
+    things: Sequence[FreedItem]
     before_bytes: int
     after_bytes: int
 
 
-def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[Thing]:
+def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[FreedItem]:
     """Return the environments to give up, longest unused first; the one used last always stays."""
-    chosen: list[Thing] = []
+    chosen: list[FreedItem] = []
     for one in usage.environments[:-1]:
         if sum(thing.bytes for thing in chosen) >= excess_bytes:
             break
-        chosen.append(Thing(one.digest, one.bytes))
+        chosen.append(FreedItem(one.digest, one.bytes))
     return chosen
 
 
@@ -64,21 +64,21 @@ class _Clearing:
 
     def __init__(self, excess_bytes: int, *, dry_run: bool) -> None:
         self.excess_bytes, self.dry_run = excess_bytes, dry_run
-        self.things: list[Thing] = []
+        self.things: list[FreedItem] = []
 
     @property
     def left(self) -> int:
         return self.excess_bytes - sum(thing.bytes for thing in self.things)
 
     def give_up(self, what: str, size: int, remove: Callable[[], object]) -> None:
-        self.things.append(Thing(what, size))
+        self.things.append(FreedItem(what, size))
         if not self.dry_run:
             remove()
 
 
 def apply_disk_budget(
     config: Config, store: Store, environments: Environments, *, budget_bytes: int, dry_run: bool
-) -> Tidied:
+) -> FreedSpace:
     """Remove until the budget holds: logs over their share, miniatures, weights, environments, cache, archives, wheels.
 
     Wheels that were built from source come last: nothing else here cannot be had again as it was.
@@ -98,13 +98,13 @@ def apply_disk_budget(
         clearing.give_up("weights that broke off", loose, weights.remove_loose)
     for one in weights.checkpoints():
         if clearing.left > 0:
-            clearing.give_up(f"weights {one.digest[:12]}", one.own_bytes, partial(weights.remove, one.digest))
+            clearing.give_up(f"weights {one.digest[:12]}", one.freeable_bytes, partial(weights.remove, one.digest))
     _clear_installed(environments, home, usage, clearing)
     after = before - sum(thing.bytes for thing in clearing.things)
     if not dry_run:
         after = environments.usage().total_bytes + _size(home / "subjects") + store.logs.size_bytes()
         after += weights.used_bytes()
-    return Tidied(clearing.things, before, after)
+    return FreedSpace(clearing.things, before, after)
 
 
 def _clear_installed(environments: Environments, home: Path, usage: Usage, clearing: _Clearing) -> None:

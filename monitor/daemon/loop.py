@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from monitor.config.settings import Config
-    from monitor.daemon.tick import Clock, Opened, Step
+    from monitor.daemon.tick import Clock, EngineTools, Step
     from monitor.domain import Subject
     from monitor.progress import Progress
     from monitor.store import Store
@@ -37,7 +37,7 @@ class Connect(Protocol):
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], None],
-    ) -> AbstractContextManager[Opened]: ...
+    ) -> AbstractContextManager[EngineTools]: ...
 
 
 class SystemClock:

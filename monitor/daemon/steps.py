@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.daemon.news import send_news, write_news
 from monitor.daemon.tick import Step, probe_what_is_due
-from monitor.discovery.derived import derive_discovered, underived
-from monitor.discovery.full import fetch_full, in_use, unfetched, weights_of
+from monitor.discovery.full_weights import fetch_full, in_use, unfetched, weights_of
+from monitor.discovery.miniatures import derive_discovered, underived
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
 from monitor.domain import SubjectForm
@@ -19,7 +19,7 @@ from monitor.runner.session import GIB
 from monitor.schedule.today import Watched
 from monitor.site.publish import publish_pages
 from monitor.sources.access import hub_access
-from monitor.sources.hub import Hub
+from monitor.sources.hub import HubClient
 from monitor.subjects.catalogue import load_catalogue
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def look_for_models(state: DaemonState) -> datetime | None:
     return find_models(state.store, _hub(state), hub, state.clock.now(), state.progress).again_at
 
 
-def _hub(state: DaemonState) -> Hub:
+def _hub(state: DaemonState) -> HubClient:
     if state.hub is None:
-        state.hub = Hub(hub_access(state.config), now=state.clock.now, sleep=state.clock.sleep)
+        state.hub = HubClient(hub_access(state.config), now=state.clock.now, sleep=state.clock.sleep)
     return state.hub
 
 

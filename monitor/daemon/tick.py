@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.runner.parallel import Runner
     from monitor.schedule.plan import Line, Reason
     from monitor.schedule.today import Survey
-    from monitor.sources.hub import Hub
+    from monitor.sources.hub import HubClient
     from monitor.store import Store
     from monitor.subjects.catalogue import Catalogue
 
@@ -43,7 +43,7 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
-class Opened(Protocol):
+class EngineTools(Protocol):
     """What a step works with while an engine is connected."""
 
     @property
@@ -86,12 +86,12 @@ class DaemonState:
     clock: Clock
     watched: Callable[[], Watched]
     suite_of: Callable[[Runtime], str]
-    connect: Callable[[], AbstractContextManager[Opened]]  # to an engine; raises InfraError where none answers
+    connect: Callable[[], AbstractContextManager[EngineTools]]  # to an engine; raises InfraError where none answers
     platform: Platform | None = None
     waits: dict[str, Wait] = field(default_factory=dict)
     line_waits: dict[Line, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
-    hub: Hub | None = None  # one conversation, once there is something to ask
+    hub: HubClient | None = None  # one conversation, once there is something to ask
     tidied: datetime | None = None  # when the disk budget was seen to last
     published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the site that was written last
     done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why

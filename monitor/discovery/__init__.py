@@ -1,1 +1,1 @@
-"""Finds what is to be measured: models that are published, revised, renamed, gated and withdrawn."""
+"""Discovers releases and models, and makes subjects of the models."""

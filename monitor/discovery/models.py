@@ -1,4 +1,4 @@
-"""Finds published models and follows each: new ones, their revisions, what became of them, how popular they are."""
+"""Finds new models on the hub and follows each one: its revisions, its states and its popularity."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from monitor.discovery.described import as_config, dated, fits, listing_of, model_of, with_config
-from monitor.discovery.history import small_files, unseen_revisions
+from monitor.discovery.model_facts import (
+    as_config,
+    is_wanted,
+    listing_of,
+    model_of,
+    small_files,
+    unseen_revisions,
+    with_config,
+    with_release_day,
+)
 from monitor.errors import AskAgain, InfraError, NoAnswer, SettleError
-from monitor.sources.hub import Gone, Moved
-from monitor.sources.model_changes import ModelState, Standing, news
-from monitor.store.published import Watched
+from monitor.sources.hub import Gone, Renamed
+from monitor.sources.model_changes import ModelState, Presence, new_states
+from monitor.store.published import WatchedModel
 from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.local_folder import folder_subject
 
@@ -25,20 +33,20 @@ if TYPE_CHECKING:
     from monitor.config.settings import Hub as Settings
     from monitor.domain import Model
     from monitor.progress import Progress
-    from monitor.sources.hub import Hub
-    from monitor.sources.published import Published
+    from monitor.sources.hub import HubClient
+    from monitor.sources.hub_answers import HubModel
     from monitor.store import Store
     from monitor.store.published import Revision
 
-_SOON = timedelta(minutes=5)  # until what failed is asked again
-_IN_VAIN = 3  # questions without an answer after which a step leaves the hub alone
-_ALONE = 100  # models asked about one by one in a step: a hub counts calls
+_RETRY = timedelta(minutes=5)
+_MOST_UNANSWERED = 3  # requests without an answer after which a step gives up
+_MOST_SINGLE = 100  # single models asked about in a step: a hub counts requests
 _POPULARITY = "popularity"
 
 
 @dataclass(frozen=True, slots=True)
-class FoundModels:
-    """What one step found. ``again_at``: the hub wants to be left alone until then."""
+class DiscoveredModels:
+    """The result of a step; until ``again_at`` the hub limits the rate."""
 
     new: tuple[str, ...] = ()
     revised: tuple[str, ...] = ()
@@ -47,23 +55,25 @@ class FoundModels:
     again_at: datetime | None = None
 
 
-def find_models(store: Store, hub: Hub, settings: Settings, now: datetime, progress: Progress) -> FoundModels:
-    """Ask what is due, record what is new, and return it. Asking twice finds nothing twice, and no failure is fatal.
+def find_models(
+    store: Store, hub: HubClient, settings: Settings, now: datetime, progress: Progress
+) -> DiscoveredModels:
+    """Ask everything that is due and record what is new; asking twice records nothing twice, and no failure is fatal.
 
-    What a failure left unasked is asked again soon, and after a rate limit when the hub allows it.
+    After a failure the rest is asked soon, after a rate limit when the hub allows it.
     """
     search = _Search(store, hub, settings, now, progress)
-    for what in store.published.due(search.things(), now):
+    for source in store.published.due(search.sources(), now):
         if search.given_up:
             break
-        search.ask(what)
-    return search.found()
+        search.ask(source)
+    return search.result()
 
 
 @dataclass
 class _Search:
     store: Store
-    hub: Hub
+    hub: HubClient
     settings: Settings
     now: datetime
     progress: Progress
@@ -72,7 +82,7 @@ class _Search:
     states: list[tuple[str, ModelState, str]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     again_at: datetime | None = None
-    in_vain: int = 0
+    unanswered: int = 0
 
     def __post_init__(self) -> None:
         catalogue = load_catalogue()
@@ -80,21 +90,21 @@ class _Search:
         self.families = {model.architecture: model.family for model in catalogue.models}
 
     @cached_property
-    def watched(self) -> dict[str, Watched]:
-        """Every model that was discovered; read only where something is due."""
+    def watched(self) -> dict[str, WatchedModel]:
+        """Every discovered model; read only where something is due."""
         return self.store.published.watched()
 
     @property
     def given_up(self) -> bool:
-        return self.again_at is not None or self.in_vain >= _IN_VAIN
+        return self.again_at is not None or self.unanswered >= _MOST_UNANSWERED
 
-    def found(self) -> FoundModels:
-        return FoundModels(
+    def result(self) -> DiscoveredModels:
+        return DiscoveredModels(
             tuple(self.new), tuple(self.revised), tuple(self.states), tuple(self.troubles), self.again_at
         )
 
-    def things(self) -> list[str]:
-        """Return everything that can be asked: a model that moved out of its organisation is asked by itself."""
+    def sources(self) -> list[str]:
+        """Return all sources; a model that moved out of its organisation is a source by itself."""
         named = [f"model:{name}" for name in self.settings.named]
         organisations = [f"organisation:{name}" for name in self.settings.organisations]
         moved = [
@@ -106,36 +116,36 @@ class _Search:
         popularity = [_POPULARITY] if self.settings.popularity and (named or organisations) else []
         return list(dict.fromkeys([*folders, *named, *organisations, *moved, *popularity]))
 
-    def ask(self, what: str) -> None:
-        """Ask one thing, and remember when it is due again."""
-        kind, _, name = what.partition(":")
+    def ask(self, source: str) -> None:
+        """Ask a source, and record when it is due again."""
+        kind, _, name = source.partition(":")
         due, trouble = self.now + timedelta(minutes=self.settings.poll_minutes), ""
         before = len(self.troubles)
-        with self._bearing(name or what):
+        with self._tolerating(name or source):
             match kind:
                 case "organisation":
                     self._organisation(name)
                 case "model":
-                    self._look(name, what)
+                    self._look(name, source)
                 case "folder":
-                    self._folder(self.settings.folders[[str(one) for one in self.settings.folders].index(name)], what)
+                    self._folder(next(folder for folder in self.settings.folders if str(folder) == name), source)
                 case _:
                     due = self._popularity() or due
         if len(self.troubles) > before:
             trouble = self.troubles[-1]
-            due = self.again_at or min(due, self.now + _SOON)
-        self.store.published.record_poll(what, self.now, due=due, trouble=trouble)
+            due = self.again_at or min(due, self.now + _RETRY)
+        self.store.published.record_poll(source, self.now, due=due, trouble=trouble)
 
     @contextmanager
-    def _bearing(self, about: str) -> Iterator[None]:
-        """Take what goes wrong as a trouble that is told; only a rate limit ends the step."""
+    def _tolerating(self, about: str) -> Iterator[None]:
+        """Turn an error into a recorded trouble; only a rate limit ends the step."""
         try:
             yield
         except AskAgain as error:
             self.again_at = error.at
             self._complain(str(error))
         except SettleError as error:
-            self.in_vain += isinstance(error, NoAnswer)
+            self.unanswered += isinstance(error, NoAnswer)
             self._complain(f"{about}: {error}")
 
     def _complain(self, trouble: str) -> None:
@@ -143,92 +153,88 @@ class _Search:
         self.progress.message(trouble)
 
     def _organisation(self, organisation: str) -> None:
-        listed, wrong = self.hub.models_of(organisation)
-        for trouble in wrong:
+        listed, problems = self.hub.models_of(organisation)
+        for trouble in problems:
             self._complain(f"{organisation}: {trouble}")
         source = f"organisation:{organisation}"
-        told = {seen.id for seen in listed}
-        # first: what is missing may be there under a new name, and would else be taken for a new model
-        missing = (
-            [] if wrong else [one.standing.name for one in self._there(organisation) if one.standing.name not in told]
-        )
-        for name in missing[:_ALONE]:
+        names = {seen.id for seen in listed}
+        # first: a missing model may be listed under a new name, which would look like a new model
+        missing = [] if problems else [name for name in self._present_names(organisation) if name not in names]
+        for name in missing[:_MOST_SINGLE]:
             if not self.given_up:
-                with self._bearing(name):
+                with self._tolerating(name):
                     self._look(name, source)
         for seen in listed:
             if self.given_up:
                 return
-            if self._known(seen.id) is not None or fits(seen, self.settings):
-                with self._bearing(seen.id):
+            if self._known(seen.id) is not None or is_wanted(seen, self.settings):
+                with self._tolerating(seen.id):
                     self._see(seen, source)
 
-    def _there(self, organisation: str) -> list[Watched]:
-        return [
-            one
-            for one in self.watched.values()
-            if one.standing.there and one.standing.name.rpartition("/")[0] == organisation
-        ]
+    def _present_names(self, organisation: str) -> list[str]:
+        present = (watched.presence.name for watched in self.watched.values() if watched.presence.there)
+        return [name for name in present if name.rpartition("/")[0] == organisation]
 
-    def _known(self, name: str) -> Watched | None:
-        """Return the model that is called so now, whatever it is called here."""
-        every = self.watched.values()  # one without a name was left by a kill before its first state
-        return next((one for one in every if (one.standing.name or one.model_id) == name), None)
+    def _known(self, name: str) -> WatchedModel | None:
+        """Return the model with this name on the hub, whatever its id here."""
+        # a model without a name was left by a kill before its first state
+        models = self.watched.values()
+        return next((model for model in models if (model.presence.name or model.model_id) == name), None)
 
     def _look(self, name: str, source: str) -> None:
-        """Ask about one model by its name; its own page also tells how many models were made from it."""
+        """Ask about one model by its name; this answer also has the number of models made from it."""
         known = self._known(name) or self.watched.get(name)
-        asked = known.standing.name if known else name
-        answer = self.hub.model(asked)
-        if isinstance(answer, Moved):
+        current = known.presence.name if known else name
+        answer = self.hub.model(current)
+        if isinstance(answer, Renamed):
             answer = self.hub.model(answer.to)
-        if isinstance(answer, Moved):
-            raise InfraError(f"the hub sends from {asked} to {answer.to} and on")
+        if isinstance(answer, Renamed):
+            raise InfraError(f"the hub redirects from {current} to {answer.to} and further")
         if not isinstance(answer, Gone):
             known = self._see(answer, source, known=known)
             self._count(known.model_id, answer)
             return
         if known is None:
-            raise InfraError("there is no such model on the hub", hint="check its name, and whether a token is needed")
-        self._record_states(known.model_id, known.standing, name=asked, there=False, gated=known.standing.gated)
+            raise InfraError("there is no such model on the hub", hint="check its name, and whether it needs a token")
+        self._record_states(known.model_id, known.presence, name=current, there=False, gated=known.presence.gated)
 
-    def _see(self, seen: Published, source: str, *, known: Watched | None = None) -> Watched:
+    def _see(self, seen: HubModel, source: str, *, known: WatchedModel | None = None) -> WatchedModel:
         known = known or self._known(seen.id)
         model_id = known.model_id if known else seen.id
         if known is None and model_id in self.watched:
-            raise InfraError(f"another model has taken the name that {self.watched[model_id].standing.name} had")
+            raise InfraError(f"another model has the former name of {self.watched[model_id].presence.name} now")
         if known is None:
             model = self.ours.get(model_id) or model_of(model_id, seen, families=self.families)
             self.store.published.record_discovery(model, source, self.now, created_at=seen.created)
             self.new.append(model_id)
             self.progress.message(f"{model_id} is new")
-            known = self.watched[model_id] = Watched(model_id, source, Standing())
-        self._record_states(model_id, known.standing, name=seen.id, there=True, gated=bool(seen.gated))
+            known = self.watched[model_id] = WatchedModel(model_id, source, Presence())
+        self._record_states(model_id, known.presence, name=seen.id, there=True, gated=bool(seen.gated))
         self.store.published.record_listing(model_id, listing_of(seen))
         self._follow(model_id, seen)
         return self.watched[model_id]
 
-    def _count(self, model_id: str, own: Published) -> None:
+    def _count(self, model_id: str, seen: HubModel) -> None:
         if self.settings.popularity:
             self.store.published.record_popularity(
-                model_id, self._day(), downloads=own.downloads, likes=own.likes, derived=own.derived
+                model_id, self._day(), downloads=seen.downloads, likes=seen.likes, derived=seen.derived
             )
 
     def _day(self) -> date:
         return self.now.astimezone(UTC).date()
 
-    def _record_states(self, model_id: str, before: Standing, *, name: str, there: bool, gated: bool) -> None:
-        told = news(before, name=name, there=there, gated=gated)
-        self.store.published.record_states(model_id, told, self.now)
-        for state, detail in told:
+    def _record_states(self, model_id: str, before: Presence, *, name: str, there: bool, gated: bool) -> None:
+        states = new_states(before, name=name, there=there, gated=gated)
+        self.store.published.record_states(model_id, states, self.now)
+        for state, detail in states:
             before = before.after(state, detail)
             self.states.append((model_id, state, detail))
             if state not in {ModelState.LISTED, ModelState.OPENED}:
                 self.progress.message(f"{model_id} is {state}{f' to {detail}' if state is ModelState.RENAMED else ''}")
-        self.watched[model_id] = replace(self.watched[model_id], standing=before)
+        self.watched[model_id] = replace(self.watched[model_id], presence=before)
 
-    def _follow(self, model_id: str, seen: Published) -> None:
-        """Record what revisions have come since the last look."""
+    def _follow(self, model_id: str, seen: HubModel) -> None:
+        """Record the revisions since the last poll."""
         published = self.store.published
         known = published.revisions(model_id)
         if seen.sha is None:
@@ -237,39 +243,39 @@ class _Search:
             self._read_again(model_id, seen.id)
             return
         last_tree = published.tree(model_id, known[0]) if known else {}
-        read = unseen_revisions(self.hub, seen, known=known, last_tree=last_tree)
-        config = read[-1].files.get("config.json") if read else None
-        published.record_revisions(
-            model_id, read, self.now, model=self._described(model_id, seen.license, config, read)
-        )
-        if known and read:
+        revisions = unseen_revisions(self.hub, seen, known=known, last_tree=last_tree)
+        config = revisions[-1].files.get("config.json") if revisions else None
+        model = self._described(model_id, seen.license, config, revisions)
+        published.record_revisions(model_id, revisions, self.now, model=model)
+        if known and revisions:
             self.revised.append(model_id)
-            self.progress.message(f"{model_id} has a new revision: {', '.join(read[-1].changed) or 'nothing'} changed")
+            changed = ", ".join(revisions[-1].changed) or "nothing"
+            self.progress.message(f"{model_id} has a new revision: {changed} changed")
 
     def _read_again(self, model_id: str, name: str) -> None:
-        """Read what a gate or a token stood before: it may be open now."""
+        """Read files that a gate or a missing token closed: they may be open now."""
         kept = self.store.published.files(model_id)
         revision, tree = kept.revision, self.store.published.tree(model_id, kept.revision)
         if "config.json" not in kept.problems or "config.json" not in tree:
             return
         files = {
-            path: found
-            for path, found in small_files(self.hub, name, revision, tree).items()
-            if isinstance(found, bytes)
+            path: content
+            for path, content in small_files(self.hub, name, revision, tree).items()
+            if isinstance(content, bytes)
         }
         if files:
             model = self._described(model_id, "", files.get("config.json"))
             self.store.published.record_files(model_id, revision, files, self.now, model=model)
 
     def _described(
-        self, model_id: str, license_name: str, config: bytes | str | None, read: Sequence[Revision] = ()
+        self, model_id: str, license_name: str, config: bytes | str | None, revisions: Sequence[Revision] = ()
     ) -> Model | None:
-        """Return a model as it is known now; None where the catalogue's own words stand."""
+        """Return a model as it is known now; None where the catalogue describes it."""
         before = self.store.published.model(model_id)
         if before is None or model_id in self.ours:
             return None
         model = replace(before, license=license_name or before.license)
-        return dated(with_config(model, as_config(config), families=self.families), read)
+        return with_release_day(with_config(model, as_config(config), families=self.families), revisions)
 
     def _folder(self, folder: Path, source: str) -> None:
         model, subject = folder_subject(folder)
@@ -278,14 +284,14 @@ class _Search:
         self.store.record_catalogue([model], [subject])
 
     def _popularity(self) -> datetime | None:
-        """Count a day's popularity, so many models a step; return when the rest is due, None where there is none."""
+        """Record the day's popularity of some models a step; return when the rest is due, None where there is none."""
         waiting = [
-            one
+            model
             for name in self.store.published.without_popularity(self._day())
-            if (one := self.watched[name]).standing.there
+            if (model := self.watched[name]).presence.there
         ]
-        for one in waiting[:_ALONE]:
+        for model in waiting[:_MOST_SINGLE]:
             if not self.given_up:
-                with self._bearing(one.standing.name):
-                    self._look(one.standing.name, one.source)
-        return self.now if len(waiting) > _ALONE else None
+                with self._tolerating(model.presence.name):
+                    self._look(model.presence.name, model.source)
+        return self.now if len(waiting) > _MOST_SINGLE else None

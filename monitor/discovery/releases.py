@@ -1,4 +1,4 @@
-"""Finds releases, and what happens to them, at every source that is due."""
+"""Asks every source that is due for releases, and records them and what happened to them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from containers.lock import redacted
 from monitor.errors import SettleError
 from monitor.sources.access import install_settings
+from monitor.sources.git_refs import fetch_refs
 from monitor.sources.index import available_releases, with_compatibility
-from monitor.sources.nightlies import fetch_nightlies
-from monitor.sources.registry import fetch_image_tags
-from monitor.sources.tags import fetch_refs
+from monitor.sources.publishers import fetch_image_tags, fetch_nightlies
 from monitor.store.listings import Learnt
 
 if TYPE_CHECKING:
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
     from monitor.store import Store
     from monitor.store.listings import Poll
 
-# what does not answer is asked again sooner: an hour lost is an hour by which every release looks later
+# a source without an answer is asked sooner: an hour without an answer makes every release look an hour later
 RETRY = timedelta(minutes=5)
 ACCELERATOR = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
-class FoundReleases:
-    """What one look brought; ``faults`` says, by source, what did not answer."""
+class DiscoveredReleases:
+    """The result of a step; ``faults`` has the error of each source that did not answer."""
 
     asked: tuple[str, ...]
     releases: tuple[Release, ...]
@@ -49,8 +48,8 @@ class Source:
     learn: Callable[[Store, datetime], Learnt]  # raises SettleError
 
 
-def find_releases(store: Store, config: Config, now: datetime, progress: Progress) -> FoundReleases:
-    """Ask every source that is due and record what it lists; one that does not answer is said, and keeps no other."""
+def find_releases(store: Store, config: Config, now: datetime, progress: Progress) -> DiscoveredReleases:
+    """Ask every source that is due and record what it lists; a source that does not answer delays no other."""
     polls = store.listings.polls()
     every = timedelta(minutes=config.releases.poll_minutes)
     due = [source for source in sources_of(config) if is_due(polls.get(source.name), now, every)]
@@ -63,22 +62,22 @@ def find_releases(store: Store, config: Config, now: datetime, progress: Progres
         except SettleError as error:
             faults[source.name] = str(error)
         fault = faults.get(source.name, "")
-        if fault != before:  # what goes on as it was is in the database, and need not fill the log
+        if fault != before:  # an unchanged fault is in the database and is not logged again
             progress.message(f"releases: {source.name}: {fault or 'answers again'}")
         store.record_poll(source.name, now, fault)
-    found = FoundReleases(
+    discovered = DiscoveredReleases(
         asked=tuple(source.name for source in due),
-        releases=tuple(release for one in learnt for release in one.releases),
-        events=tuple(event for one in learnt for event in one.events),
+        releases=tuple(release for listing in learnt for release in listing.releases),
+        events=tuple(event for listing in learnt for event in listing.events),
         faults=faults,
     )
-    for event in found.events:
+    for event in discovered.events:
         progress.message(f"releases: {event.project} {event.version}: {event.kind} {event.after or event.before}"[:300])
-    return found
+    return discovered
 
 
 def is_due(poll: Poll | None, now: datetime, every: timedelta) -> bool:
-    """Tell whether a source is to be asked; where the clock was set back, what lies ahead says nothing."""
+    """Return whether to ask a source; a poll in the future, after the clock was set back, does not count."""
     if poll is None or poll.asked_at > now:
         return True
     return now - poll.asked_at >= (min(RETRY, every) if poll.fault else every)

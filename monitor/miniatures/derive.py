@@ -1,4 +1,4 @@
-"""Derive the project's miniatures: shrink, instantiate in the first release that knows the architecture, write down."""
+"""Derives miniatures: shrinks a configuration and describes what the first release that knows it instantiates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from monitor.miniatures.registry import FirstKnown
+    from monitor.miniatures.first_known import FirstKnown
     from monitor.miniatures.tokenizer import Tokens
 
 
@@ -32,7 +32,7 @@ class DeriveRun(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class MiniatureRecipe:
     slug: str
     architecture: str  # model type of what is instantiated
     tokens: Tokens
@@ -53,17 +53,17 @@ class NotDerived:
     reason: str
 
 
-def read_recipes(data: Path) -> list[Recipe]:
+def read_recipes(data: Path) -> list[MiniatureRecipe]:
     """Read ``recipes.toml`` and the published configurations it names."""
     table = tomllib.loads((data / "recipes.toml").read_text(encoding="utf-8"))
     return [_recipe(entry, table["tokens"], data) for entry in table["miniature"]]
 
 
 def derive(
-    recipes: Iterable[Recipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+    recipes: Iterable[MiniatureRecipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
 ) -> Iterator[Miniature | NotDerived]:
     """Derive each recipe with the first release that registers its architecture, release by release."""
-    by_release: dict[str, list[Recipe]] = {}
+    by_release: dict[str, list[MiniatureRecipe]] = {}
     for recipe in recipes:
         first = known[recipe.architecture].release.removeprefix("<=")
         by_release.setdefault(recipe.release or first, []).append(recipe)
@@ -71,7 +71,7 @@ def derive(
         yield from _derive_in(release, group, known=known, run=run, scratch=scratch / release)
 
 
-def write_down(miniature: Miniature, *, recipe: Recipe, data: Path) -> None:
+def write_down(miniature: Miniature, *, recipe: MiniatureRecipe, data: Path) -> None:
     """Write one miniature's folder of the project."""
     write_folder(miniature, data / "miniatures" / miniature.slug, template=recipe.template)
 
@@ -82,17 +82,17 @@ def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
         size = 1
         for length in tensor.shape:
             size *= length
-        # "head" is the name of one publisher's; the loaded model's own is lm_head
+        # one publisher writes "head"; in the loaded model it is lm_head
         parts[part_of("lm_head.weight" if tensor.name == "head.weight" else tensor.name)] += size
     return dict(sorted(parts.items()))
 
 
-def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe:
+def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> MiniatureRecipe:
     config, generation = None, None
     if "published" in entry:
         config = json.loads((data / "published" / f"{entry['published']}.json").read_text(encoding="utf-8"))
-        beside = data / "published" / f"{entry['published']}.generation_config.json"
-        generation = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+        generation_file = data / "published" / f"{entry['published']}.generation_config.json"
+        generation = json.loads(generation_file.read_text(encoding="utf-8")) if generation_file.is_file() else None
         config = {**config[entry["part"]]} if "part" in entry else config
         config = {key: value for key, value in config.items() if key not in entry.get("drop", ())}
         config |= entry.get("set", {})
@@ -100,7 +100,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
         if "class" in entry:
             config["architectures"] = [entry["class"]]
     origin = f"published/{entry['published']}.json" if config else "the architecture's defaults"
-    return Recipe(
+    return MiniatureRecipe(
         slug=entry["slug"],
         architecture=config["model_type"] if config else entry["architecture"],
         tokens=tokens_from(tokens[entry["tokens"]]),
@@ -117,7 +117,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Recipe
 
 
 def _derive_in(
-    release: str, recipes: list[Recipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+    release: str, recipes: list[MiniatureRecipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
 ) -> Iterator[Miniature | NotDerived]:
     scratch.mkdir(parents=True, exist_ok=True)
     wanted = [recipe.architecture for recipe in recipes if recipe.config is None]
@@ -149,7 +149,7 @@ def _named_ends(config: dict[str, Any]) -> dict[str, int]:
 
 
 def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
-    recipe: Recipe, config: dict[str, Any], tokens: Tokens, described: dict[str, Any], release: str, first: str
+    recipe: MiniatureRecipe, config: dict[str, Any], tokens: Tokens, described: dict[str, Any], release: str, first: str
 ) -> Miniature | NotDerived:
     if "error" in described:
         return NotDerived(recipe.slug, described["error"])

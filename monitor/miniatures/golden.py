@@ -1,13 +1,12 @@
-"""What a probe must find, from the model's own files: texts, the template's rendering, parts, special tokens."""
+"""The answers that a probe expects, from the model's files: texts, rendered template, parts, special tokens."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.miniatures.apart import render_apart
 from monitor.miniatures.manifest import whole_origins
-from monitor.miniatures.template import render
+from monitor.miniatures.template import render, render_apart
 from monitor.miniatures.tokenizer import TEXTS, tokenizer_config
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         "template": None if rendered is None else _rendering(rendered),
         "no_template": _no_template(why),
         "parts": dict(miniature.parts) or None,
-        "published": miniature.strange or miniature.origin.partition(" ")[0] in whole_origins(),
+        "published": miniature.untrusted or miniature.origin.partition(" ")[0] in whole_origins(),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],
@@ -46,16 +45,15 @@ def golden(miniature: Miniature) -> dict[str, Any]:
 
 
 def golden_of_folder(folder: Path) -> dict[str, Any]:
-    """Return the golden of a checkpoint folder: what its own files say, nothing that only a miniature of ours has."""
+    """Return the golden of a checkpoint folder, from its files alone."""
     settings = _read(folder / "tokenizer_config.json")
-    beside = folder / "chat_template.jinja"
-    template = (
-        beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else settings.get("chat_template")
-    )
+    template, file = settings.get("chat_template"), folder / "chat_template.jinja"
+    if file.is_file():
+        template = file.read_text(encoding="utf-8", errors="replace")
     specials = _specials({**_read(folder / "special_tokens_map.json"), **settings})
     rendered, why = None, ""
     if isinstance(template, str):
-        # a stranger's program, and one that may want what a plain conversation does not have
+        # an untrusted program, which may need what a plain conversation does not have
         rendered, why = render_apart(template, _messages(), specials)
     return {
         "texts": [],
@@ -69,13 +67,13 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
 def _rendered(miniature: Miniature, specials: Mapping[str, Any]) -> tuple[str | None, str]:
     if miniature.template is None:
         return None, ""
-    if miniature.strange:
+    if miniature.untrusted:
         return render_apart(miniature.template, _messages(), specials)
     return render(miniature.template, _messages(), specials), ""
 
 
 def _no_template(why: str) -> str | None:
-    return f"the model's own template gives no golden rendering: {why}" if why else None
+    return f"the model's template gives no golden rendering: {why}" if why else None
 
 
 def _messages() -> list[dict[str, str]]:
@@ -87,14 +85,15 @@ def _rendering(text: str) -> dict[str, Any]:
 
 
 def _specials(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a template is given beside the messages: every special token that is set, and none that is not."""
+    """Return the special tokens that a template gets in addition to the messages: those that are set."""
     named = {name: _spelling(settings.get(name)) for name in _SPECIALS}
     additional = settings.get("additional_special_tokens")
     spelt = [_spelling(token) for token in additional] if isinstance(additional, list) else []
     extra = settings.get("extra_special_tokens")
-    own = {name: _spelling(token) for name, token in extra.items()} if isinstance(extra, dict) else {}
-    found: dict[str, Any] = {name: token for name, token in {**named, **own}.items() if token}
-    return {**found, "additional_special_tokens": spelt} if spelt else found
+    if isinstance(extra, dict):
+        named |= {name: _spelling(token) for name, token in extra.items()}
+    tokens: dict[str, Any] = {name: token for name, token in named.items() if token}
+    return {**tokens, "additional_special_tokens": spelt} if spelt else tokens
 
 
 def _spelling(token: Any) -> str:
@@ -102,7 +101,7 @@ def _spelling(token: Any) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the object in a file, nothing where there is none: that a file is broken, the probe's checks will tell."""
+    """Return the object in a file, nothing where there is none: the probe's checks report a broken file."""
     if not path.is_file():  # a pipe would never end
         return {}
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPLATE = "chat_template.jinja"
-HUB = "hub: "  # how the origin of a miniature begins that was derived from what a hub published
+HUB = "hub: "  # prefix of the origin of a miniature that was derived from a model on the hub
 
 _INDEX = re.compile(r"(?<=\.)\d+(?=\.|$)")
 _RANGES = re.compile(r"\{([\d,-]+)\}")
@@ -54,8 +54,8 @@ class Miniature:
     qualified: str = ""  # release in which every check passed, "" when none did yet
 
     @property
-    def strange(self) -> bool:
-        """Whether its template is a stranger's program, and its configuration a whole published one."""
+    def untrusted(self) -> bool:
+        """Whether its template is untrusted, and its configuration a whole published one."""
         return self.origin.startswith(HUB)
 
 
@@ -77,16 +77,16 @@ def load_miniature(slug: str) -> Miniature:
 
 
 def read_miniature(folder: Traversable) -> Miniature:
-    """Read a miniature's folder: the project's, or one that was derived since."""
+    """Read a miniature's folder: one of the project, or a derived one."""
     about = tomllib.loads((folder / "miniature.toml").read_text(encoding="utf-8"))
-    generation, own = folder / "generation_config.json", folder / TEMPLATE
+    generation, template = folder / "generation_config.json", folder / TEMPLATE
     return Miniature(
         slug=folder.name,
         architecture=about["architecture"],
         config=json.loads((folder / "config.json").read_text(encoding="utf-8")),
         tokens=tokens_from(about["tokens"]),
         tensors=tuple(parse_tensors((folder / "tensors.csv").read_text(encoding="utf-8"))),
-        template=own.read_text(encoding="utf-8") if own.is_file() else load_template(about["template"]),
+        template=template.read_text(encoding="utf-8") if template.is_file() else load_template(about["template"]),
         generation_config=json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else None,
         parts=about["parts"],
         origin=about["origin"],
@@ -98,13 +98,13 @@ def read_miniature(folder: Traversable) -> Miniature:
 
 @cache
 def whole_origins() -> frozenset[str]:
-    """Return the published files that are known whole: of one put together from literals, any key may be missing."""
+    """Return the complete published files: one that was put together from literals may lack any key."""
     rows = csv.DictReader(io.StringIO((data_folder() / "ORIGIN.csv").read_text(encoding="utf-8")))
     return frozenset(row["file"] for row in rows if row["extent"].startswith("whole"))
 
 
 def write_folder(miniature: Miniature, folder: Path, *, template: str) -> None:
-    """Write what ``read_miniature`` reads; ``template`` names one of the project's, "" a miniature's own or none."""
+    """Write what ``read_miniature`` reads; ``template`` names one of the project, "" is the miniature's or none."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(_json(miniature.config), encoding="utf-8")
     if miniature.generation_config is not None:
@@ -171,11 +171,11 @@ def expand(pattern: str) -> list[str]:
 
 
 def _indices(text: str) -> list[str]:
-    found = []
+    indices = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        found += [str(index) for index in range(int(first), int(last or first) + 1)]
-    return found
+        indices += [str(index) for index in range(int(first), int(last or first) + 1)]
+    return indices
 
 
 def _spelled(values: Sequence[int]) -> str:

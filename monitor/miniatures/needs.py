@@ -52,7 +52,7 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         "expert_ffn_hidden_size": 256,
         "zero_expert_num": 2,
     },
-    # published as long as all the model was made for: a window that closes would break what nobody can reach
+    # published as long as all the model was made for: a smaller window would break what no text reaches
     "phimoe": {"sliding_window": 131072},
     # its heads make up the hidden size exactly, as published, and 4.47.1 knows no other size
     "glm": {"head_dim": 64},

@@ -16,7 +16,7 @@ HIDDEN = 256
 HEADS = 4
 SMALL_HEAD, LARGE_HEAD = 64, 128
 VOCABULARY = 512
-WINDOW = 16  # smaller than the probe's prompts, so that the seam is crossed
+WINDOW = 16  # smaller than the probe's prompts, so that prompts cross it
 STATE = 32
 MAX_LAYERS = 12
 
@@ -129,7 +129,7 @@ _VISION = {
 def shrink(config: Config, tokens: Tokens) -> tuple[Config, Tokens]:
     """Return the miniature's configuration: same keys in the same spelling, other sizes.
 
-    Rope base, epsilons and soft caps get values of their own too: a runtime that falls back to a default would go
+    Rope base, epsilons and soft caps get other values, too: a runtime that falls back to a default would go
     unnoticed where the published value happens to be that default. Token ids follow ``tokens``, which come back with a
     token for every further id the configuration names (an image's, a video's).
     """
@@ -238,7 +238,7 @@ def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C
     if key == "hybrid_override_pattern":
         return value[:layers]
     if _per_layer(value, config):
-        return [_telling(key, item) for item in value[:layers]] if key.endswith("rope_theta") else value[:layers]
+        return [_distinctive(key, item) for item in value[:layers]] if key.endswith("rope_theta") else value[:layers]
     if key in {"rope_scaling", "rope_parameters", "rope_local_parameters"} and isinstance(value, dict):
         return _rope(value, config)
     if not isinstance(value, (int, float)) or not value:
@@ -261,10 +261,10 @@ def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C
         return 0
     if key == "qk_rope_head_dim":
         return min(64, value)
-    return _telling(key, value)
+    return _distinctive(key, value)
 
 
-def _telling(key: str, value: float) -> float:
+def _distinctive(key: str, value: float) -> float:
     """Return a value of the same kind that no default has."""
     if key.endswith("rope_theta") or key in {"rope_local_base_freq", "rotary_emb_base", "default_theta"}:
         return type(value)(value * 1.25)
@@ -286,7 +286,7 @@ def _rope(rope: Config, config: Config) -> Config:
         elif key == "mrope_section":
             small[key] = _sections(value, half)
         else:
-            small[key] = _telling(key, value) if isinstance(value, (int, float)) else value
+            small[key] = _distinctive(key, value) if isinstance(value, (int, float)) else value
     return small
 
 
@@ -323,9 +323,9 @@ def _consistent(small: Config, published: Config) -> Config:
         same = published["linear_num_key_heads"] == published.get("linear_num_value_heads")
         small["linear_num_key_heads"], small["linear_num_value_heads"] = (4, 4) if same else (2, 4)
     if published.get("intermediate_size"):
-        own = any(published.get(key) for key in ("moe_intermediate_size", "intermediate_size_mlp"))
+        apart = any(published.get(key) for key in ("moe_intermediate_size", "intermediate_size_mlp"))
         mixture = any(_many(published.get(key)) for key in _EXPERTS)
-        small["intermediate_size"] = 256 if (mixture and not own) or published.get("intermediate_size_mlp") else 512
+        small["intermediate_size"] = 256 if (mixture and not apart) or published.get("intermediate_size_mlp") else 512
     if isinstance(published.get("mamba_dt_rank"), int):
         small["mamba_dt_rank"] = 16
     if isinstance(published.get("moe_layer_end_index"), int):

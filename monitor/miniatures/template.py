@@ -1,8 +1,11 @@
-"""Renders a chat template with the semantics that published templates are written for."""
+"""Renders chat templates as published ones expect; an untrusted one in a process with limits of time and memory."""
 
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from jinja2.parser import Parser
 
 LONGEST_CHARS = 1 << 20  # a conversation of three turns
+SECONDS = 10.0
+MEMORY_BYTES = 512 << 20
+_REASON_CHARS = 300
 
 
 def render(template: str, messages: list[dict[str, str]], specials: Mapping[str, Any]) -> str:
@@ -38,6 +44,41 @@ def render(template: str, messages: list[dict[str, str]], specials: Mapping[str,
     return "".join(pieces)
 
 
+def render_apart(
+    template: str, messages: list[dict[str, str]], specials: Mapping[str, Any], *, seconds: float = SECONDS
+) -> tuple[str | None, str]:
+    """Render in a separate process; return the rendering, or None and the reason. Always ends, and never raises."""
+    request = json.dumps({"template": template, "messages": messages, "specials": dict(specials)})
+    try:
+        process = subprocess.run(
+            [sys.executable, "-I", "-m", __name__],
+            input=request.encode(),
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"rendering takes longer than {seconds:g} s"
+    try:
+        answer = json.loads(process.stdout)
+    except ValueError:
+        return None, f"the process ended with {process.returncode}"
+    return answer["rendered"], answer["reason"]
+
+
+def _answer() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    request = json.loads(sys.stdin.buffer.read())
+    rendered, reason = None, ""
+    try:
+        rendered = render(request["template"], request["messages"], request["specials"])
+    except MemoryError:
+        reason = f"it needs more than {MEMORY_BYTES >> 20} MiB"
+    except Exception as error:  # noqa: BLE001 -- an untrusted program may raise anything
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARS]
+    sys.stdout.write(json.dumps({"rendered": rendered, "reason": reason}))
+
+
 @lru_cache(maxsize=64)  # most miniatures share a few templates, and compiling one takes 30 ms
 def _compiled(template: str) -> Template:
     environment = ImmutableSandboxedEnvironment(
@@ -50,7 +91,7 @@ def _compiled(template: str) -> Template:
 
 
 class _Generation(Extension):
-    """``{% generation %}`` marks what an assistant says for training; it renders as its content."""
+    """``{% generation %}`` marks the assistant's text for training; it renders as its content."""
 
     tags = {"generation"}  # noqa: RUF012 -- jinja2 declares it so
 
@@ -75,3 +116,7 @@ def _raise_exception(message: str) -> str:
 
 def _no_clock(_format: str) -> str:
     raise TemplateError("the rendering would depend on the day")
+
+
+if __name__ == "__main__":
+    _answer()

@@ -1,4 +1,4 @@
-"""A character-level BPE tokenizer in SentencePiece's spirit, whose every token is printable on its own."""
+"""A character-level BPE tokenizer in SentencePiece's spirit, whose tokens are all printable."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ class Tokens:
 
     def ids(self) -> dict[str, int]:
         """Return ids: pad, end and beginning where old architectures have them, the others after them."""
-        found: dict[str, int] = {}
+        ids: dict[str, int] = {}
         for token, index in ((self.pad, PAD), (self.eos[0], EOS), (self.bos, BOS)):
             if token is not None:
-                found.setdefault(token, index)
+                ids.setdefault(token, index)
         for token in (*self.eos[1:], *self.extra):
-            if token not in found:
-                found[token] = max(FIRST_EXTRA, *(index + 1 for index in found.values()))
-        return found
+            if token not in ids:
+                ids[token] = max(FIRST_EXTRA, *(index + 1 for index in ids.values()))
+        return ids
 
 
 def vocabulary(tokens: Tokens) -> dict[str, int]:
@@ -99,13 +99,13 @@ def merges(style: Style) -> list[tuple[str, str]]:
     """Prefix merges of the words, in order and without repetition, until the vocabulary is full."""
     room = VOCABULARY - RESERVED - len(_alphabet(style))
     space = "▁" if style is Style.METASPACE else "Ġ"
-    found: dict[tuple[str, str], None] = {}
+    merged: dict[tuple[str, str], None] = {}
     for word in _WORDS:
         spelled = space + word
         for end in range(1, len(spelled)):
-            if len(found) < room:
-                found.setdefault((spelled[:end], spelled[end]))
-    return list(found)
+            if len(merged) < room:
+                merged.setdefault((spelled[:end], spelled[end]))
+    return list(merged)
 
 
 def tokenizer_json(tokens: Tokens) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from containers.failures import InstallFailure
 from containers.storage import visible_copy
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
-from monitor.miniatures.derive import NotDerived, Recipe, derive
-from monitor.miniatures.registry import FirstKnown, read_first_known
+from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive
+from monitor.miniatures.first_known import FirstKnown, read_first_known
 from monitor.miniatures.tokenizer import Tokens
 from monitor.runner.session import Script, limits_of
 
@@ -46,9 +46,9 @@ def read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def recipe_for(config: dict[str, Any], name: str) -> Recipe:
+def recipe_for(config: dict[str, Any], name: str) -> MiniatureRecipe:
     """Return how a user's own configuration becomes a miniature: with our tokenizer and a plain chat template."""
-    return Recipe(
+    return MiniatureRecipe(
         slug=name,
         architecture=config["model_type"],
         tokens=_TOKENS,
@@ -66,7 +66,9 @@ class Deriver:
     tools: RuntimeTools  # of the runtime that instantiates them
     home: Path
 
-    def derive(self, recipes: Sequence[Recipe], known: Mapping[str, FirstKnown]) -> Iterator[Miniature | NotDerived]:
+    def derive(
+        self, recipes: Sequence[MiniatureRecipe], known: Mapping[str, FirstKnown]
+    ) -> Iterator[Miniature | NotDerived]:
         """Derive each recipe in a container, grouped by the release that instantiates it."""
         scratch = self.tools.session_runner.workshop / f"derive-{uuid.uuid4().hex}"
         try:
@@ -113,7 +115,7 @@ class Deriver:
         raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
 
 
-def make_miniature(deriver: Deriver, recipe: Recipe, *, release: str = "") -> Miniature:
+def make_miniature(deriver: Deriver, recipe: MiniatureRecipe, *, release: str = "") -> Miniature:
     """Derive one miniature. Raises UnknownName when no release knows the architecture, InfraError when it fails."""
     known = read_first_known(DATA / "first_known.csv")
     if recipe.architecture not in known:

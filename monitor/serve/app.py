@@ -1,4 +1,4 @@
-"""One web application of a home's parts: the site's files, the history as SQL, health and metrics."""
+"""The web application: the site's files, the history as SQL, health and metrics."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ class _Guarded:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = [
+                kept = [
                     (name, value) for name, value in message.get("headers", []) if name.decode().lower() not in headers
                 ]
-                message["headers"] = [*own, *((name.encode(), value.encode()) for name, value in headers.items())]
+                message["headers"] = [*kept, *((name.encode(), value.encode()) for name, value in headers.items())]
             await send(message)
 
         if scope["method"] not in {"GET", "HEAD"}:
             await PlainTextResponse("only reading is allowed here\n", 405, {"allow": "GET, HEAD"})(
                 scope, receive, guarded
             )
-        elif of_history and _of_its_own(scope["path"]):
+        elif of_history and _about_datasette(scope["path"]):
             await PlainTextResponse("there is no such page\n", 404)(scope, receive, guarded)
         elif of_history:
             await self._history(scope, receive, guarded)
@@ -111,8 +111,8 @@ class _Guarded:
             await self._app(scope, receive, guarded)
 
 
-def _of_its_own(path: str) -> bool:
-    """Tell whether a page tells of Datasette itself: where files lie, what is installed."""
+def _about_datasette(path: str) -> bool:
+    """Return whether a page is about Datasette itself: paths of files, installed packages."""
     return path.startswith(f"{SQL}-/") and not path.startswith(f"{SQL}-/static/")
 
 

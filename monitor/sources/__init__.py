@@ -1,1 +1,1 @@
-"""Where facts come from: the package index now; the hub and the runtimes' repositories join here."""
+"""Asks the package index, publishers, git repositories and the model hub, and parses their answers strictly."""

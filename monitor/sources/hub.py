@@ -1,4 +1,4 @@
-"""Asks a model hub that speaks the Hugging Face protocol: what is published, its commits, its files."""
+"""Asks a hub with the Hugging Face protocol for models, their commits and their files."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from monitor.errors import InfraError
-from monitor.sources.hub_wire import CHECK, Wire, bounded
-from monitor.sources.published import NAME, Commit, Published, TreeEntry, parse_list, parse_one
+from monitor.sources.hub_answers import NAME, Commit, HubModel, TreeEntry, parse_item, parse_list
+from monitor.sources.hub_http import CHECK, HubConnection, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pydantic import BaseModel
 
-    from monitor.sources.hub_wire import Answer, HubAccess, Stream
+    from monitor.sources.hub_http import HubAccess, HubAnswer, Stream
 
     Item = TypeVar("Item", bound=BaseModel)
 
-# the list route refuses the number of derived models, which only a model's own page tells
-LISTED = (
+# the list route refuses the number of derived models, which only the route of one model has
+LIST_FIELDS = (
     *("sha", "createdAt", "gated", "private", "disabled", "pipeline_tag", "tags", "downloads", "likes"),
     *("safetensors", "config"),
 )
-OWN = (*LISTED, "childrenModelCount")
+MODEL_FIELDS = (*LIST_FIELDS, "childrenModelCount")
 
 _OK, _UNAUTHORISED = 200, 401
 _PAGES = 50
 _PAGE = 100
-_NO_SUCH_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - the hub's own words
+_NO_SUCH_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - the message of the hub
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """The model is called otherwise now."""
+class Renamed:
+    """The model has another name now."""
 
     to: str
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """There is no such model for us: deleted, or made private."""
+    """The model does not exist or is private now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A file that may not be read, and why."""
+    """A file that may not be read, with the reason."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedFile:
     """A file's bytes from ``start`` on."""
 
     start: int
     chunks: Iterator[bytes]
 
 
-class Hub:
-    """One conversation with a hub. Everything raises BenchError when the hub does not answer as it should."""
+class HubClient:
+    """A connection to a hub. Every method raises InfraError when the hub does not answer as it should."""
 
     def __init__(
         self,
@@ -73,22 +73,22 @@ class Hub:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._wire = Wire(access, now=now, sleep=sleep)
-        self.close = self._wire.close
+        self._client = HubConnection(access, now=now, sleep=sleep)
+        self.close = self._client.close
 
-    def models_of(self, organisation: str) -> tuple[list[Published], list[str]]:
-        """Return an organisation's models, latest created first, and what of the answer could not be used."""
+    def models_of(self, organisation: str) -> tuple[list[HubModel], list[str]]:
+        """Return an organisation's models, latest created first, and the problems of entries that cannot be used."""
         query = [("author", organisation), ("sort", "createdAt"), ("limit", str(_PAGE))]
-        return self._list("api/models", query + [("expand", word) for word in LISTED], Published)
+        return self._list("api/models", query + [("expand", word) for word in LIST_FIELDS], HubModel)
 
-    def model(self, name: str) -> Published | Moved | Gone:
-        answer = self._wire.ask(f"api/models/{_name(name)}", [("expand", word) for word in OWN])
+    def model(self, name: str) -> HubModel | Renamed | Gone:
+        answer = self._client.ask(f"api/models/{_name(name)}", [("expand", word) for word in MODEL_FIELDS])
         if answer.status in {301, 302, 303, 307, 308}:
-            return Moved(_new_name(answer.headers.get("location", "")))
+            return Renamed(_new_name(answer.headers.get("location", "")))
         if _says_gone(answer):
             return Gone()
-        found = self._parsed(answer, name)
-        return found if found.id == name else Moved(found.id)
+        model = self._parsed(answer, name)
+        return model if model.id == name else Renamed(model.id)
 
     def commits(self, name: str, revision: str) -> list[Commit]:
         """Return the commits that lead to a revision, newest first."""
@@ -96,13 +96,13 @@ class Hub:
 
     def tree(self, name: str, revision: str) -> list[TreeEntry]:
         path = f"api/models/{_name(name)}/tree/{quote(revision)}"
-        found, wrong = self._list(path, [("recursive", "true"), ("expand", "false")], TreeEntry)
-        if wrong:  # a tree with holes would read as a change
-            raise InfraError(f"the hub's list of {name}'s files cannot be used: {wrong[0][:300]}")
-        return [entry for entry in found if entry.type == "file"]
+        entries, problems = self._list(path, [("recursive", "true"), ("expand", "false")], TreeEntry)
+        if problems:  # an incomplete tree would look like a change
+            raise InfraError(f"the hub's list of {name}'s files cannot be used: {problems[0][:300]}")
+        return [entry for entry in entries if entry.type == "file"]
 
     def file(self, name: str, revision: str, path: str, *, limit: int) -> bytes | Refused:
-        """Return a small file's bytes, or why it may not be read."""
+        """Return the bytes of a small file, or why it may not be read."""
         with self.open(name, revision, path) as opened:
             if isinstance(opened, Refused):
                 return opened
@@ -110,57 +110,57 @@ class Hub:
         return Refused(f"{path} is larger than {limit} bytes") if len(body) > limit else body
 
     @contextmanager
-    def open(self, name: str, revision: str, path: str, *, start: int = 0) -> Iterator[Opened | Refused]:
-        """Open a file, from a byte on where the server can do that."""
-        with self._wire.open(f"{_name(name)}/resolve/{quote(revision)}/{quote(path)}", start=start) as stream:
+    def open(self, name: str, revision: str, path: str, *, start: int = 0) -> Iterator[OpenedFile | Refused]:
+        """Open a file, from ``start`` on where the server supports it."""
+        with self._client.open(f"{_name(name)}/resolve/{quote(revision)}/{quote(path)}", start=start) as stream:
             match stream.status:
                 case 200:
-                    yield Opened(0, stream.chunks)
+                    yield OpenedFile(0, stream.chunks)
                 case 206 if stream.headers.get("content-range", "").startswith(f"bytes {start}-"):
-                    yield Opened(start, stream.chunks)
+                    yield OpenedFile(start, stream.chunks)
                 case 401 | 403 | 404:
-                    yield Refused(_why(stream, path))
+                    yield Refused(_reason(stream, path))
                 case status:
                     raise InfraError(f"the hub answers {status} to {path} of {name}", hint=CHECK)
 
     def _list(self, path: str, query: Sequence[tuple[str, str]], kind: type[Item]) -> tuple[list[Item], list[str]]:
-        found: list[Item] = []
-        wrong: list[str] = []
+        items: list[Item] = []
+        problems: list[str] = []
         for _ in range(_PAGES):
-            answer = self._wire.ask(path, query)
+            answer = self._client.ask(path, query)
             self._check(answer, path)
             try:
-                items, troubles = parse_list(answer.body, kind)
+                page, page_problems = parse_list(answer.body, kind)
             except ValueError as error:
                 raise InfraError(f"the hub's answer to {path} is no list: {str(error)[:200]}", hint=CHECK) from None
-            found += items
-            wrong += troubles
+            items += page
+            problems += page_problems
             if not answer.following:
-                return found, wrong
-            # only the question is taken from the link: the address stays ours, and with it whom the token is shown
+                return items, problems
+            # only the query of the link is used: another address would get the token
             query = parse_qsl(answer.following)
-        return found, [*wrong, f"only the first {_PAGES} pages of {path} were read"]
+        return items, [*problems, f"only the first {_PAGES} pages of {path} were read"]
 
-    def _parsed(self, answer: Answer, name: str) -> Published:
+    def _parsed(self, answer: HubAnswer, name: str) -> HubModel:
         self._check(answer, name)
         try:
-            return parse_one(answer.body, Published)
+            return parse_item(answer.body, HubModel)
         except ValueError as error:
             raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
 
     @staticmethod
-    def _check(answer: Answer, about: str) -> None:
+    def _check(answer: HubAnswer, about: str) -> None:
         if answer.status == _OK:
             return
-        said = answer.headers.get("x-error-message", "")[:200]
-        if said == _NO_SUCH_TOKEN:
+        message = answer.headers.get("x-error-message", "")[:200]
+        if message == _NO_SUCH_TOKEN:
             raise InfraError("the hub does not know this token", hint="renew the token in [hub], HF_TOKEN or its file")
-        raise InfraError(f"the hub answers {answer.status} to {about}{': ' if said else ''}{said}", hint=CHECK)
+        raise InfraError(f"the hub answers {answer.status} to {about}{': ' if message else ''}{message}", hint=CHECK)
 
 
 def _name(name: str) -> str:
     if not re.fullmatch(NAME, name):
-        raise InfraError(f"{name!r} is no name of a model", hint="it is written as organisation/name")
+        raise InfraError(f"{name!r} is no name of a model", hint="write it as organisation/name")
     return name
 
 
@@ -168,18 +168,19 @@ def _new_name(location: str) -> str:
     return _name(urlsplit(location).path.partition("/api/models/")[2])
 
 
-def _says_gone(answer: Answer) -> bool:
-    """Tell a model that is not there from a server that only fails to find it: the hub says so in words of its own.
+def _says_gone(answer: HubAnswer) -> bool:
+    """Return whether the hub itself says that there is no such model: a proxy's 404 has none of its headers.
 
-    To a stranger it answers 401 for what is private and for what does not exist, the same for both.
+    Without a token the hub answers 401 for a private model and for one that does not exist, the same for both.
     """
-    said = answer.headers.get("x-error-message", "")
-    if said == _NO_SUCH_TOKEN:
+    message = answer.headers.get("x-error-message", "")
+    if message == _NO_SUCH_TOKEN:
         return False
-    return answer.headers.get("x-error-code", "") == "RepoNotFound" or (answer.status == _UNAUTHORISED and bool(said))
+    unauthorised = answer.status == _UNAUTHORISED and bool(message)
+    return unauthorised or answer.headers.get("x-error-code", "") == "RepoNotFound"
 
 
-def _why(stream: Stream, path: str) -> str:
+def _reason(stream: Stream, path: str) -> str:
     code = stream.headers.get("x-error-code", "")
     if code == "GatedRepo" or stream.status in {401, 403}:
         return "gated: its files cannot be read with this token" if code == "GatedRepo" else "its files cannot be read"

@@ -1,4 +1,4 @@
-"""What changed between two revisions of a model, and between two looks at it; pure."""
+"""What changed between two revisions of a model, and between two listings of it; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Part(StrEnum):
+class ModelPart(StrEnum):
     """A part of a model's repository; a change of one of the first four begins an epoch."""
 
     WEIGHTS = "weights"
@@ -23,43 +23,46 @@ class Part(StrEnum):
     OTHER = "other"
 
 
-EPOCH = (Part.WEIGHTS, Part.CONFIG, Part.TOKENIZER, Part.TEMPLATE)
+EPOCH = (ModelPart.WEIGHTS, ModelPart.CONFIG, ModelPart.TOKENIZER, ModelPart.TEMPLATE)
 
-# the first that fits; a subfolder with weights of its own (original/, onnx/) is another format of the same model
+# the first match counts; a subfolder with weights of its own (original/, onnx/) is another format of the same model
 _PARTS = (
-    (Part.OTHER, r"(.*/)?(training_args|optimizer|scheduler|rng_state)[^/]*\.(bin|pt|pth)"),
-    (Part.TEMPLATE, r"(.*/)?(chat_template[^/]*|additional_chat_templates/.*)"),
+    (ModelPart.OTHER, r"(.*/)?(training_args|optimizer|scheduler|rng_state)[^/]*\.(bin|pt|pth)"),
+    (ModelPart.TEMPLATE, r"(.*/)?(chat_template[^/]*|additional_chat_templates/.*)"),
     (
-        Part.TOKENIZER,
+        ModelPart.TOKENIZER,
         (
             r"(.*/)?(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
             r"|[^/]*\.tiktoken|tekken\.json|tokenization_[^/]*\.py)"
         ),
     ),
-    (Part.WEIGHTS, r".*\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx|npz|safetensors\.index\.json|bin\.index\.json)"),
-    (Part.CONFIG, r"(.*/)?([^/]*config\.json|params\.json|(modeling|configuration|processing)_[^/]*\.py)"),
-    (Part.LICENSE, r"(.*/)?(licen[sc]e|notice|use[_-]policy)[^/]*"),
-    (Part.CARD, r"readme[^/]*"),
+    (
+        ModelPart.WEIGHTS,
+        r".*\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx|npz|safetensors\.index\.json|bin\.index\.json)",
+    ),
+    (ModelPart.CONFIG, r"(.*/)?([^/]*config\.json|params\.json|(modeling|configuration|processing)_[^/]*\.py)"),
+    (ModelPart.LICENSE, r"(.*/)?(licen[sc]e|notice|use[_-]policy)[^/]*"),
+    (ModelPart.CARD, r"readme[^/]*"),
 )
 _LOADABLE = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 
 
-def part_of(path: str) -> Part:
-    return next((part for part, names in _PARTS if re.fullmatch(names, path.lower())), Part.OTHER)
+def part_of(path: str) -> ModelPart:
+    return next((part for part, names in _PARTS if re.fullmatch(names, path.lower())), ModelPart.OTHER)
 
 
-def what_changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Part, ...]:
-    """Compare two trees (path to blob id), most telling part first; the first revision changes all that it has."""
+def what_changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ModelPart, ...]:
+    """Compare two trees (path to blob id), the most important part first; the first revision changes all its parts."""
     touched = {part_of(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    return tuple(part for part in Part if part in touched)
+    return tuple(part for part in ModelPart if part in touched)
 
 
 def has_weights(paths: Iterable[str]) -> bool:
-    return any(path.lower().endswith(_LOADABLE) and part_of(path) is Part.WEIGHTS for path in paths)
+    return any(path.lower().endswith(_LOADABLE) and part_of(path) is ModelPart.WEIGHTS for path in paths)
 
 
 class ModelState(StrEnum):
-    """What became of a published model."""
+    """What happened to a published model."""
 
     LISTED = "listed"
     GATED = "gated"
@@ -70,14 +73,14 @@ class ModelState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What all states up to now come to. ``name`` is the hub's present one, "" for a model never seen."""
+class Presence:
+    """What all states up to now amount to; ``name`` is the present one on the hub, "" for a model never seen."""
 
     name: str = ""
     there: bool = False
     gated: bool = False
 
-    def after(self, state: ModelState, detail: str) -> Standing:
+    def after(self, state: ModelState, detail: str) -> Presence:
         match state:
             case ModelState.LISTED | ModelState.BACK:
                 return replace(self, there=True, name=self.name or detail)
@@ -89,15 +92,15 @@ class Standing:
                 return replace(self, there=False)
 
 
-def news(before: Standing, *, name: str, there: bool, gated: bool) -> list[tuple[ModelState, str]]:
-    """Return the states, each with its detail, that what is seen now adds to what stands."""
+def new_states(before: Presence, *, name: str, there: bool, gated: bool) -> list[tuple[ModelState, str]]:
+    """Return the states, each with its detail, that the present listing adds."""
     if not there:
         return [(ModelState.VANISHED, "")] if before.there else []
-    told: list[tuple[ModelState, str]] = []
+    states: list[tuple[ModelState, str]] = []
     if not before.there:
-        told.append((ModelState.BACK if before.name else ModelState.LISTED, name))
+        states.append((ModelState.BACK if before.name else ModelState.LISTED, name))
     if before.name and before.name != name:
-        told.append((ModelState.RENAMED, name))
+        states.append((ModelState.RENAMED, name))
     if before.gated != gated:
-        told.append((ModelState.GATED if gated else ModelState.OPENED, ""))
-    return told
+        states.append((ModelState.GATED if gated else ModelState.OPENED, ""))
+    return states

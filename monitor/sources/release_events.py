@@ -1,4 +1,4 @@
-"""What changes between what was recorded of releases and tags and what a source lists now; pure."""
+"""What changed between the recorded releases and tags and those that a source lists now; pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BRANCHES = "refs/heads/"  # they move all the time
 class EventKind(StrEnum):
     YANKED = "yanked"
     UNYANKED = "unyanked"
-    WHEEL_ADDED = "wheel-added"  # to a release that was there before: single wheels come months later
+    WHEEL_ADDED = "wheel-added"  # to a known release: single wheels come months later
     TAG_MOVED = "tag-moved"
     TAG_REMOVED = "tag-removed"
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseEvent:
-    """What happened to a release after it was published. A release itself is a row of ``releases``, and no event."""
+    """What happened to a release after it was published; the release itself is a row of ``releases``."""
 
     project: str  # a runtime, or what runtimes are made of, such as llama.cpp
     version: str
@@ -42,38 +42,38 @@ class Refs:
     """The tags and branch heads of a repository, or the tags of an image, as listed: name to what it points to."""
 
     targets: Mapping[str, str]
-    whole: bool = True  # False where older ones were left out, so that what is missing may be there
+    complete: bool = True  # False where older ones were left out, so that a missing one is not gone
 
 
 def release_events(
     known: Mapping[str, Release], listed: Iterable[Release], *, seen_at: datetime
 ) -> Iterator[ReleaseEvent]:
-    """Yield what happened to releases that were known, by version, before they were listed now."""
-    for now in listed:
-        before = known.get(now.version)
+    """Yield what happened to known releases, which are given by version."""
+    for release in listed:
+        before = known.get(release.version)
         if before is None:
             continue
-        project = str(now.runtime)
-        if bool(before.yanked) is not bool(now.yanked):
-            kind = EventKind.YANKED if now.yanked else EventKind.UNYANKED
-            yield ReleaseEvent(project, now.version, kind, before.yanked, now.yanked, seen_at)
-        if before.wheels is None or now.wheels is None:
-            continue  # the first listing with files says nothing of when they came
-        for wheel in sorted(set(now.wheels) - set(before.wheels)):
-            yield ReleaseEvent(project, now.version, EventKind.WHEEL_ADDED, "", wheel, seen_at)
+        project = str(release.runtime)
+        if bool(before.yanked) is not bool(release.yanked):
+            kind = EventKind.YANKED if release.yanked else EventKind.UNYANKED
+            yield ReleaseEvent(project, release.version, kind, before.yanked, release.yanked, seen_at)
+        if before.wheels is None or release.wheels is None:
+            continue  # the first listing with files does not show when they were added
+        for wheel in sorted(set(release.wheels) - set(before.wheels)):
+            yield ReleaseEvent(project, release.version, EventKind.WHEEL_ADDED, "", wheel, seen_at)
 
 
 def moved_refs(known: Mapping[str, str], listed: Refs) -> dict[str, str]:
-    """Return what is to be recorded: refs that are new or point elsewhere, and those that are gone."""
+    """Return the refs to record: new ones, those that point elsewhere now, and those that are gone."""
     moved = {name: target for name, target in listed.targets.items() if known.get(name) != target}
     gone = [name for name, target in known.items() if target != GONE and name not in listed.targets]
-    return moved | dict.fromkeys(gone if listed.whole else (), GONE)
+    return moved | dict.fromkeys(gone if listed.complete else (), GONE)
 
 
 def ref_events(
     project: str, known: Mapping[str, str], moved: Mapping[str, str], *, seen_at: datetime
 ) -> Iterator[ReleaseEvent]:
-    """Yield what happened to tags that were known."""
+    """Yield what happened to known tags."""
     for name, target in moved.items():
         if name not in known or name.startswith(BRANCHES):
             continue

@@ -1,4 +1,4 @@
-"""Fetches one small document from the web, bounded in bytes and in time, the way packages are fetched."""
+"""Fetches one document over HTTP, bounded in bytes and in time, with the proxies and authorities of packages."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def fetch(
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Document | None:
-    """Return what an address holds, None where there is nothing (404).
+    """Return the document at an address, None where there is none (404).
 
-    Raises BenchError for a server that does not answer, answers with an error, too much, or too slowly.
+    Raises InfraError for a server that does not answer, or answers with an error, too much, or too slowly.
     """
     host = httpx.URL(url).host
     deadline = clock() + seconds
@@ -62,13 +62,13 @@ def fetch(
             if answer.status_code == _NOT_FOUND:
                 return None
             if answer.status_code >= _ERRORS:
-                raise _silent(host, f"it answers {answer.status_code} {answer.reason_phrase}".strip())
+                raise _no_answer(host, f"it answers {answer.status_code} {answer.reason_phrase}".strip())
             for part in answer.iter_bytes():
                 body += part
                 if len(body) > limit_bytes:
-                    raise _silent(host, f"its answer is longer than {limit_bytes} bytes")
+                    raise _no_answer(host, f"its answer is longer than {limit_bytes} bytes")
                 if clock() > deadline:
-                    raise _silent(host, f"its answer takes longer than {seconds:g} s")
+                    raise _no_answer(host, f"its answer takes longer than {seconds:g} s")
             return Document(
                 body=bytes(body),
                 url=str(answer.url),
@@ -77,20 +77,20 @@ def fetch(
                 served_at=_moment(answer.headers.get("Date", "")),
             )
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise _silent(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
+        raise _no_answer(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
 
 
 def open_client(settings: InstallSettings, seconds: float, *, token: str = "") -> httpx.Client:
-    """Return a client that goes the way packages are fetched; a token is shown to whom is asked, and to no other."""
+    """Return a client with the network settings of packages; the token goes to the addressed host alone."""
     bundle = settings.ca_bundle
-    trusted = _trusting(bundle, bundle.stat().st_mtime_ns if bundle else 0)
+    context = _tls_context(bundle, bundle.stat().st_mtime_ns if bundle else 0)
     return httpx.Client(
-        verify=trusted,
+        verify=context,
         timeout=seconds,
         follow_redirects=True,
-        trust_env=False,  # the settings have read the environment, and what the configuration says comes first
+        trust_env=False,  # the settings come from the environment already, and the configuration precedes it
         mounts={
-            pattern: httpx.HTTPTransport(verify=trusted, proxy=proxy) if proxy else None
+            pattern: httpx.HTTPTransport(verify=context, proxy=proxy) if proxy else None
             for pattern, proxy in _proxies(settings).items()
         },
         headers={"User-Agent": f"settle/{version('settle')}"} | ({"Authorization": f"Bearer {token}"} if token else {}),
@@ -98,23 +98,25 @@ def open_client(settings: InstallSettings, seconds: float, *, token: str = "") -
 
 
 @cache
-def _trusting(bundle: Path | None, _changed_at: int) -> ssl.SSLContext:
-    """Read the authorities once, and again when their file has changed: reading takes longer than most answers."""
+def _tls_context(bundle: Path | None, _changed_at: int) -> ssl.SSLContext:
+    """Read the authorities once, and again when their file changes: reading takes longer than most answers."""
     return ssl.create_default_context(cafile=bundle) if bundle else httpx.create_ssl_context(trust_env=False)
 
 
 def _proxies(settings: InstallSettings) -> Mapping[str, str]:
-    """Return what goes through which proxy, and "" for what goes through none, in httpx's patterns."""
+    """Return the proxy of each of httpx's URL patterns, "" for a direct connection."""
     direct = [host.strip() for host in settings.no_proxy.split(",") if host.strip()]
     if "*" in direct:
         return {}
-    through = {"http://": settings.http_proxy, "https://": settings.https_proxy}
-    found = {pattern: proxy for pattern, proxy in through.items() if proxy}
-    return found | {f"all://{'*' if host.startswith('.') else ''}{host}": "" for host in direct}
+    proxies = {"http://": settings.http_proxy, "https://": settings.https_proxy}
+    used = {pattern: proxy for pattern, proxy in proxies.items() if proxy}
+    return used | {f"all://{'*' if host.startswith('.') else ''}{host}": "" for host in direct}
 
 
-def _silent(host: str, why: str) -> InfraError:
-    return InfraError(f"{host} does not answer: {why}", hint="is it up, and do proxy and certificate authority fit?")
+def _no_answer(host: str, why: str) -> InfraError:
+    return InfraError(
+        f"{host} does not answer: {why}", hint="check the address, the proxy and the certificate authority"
+    )
 
 
 def _moment(text: str) -> datetime | None:

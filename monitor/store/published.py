@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Model, Subject
-from monitor.sources.model_changes import ModelState, Standing
+from monitor.sources.model_changes import ModelState, Presence
 from monitor.store.recording import stamp
 from monitor.store.rows import from_row, rows
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.sources.model_changes import Part
+    from monitor.sources.model_changes import ModelPart
     from monitor.store.archive import Archive
 
 
@@ -27,7 +27,7 @@ class Revision:
 
     revision: str
     committed_at: datetime
-    changed: Sequence[Part]
+    changed: Sequence[ModelPart]
     tree: Mapping[str, str]
     files: Mapping[str, bytes | str] = field(default_factory=dict)  # small ones, or why they may not be read
 
@@ -52,12 +52,12 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedModel:
     """A model under watch, with what its states come to."""
 
     model_id: str
     source: str
-    standing: Standing
+    presence: Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,15 @@ class PublishedModels:
     db: Database
     archive: Archive
 
-    def watched(self) -> dict[str, Watched]:
+    def watched(self) -> dict[str, WatchedModel]:
         """Return every model that was ever discovered on a hub, by its id here."""
-        standing: dict[str, Standing] = {}
+        presences: dict[str, Presence] = {}
         for row in rows(self.db, "SELECT model_id, state, detail FROM model_states ORDER BY id"):
-            before = standing.get(row["model_id"], Standing())
-            standing[row["model_id"]] = before.after(ModelState(row["state"]), row["detail"])
+            before = presences.get(row["model_id"], Presence())
+            presences[row["model_id"]] = before.after(ModelState(row["state"]), row["detail"])
         found = rows(self.db, "SELECT model_id, source FROM discoveries WHERE source NOT LIKE 'folder:%'")
         return {
-            row["model_id"]: Watched(row["model_id"], row["source"], standing.get(row["model_id"], Standing()))
+            row["model_id"]: WatchedModel(row["model_id"], row["source"], presences.get(row["model_id"], Presence()))
             for row in found
         }
 
@@ -171,7 +171,7 @@ class PublishedModels:
         return {
             model_id: digests.get((model_id, newest))
             for model_id, one in self.watched().items()
-            if wanted & {model_id.lower(), one.standing.name.lower()}
+            if wanted & {model_id.lower(), one.presence.name.lower()}
             for newest in self.revisions(model_id)[:1]
         }
 

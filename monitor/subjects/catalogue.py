@@ -1,4 +1,4 @@
-"""The models that are watched, from the project's catalogue, and how a name that a person types finds one of them."""
+"""The models of the project's catalogue, and the lookup of one by a name that a person types."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from monitor.miniatures.manifest import Miniature
     from monitor.store import Reader
 
-SHELF = "miniatures"  # folder of the home
+SHELF = "miniatures"  # folder in the data directory
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """A model and the slugs of its miniatures, the main one first."""
 
     model: Model
@@ -47,21 +47,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """``note`` says which was chosen where the name fits several models, else it is empty."""
+class CatalogueMatch:
+    """``note`` names the chosen model where several match, else it is empty."""
 
-    entry: Entry
+    entry: CatalogueEntry
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``shelf`` is where miniatures lie that were derived since."""
+    """``shelf`` is the folder of the miniatures that were derived in this data directory."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CatalogueEntry, ...]
     shelf: Path | None = None
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[CatalogueEntry]:
         return iter(self.entries)
 
     @property
@@ -69,17 +69,17 @@ class Catalogue:
         return tuple(entry.model for entry in self.entries)
 
     @property
-    def control(self) -> Entry:
-        """The old architecture known to work that runs in every environment."""
+    def control(self) -> CatalogueEntry:
+        """An old, well-supported model that is probed in every environment."""
         return next(entry for entry in self.entries if entry.model.control)
 
     def subjects(self) -> tuple[Subject, ...]:
         return tuple(subject for entry in self.entries for subject in entry.subjects())
 
     def folder_of(self, subject_id: str, digest: str) -> Traversable:
-        """Return where the miniature behind a subject is described; UnknownName when there is none.
+        """Return the folder that describes a subject's miniature. Raises UnknownName when there is none.
 
-        What was derived since is found by its digest alone: it lies on the home's shelf.
+        A derived miniature is found by its digest alone, on the shelf.
         """
         slugs = {
             name: slug for entry in self.entries for name, slug in zip(entry.subject_ids, entry.miniatures, strict=True)
@@ -94,19 +94,19 @@ class Catalogue:
         folder = self.folder_of(subject_id, digest)
         return load_miniature(folder.name) if folder.name in miniature_slugs() else read_miniature(folder)
 
-    def find(self, name: str) -> Found:
-        """Find by hub id (or its last part), then by family, then by architecture, in any case; else UnknownName."""
+    def find(self, name: str) -> CatalogueMatch:
+        """Find by hub id (or its last part), then family, then architecture, ignoring case. Raises UnknownName."""
         wanted = name.strip().lower()
         for names in (_ids, _families, _architectures):
-            fitting = [entry for entry in self.entries if wanted in {own.lower() for own in names(entry)}]
-            if fitting:
-                return Found(fitting[0], _choice(name, fitting))
-        known = {own for entry in self.entries for names in (_ids, _families, _architectures) for own in names(entry)}
+            matches = [entry for entry in self.entries if wanted in {known.lower() for known in names(entry)}]
+            if matches:
+                return CatalogueMatch(matches[0], _choice(name, matches))
+        known = {text for entry in self.entries for names in (_ids, _families, _architectures) for text in names(entry)}
         raise UnknownName("model", name, sorted(known), hint="`settle models` lists them")
 
 
 def catalogue_of(home: Path, store: Reader) -> Catalogue:
-    """Return the project's catalogue together with what was derived in this home, its shelf filled from the history."""
+    """Return the catalogue with the miniatures that were derived in this home; missing files come from the history."""
     shelf = home / SHELF
     for digest, kept in store.published.descriptions().items():
         if not (shelf / digest).is_dir() and (description := store.published.archive.read(kept)):
@@ -120,9 +120,9 @@ def load_catalogue() -> Catalogue:
     return Catalogue(tuple(_entry(row) for row in tomllib.loads(text)["model"]))
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any]) -> CatalogueEntry:
     released = row.get("released")
-    return Entry(
+    return CatalogueEntry(
         model=Model(
             id=row["id"],
             family=row["family"],
@@ -152,18 +152,18 @@ def _subject(model: Model, name: str, miniature: Miniature) -> Subject:
     )
 
 
-def _ids(entry: Entry) -> set[str]:
+def _ids(entry: CatalogueEntry) -> set[str]:
     return {entry.model.id, entry.model.id.rpartition("/")[2], *entry.subject_ids}
 
 
-def _families(entry: Entry) -> set[str]:
+def _families(entry: CatalogueEntry) -> set[str]:
     return {entry.model.family}
 
 
-def _architectures(entry: Entry) -> set[str]:
+def _architectures(entry: CatalogueEntry) -> set[str]:
     return {entry.model.architecture}
 
 
-def _choice(name: str, fitting: list[Entry]) -> str:
-    first, *others = [entry.model.id for entry in fitting]
-    return f"{name!r} fits several models: {first} is meant, not {', '.join(others)}" if others else ""
+def _choice(name: str, matches: list[CatalogueEntry]) -> str:
+    first, *others = [entry.model.id for entry in matches]
+    return f"{name!r} matches several models: {first} is used, not {', '.join(others)}" if others else ""

@@ -1,4 +1,4 @@
-"""A checkpoint folder of the user's own as a subject: a launch rehearsed before the model is public."""
+"""A local checkpoint folder as a subject: a model can be probed before it is public."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _READ_WHOLE_BYTES = 1 << 20
 
 
 def folder_subject(folder: Path) -> tuple[Model, Subject]:
-    """Describe a local checkpoint. Raises NotACheckpoint when it has no readable config.json or no weights."""
+    """Describe a local checkpoint. Raises NotACheckpoint without a readable config.json or weights."""
     folder = folder.resolve()
     config = _config(folder)
     weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern)]
     if not weights:
         raise NotACheckpoint(
             f"{folder} holds no weights ({', '.join(_WEIGHTS)})",
-            hint="give the folder that from_pretrained would take; `settle miniature` makes one from a config.json",
+            hint="give a folder that from_pretrained can load; `settle miniature` makes one from a config.json",
         )
     digest = _digest(folder)
     name = f"folder:{folder}"
@@ -45,9 +45,9 @@ def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotACheckpoint(f"there is no folder {folder}", hint="give a model's name or a checkpoint folder")
     file = folder / "config.json"
-    if not file.is_file():  # a pipe would never end
+    if not file.is_file():  # reading a pipe might never end
         raise NotACheckpoint(
-            f"{folder} is no checkpoint: it has no config.json", hint="give the folder that from_pretrained would take"
+            f"{folder} is not a checkpoint: it has no config.json", hint="give a folder that from_pretrained can load"
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _digest(folder: Path) -> str:
-    """Name the folder's files: small ones by content, weights by size and time, for hashing a terabyte helps nobody."""
+    """Digest the folder's files: small ones by content, weights by size and time, as hashing them takes too long."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         facts = file.stat()

@@ -1,4 +1,4 @@
-"""Why a runtime's numbers differ from the reference's: what people found out, by the runtime's family."""
+"""Reads the known causes of differences from the reference's numbers, by the runtime's family."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from containers.settings import settings_from_environment
 from monitor import verdicts
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
-from monitor.discovery.derived import derive_discovered, underived
-from monitor.discovery.full import fetch_full, weights_of
+from monitor.discovery.full_weights import fetch_full, weights_of
+from monitor.discovery.miniatures import derive_discovered, underived
 from monitor.discovery.models import find_models
 from monitor.domain import CellVerdict, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError
@@ -36,15 +36,15 @@ from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA
 from monitor.runner.request import ProbeRequest
-from monitor.sources.hub import Hub
-from monitor.sources.hub_wire import HubAccess
+from monitor.sources.hub import HubClient
+from monitor.sources.hub_http import HubAccess
 from monitor.subjects.catalogue import load_catalogue
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from monitor.discovery.models import FoundModels
+    from monitor.discovery.models import DiscoveredModels
     from monitor.runner.context import RunContext
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
@@ -99,10 +99,10 @@ class World:
     def __init__(self, served: standin.Hub, context: RunContext) -> None:
         self.served, self.context = served, context
         self.now = FIRST
-        self.hub = Hub(HubAccess(endpoint=served.url))
+        self.hub = HubClient(HubAccess(endpoint=served.url))
         self.progress = ConsoleProgress(out=io.StringIO())
 
-    def publish(self, **files: object) -> FoundModels:
+    def publish(self, **files: object) -> DiscoveredModels:
         """Publish files, by name with a dot spelt as two underscores, and look what is new."""
         self.now += timedelta(days=1)
         data: dict[str, bytes | None] = {

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.config.settings import Hub as Settings
-from monitor.discovery.described import kind_of
-from monitor.discovery.models import FoundModels, find_models
+from monitor.discovery.model_facts import kind_of
+from monitor.discovery.models import DiscoveredModels, find_models
 from monitor.domain import ModelKind
 from monitor.miniatures.manifest import load_miniature
 from monitor.progress import ConsoleProgress
-from monitor.sources.hub import Hub
-from monitor.sources.hub_wire import HubAccess
-from monitor.sources.model_changes import ModelState, Part, Standing, has_weights, news, part_of, what_changed
+from monitor.sources.hub import HubClient
+from monitor.sources.hub_http import HubAccess
+from monitor.sources.model_changes import (
+    ModelPart,
+    ModelState,
+    Presence,
+    has_weights,
+    new_states,
+    part_of,
+    what_changed,
+)
 from monitor.store import open_store
 from monitor.subjects.catalogue import load_catalogue
 from tests.standins import hub as standin
@@ -44,10 +52,10 @@ class World:
         self.now = FIRST
         self.settings = Settings(organisations=("acme",), **settings)
         self.pauses: list[float] = []
-        self.hub = Hub(HubAccess(endpoint=served.url), now=lambda: self.now, sleep=self.pauses.append)
+        self.hub = HubClient(HubAccess(endpoint=served.url), now=lambda: self.now, sleep=self.pauses.append)
         self.progress = ConsoleProgress(out=io.StringIO())
 
-    def find(self, after: timedelta = timedelta()) -> FoundModels:
+    def find(self, after: timedelta = timedelta()) -> DiscoveredModels:
         self.now += after
         return find_models(self.store, self.hub, self.settings, self.now, self.progress)
 
@@ -109,9 +117,9 @@ def test_nothing_is_found_twice_and_nothing_is_asked_before_it_is_due(world: Wor
     world.publish("acme/new", WHOLE)
     world.find()
     asked = len(world.served.asked)
-    assert world.find(timedelta(minutes=59)) == FoundModels()
+    assert world.find(timedelta(minutes=59)) == DiscoveredModels()
     assert len(world.served.asked) == asked
-    assert world.find(timedelta(minutes=1)) == FoundModels()
+    assert world.find(timedelta(minutes=1)) == DiscoveredModels()
     assert len(world.served.asked) == asked + 1
 
 
@@ -119,7 +127,7 @@ def test_nothing_is_found_twice_and_nothing_is_asked_before_it_is_due(world: Wor
 def test_a_kill_anywhere_costs_only_what_was_under_way(world: World, at: int) -> None:
     world.publish("acme/new", WHOLE)
     dying = Dying(at)
-    hub = Hub(HubAccess(endpoint=world.served.url), now=dying.clock)
+    hub = HubClient(HubAccess(endpoint=world.served.url), now=dying.clock)
     with contextlib.suppress(KeyboardInterrupt):
         find_models(world.store, hub, world.settings, world.now, dying)
     hub.close()
@@ -235,7 +243,7 @@ def test_a_long_rate_limit_ends_the_step_and_the_next_goes_on_where_it_ended(wor
     found = world.find()
     assert found.again_at == FIRST + timedelta(seconds=201)
     assert len(world.store.query("SELECT * FROM revisions").rows) < 3
-    assert world.find(timedelta(seconds=100)) == FoundModels()
+    assert world.find(timedelta(seconds=100)) == DiscoveredModels()
     world.find(timedelta(seconds=102))
     assert len(world.store.query("SELECT * FROM revisions").rows) == 3
 
@@ -281,7 +289,7 @@ def test_a_folder_is_watched_from_the_day_it_is_a_checkpoint(world: World, tmp_p
     folder = tmp_path / "secret"
     folder.mkdir()
     world.settings = Settings(folders=(folder,))
-    assert "is no checkpoint" in world.find().troubles[0]
+    assert "is not a checkpoint" in world.find().troubles[0]
     (folder / "config.json").write_bytes(CONFIG)
     (folder / "model.safetensors").write_bytes(b"weights")
     assert world.find(timedelta(minutes=5)).new == (f"folder:{folder}",)
@@ -295,36 +303,36 @@ def test_a_folder_is_watched_from_the_day_it_is_a_checkpoint(world: World, tmp_p
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ("model-00001-of-00002.safetensors", Part.WEIGHTS),
-        ("model.safetensors.index.json", Part.WEIGHTS),
-        ("original/consolidated.00.pth", Part.WEIGHTS),
-        ("training_args.bin", Part.OTHER),
-        ("config.json", Part.CONFIG),
-        ("generation_config.json", Part.CONFIG),
-        ("modeling_acme.py", Part.CONFIG),
-        ("tokenizer_config.json", Part.TOKENIZER),
-        ("tokenizer.model", Part.TOKENIZER),
-        ("special_tokens_map.json", Part.TOKENIZER),
-        ("chat_template.jinja", Part.TEMPLATE),
-        ("additional_chat_templates/tools.jinja", Part.TEMPLATE),
-        ("LICENSE", Part.LICENSE),
-        ("USE_POLICY.md", Part.LICENSE),
-        ("README.md", Part.CARD),
-        ("images/plot.png", Part.OTHER),
-        (".gitattributes", Part.OTHER),
+        ("model-00001-of-00002.safetensors", ModelPart.WEIGHTS),
+        ("model.safetensors.index.json", ModelPart.WEIGHTS),
+        ("original/consolidated.00.pth", ModelPart.WEIGHTS),
+        ("training_args.bin", ModelPart.OTHER),
+        ("config.json", ModelPart.CONFIG),
+        ("generation_config.json", ModelPart.CONFIG),
+        ("modeling_acme.py", ModelPart.CONFIG),
+        ("tokenizer_config.json", ModelPart.TOKENIZER),
+        ("tokenizer.model", ModelPart.TOKENIZER),
+        ("special_tokens_map.json", ModelPart.TOKENIZER),
+        ("chat_template.jinja", ModelPart.TEMPLATE),
+        ("additional_chat_templates/tools.jinja", ModelPart.TEMPLATE),
+        ("LICENSE", ModelPart.LICENSE),
+        ("USE_POLICY.md", ModelPart.LICENSE),
+        ("README.md", ModelPart.CARD),
+        ("images/plot.png", ModelPart.OTHER),
+        (".gitattributes", ModelPart.OTHER),
     ],
 )
-def test_every_file_belongs_to_a_part(path: str, part: Part) -> None:
+def test_every_file_belongs_to_a_part(path: str, part: ModelPart) -> None:
     assert part_of(path) is part
     assert what_changed({path: "1"}, {path: "2"}) == what_changed({}, {path: "1"}) == (part,)
-    assert has_weights([path]) == (part is Part.WEIGHTS and not path.endswith(".json"))
+    assert has_weights([path]) == (part is ModelPart.WEIGHTS and not path.endswith(".json"))
 
 
 def test_news_is_only_what_does_not_stand_already() -> None:
-    standing = Standing("a/b", there=True, gated=True)
-    assert news(standing, name="a/b", there=True, gated=True) == []
-    assert news(Standing("a/b"), name="a/b", there=False, gated=False) == []
-    told = news(Standing("a/b", gated=True), name="a/c", there=True, gated=False)
+    presence = Presence("a/b", there=True, gated=True)
+    assert new_states(presence, name="a/b", there=True, gated=True) == []
+    assert new_states(Presence("a/b"), name="a/b", there=False, gated=False) == []
+    told = new_states(Presence("a/b", gated=True), name="a/c", there=True, gated=False)
     assert told == [(ModelState.BACK, "a/c"), (ModelState.RENAMED, "a/c"), (ModelState.OPENED, "")]
 
 

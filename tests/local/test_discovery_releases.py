@@ -17,9 +17,9 @@ from monitor.config.settings import Config
 from monitor.discovery.releases import find_releases
 from monitor.domain import Channel, Compatibility, Runtime
 from monitor.errors import InfraError, UnknownName
+from monitor.sources.git_refs import fetch_refs
 from monitor.sources.index import fetch_releases
 from monitor.sources.release_events import EventKind
-from monitor.sources.tags import fetch_refs
 from monitor.sources.web import fetch
 from monitor.store import open_store
 from tests.standins.publishers import Publishers, nightly, tag, wheel
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from monitor.discovery.releases import FoundReleases
+    from monitor.discovery.releases import DiscoveredReleases
     from monitor.store import Store
 
 NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
@@ -54,7 +54,7 @@ class Desk:
         self.store: Store = open_store(home)
         self.git = {"transformers": "", "vllm": "", "llama_cpp": "", "ollama": ""}
 
-    def look(self, *runtimes: Runtime, hour: float = 0) -> FoundReleases:
+    def look(self, *runtimes: Runtime, hour: float = 0) -> DiscoveredReleases:
         url = self.publishers.url
         config = Config.model_validate(
             {
@@ -294,7 +294,7 @@ def test_a_repository_that_is_emptied_or_gone_has_not_lost_its_tags(desk: Desk, 
     assert (found.events, list(found.faults)) == ((), ["tags of llama.cpp"])
     repository.rename(repository.with_name("away"))
     found = desk.look(Runtime.XLLAMACPP, hour=2)
-    assert "does not tell its tags" in found.faults["tags of llama.cpp"]
+    assert "does not list its tags" in found.faults["tags of llama.cpp"]
     assert "refs/tags/b100" in desk.store.listings.refs(address)
 
 
@@ -307,7 +307,7 @@ def test_no_address_runs_anything(tmp_path: Path, address: str) -> None:
 
 
 def test_a_server_that_wants_a_password_or_never_answers_holds_nobody_up() -> None:
-    with Publishers(answers={"/": (401, b"")}) as wary, pytest.raises(InfraError, match="does not tell its tags"):
+    with Publishers(answers={"/": (401, b"")}) as wary, pytest.raises(InfraError, match="does not list its tags"):
         fetch_refs(f"{wary.url}/private.git", DIRECT)
     with Silent() as silent, pytest.raises(InfraError, match=r"not within 0\.2 s"):
         fetch_refs(f"{silent.url}/slow.git", DIRECT, seconds=0.2)
@@ -364,7 +364,7 @@ def test_what_is_no_list_of_releases_is_a_fault_of_its_source(desk: Desk, path: 
     desk.publishers.answers[path] = (200, body)
     found = desk.look(Runtime.OLLAMA, Runtime.VLLM)
     assert list(found.faults) == ["image of ollama" if path == "/v2/" else "nightlies of vllm"]
-    assert "as it used to" in next(iter(found.faults.values()))
+    assert "in the known form" in next(iter(found.faults.values()))
     assert found.releases == ()
 
 

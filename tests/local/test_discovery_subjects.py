@@ -15,9 +15,15 @@ from containers.recipes import RECIPES
 from monitor.config.settings import Config
 from monitor.config.settings import Hub as Settings
 from monitor.daemon.steps import subjects_to_watch
-from monitor.discovery.derived import derive_discovered, newest_stable, underived
-from monitor.discovery.fitted import fitted, template_of, tokens_of
-from monitor.discovery.listed import discovered_subjects, watched_rows
+from monitor.discovery.miniatures import (
+    complete_recipe,
+    derive_discovered,
+    newest_stable,
+    template_of,
+    tokens_of,
+    underived,
+)
+from monitor.discovery.watched_models import discovered_subjects, watched_rows
 from monitor.domain import Channel, Model, ModelKind, Release, Runtime, Subject, SubjectForm
 from monitor.errors import UnknownName
 from monitor.miniatures.derive import NotDerived, read_recipes
@@ -29,7 +35,7 @@ from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
 from monitor.runner.derive import DATA, Deriver, recipe_for
 from monitor.runner.parallel import RuntimeTools
-from monitor.sources.model_changes import Part
+from monitor.sources.model_changes import ModelPart
 from monitor.store import open_reader, open_store
 from monitor.store.backup import back_up, restore
 from monitor.store.published import Revision
@@ -77,7 +83,7 @@ class Shop:
     def discover(self, name: str, files: dict[str, bytes | str]) -> None:
         model = Model(name, "New", "", ModelKind.DENSE, "acme", None, "")
         self.store.published.record_discovery(model, "organisation:acme", NOW, created_at=NOW)
-        first = Revision("a" * 40, NOW, (Part.CONFIG,), dict.fromkeys(files, "b" * 40), files)
+        first = Revision("a" * 40, NOW, (ModelPart.CONFIG,), dict.fromkeys(files, "b" * 40), files)
         self.store.published.record_revisions(name, [first], NOW)
 
     def derive(self, name: str) -> Any:
@@ -106,7 +112,7 @@ def context(tmp_path: Path) -> Iterator[Shop]:
         (b"[" * 100_000, "its config.json names no model_type"),
         (
             b'{"model_type": "qwen3", "num_hidden_layers": {"a": "b"}, "layer_types": 3}',
-            "our shrinking does not fit it",
+            "this configuration cannot be shrunk",
         ),
     ],
 )
@@ -148,7 +154,7 @@ def test_special_tokens_are_the_models_own_and_as_many_as_fit() -> None:
 
 def test_the_habits_of_an_architecture_come_with_the_configuration_of_the_model() -> None:
     files = {"tokenizer_config.json": json.dumps(SETTINGS).encode(), "generation_config.json": b'{"eos_token_id": 3}'}
-    recipe = fitted(recipe_for({**CONFIG, "hidden_size": 77}, "x"), read_recipes(DATA), files)
+    recipe = complete_recipe(recipe_for({**CONFIG, "hidden_size": 77}, "x"), read_recipes(DATA), files)
     assert recipe.config is not None
     assert recipe.config["hidden_size"] == 77
     assert recipe.tokens.style is Style.QWEN2  # which its releases build whatever tokenizer.json says
@@ -203,7 +209,7 @@ def test_a_strangers_template_is_rendered_apart_and_may_fail() -> None:
 def test_a_miniature_that_is_none_is_never_written() -> None:
     llama = load_miniature("llama")
     huge = replace(llama, tensors=(Tensor("w", (1 << 20, 1 << 20), "F32", 0, 1),))
-    assert "MiB: our shrinking does not fit" in misfit(huge)
+    assert "MiB: shrinking failed" in misfit(huge)
     assert "F8_E4M3" in misfit(replace(llama, tensors=(Tensor("w", (2,), "F8_E4M3", 0, 1),)))
     assert [slug for slug in miniature_slugs() if misfit(load_miniature(slug))] == []
 
@@ -219,7 +225,7 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(context: Shop, tmp_
     assert discovered_subjects(tmp_path, "acme") == discovered_subjects(tmp_path / "nowhere", "acme/new") == []
     context.store.record_releases([Release(Runtime.TRANSFORMERS, "5.11.0", Channel.STABLE, NOW)], seen_at=NOW)
     assert underived(context.store) == []
-    second = Revision("c" * 40, NOW, (Part.CONFIG,), {}, {"config.json": b"{}"})
+    second = Revision("c" * 40, NOW, (ModelPart.CONFIG,), {}, {"config.json": b"{}"})
     context.store.published.record_revisions("acme/new", [second], NOW + timedelta(days=1))
     assert context.store.published.files("acme/new").files == {"config.json": b"{}"}
     assert underived(context.store) == ["acme/new"]
@@ -231,7 +237,7 @@ def test_a_subject_that_was_derived_waits_only_for_new_files(context: Shop, tmp_
 
 def test_a_model_that_is_named_only_for_its_weights_is_listed_before_it_is_found() -> None:
     (row,) = [one for one in watched_rows(Settings(full=("acme/whole",)), None) if one["id"] == "acme/whole"]
-    assert (row["source"], row["problem"]) == ("model:acme/whole", "not found yet")
+    assert (row["source"], row["problem"]) == ("model:acme/whole", "not discovered yet")
 
 
 def test_every_watched_model_is_listed_once_with_where_it_comes_from(context: Shop, tmp_path: Path) -> None:
@@ -248,5 +254,5 @@ def test_every_watched_model_is_listed_once_with_where_it_comes_from(context: Sh
     assert len(rows) == len(watched_rows(settings, context.store))
     assert rows[ours.id]["source"] == f"catalogue, model:{ours.id}"
     assert rows["acme/new"]["source"] == "organisation:acme"
-    assert rows["acme/next"]["problem"] == rows[f"folder:{tmp_path}"]["problem"] == "not found yet"
+    assert rows["acme/next"]["problem"] == rows[f"folder:{tmp_path}"]["problem"] == "not discovered yet"
     assert {row["source"] for row in watched_rows(Settings(), None)} == {"catalogue"}

@@ -12,9 +12,9 @@ import pytest
 from monitor.config.load import load_config
 from monitor.errors import AskAgain, InfraError, NoAnswer
 from monitor.sources.access import hub_access
-from monitor.sources.hub import Gone, Hub, Moved, Refused
-from monitor.sources.hub_wire import DEFAULT_HUB, HubAccess, wait_of
-from monitor.sources.published import Published
+from monitor.sources.hub import Gone, HubClient, Refused, Renamed
+from monitor.sources.hub_answers import HubModel
+from monitor.sources.hub_http import DEFAULT_HUB, HubAccess, wait_of
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Asking:
     def __init__(self, served: standin.Hub) -> None:
         self.served = served
         self.pauses: list[float] = []
-        self.hub = Hub(HubAccess(endpoint=served.url), now=lambda: NOW, sleep=self.pauses.append)
+        self.hub = HubClient(HubAccess(endpoint=served.url), now=lambda: NOW, sleep=self.pauses.append)
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def test_a_model_is_found_moved_or_gone(asking: Asking) -> None:
     asking.served.rename("acme/m1", "other/one")
     asking.served.delete("acme/m2")
     asking.served.repositories["acme/m3"].private = True
-    assert asking.hub.model("acme/m1") == Moved("other/one")
+    assert asking.hub.model("acme/m1") == Renamed("other/one")
     assert asking.hub.model("acme/m2") == Gone()
     assert asking.hub.model("acme/m3") == Gone()
-    assert isinstance(asking.hub.model("acme/m4"), Published)
+    assert isinstance(asking.hub.model("acme/m4"), HubModel)
 
 
 def test_a_server_that_only_fails_to_find_a_model_does_not_make_it_vanish(asking: Asking) -> None:
@@ -132,7 +132,7 @@ def test_a_hub_that_is_not_there_is_no_answer() -> None:
     with standin.Hub() as served:
         url = served.url
     with pytest.raises(NoAnswer, match="does not answer"):
-        Hub(HubAccess(endpoint=url), sleep=lambda _: None).models_of("acme")
+        HubClient(HubAccess(endpoint=url), sleep=lambda _: None).models_of("acme")
 
 
 def test_files_come_whole_from_where_the_hub_keeps_them_or_from_a_byte_on(asking: Asking) -> None:
@@ -160,7 +160,7 @@ def test_a_token_is_shown_to_the_hub_and_to_nobody_it_sends_us_to(asking: Asking
         asking.served.fail(
             "/api/models", 200, body=b"[]", headers={"Link": f'<{elsewhere.url}/api/models>; rel="next"'}
         )
-        hub = Hub(HubAccess(endpoint=asking.served.url, token="secret"), sleep=lambda _: None)  # noqa: S106 - a test's
+        hub = HubClient(HubAccess(endpoint=asking.served.url, token="secret"), sleep=lambda _: None)  # noqa: S106 - a test's
         hub.file("acme/m1", "main", "model.safetensors", limit=1)
         hub.models_of("acme")
         hub.close()

@@ -17,14 +17,14 @@ from monitor.cli.doctor import State
 from monitor.config.settings import Config
 from monitor.daemon import steps
 from monitor.daemon.tick import DaemonState
-from monitor.discovery.full import in_use, unfetched
+from monitor.discovery.full_weights import in_use, unfetched
 from monitor.domain import Runtime, SubjectForm
 from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint
 from monitor.progress import ConsoleProgress
 from monitor.runner.request import ProbeRequest
 from monitor.runner.subject_files import prepare_subject
-from monitor.sources.hub import Hub
-from monitor.sources.hub_wire import HubAccess
+from monitor.sources.hub import HubClient
+from monitor.sources.hub_http import HubAccess
 from monitor.store import open_store
 from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.weights import GIB, WeightStore
@@ -59,7 +59,7 @@ CHOSEN = {
 class Fetching:
     def __init__(self, served: standin.Hub, home: Path) -> None:
         self.served, self.home = served, home
-        self.hub = Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
+        self.hub = HubClient(HubAccess(endpoint=served.url), sleep=lambda _: None)
         self.progress = ConsoleProgress(out=io.StringIO())
         self.revision = served.publish("acme/new", FILES, NOW)
         self.store = self.with_budget(1 << 40)
@@ -99,7 +99,7 @@ def test_a_new_revision_shares_what_it_has_not_changed(fetching: Fetching) -> No
     fetching.fetch(revision=later)
     assert fetching.store.used_bytes() == used + 8
     assert len(fetching.downloads()) == 2
-    assert [one.own_bytes for one in fetching.store.checkpoints()] == [2, 8]
+    assert [one.freeable_bytes for one in fetching.store.checkpoints()] == [2, 8]
 
 
 def test_what_broke_off_goes_on_where_it_broke(fetching: Fetching) -> None:
@@ -125,7 +125,7 @@ def test_a_kill_in_between_costs_only_what_was_under_way(fetching: Fetching) -> 
 
 def test_a_file_that_is_not_what_the_hub_says_is_not_kept(fetching: Fetching) -> None:
     fetching.served.fail("/cdn/", 200, body=bytes(len(BIG)), times=1)
-    with pytest.raises(InfraError, match="came otherwise than the hub says"):
+    with pytest.raises(InfraError, match="differs from the hash that the hub lists"):
         fetching.fetch()
     assert not list(fetching.store.root.glob("checkpoints/*"))
     assert not list(fetching.store.root.glob("blobs/*.part"))
@@ -180,7 +180,7 @@ class Watching:
 
     def __init__(self, served: standin.Hub, home: Path) -> None:
         self.served, self.home, self.at, self.said = served, home, NOW, io.StringIO()
-        self.store, self.hub = open_store(home), Hub(HubAccess(endpoint=served.url), sleep=lambda _: None)
+        self.store, self.hub = open_store(home), HubClient(HubAccess(endpoint=served.url), sleep=lambda _: None)
         self.usage = Usage(total_bytes=0, cache_bytes=0, environments=())
         self.connected: list[datetime] = []
 
@@ -281,7 +281,7 @@ def test_a_model_that_was_withdrawn_keeps_its_weights_and_is_probed_on(watching:
     (digest,) = watching.full(state)
     watching.served.delete("acme/new")
     watching.look(state)
-    assert not watching.store.published.watched()["acme/new"].standing.there
+    assert not watching.store.published.watched()["acme/new"].presence.there
     assert watching.full(state) == [digest]
     assert in_use(watching.store, state.config) == {digest}
     shutil.rmtree(watching.home / "weights")  # nothing can be done about it, and nobody waits for it

@@ -12,8 +12,8 @@ from packaging.version import Version
 from monitor.errors import UnknownName
 from monitor.miniatures.golden import golden
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs
-from monitor.miniatures.registry import Wheel, first_known, registered_types, stable_wheels
 from monitor.subjects.catalogue import load_catalogue
+from tools.first_known import Wheel, first_known, registered_types, stable_wheels
 
 FAMILIES = (
     "Gemma 3", "Gemma 4", "Gemma 4 E2B", "Gemma 4 E4B", "Gemma 4 MoE", "Qwen 3", "Qwen 3 MoE", "Qwen 3 Next",

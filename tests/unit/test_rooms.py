@@ -20,8 +20,8 @@ OWNERS = {
     "click": ["monitor/cli/"],
     "datasette": ["monitor/serve/sql.py"],
     "docker": ["containers/"],
-    "git": ["monitor/sources/tags.py", "monitor/site/push.py"],
-    "httpx": ["monitor/sources/web.py", "monitor/sources/hub_wire.py"],  # what is whole, and what is read in part
+    "git": ["monitor/sources/git_refs.py", "monitor/site/push.py"],
+    "httpx": ["monitor/sources/web.py", "monitor/sources/hub_http.py"],  # what is whole, and what is read in part
     "jinja2": ["monitor/miniatures/template.py", "monitor/site/render.py"],
     "markdown_it": ["monitor/site/render.py"],
     "matplotlib": ["monitor/site/support_curve.py"],

@@ -14,14 +14,13 @@ from containers.lock import parse_lock
 from containers.settings import InstallSettings
 from containers.storage import note_wheel, noted_wheel
 from monitor.config.settings import Config
-from monitor.daemon.disk_budget import apply_disk_budget
+from monitor.daemon.disk_budget import FreedSpace, apply_disk_budget
 from monitor.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from monitor.daemon.disk_budget import Tidied
 
 MIB = 1 << 20
 
@@ -69,7 +68,7 @@ class Shop:
     def wheels(self) -> set[str]:
         return {folder.name for folder in (self.root / "wheels").iterdir() if folder.is_dir()}
 
-    def apply_disk_budget(self, mib: float, *, dry_run: bool = False) -> Tidied:
+    def apply_disk_budget(self, mib: float, *, dry_run: bool = False) -> FreedSpace:
         return apply_disk_budget(
             self.config, self.store, self.environments, budget_bytes=int(mib * MIB), dry_run=dry_run
         )

@@ -1,4 +1,4 @@
-"""Lists every model that is watched with where it comes from: catalogue, hub, configuration, folder."""
+"""Lists all watched models with their source: catalogue, hub, configuration or folder."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ CATALOGUE = "catalogue"
 
 
 def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any]]:
-    """Return a row a model; ``state`` is what the hub made of it last, ``problem`` why it has no miniature.
+    """Return a row for each model; ``state`` is its last one on the hub, ``problem`` why it has no miniature.
 
-    What the configuration names and no step has found yet is listed too. Without a database nothing has been found.
+    Models that the configuration names and no step has discovered yet are listed, too. ``store`` is None without a
+    database, where nothing is discovered.
     """
-    found = {row["id"]: row for row in (store.published.rows_of_watched() if store else ())}
-    rows = [row | _sources(found.get(row["id"])) for row in _catalogue_rows()]
-    rows += [_row(row) for row in found.values() if row["id"] not in {one["id"] for one in rows}]
+    discovered = {row["id"]: row for row in (store.published.rows_of_watched() if store else ())}
+    rows = [row | _sources(discovered.get(row["id"])) for row in _catalogue_rows()]
+    in_catalogue = {row["id"] for row in rows}
+    rows += [_row(row) for row in discovered.values() if row["id"] not in in_catalogue]
     known = {row["id"] for row in rows} | {row["source"] for row in rows}
     wanted = [(f"model:{name}", name) for name in settings.named]
     wanted += [(f"folder:{folder}", f"folder:{folder}") for folder in settings.folders]
     rows += [
-        _EMPTY | {"id": name, "source": source, "problem": "not found yet"}
+        _EMPTY | {"id": name, "source": source, "problem": "not discovered yet"}
         for source, name in wanted
         if name not in known and source not in known
     ]
@@ -38,7 +40,7 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
 
 
 def discovered_subjects(home: Path, name: str) -> list[Subject]:
-    """Return what can be probed of a discovered model, by its id or that of one subject; nothing without a database."""
+    """Return the subjects of a discovered model, by its id or that of a subject; none without a database."""
     if not (home / DATABASE).exists():
         return []
     with open_reader(home) as store:
@@ -82,21 +84,22 @@ def _catalogue_rows() -> list[dict[str, Any]]:
     ]
 
 
-def _sources(found: dict[str, Any] | None) -> dict[str, Any]:
-    return {"source": f"{CATALOGUE}, {found['source']}", "state": found["state"] or ""} if found else {}
+def _sources(discovered: dict[str, Any] | None) -> dict[str, Any]:
+    if discovered is None:
+        return {}
+    return {"source": f"{CATALOGUE}, {discovered['source']}", "state": discovered["state"] or ""}
 
 
-def _row(found: dict[str, Any]) -> dict[str, Any]:
-    named = {key: found[key] for key in _EMPTY.keys() & found.keys()}
+def _row(discovered: dict[str, Any]) -> dict[str, Any]:
     return (
         _EMPTY
-        | named
+        | {key: discovered[key] for key in _EMPTY.keys() & discovered.keys()}
         | {
-            "id": found["id"],
-            "first_known": found["first_known"] or "",
-            "qualified": bool(found["qualified"]),
-            "subjects": [found["subject"]] if found["subject"] else [],
-            "state": found["state"] or "",
-            "problem": found["underived"] or "",
+            "id": discovered["id"],
+            "first_known": discovered["first_known"] or "",
+            "qualified": bool(discovered["qualified"]),
+            "subjects": [discovered["subject"]] if discovered["subject"] else [],
+            "state": discovered["state"] or "",
+            "problem": discovered["underived"] or "",
         }
     )

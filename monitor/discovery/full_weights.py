@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
     from monitor.config.settings import Config
     from monitor.progress import Progress
-    from monitor.sources.hub import Hub
+    from monitor.sources.hub import HubClient
     from monitor.store import Reader, Store
 
 
 def unfetched(store: Reader, config: Config) -> list[str]:
-    """Return the models on the hub whose full weights are wanted and not here: never fetched, or lost since."""
+    """Return the models whose full weights are wanted and missing here: never fetched, or lost since."""
     if not config.hub.full:
         return []
     watched = store.published.watched()
     return [
         model_id
         for model_id, digest in store.published.fetched(config.hub.full).items()
-        if watched[model_id].standing.there and (digest is None or (digest and not _is_here(config, digest)))
+        if watched[model_id].presence.there and (digest is None or (digest and not _is_here(config, digest)))
     ]
 
 
 def in_use(store: Reader, config: Config) -> set[str]:
-    """Return the digests of the weights that are here and probed now; what was lost holds up nothing else."""
-    found = store.published.fetched(config.hub.full).values()
-    return {digest for digest in found if digest and _is_here(config, digest)}
+    """Return the digests of the weights that are here and probed now."""
+    digests = store.published.fetched(config.hub.full).values()
+    return {digest for digest in digests if digest and _is_here(config, digest)}
 
 
 def _is_here(config: Config, digest: str) -> bool:
@@ -40,11 +40,11 @@ def _is_here(config: Config, digest: str) -> bool:
 
 
 def fetch_full(
-    store: Store, weights: WeightStore, hub: Hub, model_id: str, progress: Progress, *, now: datetime
+    store: Store, weights: WeightStore, hub: HubClient, model_id: str, progress: Progress, *, now: datetime
 ) -> Subject | None:
-    """Fetch the weights unless they are here, and record the subject; None, and why, where nothing can be fetched.
+    """Fetch the weights unless they are here, and record the subject, or why there is none (then returns None).
 
-    Raises DiskFull and BenchError as ``WeightStore.fetch`` does: these are not recorded, and asked again.
+    Raises DiskFull and InfraError as ``WeightStore.fetch`` does: these are not recorded, and the next step tries again.
     """
     published = store.published
     watched = published.watched()
@@ -53,7 +53,7 @@ def fetch_full(
     if model_id not in watched or model is None or not revisions:
         raise UnknownName("discovered model", model_id, watched, hint="`settle models` lists what is watched")
     try:
-        digest = weights.fetch(hub, watched[model_id].standing.name, revisions[0], progress)
+        digest = weights.fetch(hub, watched[model_id].presence.name, revisions[0], progress)
     except NotACheckpoint as error:
         progress.message(f"{model_id}: no full weights: {error}")
         published.record_fetch(model_id, revisions[0], now, reason=str(error))
@@ -70,7 +70,7 @@ def fetch_full(
 
 
 def weights_of(config: Config, store: Reader, *, installed_bytes: int) -> WeightStore:
-    """Return the store of weights; it may take what the budget leaves beside environments and their cache."""
+    """Return the store of weights, which may take what environments and their cache leave of the disk budget."""
     disk = config.disk
     return WeightStore(
         config.home,

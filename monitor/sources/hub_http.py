@@ -1,4 +1,4 @@
-"""Carries questions to a hub and answers back: within limits, past short rate limits, never a token to a stranger."""
+"""Sends requests to a hub: bounded in size and time, retried past short rate limits, the token to the hub alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_HUB = "https://huggingface.co"
 CHECK = "check the section [hub] of the configuration, the proxy and the certificate authority"
 
 _TIMEOUT_S = 30.0
-_ANSWER_S = 120.0  # one answer in all: a server that drips would hold us for ever
+_ANSWER_S = 120.0  # a whole answer: a server that sends a byte at a time must not hold the daemon for ever
 _ANSWER_BYTES = 32 << 20
 _SHORT_WAIT_S = 30.0  # a rate limit that ends sooner is waited for
 _TRIES = 3
@@ -37,11 +37,11 @@ _RESET = re.compile(r"r\s*=\s*\d+\s*;\s*t\s*=\s*(\d+)")
 class HubAccess:
     endpoint: str = DEFAULT_HUB
     token: str = field(default="", repr=False)
-    network: InstallSettings = field(default_factory=InstallSettings)  # asked as packages are fetched
+    network: InstallSettings = field(default_factory=InstallSettings)  # proxies and authorities, as for packages
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HubAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -55,10 +55,10 @@ class Stream:
     chunks: Iterator[bytes]
 
 
-class Wire:
-    """Raises NoAnswer when the hub cannot be reached or fails, AskAgain when it wants to be left alone for long.
+class HubConnection:
+    """A connection to a hub, made at the first request.
 
-    No connection is made before the first question.
+    Raises NoAnswer when the hub cannot be reached or fails, AskAgain after a long rate limit.
     """
 
     def __init__(self, access: HubAccess, *, now: Callable[[], datetime], sleep: Callable[[float], None]) -> None:
@@ -69,10 +69,10 @@ class Wire:
         if "_client" in self.__dict__:
             self._client.close()
 
-    def ask(self, path: str, query: Sequence[tuple[str, str]]) -> Answer:
-        """Ask once, and again where a short rate limit or a passing failure of the server stood in the way."""
+    def ask(self, path: str, query: Sequence[tuple[str, str]]) -> HubAnswer:
+        """Ask once, and again after a short rate limit or a passing failure of the server."""
         for attempt in range(1, _TRIES + 1):
-            with _spoken(), self._ask(path, query) as response:
+            with _as_no_answer(), self._ask(path, query) as response:
                 last = attempt == _TRIES
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     wait = wait_of(response.headers, self._now()) + 1
@@ -89,9 +89,9 @@ class Wire:
 
     @contextmanager
     def open(self, path: str, *, start: int = 0) -> Iterator[Stream]:
-        """Open a file's bytes, from ``start`` on where the server can do that, wherever it is kept."""
+        """Open a file's bytes, from ``start`` on where the server supports it, wherever it is stored."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        with _spoken(), self._client.stream("GET", self._url(path), headers=headers) as response:
+        with _as_no_answer(), self._client.stream("GET", self._url(path), headers=headers) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise self._later(response)
             if response.is_server_error:
@@ -99,10 +99,10 @@ class Wire:
             yield Stream(response.status_code, response.headers, response.iter_raw(1 << 20))
 
     def _ask(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractContextManager[httpx.Response]:
-        """Ask without following: that a model moved is an answer."""
+        """Ask without following redirects: a moved model is an answer."""
         return self._client.stream("GET", self._url(path), params=list(query), follow_redirects=False)
 
-    def _read(self, response: httpx.Response, path: str) -> Answer:
+    def _read(self, response: httpx.Response, path: str) -> HubAnswer:
         until = self._now() + timedelta(seconds=_ANSWER_S)
         body = bytearray()
         for chunk in bounded(response.iter_bytes(), _ANSWER_BYTES):
@@ -112,12 +112,12 @@ class Wire:
         if len(body) > _ANSWER_BYTES:
             raise InfraError(f"the hub's answer to {path} is larger than {_ANSWER_BYTES >> 20} MiB")
         following = urlsplit(response.links.get("next", {}).get("url", "")).query
-        return Answer(response.status_code, response.headers, bytes(body), following)
+        return HubAnswer(response.status_code, response.headers, bytes(body), following)
 
     def _later(self, response: httpx.Response) -> AskAgain:
         at = self._now() + timedelta(seconds=wait_of(response.headers, self._now()) + 1)
-        said = f"the hub wants to be asked less often: again at {at:%H:%M:%S} UTC"
-        return AskAgain(said, at=at, hint="a token raises the limit")
+        message = f"the hub limits the rate of requests: the next one at {at:%H:%M:%S} UTC"
+        return AskAgain(message, at=at, hint="a token raises the limit")
 
     def _url(self, path: str) -> str:
         return f"{self.access.endpoint.rstrip('/')}/{path}"
@@ -128,15 +128,15 @@ class Wire:
 
 
 def wait_of(headers: Mapping[str, str], now: datetime) -> float:
-    """Return for how many seconds a rate limit lasts, as ``RateLimit`` or ``Retry-After`` say it; else a minute."""
+    """Return the seconds that a rate limit lasts, by ``RateLimit`` or ``Retry-After``; else a minute."""
     reset = _RESET.search(headers.get("ratelimit", ""))
     if reset:
         return float(reset[1])
-    said = headers.get("retry-after", "")
-    if said.isdecimal():
-        return float(said[:9])
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
     try:
-        at = parsedate_to_datetime(said)
+        at = parsedate_to_datetime(retry_after)
     except ValueError:
         return 60.0
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
@@ -144,7 +144,7 @@ def wait_of(headers: Mapping[str, str], now: datetime) -> float:
 
 
 def bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    """Yield chunks until more than ``limit`` bytes have come; no more is read than tells that there are more."""
+    """Yield chunks until they exceed ``limit`` bytes, and read no further."""
     size = 0
     for chunk in chunks:
         yield chunk
@@ -154,9 +154,9 @@ def bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _spoken() -> Iterator[None]:
+def _as_no_answer() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        said = f"{type(error).__name__}: {redacted(str(error))[:200]}"
-        raise NoAnswer(f"the hub does not answer: {said}", hint=CHECK) from error
+        cause = f"{type(error).__name__}: {redacted(str(error))[:200]}"
+        raise NoAnswer(f"the hub does not answer: {cause}", hint=CHECK) from error

@@ -1,4 +1,4 @@
-"""Tags and branch heads of a remote repository, through git and without cloning it."""
+"""Lists the tags and branch heads of a remote repository through git, without cloning it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 LIMIT_BYTES = 32 << 20
 _PEELED = "^{}"  # an annotated tag is listed twice: itself, and the commit it stands for
-# the branch that people build from and those that releases come from; others are somebody's work
-_ASKED = ("HEAD", f"{BRANCHES}*release*", f"{TAGS}*")
+# the default branch and the release branches; other branches are work in progress
+_PATTERNS = ("HEAD", f"{BRANCHES}*release*", f"{TAGS}*")
 
 
 def fetch_refs(address: str, settings: InstallSettings, *, seconds: float = SECONDS) -> Refs:
-    """Ask a repository where its tags and its main and release branches point.
+    """Fetch where the tags and the main and release branches of a repository point.
 
-    Raises BenchError when git is not there, or the repository does not answer in time or lists no tag.
+    Raises InfraError when git is not installed, or the repository does not answer in time or lists no tag.
     """
-    told, complaint = _ls_remote(address, settings, seconds)
-    refs = refs_of(told)
+    listing, complaint = _ls_remote(address, settings, seconds)
+    refs = refs_of(listing)
     if not any(name.startswith(TAGS) for name in refs.targets):
-        # taken at its word, this would be the removal of every tag
+        # otherwise every tag would count as removed
         raise InfraError(f"{redacted(address)} lists no tags {complaint}".rstrip(), hint="is the address right?")
     return refs
 
 
-def refs_of(told: str) -> Refs:
-    """Read the lines of ``git ls-remote --symref``: a tag is the commit it stands for, HEAD the branch it names."""
+def refs_of(listing: str) -> Refs:
+    """Parse ``git ls-remote --symref``: a tag points to its commit, HEAD to the branch that it names."""
     targets: dict[str, str] = {}
-    for line in told.splitlines():
+    for line in listing.splitlines():
         target, _, name = line.partition("\t")
         if target.startswith(f"ref: {BRANCHES}"):
-            targets[target.removeprefix("ref: ")] = ""  # the next line but says where it points
+            targets[target.removeprefix("ref: ")] = ""  # a later line has its commit
         elif name == "HEAD":
             targets |= {branch: target for branch, known in targets.items() if not known}
         elif name.endswith(_PEELED):
@@ -58,19 +58,19 @@ def _ls_remote(address: str, settings: InstallSettings, seconds: float) -> tuple
     try:
         from git.cmd import Git
         from git.exc import GitError
-    except ImportError as error:  # GitPython looks for the program as it is imported
-        raise InfraError("git is not there to ask for tags", hint="install git") from error
-    command = ["git", "-c", "credential.helper=", "ls-remote", "--symref", "--", address, *_ASKED]
+    except ImportError as error:  # importing GitPython looks for the program
+        raise InfraError("git is needed to list tags, and it is not installed", hint="install git") from error
+    command = ["git", "-c", "credential.helper=", "ls-remote", "--symref", "--", address, *_PATTERNS]
     try:
-        # in a group of its own: git leaves the transfer to a child, which would outlive it
-        asked = Git().execute(command, as_process=True, env=dict(_environment(settings)), start_new_session=True)
+        # in a new session: git leaves the transfer to a child process, which would outlive it
+        git = Git().execute(command, as_process=True, env=dict(_environment(settings)), start_new_session=True)
     except (GitError, OSError) as error:
         raise InfraError(f"git cannot be run: {redacted(str(error))[:200]}") from error
-    assert asked.proc is not None  # noqa: S101 - it has just been started
-    return _heard(asked.proc, address, seconds)
+    assert git.proc is not None  # noqa: S101 - it has just been started
+    return _output(git.proc, address, seconds)
 
 
-def _heard(process: Popen[bytes], address: str, seconds: float) -> tuple[str, str]:
+def _output(process: Popen[bytes], address: str, seconds: float) -> tuple[str, str]:
     late = threading.Event()
 
     def end() -> None:
@@ -78,14 +78,14 @@ def _heard(process: Popen[bytes], address: str, seconds: float) -> tuple[str, st
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    assert process.stdout is not None  # noqa: S101 - GitPython always asks for both
+    assert process.stdout is not None  # noqa: S101 - GitPython always pipes both
     assert process.stderr is not None  # noqa: S101
     watch = threading.Timer(seconds, end)
     watch.daemon = True
     watch.start()
     try:
-        told = process.stdout.read(LIMIT_BYTES)
-        too_much = len(told) == LIMIT_BYTES
+        listing = process.stdout.read(LIMIT_BYTES)
+        too_much = len(listing) == LIMIT_BYTES
         if too_much:
             end()
         complaint = redacted(process.stderr.read(LIMIT_BYTES).decode(errors="replace")).strip()[-300:]
@@ -93,19 +93,20 @@ def _heard(process: Popen[bytes], address: str, seconds: float) -> tuple[str, st
     finally:
         watch.cancel()
     if status == 0:
-        return told.decode(errors="replace"), complaint
-    why = "it tells too much" if too_much else f"not within {seconds:g} s" if late.is_set() else complaint
-    raise InfraError(f"{redacted(address)} does not tell its tags: {why}", hint="is the address right, and public?")
+        return listing.decode(errors="replace"), complaint
+    why = "its list is too long" if too_much else f"not within {seconds:g} s" if late.is_set() else complaint
+    raise InfraError(f"{redacted(address)} does not list its tags: {why}", hint="is the address right, and public?")
 
 
 def _environment(settings: InstallSettings) -> Mapping[str, str]:
-    # nobody is there to be asked for a password, and no other transport than these was configured
-    said = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GIT_ALLOW_PROTOCOL": "https:http:file"}
+    # no person can type a password, and the configuration allows only these transports
+    variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": ""}
+    variables["GIT_ALLOW_PROTOCOL"] = "https:http:file"
     if settings.ca_bundle:
-        said["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
+        variables["GIT_SSL_CAINFO"] = str(settings.ca_bundle)
     proxies = {
         "http_proxy": settings.http_proxy,
         "https_proxy": settings.https_proxy,
         "no_proxy": settings.no_proxy,
     }
-    return said | {name: value for name, value in proxies.items() if value}
+    return variables | {name: value for name, value in proxies.items() if value}

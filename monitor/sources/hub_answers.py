@@ -1,4 +1,4 @@
-"""What a hub says of models, parsed strictly: everything it sends is a stranger's input."""
+"""The answers of a hub about models, parsed strictly: everything in them is untrusted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BASE = "base_model:"
 def _inner_path(path: str) -> str:
     parts = path.split("/")
     if path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or not path.isprintable():
-        raise ValueError("no path inside a repository")
+        raise ValueError("not a path inside a repository")
     return path
 
 
 def plain(text: str) -> str:
-    """Return a stranger's text without what would move a terminal's cursor or colour it."""
+    """Return untrusted text with everything unprintable replaced."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -37,7 +37,7 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, StringConstraints(max_length=_PATH_CHARS), AfterValidator(_inner_path)]
 _Count = Annotated[int, Field(ge=0, le=_COUNT_MAX)]
 _Moment = Annotated[datetime, AfterValidator(_utc)]
-_Word = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain)]
+_Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain)]
 
 
 class _Answer(BaseModel):
@@ -49,11 +49,11 @@ class _Safetensors(_Answer):
 
 
 class _Config(_Answer):
-    model_type: _Word | None = None
+    model_type: _Text | None = None
 
 
-class Published(_Answer):
-    """A model as the hub tells it now; ``created`` is the repository's day, which may be long before it was public."""
+class HubModel(_Answer):
+    """A model on the hub; ``created`` is the repository's day, which may be long before it became public."""
 
     id: ModelId
     sha: Sha1 | None = None
@@ -61,8 +61,8 @@ class Published(_Answer):
     gated: Literal[False, "auto", "manual"] = False
     private: bool = False
     disabled: bool = False
-    pipeline_tag: _Word | None = None
-    tags: tuple[_Word, ...] = Field((), max_length=1000)
+    pipeline_tag: _Text | None = None
+    tags: tuple[_Text, ...] = Field((), max_length=1000)
     downloads: _Count = 0
     likes: _Count = 0
     children: _Count | dict[str, _Count] | None = Field(None, alias="childrenModelCount")
@@ -87,12 +87,12 @@ class Published(_Answer):
 
     @property
     def parent(self) -> str:
-        """The model it was made from; the tag that also says how comes beside a plain one."""
+        """The model it was made from; of its two tags one also names how."""
         return next((tag.rpartition(":")[2] for tag in self.tags if tag.startswith(_BASE)), "")
 
     @property
     def derived(self) -> int | None:
-        """How many models were made from it; only a model's own page tells, by kind or in all."""
+        """The number of models made from it; only the route of one model has it, by kind or in total."""
         return sum(self.children.values()) if isinstance(self.children, dict) else self.children
 
 
@@ -118,22 +118,22 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 def parse_list(body: bytes, kind: type[Item]) -> tuple[list[Item], list[str]]:
-    """Return what can be used of a list, and what is wrong with the rest. Raises ValueError where it is no list.
+    """Return the valid entries of a list, and the problems of the others. Raises ValueError where it is no list.
 
-    One entry that is malformed must not hide the ninety-nine beside it.
+    One malformed entry must not hide the ninety-nine valid ones.
     """
-    found, wrong = [], []
+    items, problems = [], []
     for entry in TypeAdapter(list[Any]).validate_json(body):
         try:
-            found.append(parse_one(json.dumps(entry).encode(), kind))
+            items.append(parse_item(json.dumps(entry).encode(), kind))
         except ValueError as error:
             name = entry.get("id") if isinstance(entry, dict) else None
-            wrong.append(f"{str(name)[:100]!r}: {error}")
-    return found, wrong
+            problems.append(f"{str(name)[:100]!r}: {error}")
+    return items, problems
 
 
-def parse_one(body: bytes, kind: type[Item]) -> Item:
-    """Return one answer. Raises ValueError that names the first thing that is wrong with it."""
+def parse_item(body: bytes, kind: type[Item]) -> Item:
+    """Return one valid answer. Raises ValueError that names its first problem."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:

@@ -1,19 +1,20 @@
-"""When each architecture was first registered, read out of the wheels of every stable release of transformers."""
+"""Reads out of the wheels of transformers' stable releases when each architecture was first registered."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-import urllib.request
 import zipfile
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
+
+from monitor.miniatures.first_known import FirstKnown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,15 +35,6 @@ class Wheel:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class FirstKnown:
-    """``release`` is ``<=4.49.0`` (and ``published`` None) for what the oldest release looked at already knows."""
-
-    model_type: str
-    release: str
-    published: date | None
-
-
 def registered_types(source: str) -> set[str]:
     """Model types in the text of a mapping module: pairs of a name and a class that ends in ``Config``."""
     return set(_ENTRY.findall(source))
@@ -50,14 +42,14 @@ def registered_types(source: str) -> set[str]:
 
 def first_known(history: Iterable[tuple[Wheel, set[str]]]) -> list[FirstKnown]:
     """Earliest release by upload day, not by number: a branch's late patch release is no first."""
-    found: dict[str, FirstKnown] = {}
+    first: dict[str, FirstKnown] = {}
     for wheel, types in sorted(history, key=lambda pair: pair[0].published):
-        for name in types - found.keys():
+        for name in types - first.keys():
             old = wheel.version <= OLDEST
-            found[name] = FirstKnown(
+            first[name] = FirstKnown(
                 name, f"<={OLDEST}" if old else str(wheel.version), None if old else wheel.published.date()
             )
-    return [found[name] for name in sorted(found)]
+    return [first[name] for name in sorted(first)]
 
 
 def stable_wheels(page: dict[str, Any]) -> list[Wheel]:
@@ -76,20 +68,10 @@ def stable_wheels(page: dict[str, Any]) -> list[Wheel]:
 
 def fetch_first_known(index: str = INDEX) -> list[FirstKnown]:
     """Ask the index for every release's registry; about 200 KiB a release, by range requests into the wheel."""
-    page = json.loads(_get(f"{index}/transformers/", {"Accept": "application/vnd.pypi.simple.v1+json"}))
-    return first_known((wheel, _types_in(wheel)) for wheel in stable_wheels(page))
-
-
-def read_first_known(path: Path) -> dict[str, FirstKnown]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            row["model_type"]: FirstKnown(
-                row["model_type"],
-                row["release"],
-                date.fromisoformat(row["published"]) if row["published"] else None,
-            )
-            for row in csv.DictReader(file)
-        }
+    with httpx.Client(follow_redirects=True, timeout=60) as client:
+        accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
+        page = client.get(f"{index}/transformers/", headers=accept).raise_for_status().json()
+        return first_known((wheel, _types_in(wheel, client)) for wheel in stable_wheels(page))
 
 
 def write_first_known(path: Path, rows: Iterable[FirstKnown]) -> None:
@@ -103,20 +85,16 @@ def write_first_known(path: Path, rows: Iterable[FirstKnown]) -> None:
 class RangeFile(io.RawIOBase):
     """A remote file read by range requests, enough of a file for ``zipfile`` to find one member."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, client: httpx.Client) -> None:
+        self._url, self._client = url, client
         self._at = 0
-        with _open(urllib.request.Request(url, method="HEAD")) as answer:  # noqa: S310 -- _open refuses other schemes
-            self._size = int(answer.headers["Content-Length"])
+        self._size = int(client.head(url).raise_for_status().headers["Content-Length"])
 
     def seekable(self) -> bool:
         return True
 
     def readable(self) -> bool:
         return True
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
@@ -127,26 +105,14 @@ class RangeFile(io.RawIOBase):
         end = min(self._size, self._at + len(buffer))
         if end <= self._at:
             return 0
-        data = _get(self._url, {"Range": f"bytes={self._at}-{end - 1}"})
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        answer = self._client.get(self._url, headers={"Range": f"bytes={self._at}-{end - 1}"}).raise_for_status()
+        buffer[: len(answer.content)] = answer.content
+        self._at += len(answer.content)
+        return len(answer.content)
 
 
-def _types_in(wheel: Wheel) -> set[str]:
+def _types_in(wheel: Wheel, client: httpx.Client) -> set[str]:
     # the directory of a transformers wheel is some 300 KiB: one large read instead of hundreds of small ones
-    with zipfile.ZipFile(io.BufferedReader(RangeFile(wheel.url), 1 << 19)) as archive:
+    with zipfile.ZipFile(io.BufferedReader(RangeFile(wheel.url, client), 1 << 19)) as archive:
         names = set(archive.namelist())
         return set().union(*(registered_types(archive.read(name).decode()) for name in _SOURCES if name in names))
-
-
-def _get(url: str, headers: dict[str, str]) -> bytes:
-    with _open(urllib.request.Request(url, headers=headers)) as answer:  # noqa: S310 -- _open refuses other schemes
-        body: bytes = answer.read()
-        return body
-
-
-def _open(request: urllib.request.Request) -> Any:
-    if request.type not in {"https", "http"}:
-        raise ValueError(f"an index is asked over http, not {request.type}")
-    return urllib.request.urlopen(request, timeout=60)  # noqa: S310 -- the scheme is checked above
