@@ -113,8 +113,8 @@ def _watch(
     config: Config, subjects: Sequence[Subject], runtimes: Sequence[str], *, discovered: bool, as_json: bool
 ) -> None:
     from monitor.cli import Stopped
-    from monitor.daemon.logs import talk_in
     from monitor.daemon.loop import watch
+    from monitor.progress import progress_in
     from monitor.runner.context import run_context
 
     pinned = [runtime_and_version(name) for name in runtimes]
@@ -124,7 +124,7 @@ def _watch(
             hint="--json and runtime==version need --once; `settle status` shows what the daemon has recorded",
         )
     watched = config.model_copy(update={"runtimes": tuple(runtime for runtime, _ in pinned) or config.runtimes})
-    progress = talk_in(config.daemon.logs)
+    progress = progress_in(config.daemon.logs)
     try:
         watch(watched, progress, connect=run_context, subjects=subjects, discovered=discovered)
     except Stopped as stopped:  # a daemon has no other end

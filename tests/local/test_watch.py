@@ -19,11 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from containers.settings import InstallSettings
 from monitor.config.load import load_config
 from monitor.config.settings import Config
-from monitor.daemon.logs import JsonProgress, talk_in
 from monitor.daemon.watching import Supervisor, ping, serve_health
 from monitor.errors import ConfigError
 from monitor.judge.observations import Finished
-from monitor.progress import ConsoleProgress
+from monitor.progress import ConsoleProgress, JsonProgress, progress_in
 from monitor.serve.health import Heartbeat, Pulse, health_of, patience_s
 from monitor.serve.health import health as health_json
 from monitor.serve.metrics import metrics_of
@@ -244,7 +243,7 @@ def test_every_line_of_the_log_is_an_object_and_holds_no_password() -> None:
     progress.subject_finished("acme/new", "broken", "loads.weights failed", 1.23456)
     said = [json.loads(line) for line in out.getvalue().splitlines()]
     assert {one["at"] for one in said} == {"2026-04-01T12:00:00.000+00:00"}
-    assert [one["event"] for one in said] == ["said", "expected", "checked", "probed"]
+    assert [one["event"] for one in said] == ["message", "expected", "checked", "probed"]
     assert "secret" not in out.getvalue()
     assert said[2]["check"] == "loads.weights"
     assert len(out.getvalue()) < 2000
@@ -272,7 +271,7 @@ class Terminal(io.StringIO):
     ],
 )
 def test_a_person_reads_text_and_a_machine_objects(form: Any, out: io.StringIO, kind: type) -> None:
-    assert isinstance(talk_in(form, out), kind)
+    assert isinstance(progress_in(form, out), kind)
 
 
 # --- a dead man's switch --------------------------------------------------------------------------------------------
