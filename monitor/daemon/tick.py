@@ -178,11 +178,11 @@ def _nothing_due(state: DaemonState, watched: Watched, now: datetime) -> datetim
     found = _survey(state, watched)
     if _not_waiting(state, found.unresolved):
         return None
-    decided = plan(found.planning_queries, found.offers, found.budget, now)
+    decided = plan(found.cells, found.offers, found.budget, now)
     if decided.jobs or decided.carried:
         return None
     waits = (wait.until for wait in state.line_waits.values() if wait.until > now)
-    return min([decided.again_at, *found.asked_again.values(), *waits])
+    return min([decided.again_at, *found.retry_at.values(), *waits])
 
 
 def _survey(state: DaemonState, watched: Watched) -> Survey:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """Which subjects to probe, in which release as of which moment, and which history the answer belongs to."""
+    """Which subjects to probe, in which release at which moment, and which history the answer belongs to."""
 
     runtime: Runtime
     day: date

@@ -1,4 +1,4 @@
-"""Rebuilds a runtime's past: what a user would have got on each day, probed where it changed and carried where not."""
+"""Backfills past days: what a user would have got on each day, probed where it changed and carried where not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
-from containers.recipes import RECIPES
 from monitor import verdicts
 from monitor.domain import Cell, Channel, Origin, Runtime
 from monitor.errors import InfraError, SettleError
@@ -29,20 +28,20 @@ if TYPE_CHECKING:
     from monitor.runner.parallel import Runner
     from monitor.store import EnvironmentRecord
 
-ONE_DAY = timedelta(days=1)
+A_DAY = timedelta(days=1)
 
 
 class Every(StrEnum):
-    """Which days are resolved. Between them, what was found is taken to have lasted."""
+    """Which days are resolved. Between them the environment is assumed unchanged."""
 
-    RELEASE = "release"  # days on which a release came out; other pins are taken to stay until the next one
+    RELEASE = "release"  # days with a release; other pins are assumed to stay until the next one
     CHANGE = "change"  # and, by bisection, the days on which a pin that the probe imports changed
-    DAY = "day"  # every single one
+    DAY = "day"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be replayed: from ``first`` to ``last``, both included."""
+    """What to replay: from ``first`` to ``last``, both included."""
 
     runtime: Runtime
     first: date
@@ -53,8 +52,8 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a day's resolution gave; ``pins`` tells whether it is another thing under test than before."""
+class DayResolution:
+    """The resolution of a day; days with equal ``pins`` measure the same."""
 
     day: date
     resolution_id: str
@@ -71,36 +70,34 @@ class Replayed:
 
 
 def replay(runner: Runner, order: Order) -> Replayed:
-    """Rebuild the history day by day, oldest first, so that every verdict is weighed as it would have been then.
+    """Rebuild the history day by day, oldest first, so that each verdict is confirmed with what was known that day.
 
-    What is recorded is never done again: a replay that was killed anywhere goes on where it was.
+    Recorded days are not repeated: a replay that was killed anywhere continues where it was.
     """
     began = clock.monotonic()
     past = _Past(runner, order)
-    heads = list(release_days(past.learn(), order.first, order.last))
+    heads = release_days(past.learn(), order.first, order.last)
     environments = runs = carried = 0
-    standing: Known | None = None
-    for installation, (head, until) in enumerate(spans(heads, order.last)):
-        day = head
-        while day <= until:
-            known = past.on(day)
-            if standing is None or known.pins != standing.pins:
-                held = past.hold(known)
-                environments += held > 0
-                runs += held
-                standing = known
+    probed: DayResolution | None = None
+    for number, (day, until) in enumerate(spans(heads, order.last), start=1):
+        while day <= until:  # from one day with other pins to the next
+            resolution = past.on(day)
+            if probed is None or resolution.pins != probed.pins:
+                probed, new_runs = resolution, past.probe(resolution)
+                environments += new_runs > 0
+                runs += new_runs
             else:
-                carried += past.carry([day], standing, known)
-            following = next_change(day, until, order.every, lambda one: past.on(one).pins)
-            between = list(days_between(day + ONE_DAY, following - ONE_DAY))
-            carried += past.carry(between, standing, known) if between else 0
-            day = following
-        runner.progress.message(_progress(installation + 1, len(heads), until, clock.monotonic() - began))
+                carried += past.carry([day], probed, resolution)
+            following = next_change(day, until, order.every, lambda other: past.on(other).pins)
+            between = list(days_between(day + A_DAY, following - A_DAY))
+            carried += past.carry(between, probed, resolution) if between else 0
+            day = following  # noqa: PLW2901 - the loop's own step within a span
+        runner.progress.message(_progress(number, len(heads), until, clock.monotonic() - began))
     return Replayed(environments, runs, carried, clock.monotonic() - began)
 
 
 def release_days(releases: Iterable[Release], first: date, last: date) -> list[date]:
-    """Return the first day and every later one on which a stable release came out that nobody has yanked since."""
+    """Return the first day and every later day with a stable release that was not yanked since."""
     days = {
         release.published_at.astimezone(UTC).date()
         for release in releases
@@ -110,9 +107,9 @@ def release_days(releases: Iterable[Release], first: date, last: date) -> list[d
 
 
 def spans(heads: Sequence[date], last: date) -> Iterator[tuple[date, date]]:
-    """Return each head with the last day before the next one."""
-    for head, following in zip(heads, [*heads[1:], last + ONE_DAY], strict=True):
-        yield head, following - ONE_DAY
+    """Return each head with the last day before the next head."""
+    for head, following in zip(heads, [*heads[1:], last + A_DAY], strict=True):
+        yield head, following - A_DAY
 
 
 def next_change(day: date, until: date, every: Every, pins_on: Callable[[date], str]) -> date:
@@ -122,16 +119,16 @@ def next_change(day: date, until: date, every: Every, pins_on: Callable[[date], 
     are equal on two days are taken to be equal between them.
     """
     if every is Every.RELEASE or day == until:
-        return until + ONE_DAY
+        return until + A_DAY
     if every is Every.DAY:
-        return day + ONE_DAY
-    own = pins_on(day)
-    if pins_on(until) == own:
-        return until + ONE_DAY
+        return day + A_DAY
+    pins = pins_on(day)
+    if pins_on(until) == pins:
+        return until + A_DAY
     same, other = day, until
-    while other - same > ONE_DAY:
+    while other - same > A_DAY:
         middle = same + (other - same) // 2
-        if pins_on(middle) == own:
+        if pins_on(middle) == pins:
             same = middle
         else:
             other = middle
@@ -141,24 +138,26 @@ def next_change(day: date, until: date, every: Every, pins_on: Callable[[date], 
 def days_between(first: date, last: date) -> Iterator[date]:
     while first <= last:
         yield first
-        first += ONE_DAY
+        first += A_DAY
 
 
 class _Past:
     """The effects of a replay: resolving a day, probing it, carrying it."""
 
     def __init__(self, runner: Runner, order: Order) -> None:
-        self.runner, self.order = runner, order
-        self.installer = runner.tools_for(order.runtime).installer
+        self.runner, self.order, self.store = runner, order, runner.store
+        self.tools = runner.tools_for(order.runtime)
         self._suite = runner.suite_of(order.runtime)
-        self._known: dict[date, Known] = {}
-        self._digests = {subject.id: subject.digest for subject in order.subjects}
+        self._cells = {
+            Cell(subject.id, order.runtime, Channel.STABLE, runner.platform): subject for subject in order.subjects
+        }
+        self._resolutions: dict[date, DayResolution] = {}
         self._published: dict[str, dict[str, date]] = {}
 
     def learn(self) -> Sequence[Release]:
-        """Ask the index for every release. Raises BenchError when none is known, now or from an earlier time."""
-        self.installer.learn_releases(self.order.runtime)
-        releases = self.runner.store.releases(self.order.runtime)
+        """Ask the index for every release. Raises InfraError when none is known, now or from an earlier time."""
+        self.tools.installer.learn_releases(self.order.runtime)
+        releases = self.store.releases(self.order.runtime)
         if not releases:
             raise InfraError(
                 f"no release of {self.order.runtime} is known, so there is no past to rebuild",
@@ -166,34 +165,33 @@ class _Past:
             )
         return releases
 
-    def on(self, day: date) -> Known:
-        """Return what the day's resolution gave: as it was recorded, or now."""
-        if day not in self._known:
-            self._known[day] = self._recorded(day) or self._resolved(day)
-        return self._known[day]
+    def on(self, day: date) -> DayResolution:
+        """Return the day's resolution: the recorded one, or a new one."""
+        if day not in self._resolutions:
+            self._resolutions[day] = self._recorded(day) or self._resolve(day)
+        return self._resolutions[day]
 
-    def hold(self, known: Known) -> int:
+    def probe(self, resolution: DayResolution) -> int:
         """Probe what is due on the day and settle it; return how many runs that took."""
-        request = self._request(known.day)
         installation: InstallResult | None = None
-        if known.record is not None:
-            if self._all_settled(known):
+        if resolution.record is not None:
+            if self._all_settled(resolution.day, resolution.record):
                 return 0
-            built = self.installer.rebuild(known.record, known.resolution_id)
-            installation = None if isinstance(built, InstallFailure) else built  # None: installed, and failed, as ever
-        return len(run_cycle(self.runner, request, installation=installation).runs)
+            built = self.tools.installer.rebuild(resolution.record, resolution.resolution_id)
+            installation = None if isinstance(built, InstallFailure) else built  # None: the cycle installs and fails
+        return len(run_cycle(self.runner, self._request(resolution.day), installation=installation).runs)
 
-    def carry(self, days: Sequence[date], standing: Known, known: Known) -> int:
-        """Let what stands last over the days; ``known`` is the resolution that says so."""
-        if standing.record is None:
+    def carry(self, days: Sequence[date], probed: DayResolution, resolution: DayResolution) -> int:
+        """Carry the probed verdicts over the days, by their ``resolution``; return how many days of cells are new."""
+        if probed.record is None:
             return 0
         return verdicts.carry(
-            self.runner.store,
-            self._cells(),
+            self.store,
+            self._cells,
             days,
             Origin.REPLAY,
-            resolution_id=known.resolution_id,
-            fingerprints={cell.id: self._fingerprint(cell, standing.record.digest) for cell in self._cells()},
+            resolution_id=resolution.resolution_id,
+            fingerprints={cell.id: self._fingerprint(cell, probed.record) for cell in self._cells},
         ).new_days
 
     def _request(self, day: date) -> ProbeRequest:
@@ -206,78 +204,71 @@ class _Past:
             seed=self.order.seed,
         )
 
-    def _recorded(self, day: date) -> Known | None:
-        order = self.order
-        found = self.runner.store.resolved(
-            order.runtime, Channel.STABLE, self.runner.platform, day=day, origin=Origin.REPLAY
+    def _recorded(self, day: date) -> DayResolution | None:
+        recorded = self.store.resolved(
+            self.order.runtime, Channel.STABLE, self.runner.platform, day=day, origin=Origin.REPLAY
         )
-        return self._as_known(day, *found) if found else None
+        if recorded is None:
+            return None
+        resolution_id, record = recorded
+        return DayResolution(day, resolution_id, imported_pins(record.packages, self.tools.recipe.imported), record)
 
-    def _resolved(self, day: date) -> Known:
-        answer = self.installer.resolve_only(self._request(day))
+    def _resolve(self, day: date) -> DayResolution:
+        answer = self.tools.installer.resolve_only(self._request(day))
         if isinstance(answer, InstallResult):
-            return Known(day, answer.resolution_id, answer.key, None)
-        found = self._recorded(day)
-        assert found is not None  # noqa: S101 - recorded a moment ago
-        self.runner.store.record_departures(found.resolution_id, self._departures(answer, day))
-        return found
-
-    def _as_known(self, day: date, resolution_id: str, record: EnvironmentRecord) -> Known:
-        pins = imported_pins(record.packages, RECIPES[self.order.runtime].imported)
-        return Known(day, resolution_id, pins, record)
+            return DayResolution(day, answer.resolution_id, answer.key, None)
+        resolution = self._recorded(day)
+        assert resolution is not None  # noqa: S101 - recorded a moment ago
+        self.store.record_departures(resolution.resolution_id, self._departures(answer, day))
+        return resolution
 
     def _departures(self, record: EnvironmentRecord, day: date) -> Iterator[Departure]:
-        """Return what the cutoff did not reach: packages that are exempt from it and were published later."""
-        for package in (*RECIPES[self.order.runtime].exempt, *self.installer.settings.exempt):
+        """Return packages that are exempt from the cutoff and were published after the day."""
+        for package in (*self.tools.recipe.exempt, *self.tools.installer.settings.exempt):
             version = record.packages.get(package, "")
             if not version:
                 continue
             published = self._published_on(package).get(version.partition("+")[0])
             if published is None:
-                yield Departure(package, version, "the index does not tell when it was published")
+                yield Departure(package, version, "the index does not say when it was published")
             elif published > day:
                 yield Departure(package, version, f"published on {published}, {(published - day).days} days later")
 
     def _published_on(self, package: str) -> dict[str, date]:
         if package not in self._published:
             try:
-                releases = fetch_releases(self.order.runtime, package, self.installer.settings).releases
+                releases = fetch_releases(self.order.runtime, package, self.tools.installer.settings).releases
             except SettleError as error:
-                self.runner.progress.message(f"when {package} was published is not told: {error}")
+                self.runner.progress.message(f"the publication days of {package} are unknown: {error}")
                 releases = ()
-            self._published[package] = {one.version: one.published_at.astimezone(UTC).date() for one in releases}
+            self._published[package] = {
+                release.version: release.published_at.astimezone(UTC).date() for release in releases
+            }
         return self._published[package]
 
-    def _all_settled(self, known: Known) -> bool:
-        record, store = known.record, self.runner.store
-        return record is not None and all(
-            isinstance(
-                verdicts.decision(
-                    store,
-                    cell,
-                    known.day,
-                    Origin.REPLAY,
-                    fingerprint=self._fingerprint(cell, record.digest),
-                    version=record.version,
-                ),
-                Settled,
+    def _all_settled(self, day: date, record: EnvironmentRecord) -> bool:
+        decisions = (
+            verdicts.decision(
+                self.store,
+                cell,
+                day,
+                Origin.REPLAY,
+                fingerprint=self._fingerprint(cell, record),
+                version=record.version,
             )
-            for cell in self._cells()
+            for cell in self._cells
         )
+        return all(isinstance(decision, Settled) for decision in decisions)
 
-    def _cells(self) -> list[Cell]:
-        order, platform = self.order, self.runner.platform
-        return [Cell(subject.id, order.runtime, Channel.STABLE, platform) for subject in order.subjects]
-
-    def _fingerprint(self, cell: Cell, environment: str) -> Fingerprint:
-        return Fingerprint(environment, self._suite, self._digests[cell.subject_id])
+    def _fingerprint(self, cell: Cell, record: EnvironmentRecord) -> Fingerprint:
+        return Fingerprint(record.digest, self._suite, self._cells[cell].digest)
 
 
 def end_of(day: date) -> datetime:
-    """Return the day's last second, UTC: what came out on a day belongs to it."""
+    """Return the day's last second, UTC: a release of a day belongs to it."""
     return datetime.combine(day, time(23, 59, 59), UTC)
 
 
-def _progress(done: int, of: int, until: date, seconds: float) -> str:
-    left = seconds / done * (of - done)
-    return f"[{done}/{of}] up to {until}: {seconds / 60:.0f} min so far, about {left / 60:.0f} min left"
+def _progress(done: int, count: int, until: date, seconds: float) -> str:
+    left = seconds / done * (count - done)
+    return f"[{done}/{count}] up to {until}: {seconds / 60:.0f} min so far, about {left / 60:.0f} min left"

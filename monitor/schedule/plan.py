@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from monitor.domain import Channel, Runtime
 
-ONE_DAY = timedelta(days=1)
+A_DAY = timedelta(days=1)
 YOUNG = timedelta(days=30)  # since its release a model is probed daily: as long as it takes to be established
 LONGEST_PAUSE_DAYS = 28  # between two probes of what has not changed
-AGAIN_AFTER = timedelta(minutes=10)  # a fault of ours; each further one doubles it
-AGAIN_AT_MOST = timedelta(hours=6)
+RETRY_AFTER = timedelta(minutes=10)  # a fault of ours; each further one doubles it
+RETRY_AT_MOST = timedelta(hours=6)
 BUDGET_LOOK = timedelta(minutes=30)
 _LEAST_S = 0.01  # a cell costs something, whatever was measured
 _YOUNG_BEFORE_DAYS = 3.0  # so many days of waiting is a young model ahead of an old one
@@ -33,14 +33,14 @@ class Reason(StrEnum):
     RELEASE = "a new release"
     REVISION = "the model's files have changed"
     PINS = "another version of a package that the probe imports"
-    BENCH = "the bench failed before"
+    INFRA = "an infrastructure fault before"
     SUITE = "the probes have changed"
     YOUNG = "a young model is probed daily"
     ROUTINE = "its turn has come again, though nothing has changed"
 
 
-_Due: TypeAlias = "dict[Line, list[tuple[float, Standing, Reason]]]"
-_RANK = {reason: installation for installation, reason in enumerate(Reason)}
+_Due: TypeAlias = "dict[Line, list[tuple[float, PlannedCell, Reason]]]"
+_RANK = {reason: rank for rank, reason in enumerate(Reason)}
 
 
 class Line(NamedTuple):
@@ -71,13 +71,13 @@ class Latest:
     environment: str  # the lock that gave it
     subject: str  # digest of the files that were measured
     open: bool = False  # begun, and not confirmed yet
-    spoiled: int = 0  # runs of the day, where the bench may do better another time
+    spoiled: int = 0  # runs of the day, where its fault is ours and may be gone another time
     last_run_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A cell as it stands, whether it was probed or not."""
+class PlannedCell:
+    """A cell with its latest day, where it was measured."""
 
     subject_id: str
     line: Line
@@ -116,23 +116,23 @@ class Plan:
     again_at: datetime  # nothing becomes due before, unless a fact does
 
 
-def plan(standings: Sequence[Standing], offers: Mapping[Line, Offer], budget: Budget, now: datetime) -> Plan:
+def plan(cells: Sequence[PlannedCell], offers: Mapping[Line, Offer], budget: Budget, now: datetime) -> Plan:
     """Decide what to do in the next slice of time.
 
-    A line without an offer is left alone: nobody knows what a user would get. A young model's first probe comes before
-    all else. Then lines take turns by what they have had, the least first, so that none starves; within one, a cell is
-    the more urgent the longer it waits.
+    A line without an offer is left alone: what a user would get is unknown. A young model's first probe comes before
+    all else. Then lines take turns by what they have had, the least first, so that none starves; within a line, the
+    cell that waits longest is the most urgent.
     """
     today = now.astimezone(UTC).date()
-    known = [one for one in standings if one.line in offers]
+    known = [cell for cell in cells if cell.line in offers]
     first: _Due = {}
     due: _Due = {}
-    for one in known:
-        reason = why_due(one, offers[one.line], now)
+    for cell in known:
+        reason = why_due(cell, offers[cell.line], now)
         if reason is not None:
-            newborn = reason is Reason.NEW and _young(one, today)
-            row = (first if newborn else due).setdefault(one.line, [])
-            row.append((_urgency(one, reason, today), one, reason))
+            newborn = reason is Reason.NEW and _young(cell, today)
+            row = (first if newborn else due).setdefault(cell.line, [])
+            row.append((_urgency(cell, reason, today), cell, reason))
     jobs = tuple(_jobs((first, due), budget))
     taken = {(job.line, subject) for job in jobs for subject, _ in job.wanted}
     return Plan(
@@ -142,21 +142,21 @@ def plan(standings: Sequence[Standing], offers: Mapping[Line, Offer], budget: Bu
             reason
             for some in (first, due)
             for line, row in some.items()
-            for _, one, reason in row
-            if (line, one.subject_id) not in taken
+            for _, cell, reason in row
+            if (line, cell.subject_id) not in taken
         ),
         again_at=_again_at(known, today, now, out_of_time=budget.left_s <= 0),
     )
 
 
-def why_due(one: Standing, offer: Offer, now: datetime) -> Reason | None:
+def why_due(cell: PlannedCell, offer: Offer, now: datetime) -> Reason | None:
     """Return why a cell is to be probed now, None where it is not."""
-    latest = one.latest
+    latest = cell.latest
     if latest is None:
         return Reason.NEW
     if latest.open:
         return Reason.RESUMED
-    return _changed(one, latest, offer) or _unchanged(one, latest, now)
+    return _changed(cell, latest, offer) or _unchanged(cell, latest, now)
 
 
 def pause(unchanged: timedelta) -> timedelta:
@@ -164,7 +164,7 @@ def pause(unchanged: timedelta) -> timedelta:
     return timedelta(days=min(LONGEST_PAUSE_DAYS, max(1, unchanged.days // 4)))
 
 
-def again_after(latest: Latest) -> datetime:
+def retry_after(latest: Latest) -> datetime:
     """Return when to ask again after faults of ours: each further one of the day doubles the pause."""
     assert latest.last_run_at is not None  # noqa: S101 - it was spoiled by a run
     return latest.last_run_at + backoff(latest.spoiled)
@@ -172,74 +172,76 @@ def again_after(latest: Latest) -> datetime:
 
 def backoff(failures: int) -> timedelta:
     """Return the pause after so many failures: ten minutes, then twice as long each time, six hours at most."""
-    doubled: timedelta = AGAIN_AFTER * 2 ** min(max(failures, 1) - 1, 10)
-    return min(AGAIN_AT_MOST, doubled)
+    doubled: timedelta = RETRY_AFTER * 2 ** min(max(failures, 1) - 1, 10)
+    return min(RETRY_AT_MOST, doubled)
 
 
-def _changed(one: Standing, latest: Latest, offer: Offer) -> Reason | None:
+def _changed(cell: PlannedCell, latest: Latest, offer: Offer) -> Reason | None:
     if latest.offer.version != offer.version:
         return Reason.RELEASE
-    if latest.subject != one.digest:
+    if latest.subject != cell.digest:
         return Reason.REVISION
     if latest.offer.pins != offer.pins:
         return Reason.PINS
     return Reason.SUITE if latest.offer.suite != offer.suite else None
 
 
-def _unchanged(one: Standing, latest: Latest, now: datetime) -> Reason | None:
+def _unchanged(cell: PlannedCell, latest: Latest, now: datetime) -> Reason | None:
     today = now.astimezone(UTC).date()
     if latest.spoiled:
-        return Reason.BENCH if latest.day < today or now >= again_after(latest) else None
+        return Reason.INFRA if latest.day < today or now >= retry_after(latest) else None
     if latest.probed >= today:
         return None
-    if _young(one, today):
+    if _young(cell, today):
         return Reason.YOUNG
     return Reason.ROUTINE if today >= latest.probed + pause(today - latest.since) else None
 
 
-def _urgency(one: Standing, reason: Reason, today: date) -> float:
+def _urgency(cell: PlannedCell, reason: Reason, today: date) -> float:
     """Return its place: lower is sooner."""
-    latest = one.latest
+    latest = cell.latest
     if latest is None:
-        waited = today - one.born
+        waited = today - cell.born
     elif reason in (Reason.YOUNG, Reason.ROUTINE):
         waited = today - latest.probed
     else:
         waited = today - latest.day  # what has changed cannot be carried: so long it has no day
-    return _RANK[reason] - min(waited.days, LONGEST_PAUSE_DAYS * 2) - (_YOUNG_BEFORE_DAYS if _young(one, today) else 0)
+    return _RANK[reason] - min(waited.days, LONGEST_PAUSE_DAYS * 2) - (_YOUNG_BEFORE_DAYS if _young(cell, today) else 0)
 
 
-def _young(one: Standing, today: date) -> bool:
-    return today - one.born < YOUNG
+def _young(cell: PlannedCell, today: date) -> bool:
+    return today - cell.born < YOUNG
 
 
 def _jobs(dues: Iterable[_Due], budget: Budget) -> Iterator[Job]:
     left = min(budget.slice_s, budget.left_s)
-    turns = ((due[line], line) for due in dues for line in sorted(due, key=lambda one: (budget.spent.get(one, 0), one)))
+    turns = (
+        (due[line], line) for due in dues for line in sorted(due, key=lambda line: (budget.spent.get(line, 0), line))
+    )
     for row, line in turns:
         if left <= 0:
             return
-        cell = max(budget.cell_s[line], _LEAST_S)
-        chosen = sorted(row, key=lambda one: (one[0], one[1].subject_id))[: max(1, int(left / cell))]
-        job = Job(line, tuple((one.subject_id, reason) for _, one, reason in chosen), cell * len(chosen))
+        seconds = max(budget.cell_s[line], _LEAST_S)
+        chosen = sorted(row, key=lambda due_cell: (due_cell[0], due_cell[1].subject_id))[: max(1, int(left / seconds))]
+        job = Job(line, tuple((cell.subject_id, reason) for _, cell, reason in chosen), seconds * len(chosen))
         left -= job.seconds
         yield job
 
 
-def _carried(known: Iterable[Standing], offers: Mapping[Line, Offer], today: date) -> Mapping[Line, tuple[str, ...]]:
+def _carried(known: Iterable[PlannedCell], offers: Mapping[Line, Offer], today: date) -> Mapping[Line, tuple[str, ...]]:
     carried: dict[Line, list[str]] = {}
-    for one in known:
-        latest = one.latest
+    for cell in known:
+        latest = cell.latest
         if latest is None or latest.day >= today or latest.open or latest.verdict is CellVerdict.UNKNOWN:
             continue
-        if _changed(one, latest, offers[one.line]) is None:
-            carried.setdefault(one.line, []).append(one.subject_id)
+        if _changed(cell, latest, offers[cell.line]) is None:
+            carried.setdefault(cell.line, []).append(cell.subject_id)
     return {line: tuple(subjects) for line, subjects in carried.items()}
 
 
-def _again_at(known: Iterable[Standing], today: date, now: datetime, *, out_of_time: bool) -> datetime:
-    midnight = datetime.combine(today + ONE_DAY, time(), UTC)
+def _again_at(known: Iterable[PlannedCell], today: date, now: datetime, *, out_of_time: bool) -> datetime:
+    midnight = datetime.combine(today + A_DAY, time(), UTC)
     if out_of_time:  # what was spent a day ago comes back little by little
         return min(midnight, now + BUDGET_LOOK)
-    spoiled = (one.latest for one in known if one.latest and one.latest.spoiled and one.latest.day == today)
-    return min([midnight, *(moment for latest in spoiled if (moment := again_after(latest)) > now)])
+    spoiled = (cell.latest for cell in known if cell.latest and cell.latest.spoiled and cell.latest.day == today)
+    return min([midnight, *(moment for latest in spoiled if (moment := retry_after(latest)) > now)])

@@ -1,4 +1,4 @@
-"""One slice of a day's measuring: what each runtime gives today, what is carried, and the cycles that are due."""
+"""One slice of today's measuring: what each runtime gives, what is carried, and the cycles that are due."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
-from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, Standing, backoff, plan
+from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, PlannedCell, backoff, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ _LONG_AGO = date(2000, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The subjects to measure, with the day each model was released or else first seen; None where nobody knows."""
+    """The subjects to measure, with each model's release day or else the day it was first seen; None if unknown."""
 
     subjects: Sequence[Subject]
     born: Mapping[str, date | None]  # by model id
@@ -41,61 +41,69 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is measured, where, and how much of the day it may take; ``suites`` is what would probe each runtime now.
-
-    ``lanes`` is how many containers run side by side: so many seconds of sessions fit into one.
-    """
+    """What is measured, where, and how much of the day it may take; ``suites`` are the present probes by runtime."""
 
     platform: Platform
     watched: Watched
     lines: Sequence[Line]
     suites: Mapping[Runtime, str]
     allowed: Daemon
-    workers: int = 1
+    workers: int = 1  # containers side by side: so many seconds of sessions fit into one
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Everything that planning needs, as it is in the database now."""
 
-    planning_queries: Sequence[Standing]
+    cells: Sequence[PlannedCell]
     offers: Mapping[Line, Offer]
     resolutions: Mapping[Line, Resolved]
     unresolved: Sequence[Line]  # whose day has no resolution yet, or one that is out of date
-    asked_again: Mapping[Line, datetime]  # where asking failed by a fault of ours
+    retry_at: Mapping[Line, datetime]  # where resolving failed by a fault of ours
     budget: Budget
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a slice came to. ``failed`` are lines whose cycle ended by a fault of ours, and why."""
+    """The outcome of a slice. ``failed`` are lines whose cycle ended by a fault of ours, and why."""
 
     plan: Plan
     failed: Mapping[Line, str]
 
 
 def survey(store: Store, scope: Scope, now: datetime) -> Survey:
-    """Ask the database for all that planning needs."""
-    today, lines, asked = now.astimezone(UTC).date(), scope.lines, store.planning_queries
-    resolutions = {line: found for line in lines if (found := asked.last_resolution(*line, scope.platform, day=today))}
-    days = asked.latest_days(scope.platform, [line.runtime for line in lines])
-    locks = {one.environment for one in days} | {one.environment for one in resolutions.values()}
-    pins = _Pins(asked.packages_of(locks))
-    latest = {(one.subject_id, Line(one.runtime, one.channel)): one for one in days}
+    """Query everything that planning needs."""
+    today, lines, queries = now.astimezone(UTC).date(), scope.lines, store.planning_queries
+    resolutions = {
+        line: resolution
+        for line in lines
+        if (resolution := queries.last_resolution(*line, scope.platform, day=today)) is not None
+    }
+    days = queries.latest_days(scope.platform, [line.runtime for line in lines])
+    locks = {day.environment for day in days} | {resolution.environment for resolution in resolutions.values()}
+    pins = _Pins(queries.packages_of(locks))
+    latest = {(day.subject_id, Line(day.runtime, day.channel)): _latest(day, pins) for day in days}
+    retried = {line: resolution for line, resolution in resolutions.items() if _may_pass(resolution)}
     return Survey(
-        planning_queries=[
-            _standing(subject, line, scope.watched, latest.get((subject.id, line)), pins)
+        cells=[
+            PlannedCell(
+                subject_id=subject.id,
+                line=line,
+                born=scope.watched.born.get(subject.model_id) or _LONG_AGO,
+                digest=subject.digest,
+                latest=latest.get((subject.id, line)),
+            )
             for line in lines
             for subject in scope.watched.subjects
         ],
         offers={
-            line: Offer(found.version, pins.of(line.runtime, found.environment), scope.suites[line.runtime])
-            for line, found in resolutions.items()
-            if not _may_pass_by(found)
+            line: Offer(resolution.version, pins.of(line.runtime, resolution.environment), scope.suites[line.runtime])
+            for line, resolution in resolutions.items()
+            if line not in retried
         },
         resolutions=resolutions,
         unresolved=[line for line in lines if _is_unresolved(store, line, resolutions.get(line), now)],
-        asked_again={line: _ask_again_at(found) for line, found in resolutions.items() if _may_pass_by(found)},
+        retry_at={line: _retry_at(resolution) for line, resolution in retried.items()},
         budget=_budget(store, scope, now),
     )
 
@@ -104,18 +112,18 @@ def resolve(runner: Runner, line: Line, now: datetime) -> None:
     """Resolve what a user gets of the line now, and record the answer, whatever it is."""
     answer = runner.tools_for(line.runtime).installer.resolve_only(_request(line, (), now))
     if isinstance(answer, InstallResult) and answer.failure:
-        runner.progress.message(f"{line.runtime}: nobody gets a {line.channel} release now ({answer.failure.slug})")
+        runner.progress.message(f"{line.runtime}: no {line.channel} release installs now ({answer.failure.slug})")
 
 
-def measure(runner: Runner, found: Survey, watched: Watched, now: Callable[[], datetime]) -> Measured:
-    """Carry what has not changed and hold the cycles that are due; a line whose cycle fails costs only itself."""
-    decided = plan(found.planning_queries, found.offers, found.budget, now())
+def measure(runner: Runner, facts: Survey, watched: Watched, now: Callable[[], datetime]) -> Measured:
+    """Carry what has not changed and run the cycles that are due; a line whose cycle fails costs only itself."""
+    decided = plan(facts.cells, facts.offers, facts.budget, now())
     subjects = {subject.id: subject for subject in watched.subjects}
     for line, names in decided.carried.items():
-        _carry(runner, line, [subjects[one] for one in names], found, now())
+        _carry(runner, line, [subjects[name] for name in names], facts, now())
     failed = {}
     for job in decided.jobs:
-        runner.progress.message(_told(job))
+        runner.progress.message(_sentence(job))
         request = _request(job.line, [subjects[name] for name, _ in job.wanted], now())
         try:
             run_cycle(runner, request)
@@ -126,95 +134,78 @@ def measure(runner: Runner, found: Survey, watched: Watched, now: Callable[[], d
 
 
 def _request(line: Line, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
-    return ProbeRequest(
-        runtime=line.runtime,
-        channel=line.channel,
-        day=now.astimezone(UTC).date(),
-        cutoff=now,
-        subjects=subjects,
-        force=True,
-    )
+    day = now.astimezone(UTC).date()
+    return ProbeRequest(runtime=line.runtime, channel=line.channel, day=day, cutoff=now, subjects=subjects, force=True)
 
 
-def _carry(runner: Runner, line: Line, subjects: Sequence[Subject], found: Survey, now: datetime) -> None:
+def _carry(runner: Runner, line: Line, subjects: Sequence[Subject], facts: Survey, now: datetime) -> None:
     """Carry cells in the environment they were measured in: today's is the same as far as a probe imports it."""
-    measured = {(one.subject_id, one.line): one.latest for one in found.planning_queries}
+    latest = {cell.subject_id: cell.latest for cell in facts.cells if cell.line == line and cell.latest}
     cells = {subject.id: Cell(subject.id, *line, runner.platform) for subject in subjects}
-    fingerprints = {
-        cells[subject.id].id: Fingerprint(latest.environment, latest.offer.suite, latest.subject)
-        for subject in subjects
-        if (latest := measured[subject.id, line])
-    }
     verdicts.carry(
         runner.store,
         cells.values(),
         [now.astimezone(UTC).date()],
         Origin.LIVE,
-        resolution_id=found.resolutions[line].id,
-        fingerprints=fingerprints,
+        resolution_id=facts.resolutions[line].id,
+        fingerprints={
+            cell.id: Fingerprint(latest[name].environment, latest[name].offer.suite, latest[name].subject)
+            for name, cell in cells.items()
+        },
     )
 
 
-def _standing(subject: Subject, line: Line, watched: Watched, latest: LatestDay | None, pins: _Pins) -> Standing:
-    return Standing(
-        subject_id=subject.id,
-        line=line,
-        born=watched.born.get(subject.model_id) or _LONG_AGO,
-        digest=subject.digest,
-        latest=_latest(latest, pins) if latest else None,
-    )
-
-
-def _latest(one: LatestDay, pins: _Pins) -> Latest:
-    unknown = one.verdict is CellVerdict.UNKNOWN
-    spoiled = unknown and passes_by(Blame(one.blame) if one.blame else None, one.fault)
+def _latest(day: LatestDay, pins: _Pins) -> Latest:
+    blame = Blame(day.blame) if day.blame else None
+    spoiled = day.verdict is CellVerdict.UNKNOWN and passes_by(blame, day.fault)
     return Latest(
-        day=one.day,
-        verdict=one.verdict,
-        since=one.since,
-        probed=one.probed,
-        offer=Offer(one.version, pins.of(one.runtime, one.environment), one.suite),
-        environment=one.environment,
-        subject=one.subject_digest,
-        open=one.leaning,
-        spoiled=one.asked if spoiled else 0,
-        last_run_at=one.last_run_at,
+        day=day.day,
+        verdict=day.verdict,
+        since=day.since,
+        probed=day.probed,
+        offer=Offer(day.version, pins.of(day.runtime, day.environment), day.suite),
+        environment=day.environment,
+        subject=day.subject_digest,
+        open=day.leaning,
+        spoiled=day.asked if spoiled else 0,
+        last_run_at=day.last_run_at,
     )
 
 
 class _Pins:
-    """What a probe imports of an environment; of one that was never made, its name stands for it."""
+    """The packages that a probe imports of an environment; a failed resolution stands for itself."""
 
     def __init__(self, packages: Mapping[str, Mapping[str, str]]) -> None:
         self._packages = packages
-        self._told: dict[tuple[Runtime, str], str] = {}
+        self._pins: dict[tuple[Runtime, str], str] = {}
 
     def of(self, runtime: Runtime, environment: str) -> str:
         key = runtime, environment
-        if key not in self._told:
+        if key not in self._pins:
             packages = self._packages.get(environment)
-            self._told[key] = environment if packages is None else imported_pins(packages, RECIPES[runtime].imported)
-        return self._told[key]
+            self._pins[key] = environment if packages is None else imported_pins(packages, RECIPES[runtime].imported)
+        return self._pins[key]
 
 
-def _is_unresolved(store: Store, line: Line, found: Resolved | None, now: datetime) -> bool:
-    if found is None:
+def _is_unresolved(store: Store, line: Line, resolution: Resolved | None, now: datetime) -> bool:
+    if resolution is None:
         return True
-    if _may_pass_by(found):
-        return now >= _ask_again_at(found)
+    if _may_pass(resolution):
+        return now >= _retry_at(resolution)
     return any(
-        found.at < one.published_at <= now
-        for one in store.releases(line.runtime)
-        if one.channel is line.channel and not one.yanked
+        resolution.at < release.published_at <= now
+        for release in store.releases(line.runtime)
+        if release.channel is line.channel and not release.yanked
     )
 
 
-def _ask_again_at(found: Resolved) -> datetime:
-    return found.at + backoff(found.failures)
+def _retry_at(resolution: Resolved) -> datetime:
+    return resolution.at + backoff(resolution.failures)
 
 
-def _may_pass_by(found: Resolved) -> bool:
-    return passes_by(Blame.INFRA if found.fault.startswith("infra-") else None, found.fault)
+def _may_pass(resolution: Resolved) -> bool:
+    """Return whether resolving failed by a fault of ours that may be gone another time."""
+    return passes_by(Blame.INFRA if resolution.fault.startswith("infra-") else None, resolution.fault)
 
 
 def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
@@ -229,7 +220,7 @@ def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
     )
 
 
-def _told(job: Job) -> str:
+def _sentence(job: Job) -> str:
     reasons = dict.fromkeys(reason for _, reason in job.wanted)
     count = len(job.wanted)
     what = job.wanted[0][0] if count == 1 else f"{count} models"

@@ -144,13 +144,13 @@ def _not_a_number(text: str) -> float:
 
 
 def _deeper_than(limit: int, value: Any) -> bool:
-    """Tell whether containers lie in each other more than ``limit`` deep, level by level: no stack is needed."""
+    """Return whether containers are nested more than ``limit`` deep, level by level: no stack is needed."""
     level = [value]
     for _ in range(limit + 1):
-        level = [one for one in level if isinstance(one, list | dict)]
+        level = [value for value in level if isinstance(value, list | dict)]
         if not level:
             return False
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
     return True
 
 

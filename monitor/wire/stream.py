@@ -87,7 +87,7 @@ class Listener:
             self._order.touch(_subject_named_in(line))
             self._keep(self._order.current, line[:_KEPT_OF_MALFORMED])
             return
-        if not isinstance(event, DoneEvent):  # the end of the session is nobody's own
+        if not isinstance(event, DoneEvent):  # the end of the session belongs to no subject
             self._keep(None if isinstance(event, SessionEvent) else self._order.current, line)
         if isinstance(event, FinishedEvent) and self._check_finished:
             self._check_finished(event.subject, _finished(event))
@@ -116,7 +116,7 @@ def read_events(data: bytes, requested: Iterable[str], problem: str = "") -> Ses
 
 @dataclass(slots=True)
 class _Notes:
-    """What has been said about one subject so far."""
+    """The events of one subject so far."""
 
     started: list[str] = field(default_factory=list)
     finished: dict[str, Finished] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class _Notes:
     first_at: float | None = None
     last_at: float = 0.0
 
-    def said(self, subject: str | None, spoiled: str) -> Said:
+    def frozen(self, subject: str | None, spoiled: str) -> Said:
         return Said(
             subject=subject,
             started=tuple(self.started),
@@ -171,11 +171,11 @@ class _Order:
             for subject, notes in self._notes.items():
                 if subject in self._touched or subject == self.current or notes.first_at is None:
                     spoiled[subject] = malformed
-        said = {subject: notes.said(subject, spoiled[subject]) for subject, notes in self._notes.items()}
+        frozen = {subject: notes.frozen(subject, spoiled[subject]) for subject, notes in self._notes.items()}
         return Session(
             announced=self._announced,
-            own=said[None],
-            subjects={subject: one for subject, one in said.items() if subject is not None},
+            own=frozen[None],
+            subjects={subject: notes for subject, notes in frozen.items() if subject is not None},
             malformed=malformed,
             done=self._done,
         )
@@ -238,7 +238,7 @@ def _finished(event: FinishedEvent) -> Finished:
 
 
 def _subject_named_in(line: bytes) -> str | None:
-    """Return whom a malformed line claims to be about, as far as that can be told."""
+    """Return the subject that a malformed line names, if it can be read."""
     if len(line) > wire.MAX_LINE_BYTES:
         return None
     try:

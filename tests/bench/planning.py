@@ -56,7 +56,7 @@ def _measure_fairness() -> None:
     for hours in (24.0, 8.0):
         world = World(models=1000, hours=hours)
         world.run()
-        new = sum(name.startswith("new-") for name, _ in world.planning_queries)
+        new = sum(name.startswith("new-") for name, _ in world.cells)
         tell(f"{hours:g} h: cells probed, {world.plans} plans", f"{sum(world.probed.values())}")
         told = ", ".join(f"{line.runtime} {count}" for line, count in sorted(world.probed.items()))
         tell("  by runtime", told)
@@ -106,7 +106,7 @@ def _measure_tick(store: Store, subjects: list[Subject]) -> None:
     scope = Scope(PLATFORM, watched, LINES, dict.fromkeys(runtimes, "suite"), config.daemon)
     found = survey(store, scope, NOW)
     asking = timed(lambda: survey(store, scope, NOW))
-    planning = timed(lambda: plan(found.planning_queries, found.offers, found.budget, NOW))
+    planning = timed(lambda: plan(found.cells, found.offers, found.budget, NOW))
     tell("asking the database how everything stands", f"{asking:.2f} s")
     tell_aim("planning", planning, "below 1 s", met=planning < 1)
     quiet: Any = SimpleNamespace(message=lambda _: None)

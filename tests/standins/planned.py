@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from monitor.domain import CellVerdict, Channel, Runtime
-from monitor.schedule.plan import YOUNG, Budget, Latest, Line, Offer, Standing, plan
+from monitor.schedule.plan import YOUNG, Budget, Latest, Line, Offer, PlannedCell, plan
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
@@ -29,7 +29,7 @@ class World:
     days: int = 90
     seed: int = 1
     arrivals: float = 1.0  # models a day
-    planning_queries: dict[tuple[str, Line], Standing] = field(default_factory=dict)
+    cells: dict[tuple[str, Line], PlannedCell] = field(default_factory=dict)
     spent: list[tuple[datetime, Line, float]] = field(default_factory=list)
     probed: Counter[Line] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)  # days on which a young model was not measured, by model
@@ -51,7 +51,7 @@ class World:
 
     def _add(self, name: str, born: date) -> None:
         for line in LINES:
-            self.planning_queries[name, line] = Standing(name, line, born, "files")
+            self.cells[name, line] = PlannedCell(name, line, born, "files")
 
     def _day(self, now: datetime, day: int) -> datetime:
         end = FIRST + (day + 1) * ONE_DAY
@@ -60,13 +60,13 @@ class World:
             for line in LINES
         }
         while now < end:
-            made = plan(list(self.planning_queries.values()), offers, self._budget(now), now)
+            made = plan(list(self.cells.values()), offers, self._budget(now), now)
             self.plans += 1
             for line, names in made.carried.items():
                 for name in names:
-                    one = self.planning_queries[name, line]
+                    one = self.cells[name, line]
                     assert one.latest is not None
-                    self.planning_queries[name, line] = replace(one, latest=replace(one.latest, day=now.date()))
+                    self.cells[name, line] = replace(one, latest=replace(one.latest, day=now.date()))
             if not made.jobs:
                 # a budget that is used up comes back little by little
                 now = min(made.again_at, end) if not made.waiting else min(now + timedelta(hours=1), end)
@@ -79,11 +79,11 @@ class World:
         return now
 
     def _probe(self, name: str, line: Line, offer: Offer, now: datetime) -> None:
-        one = self.planning_queries[name, line]
+        one = self.cells[name, line]
         today = now.date()
         since = one.latest.since if one.latest else today
         latest = Latest(today, CellVerdict.WORKS, since, today, offer, "lock", "files", last_run_at=now)
-        self.planning_queries[name, line] = replace(one, latest=latest)
+        self.cells[name, line] = replace(one, latest=latest)
         self.probed[line] += 1
         if (name, line) not in self.first_wait and name.startswith("new-"):
             born = datetime.combine(one.born, datetime.min.time(), UTC)
@@ -99,7 +99,7 @@ class World:
     def _close(self, today: date) -> None:
         """Look back on a day and count who has no verdict of it."""
         self.spent = [one for one in self.spent if one[0].date() >= today - ONE_DAY]
-        for (name, line), one in self.planning_queries.items():
+        for (name, line), one in self.cells.items():
             without = (today - one.latest.day).days if one.latest else (today - max(one.born, FIRST.date())).days + 1
             self.day_less[name, line] = max(self.day_less.get((name, line), 0), without)
             if without > 0 and today - one.born < YOUNG:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from monitor.domain import CellVerdict, Channel, Runtime
-from monitor.schedule.plan import Budget, Latest, Line, Offer, Reason, Standing, pause, plan, why_due
+from monitor.schedule.plan import Budget, Latest, Line, Offer, PlannedCell, Reason, pause, plan, why_due
 from tests.standins.planned import LINES, SECONDS, World
 
 LINE = Line(Runtime.TRANSFORMERS, Channel.STABLE)
@@ -28,8 +28,8 @@ def latest(day: date = YESTERDAY, *, since: int = 100, probed: date | None = Non
     return Latest(day, CellVerdict.WORKS, TODAY - timedelta(days=since), probed or day, OFFER, "lock", "files")
 
 
-def cell(told: Latest | None, *, age: int = 200, name: str = "llama", line: Line = LINE) -> Standing:
-    return Standing(name, line, TODAY - timedelta(days=age), "files", told)
+def cell(told: Latest | None, *, age: int = 200, name: str = "llama", line: Line = LINE) -> PlannedCell:
+    return PlannedCell(name, line, TODAY - timedelta(days=age), "files", told)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def cell(told: Latest | None, *, age: int = 200, name: str = "llama", line: Line
         (cell(replace(latest(since=2), probed=YESTERDAY)), Reason.ROUTINE),
     ],
 )
-def test_why_a_cell_is_due(standing: Standing, reason: Reason | None) -> None:
+def test_why_a_cell_is_due(standing: PlannedCell, reason: Reason | None) -> None:
     assert why_due(standing, OFFER, NOW) is reason
 
 
@@ -67,16 +67,16 @@ def test_the_longer_nothing_changes_the_longer_is_the_pause() -> None:
 
 
 def test_a_fault_of_ours_is_asked_again_later_and_later() -> None:
-    def spoiled(times: int, minutes: int) -> Standing:
+    def spoiled(times: int, minutes: int) -> PlannedCell:
         at = NOW - timedelta(minutes=minutes)
         told = replace(latest(TODAY), verdict=CellVerdict.UNKNOWN, spoiled=times, last_run_at=at)
         return cell(told)
 
     assert why_due(spoiled(1, 9), OFFER, NOW) is None
-    assert why_due(spoiled(1, 10), OFFER, NOW) is Reason.BENCH
+    assert why_due(spoiled(1, 10), OFFER, NOW) is Reason.INFRA
     assert why_due(spoiled(3, 39), OFFER, NOW) is None
-    assert why_due(spoiled(3, 40), OFFER, NOW) is Reason.BENCH
-    assert why_due(spoiled(30, 6 * 60), OFFER, NOW) is Reason.BENCH
+    assert why_due(spoiled(3, 40), OFFER, NOW) is Reason.INFRA
+    assert why_due(spoiled(30, 6 * 60), OFFER, NOW) is Reason.INFRA
     made = plan([spoiled(1, 9)], {LINE: OFFER}, budget(), NOW)
     assert made.again_at == NOW + timedelta(minutes=1)
 
@@ -112,7 +112,7 @@ def test_a_budget_that_is_used_up_comes_back_before_midnight() -> None:
 
 
 def test_urgent_goes_first_and_waiting_makes_urgent() -> None:
-    def names(*cells: Standing) -> list[str]:
+    def names(*cells: PlannedCell) -> list[str]:
         (job,) = plan(cells, {LINE: OFFER}, budget(), NOW).jobs
         return [name for name, _ in job.wanted]
 
@@ -131,7 +131,7 @@ def test_no_line_and_no_young_model_starves_where_time_is_scarce() -> None:
     assert everything_once > 2 * world.hours * 3600
     world.run()
     assert set(world.probed) == set(LINES)
-    new = {key for key in world.planning_queries if key[0].startswith("new-")}
+    new = {key for key in world.cells if key[0].startswith("new-")}
     assert new == set(world.first_wait)
     assert max(world.first_wait.values()) < 2 * 24
     assert max(world.day_less.values()) < 14
