@@ -29,7 +29,7 @@ class Events:
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
-        except OSError as error:  # no disk, no quota: nothing that is seen from here on can be told
+        except OSError as error:  # no disk, no quota: nothing more can be written
             sys.stderr.write(f"the events file cannot be written: {error}\n")
             raise SystemExit(OUR_BUG_EXIT) from error
 

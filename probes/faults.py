@@ -138,7 +138,7 @@ def _text(chain: list[BaseException]) -> str:
 
 
 def _import_fault(exception: ImportError, check: str, runtime: str) -> str:
-    """Tell a package that is not there from one that is there and broken, and both from the runtime's own import."""
+    """Return the fault for an import: a missing package, a broken one, or the runtime itself."""
     named = _MODULE.search(str(exception))
     module = (exception.name or (named and (named.group(1) or named.group(2))) or "").split(".")[0]
     if module and module != runtime:
@@ -155,7 +155,7 @@ def _fault_of(check: str) -> str:
 
 
 def _raised_by_us(exception: BaseException) -> bool:
-    """Tell whether our own line raised it: then our recipe does not fit this release, whatever the release does."""
+    """Return whether our line raised it: then our recipe does not fit this release."""
     if isinstance(exception, ReportedError):
         return False
     extracted = traceback.extract_tb(exception.__traceback__)

@@ -71,7 +71,7 @@ def _imports(runtime: Runtime, request: dict[str, Any], events: Events) -> bool:
         imported = runtime.load()
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 -- an import runs anybody's code; whatever it raises is the answer
+    except BaseException as error:  # noqa: BLE001 -- an import runs any code; whatever it raises is the answer
         answer = failure(error, "installs.imports", request["runtime"], runtime.phrases)
         events.finished(None, "installs.imports", answer, time.monotonic() - began)
         return False

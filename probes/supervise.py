@@ -60,12 +60,12 @@ def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], fl
         work_and_exit(work)
     os.close(open_in_child)
     with contextlib.suppress(PermissionError, ProcessLookupError):
-        os.setpgid(child, child)  # the child does it too; whoever comes first
+        os.setpgid(child, child)  # the child does it too; either may come first
     try:
         return _watch(child, ended, began, limit, allowance=allowance, kills_before=kills_before)
     finally:
         os.close(ended)
-        # what the subject left running must not live on beside the next one
+        # what the subject left running must end before the next one starts
         _kill(child)
 
 

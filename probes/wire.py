@@ -33,7 +33,7 @@ strings ``nan``, ``inf`` and ``-inf``.
 
     {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
      "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
-     "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nobody compares with it
+     "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nothing is compared
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "pins": true where what this runtime says may become the reference,
      "published": whether a miniature's configuration is a published one, and all of it,

@@ -77,7 +77,7 @@ def safetensors(subject: Subject) -> Answer:
     Record whether Ollama converts the checkpoint itself; a GGUF serves its users as well, so nothing fails.
     """
     try:
-        statuses = _creating(subject).create_from_own_files(subject.folder)
+        statuses = _creating(subject).create_from_safetensors(subject.folder)
     except Exception as error:  # noqa: BLE001 -- the way over a GGUF is there
         fault = classify(error, "loads.safetensors", subject.runtime_name, subject.runtime.phrases)
         subject.facts["converts_safetensors"] = {"converts": False, "fault": fault}

@@ -213,7 +213,7 @@ def alike(subject: Subject) -> Answer:
             return passed(f"{len(_PROMPTS)} answers are the same when repeated and when requested at once")
     fault, others = ("cache-differs", repeated) if repeated != alone else ("batch-differs", together)
     entry, other = next(pair for pair in zip(alone, others) if pair[0] != pair[1])
-    how = "repeated" if fault == "cache-differs" else "requested beside others"
+    how = "repeated" if fault == "cache-differs" else "requested with others at once"
     return failed(fault, f"{how}, a prompt gets {other!r} instead of {entry!r}", alone=alone, others=others)
 
 

@@ -150,7 +150,7 @@ class Plan(NamedTuple):
 class Generated(NamedTuple):
     tokens: list[int]
     trace: Trace
-    cached: bool | None  # what came before was not computed again; None when one step cannot tell
+    cached: bool | None  # the prefix was not computed again; None where one step does not show it
 
 
 class Loading(NamedTuple):

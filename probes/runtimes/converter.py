@@ -64,7 +64,7 @@ class Converter:
         return _base(self._module).from_model_architecture(name)
 
     def registered(self) -> int:
-        known = _base(self._module)._model_classes  # noqa: SLF001 -- the registry itself; nothing tells its size
+        known = _base(self._module)._model_classes  # noqa: SLF001 -- the registry itself; nothing else has its size
         kinds = [names for names in known.values() if isinstance(names, dict)]
         return len(kinds[0] if kinds else known)
 

@@ -37,7 +37,7 @@ def perturbed(modules: Sequence[Any]) -> Iterator[None]:
 
 
 class Tokenizer:
-    """A tokenizer of transformers, whoever made it."""
+    """A tokenizer of transformers, made by it or by vLLM."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

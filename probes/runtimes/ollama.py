@@ -127,7 +127,7 @@ class Ollama(Adapter):
             return Attempt("load", error, statuses)
         return Attempt("", None, statuses)
 
-    def create_from_own_files(self, folder: Path) -> list[str]:
+    def create_from_safetensors(self, folder: Path) -> list[str]:
         """Create a model from the checkpoint itself, by Ollama's own converter."""
         files = {path.name: path for pattern in _MODEL_FILES for path in sorted(folder.glob(pattern))}
         return self.server.create(_NAME_FROM_FILES, files)

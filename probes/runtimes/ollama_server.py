@@ -203,7 +203,7 @@ def _variables(given: Mapping[str, str], home: Path, port: int) -> dict[str, str
         "OLLAMA_MODELS": str(home / "models"),
         "OLLAMA_NO_CLOUD": "1",
         "OLLAMA_CONTEXT_LENGTH": str(CONTEXT),  # else it goes by the memory of a graphics card
-        "OLLAMA_LOAD_TIMEOUT": "0",  # none: the subject's limit is watched from outside, and a hang told from a delay
+        "OLLAMA_LOAD_TIMEOUT": "0",  # none: the subject's limit is watched from outside
         "OLLAMA_KEEP_ALIVE": "-1",
         "OLLAMA_NUM_PARALLEL": "1",
         "OLLAMA_MAX_LOADED_MODELS": "1",

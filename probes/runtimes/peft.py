@@ -69,7 +69,6 @@ class Peft(Transformers):
     def reloaded_adapter(
         self, saved: Path, folder: Path, config: Any, config_json: dict[str, Any]
     ) -> TransformersModel:
-        """Load the base anew, and on it the adapter that was saved."""
         import peft
 
         base = self.model(folder, config, config_json, "eager").module

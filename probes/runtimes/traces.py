@@ -79,7 +79,7 @@ class PlainTrace:
 
 
 class LazyRows:
-    """Rows that are computed one by one, and only those that somebody looks at."""
+    """Rows that are computed one by one, and only those that are looked at."""
 
     def __init__(self, compute: Callable[[int], dict[int, float]], positions: Sequence[int]) -> None:
         self._compute = compute

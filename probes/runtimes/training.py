@@ -16,7 +16,7 @@ _EXPERTS = 3  # axes of a parameter that holds one matrix for each expert
 _NUDGE = 1e-2  # of a parameter's own size
 _DRAWS = 3
 _MOST_ASKED = 8  # each takes a dozen passes at most
-_NOTICEABLE = 1e-4  # nat: float32 sums that are made anew differ by far less
+_NOTICEABLE = 1e-4  # nat: repeated float32 sums differ by far less
 _STRAIGHT = (1.6, 2.5)  # twice the nudge moves a loss with a slope about twice as far; a switch or a valley does not
 _RATE = 1e-2
 _LEAST = 4  # losses: what is kept from one step to the next shows in the second and third
@@ -99,7 +99,7 @@ class Trainee:
         self.module = module.train()
         self._ids = torch.tensor([list(row) for row in rows])
         whole = getattr(module, "get_base_model", lambda: module)()
-        # some that also see want to be told which tokens are text when they train, as their processors tell it
+        # some vision models want to know in training which tokens are text, as their processors pass it
         asked = inspect.signature(whole.forward).parameters
         self._kinds = [name for name in ("token_type_ids", "mm_token_type_ids") if name in asked]
 
@@ -161,7 +161,7 @@ class Trainee:
     def detached(self, silent: Sequence[Silent]) -> tuple[list[str], int]:
         """Return those of the silent on which the loss depends smoothly all the same, and how many were asked.
 
-        Somebody cut those off. What no token of the batch reaches moves nothing; what only chooses (which experts,
+        Those are cut off. What no token of the batch reaches moves nothing; what only chooses (which experts,
         which positions) moves the loss in steps.
         """
         if not silent or not _moves(self._moved(silent, _NUDGE, 0) - self._moved(silent, -_NUDGE, 0)):

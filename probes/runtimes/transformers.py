@@ -279,7 +279,7 @@ def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
 
 @functools.cache
 def _words_of(module: str) -> frozenset[str]:
-    """Return every word in the code of the architecture, which tells whether it can read a key at all."""
+    """Return every word in the code of the architecture, which shows whether it can read a key at all."""
     architecture = Path(str(sys.modules[module].__file__)).parent
     words: set[str] = set()
     for path in [*architecture.glob("configuration_*.py"), *architecture.glob("modeling_*.py")]:

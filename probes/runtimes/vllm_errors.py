@@ -32,7 +32,7 @@ PHRASES = phrases_in("""
     # made for one width of latent, 512 and 64
     infra-miniature: is not supported by mla
     infra-miniature: gdn attention requires bf16 | gdn attention requires bfloat16
-    # a miniature lacks what is published: files beside the weights, keys that transformers does not write by default
+    # a miniature lacks published files other than the weights, and keys that transformers does not write by default
     infra-miniature: can't load image processor for | can't load feature extractor for
     infra-miniature: first_k_dense_replace not exist | has no attribute 'mla_scale_q_lora'
     # its tensors are named as in the whole model, and its class is that of the text part

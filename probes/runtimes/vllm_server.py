@@ -89,7 +89,7 @@ def serve_arguments(folder: Path, *, port: int, context: int) -> list[str]:
 def become_server(settings: dict[str, Any]) -> None:
     """Run the command line of vLLM in this process, and its engine in a fork of it.
 
-    On a processor vLLM starts the engine's process anew, which imports everything again: on an accelerator it forks.
+    Without an accelerator vLLM starts a new process for the engine, which imports everything again; with one it forks.
     """
     import multiprocessing
 
@@ -138,5 +138,5 @@ def _write_to(log: Path) -> None:
     sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    # what starts a process anew looks at the main module, and must not find the probe
+    # a new process looks at the main module, and must not find the probe
     sys.modules["__main__"] = types.ModuleType("__main__")
