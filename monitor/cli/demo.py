@@ -1,4 +1,4 @@
-"""`settle demo`: a shipped history, opened with the commands that read."""
+"""`settle demo`: opens a shipped history with the commands that read."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, newest and older releases,
     ),
     context_settings={"ignore_unknown_options": True},
 )
-@click.option("--runtimes", is_flag=True, help="Open the history of every runtime instead: its default is status.")
+@click.option("--runtimes", is_flag=True, help="Open the second history: every runtime; its default command is status.")
 @click.argument("arguments", metavar="[COMMAND ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def demo(options: Options, *, runtimes: bool, arguments: tuple[str, ...]) -> None:
-    """Open a history that comes with settle: what is watched, in every transformers since 2025.
+    """Open a shipped history: the watched models in every release of transformers since 2025.
 
-    The other one has every runtime in its newest release and in older ones, with how far their numbers are apart.
+    A second history has every runtime, in its newest and older releases, with the differences of their numbers.
 
-    COMMAND is one of report (the default), show, release, status, query and site, with its own arguments. Nothing is
-    measured and your own history is not touched.
+    COMMAND is report (the default), show, release, status, query or site, with its arguments. The demo measures nothing
+    and does not touch your history.
     """
     from monitor.cli.output import message_console
     from monitor.store.shipped import unpack
@@ -43,11 +43,11 @@ def demo(options: Options, *, runtimes: bool, arguments: tuple[str, ...]) -> Non
     command = arguments or ("status" if runtimes else "report",)
     if command[0] not in READING:
         raise UsageError(
-            f"the demo only reads: {command[0]!r} is not among {', '.join(READING)}", hint="try `settle demo report`"
+            f"the demo only reads: {command[0]!r} is not one of {', '.join(READING)}", hint="try `settle demo report`"
         )
     home = cache_folder() / ("demo-runtimes" if runtimes else "demo")
     unpack((files("monitor") / "data" / (SHIPPED_RUNTIMES if runtimes else SHIPPED)).read_bytes(), home)
     message_console().print(f"the shipped history, in {home}", soft_wrap=True)
-    os.environ["SETTLE_HOME"] = str(home)  # this process alone, and it ends with the command
-    named = ["--config", str(options.config_file)] if options.config_file else []
-    settle.main([*named, *command], prog_name="settle", standalone_mode=False)
+    os.environ["SETTLE_HOME"] = str(home)  # only for this process, which ends with the command
+    config_option = ["--config", str(options.config_file)] if options.config_file else []
+    settle.main([*config_option, *command], prog_name="settle", standalone_mode=False)

@@ -1,12 +1,15 @@
-"""`settle rejudge`, `disk-budget` and `check-config`: the commands that maintain an installation."""
+"""`settle rejudge`, `disk-budget`, `check-config`, `backup` and `restore`: the commands that maintain the data."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from monitor.cli.root import JSON, Options, examples
+
+ARCHIVE = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.command(epilog=examples("settle rejudge"))
@@ -116,3 +119,40 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list):
         return [_redacted(item) for item in value]
     return redacted(value) if isinstance(value, str) else value
+
+
+@click.command(epilog=examples("settle backup /srv/backups/settle-$(date +%F).tar"))
+@ARCHIVE
+@click.pass_obj
+def backup(options: Options, *, file: Path) -> None:
+    """Copy the whole history into FILE, a tar archive; the daemon may run meanwhile.
+
+    The archive holds the database at one moment, the raw events and the logs. It leaves out environments, caches and
+    subjects, because they can be made again, and the configuration, because it holds secrets.
+    """
+    from monitor.cli.output import message_console
+    from monitor.store.backup import back_up
+
+    contents = back_up(options.config.home, file.absolute())
+    size = file.stat().st_size / (1 << 20)
+    message_console().print(
+        f"{file}: {size:.1f} MiB, {contents.events} event files and {contents.logs} log files", soft_wrap=True
+    )
+
+
+@click.command(epilog=examples("SETTLE_HOME=/var/lib/settle settle restore /srv/backups/settle-2026-04-01.tar"))
+@ARCHIVE
+@click.pass_obj
+def restore(options: Options, *, file: Path) -> None:
+    """Restore a backup into an empty data directory, and convert its database if it is old.
+
+    Every part is verified first: a damaged backup restores nothing, and a data directory with content is not touched.
+    """
+    from monitor.cli.output import message_console
+    from monitor.store.backup import restore as restore_files
+
+    contents = restore_files(file.absolute(), options.config.home)
+    message_console().print(
+        f"{options.config.home}: restored the database, {contents.events} event files and {contents.logs} log files",
+        soft_wrap=True,
+    )

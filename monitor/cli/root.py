@@ -38,8 +38,8 @@ COMMANDS = {
     "check-config": "monitor.cli.maintain",
     "disk-budget": "monitor.cli.maintain",
     "rejudge": "monitor.cli.maintain",
-    "backup": "monitor.cli.keep",
-    "restore": "monitor.cli.keep",
+    "backup": "monitor.cli.maintain",
+    "restore": "monitor.cli.maintain",
 }
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
