@@ -64,7 +64,7 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
         write_json(removed)
         return
     console = data_console()
-    for item in removed.things:
+    for item in removed.items:
         verb = "would remove" if dry_run else "removed"
         console.print(f"{verb} {item.what}: {item.bytes / gib:.2f} GiB", markup=False)
     console.print(

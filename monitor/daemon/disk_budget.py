@@ -1,4 +1,4 @@
-"""Keeps a home within its disk budget: what is longest unused goes first, and no verdict needs it."""
+"""Keeps the data directory within its disk budget: the longest unused files go first, and no verdict needs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.store import Store
 
-_LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so they keep a little whatever happens
+_LOG_SHARE = 0.1  # of the budget; logs explain old verdicts, so some always stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +30,38 @@ class FreedItem:
 
 @dataclass(frozen=True, slots=True)
 class FreedSpace:
-    things: Sequence[FreedItem]
+    items: Sequence[FreedItem]
     before_bytes: int
     after_bytes: int
 
 
-def environments_to_remove(usage: Usage, *, excess_bytes: int) -> list[FreedItem]:
-    """Return the environments to give up, longest unused first; the one used last always stays."""
-    chosen: list[FreedItem] = []
-    for one in usage.environments[:-1]:
-        if sum(thing.bytes for thing in chosen) >= excess_bytes:
-            break
-        chosen.append(FreedItem(one.digest, one.bytes))
-    return chosen
+def unneeded(stored: Sequence[StoredItem], *, excess_bytes: int, removed: Collection[str] = ()) -> list[StoredItem]:
+    """Return the items to remove, longest unused first; an item that a remaining environment needs stays.
 
-
-def unneeded(kept: Sequence[StoredItem], *, excess_bytes: int, removed: Collection[str] = ()) -> list[StoredItem]:
-    """Return which of them to give up, longest unused first; what an environment needs that stays is kept.
-
-    ``removed`` are the environments that are given up already.
+    ``removed`` are the environments that are removed already.
     """
     chosen: list[StoredItem] = []
-    for one in kept:
+    for item in stored:
         if sum(other.bytes for other in chosen) >= excess_bytes:
             break
-        if one.needed_by <= set(removed):
-            chosen.append(one)
+        if item.needed_by <= set(removed):
+            chosen.append(item)
     return chosen
 
 
-class _Clearing:
-    """What is given up so far, and how many bytes are still too many; a dry run only says it."""
+class _Removal:
+    """What is removed so far, and how many bytes are still too many; a dry run removes nothing."""
 
     def __init__(self, excess_bytes: int, *, dry_run: bool) -> None:
         self.excess_bytes, self.dry_run = excess_bytes, dry_run
-        self.things: list[FreedItem] = []
+        self.items: list[FreedItem] = []
 
     @property
     def left(self) -> int:
-        return self.excess_bytes - sum(thing.bytes for thing in self.things)
+        return self.excess_bytes - sum(item.bytes for item in self.items)
 
-    def give_up(self, what: str, size: int, remove: Callable[[], object]) -> None:
-        self.things.append(FreedItem(what, size))
+    def remove(self, what: str, size: int, remove: Callable[[], object]) -> None:
+        self.items.append(FreedItem(what, size))
         if not self.dry_run:
             remove()
 
@@ -79,48 +69,52 @@ class _Clearing:
 def apply_disk_budget(
     config: Config, store: Store, environments: Environments, *, budget_bytes: int, dry_run: bool
 ) -> FreedSpace:
-    """Remove until the budget holds: logs over their share, miniatures, weights, environments, cache, archives, wheels.
+    """Remove logs over their share, miniatures, weights, environments, cache, archives and wheels until it holds.
 
-    Wheels that were built from source come last: nothing else here cannot be had again as it was.
+    Wheels that were built from source come last: only they cannot be made again as they were.
     """
     home = config.home
     usage = environments.usage()
     subjects, logs = _size(home / "subjects"), store.logs.size_bytes()
     weights = WeightStore(home, budget_bytes=budget_bytes, floor_bytes=0, kept=in_use(store, config))
     before = usage.total_bytes + subjects + logs + weights.used_bytes()
-    clearing = _Clearing(before - budget_bytes, dry_run=dry_run)
+    removal = _Removal(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)
-    if clearing.left > 0 and logs > share:
-        clearing.give_up("old logs", logs - share, lambda: store.logs.collect(share))
-    if clearing.left > 0 and subjects:
-        clearing.give_up("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
-    if clearing.left > 0 and (loose := weights.loose_bytes()):
-        clearing.give_up("weights that broke off", loose, weights.remove_loose)
-    for one in weights.checkpoints():
-        if clearing.left > 0:
-            clearing.give_up(f"weights {one.digest[:12]}", one.freeable_bytes, partial(weights.remove, one.digest))
-    _clear_installed(environments, home, usage, clearing)
-    after = before - sum(thing.bytes for thing in clearing.things)
+    if removal.left > 0 and logs > share:
+        removal.remove("old logs", logs - share, lambda: store.logs.collect(share))
+    if removal.left > 0 and subjects:
+        removal.remove("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
+    if removal.left > 0 and (loose := weights.loose_bytes()):
+        removal.remove("unfinished weights", loose, weights.remove_loose)
+    for checkpoint in weights.checkpoints():
+        if removal.left > 0:
+            remove = partial(weights.remove, checkpoint.digest)
+            removal.remove(f"weights {checkpoint.digest[:12]}", checkpoint.freeable_bytes, remove)
+    _remove_installed(environments, home, usage, removal)
+    after = before - sum(item.bytes for item in removal.items)
     if not dry_run:
         after = environments.usage().total_bytes + _size(home / "subjects") + store.logs.size_bytes()
         after += weights.used_bytes()
-    return FreedSpace(clearing.things, before, after)
+    return FreedSpace(removal.items, before, after)
 
 
-def _clear_installed(environments: Environments, home: Path, usage: Usage, clearing: _Clearing) -> None:
-    chosen = environments_to_remove(usage, excess_bytes=clearing.left)
-    for one in chosen:
-        clearing.give_up(f"environment {one.what[:12]}", one.bytes, partial(environments.remove, one.what))
+def _remove_installed(environments: Environments, home: Path, usage: Usage, removal: _Removal) -> None:
+    removed: list[str] = []
+    for environment in usage.environments[:-1]:  # longest unused first; the last used one always stays
+        if removal.left <= 0:
+            break
+        removed.append(environment.digest)
+        remove = partial(environments.remove, environment.digest)
+        removal.remove(f"environment {environment.digest[:12]}", environment.bytes, remove)
     cache = home / "install" / "cache"
-    if clearing.left > 0 and usage.cache_bytes:
-        clearing.give_up("the package cache", min(usage.cache_bytes, clearing.left), partial(_empty, cache))
-    removed = [one.what for one in chosen]
-    for artefact in unneeded(usage.artefacts, excess_bytes=clearing.left, removed=removed):
+    if removal.left > 0 and usage.cache_bytes:
+        removal.remove("the package cache", min(usage.cache_bytes, removal.left), partial(_empty, cache))
+    for artefact in unneeded(usage.artefacts, excess_bytes=removal.left, removed=removed):
         remove = partial(environments.remove_artefact, artefact.digest)
-        clearing.give_up(f"an unpacked archive, {artefact.digest[:12]}", artefact.bytes, remove)
-    for wheel in unneeded(usage.wheels, excess_bytes=clearing.left, removed=removed):
+        removal.remove(f"an unpacked archive, {artefact.digest[:12]}", artefact.bytes, remove)
+    for wheel in unneeded(usage.wheels, excess_bytes=removal.left, removed=removed):
         remove = partial(environments.remove_wheel, wheel.digest)
-        clearing.give_up(f"{wheel.name}, built from source", wheel.bytes, remove)
+        removal.remove(f"{wheel.name}, built from source", wheel.bytes, remove)
 
 
 def _empty(folder: Path) -> None:

@@ -1,13 +1,14 @@
-"""The daemon's steps in their order: what is published, what is released, what is due, what is told."""
+"""The daemon's steps in their order: models, releases, subjects, disk budget, probing, news, pages."""
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from monitor.alerts.inputs import DAEMON
+from monitor.alerts.steps import send_alerts, write_alerts
+from monitor.alerts.values import Trouble
 from monitor.daemon.disk_budget import apply_disk_budget
-from monitor.daemon.news import send_news, write_news
 from monitor.daemon.tick import Step, probe_what_is_due
 from monitor.discovery.full_weights import fetch_full, in_use, unfetched, weights_of
 from monitor.discovery.miniatures import derive_discovered, underived
@@ -29,29 +30,28 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.daemon.tick import DaemonState
     from monitor.domain import Subject
-    from monitor.runner.derive import Deriver
     from monitor.store import Store
 
-_DERIVED_AT_A_TIME = 10  # before probing has its turn
+_DERIVED_AT_A_TIME = 10  # before it is probing's turn
+_LASTING = 4  # failures in a row of a step, about a quarter of an hour: fewer may end by themselves
 
 
 def subjects_to_watch(
     store: Store, config: Config, subjects: Sequence[Subject], *, discovered: bool
 ) -> Callable[[], Watched]:
-    """Return what tells whom to measure: these subjects, and with ``discovered`` whatever was found by then."""
+    """Return a function for the subjects to measure: the given ones, and with ``discovered`` all discovered by then."""
     released = {model.id: model.released for model in load_catalogue().models}
 
     def watched() -> Watched:
-        every = store.published.subjects() if discovered else []
-        whole = in_use(store, config)
-        found = [
-            one
-            for one in every
-            if one not in subjects
+        weights = in_use(store, config)
+        more = [
+            subject
+            for subject in (store.published.subjects() if discovered else ())
+            if subject not in subjects
             # a model of the catalogue that is watched on a hub, too, has its miniatures from the catalogue
-            and (one.digest in whole if one.form is SubjectForm.FULL else one.model_id not in released)
+            and (subject.digest in weights if subject.form is SubjectForm.FULL else subject.model_id not in released)
         ]
-        return Watched([*subjects, *found], {**store.published.births(), **released})
+        return Watched([*subjects, *more], {**store.published.births(), **released})
 
     return watched
 
@@ -74,84 +74,96 @@ def look_for_releases(state: DaemonState) -> None:
 
 
 def make_subjects(state: DaemonState) -> datetime | None:
-    """Derive miniatures of discovered models, some at a time; one that the bench fails for holds up no other."""
+    """Derive miniatures of discovered models, some at a time; an infra fault of a model delays no other."""
     waiting = underived(state.store)
     if not waiting:
         return None
-    with state.connect() as opened:
-        deriver = opened.deriver
-        failed = [
-            error for model_id in waiting[:_DERIVED_AT_A_TIME] if (error := _derive(state.store, deriver, model_id))
-        ]
-    if failed:
-        raise failed[-1]
+    with state.connect() as tools:
+        deriver = tools.deriver
+        _for_each(waiting[:_DERIVED_AT_A_TIME], lambda model_id: derive_discovered(state.store, deriver, model_id))
     return state.clock.now()
-
-
-def _derive(store: Store, deriver: Deriver, model_id: str) -> InfraError | None:
-    try:
-        derive_discovered(store, deriver, model_id)
-    except InfraError as error:
-        return error
-    return None
 
 
 def fetch_weights(state: DaemonState) -> datetime | None:
-    """Fetch what is probed whole; a model that does not fit or is not given out holds up no other."""
+    """Fetch full weights; a model that does not fit or cannot be fetched delays no other."""
     waiting = unfetched(state.store, state.config)
     if not waiting:
         return None
-    with state.connect() as opened:
-        installed_bytes = opened.environments.usage().total_bytes
-        failed = [error for model_id in waiting if (error := _fetch(state, model_id, installed_bytes))]
-    if failed:
-        raise failed[-1]
+    with state.connect() as tools:
+        installed_bytes = tools.environments.usage().total_bytes
+
+        def fetch(model_id: str) -> None:
+            weights = weights_of(state.config, state.store, installed_bytes=installed_bytes)
+            fetch_full(state.store, weights, _hub(state), model_id, state.progress, now=state.clock.now())
+
+        _for_each(waiting, fetch)
     return state.clock.now()
 
 
-def _fetch(state: DaemonState, model_id: str, installed_bytes: int) -> InfraError | None:
-    try:
-        weights = weights_of(state.config, state.store, installed_bytes=installed_bytes)
-        fetch_full(state.store, weights, _hub(state), model_id, state.progress, now=state.clock.now())
-    except InfraError as error:
-        return error
-    return None
+def _for_each(model_ids: Sequence[str], work: Callable[[str], object]) -> None:
+    """Do the work for every model, and raise the last infra fault at the end."""
+    fault: InfraError | None = None
+    for model_id in model_ids:
+        try:
+            work(model_id)
+        except InfraError as error:
+            fault = error
+    if fault:
+        raise fault
 
 
 def keep_disk_budget(state: DaemonState) -> datetime | None:
-    """Keep to the disk budget once a day, and at once where less is free than is left alone."""
+    """Apply the disk budget once a day, and hourly while less than ``disk.floor_gib`` is free."""
     now, disk = state.clock.now(), state.config.disk
-    full = shutil.disk_usage(state.config.home).free < disk.floor_gib * GIB
+    full = state.free_bytes(state.config.home) < disk.floor_gib * GIB
     pause = timedelta(hours=1) if full else timedelta(days=1)
-    if state.tidied is not None and now < state.tidied + pause:
+    if state.budget_applied is not None and now < state.budget_applied + pause:
         return None
-    with state.connect() as opened:
-        done = apply_disk_budget(
+    with state.connect() as tools:
+        freed = apply_disk_budget(
             state.config,
             state.store,
-            opened.environments,
+            tools.environments,
             budget_bytes=int(disk.budget_gib * GIB),
             dry_run=False,
         )
-    state.tidied = now
-    if done.things:
-        what = ", ".join(f"{one.what} ({one.bytes / GIB:.2f} GiB)" for one in done.things)
-        state.progress.message(f"kept to the disk budget of {disk.budget_gib:g} GiB: removed {what}")
+    state.budget_applied = now
+    if freed.items:
+        removed = ", ".join(f"{item.what} ({item.bytes / GIB:.2f} GiB)" for item in freed.items)
+        state.progress.message(f"disk budget of {disk.budget_gib:g} GiB: removed {removed}")
     return None
 
 
 def write_the_site(state: DaemonState) -> None:
-    """Write the pages anew where something is new since they were written last, and push them where that is wanted."""
-    own, now = state.config.site, state.clock.now()
-    if own.folder is None or not own.every_hours:
+    """Write the pages where something is new since the last time, and push them if that is configured."""
+    section, now = state.config.site, state.clock.now()
+    if section.folder is None or not section.every_hours:
         return
     mark = state.store.planning_queries.mark()
     if state.published is not None:
-        due = state.published[1] + timedelta(hours=own.every_hours)
+        due = state.published[1] + timedelta(hours=section.every_hours)
         if mark == state.published[0] or now < due:
             return
     publish_pages(state.config, state.store, state.progress)
     state.published = mark, now
+
+
+def write_news(state: DaemonState) -> None:
+    write_alerts(state.store, state.config.alerts, state.clock.now(), lasting_troubles(state))
+
+
+def send_news(state: DaemonState) -> None:
+    send_alerts(state.store, state.config.alerts, state.clock.now(), state.progress)
+
+
+def lasting_troubles(state: DaemonState) -> list[Trouble] | None:
+    """Return the steps that have failed for long; None while that is not known yet, as soon after a start."""
+    lasting = [
+        Trouble(f"{DAEMON}{name}", f"{name}: {wait.reason}")
+        for name, wait in state.waits.items()
+        if wait.failures >= _LASTING
+    ]
+    return None if state.waits and not lasting else lasting
 
 
 STEPS = (

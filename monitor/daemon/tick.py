@@ -1,7 +1,8 @@
-"""One tick: the whole product as a tuple of steps, each idempotent, each failing for itself alone."""
+"""One tick: takes every step that is due; each is idempotent, and a failing one delays no other."""
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from monitor.subjects.parity_causes import load_parity_causes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from containers.environments import Environments
     from monitor.config.settings import Config
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
     from monitor.store import Store
     from monitor.subjects.catalogue import Catalogue
 
-_MOST_BACKWARDS = timedelta(minutes=5)  # that a clock may be set back without anything being said of it
-_LONGEST_WAIT_S = 1800.0  # an engine or a network that is back is noticed within this
+_MOST_BACKWARDS = timedelta(minutes=5)  # a clock may be set back by this much without an error
+_LONGEST_WAIT_S = 1800.0  # an engine or a network that answers again is noticed within this time
 
 
 class Clock(Protocol):
-    """What time it is, and how to let some pass."""
+    """The present time, and how to wait."""
 
     def now(self) -> datetime: ...
 
@@ -60,7 +62,7 @@ class EngineTools(Protocol):
 
 
 class Step(NamedTuple):
-    """``take`` does what is due and returns when it wants to be asked again, None for the next tick."""
+    """``take`` does what is due and returns when it is due again, None for the next tick."""
 
     name: str
     take: Callable[[DaemonState], datetime | None]
@@ -76,9 +78,13 @@ class Wait:
     until: datetime
 
 
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 @dataclass
 class DaemonState:
-    """What one life of the daemon holds on to. All that matters is in the database: this may be lost at any time."""
+    """The state of a running daemon. It may be lost at any time: everything that matters is in the database."""
 
     config: Config
     store: Store
@@ -90,11 +96,12 @@ class DaemonState:
     platform: Platform | None = None
     waits: dict[str, Wait] = field(default_factory=dict)
     line_waits: dict[Line, Wait] = field(default_factory=dict)
-    idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due before, while the database has this mark
-    hub: HubClient | None = None  # one conversation, once there is something to ask
-    tidied: datetime | None = None  # when the disk budget was seen to last
-    published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the site that was written last
-    done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by why
+    idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due until then, while the database has this mark
+    hub: HubClient | None = None  # connected when it is first needed
+    budget_applied: datetime | None = None  # when the disk budget was last applied
+    free_bytes: Callable[[Path], int] = _free_bytes
+    published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the last pages
+    done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by reason
     last_fault: str = ""
 
     @property
@@ -103,9 +110,9 @@ class DaemonState:
 
 
 def tick(state: DaemonState, steps: Sequence[Step]) -> datetime:
-    """Take every step that is not waiting, and return when the next one wants to be asked.
+    """Take every step that is not waiting, and return when the next one is due.
 
-    A fault of ours in one step is said and waited for, longer each time; the others go on.
+    A step with an infra fault waits, longer each time; the others go on.
     """
     now = state.clock.now()
     moments = [now + timedelta(seconds=state.config.daemon.tick_seconds)]
@@ -115,16 +122,16 @@ def tick(state: DaemonState, steps: Sequence[Step]) -> datetime:
             moments.append(wait.until)
             continue
         try:
-            wanted = step.take(state)
+            due_at = step.take(state)
         except Exception as error:
-            ours = error if isinstance(error, SettleError) else disk_full(error)
-            if ours is None:
+            known_error = error if isinstance(error, SettleError) else disk_full(error)
+            if known_error is None:
                 raise
-            moments.append(_wait(state, step.name, ours, wait).until)
+            moments.append(_wait(state, step.name, known_error, wait).until)
         else:
             if state.waits.pop(step.name, None):
-                state.progress.message(f"{step.name}: goes on")
-            moments.extend([wanted] if wanted else [])
+                state.progress.message(f"{step.name}: works again")
+            moments.extend([due_at] if due_at else [])
     return min(moments)
 
 
@@ -134,16 +141,16 @@ def _wait(state: DaemonState, name: str, error: SettleError, before: Wait | None
     wait = Wait(str(error), error.hint, failures, state.clock.now() + timedelta(seconds=seconds))
     state.waits[name] = wait
     state.last_fault = f"{name}: {error}"
-    if before is None or before.reason != wait.reason:  # what goes on as it was need not fill the log
+    if before is None or before.reason != wait.reason:  # an unchanged fault is not logged again
         state.progress.message(f"{name}: {error}" + (f" ({error.hint})" if error.hint else ""))
-        state.progress.message(f"{name}: waiting until {wait.until:%H:%M:%S} UTC, then once more, longer each time")
+        state.progress.message(f"{name}: next attempt at {wait.until:%H:%M:%S} UTC, later ones after longer waits")
     return wait
 
 
 def probe_what_is_due(state: DaemonState) -> datetime | None:
-    """Resolve, carry and probe a slice of what is due; connect to an engine only for that."""
+    """Resolve, carry and probe a slice of what is due; connect to an engine only when needed."""
     now = state.clock.now()
-    _refuse_the_past(state.store, now)
+    _require_clock_forward(state.store, now)
     mark = state.store.planning_queries.mark()
     if state.idle and state.idle[0] == mark and now < state.idle[1]:
         return state.idle[1]
@@ -153,36 +160,36 @@ def probe_what_is_due(state: DaemonState) -> datetime | None:
         if again_at is not None:
             state.idle = (mark, again_at)
             return again_at
-    with state.connect() as opened:
-        state.platform = _same_platform(state, opened.runner.platform)
-        state.store.record_catalogue(opened.catalogue.models, watched.subjects)
+    with state.connect() as tools:
+        state.platform = _same_platform(state, tools.runner.platform)
+        state.store.record_catalogue(tools.catalogue.models, watched.subjects)
         state.store.record_parity_causes(load_parity_causes())
-        found = _survey(state, watched)
-        unresolved = _not_waiting(state, found.unresolved)
+        due = _survey(state, watched)
+        unresolved = _not_waiting(state, due.unresolved)
         for line in unresolved:
-            _resolve(state, opened.runner, line)
+            _resolve(state, tools.runner, line)
         if unresolved:
-            found = _survey(state, watched)
-        done = measure(opened.runner, found, watched, state.clock.now)
+            due = _survey(state, watched)
+        done = measure(tools.runner, due, watched, state.clock.now)
     state.done.update(reason for job in done.plan.jobs if job.line not in done.failed for _, reason in job.wanted)
     for job in done.plan.jobs:
         if job.line not in done.failed:
             state.line_waits.pop(job.line, None)
     for line, why in done.failed.items():
         _line_waits(state, line, why)
-    return now  # there may be more: weigh again at once
+    return now  # there may be more: plan again at once
 
 
 def _nothing_due(state: DaemonState, watched: Watched, now: datetime) -> datetime | None:
     """Return when to look again where there is nothing to do now."""
-    found = _survey(state, watched)
-    if _not_waiting(state, found.unresolved):
+    due = _survey(state, watched)
+    if _not_waiting(state, due.unresolved):
         return None
-    decided = plan(found.cells, found.offers, found.budget, now)
+    decided = plan(due.cells, due.offers, due.budget, now)
     if decided.jobs or decided.carried:
         return None
     waits = (wait.until for wait in state.line_waits.values() if wait.until > now)
-    return min([decided.again_at, *found.retry_at.values(), *waits])
+    return min([decided.again_at, *due.retry_at.values(), *waits])
 
 
 def _survey(state: DaemonState, watched: Watched) -> Survey:
@@ -216,21 +223,21 @@ def _line_waits(state: DaemonState, line: Line, why: str) -> None:
 
 
 def _same_platform(state: DaemonState, platform: Platform) -> Platform:
-    """Refuse to begin another history silently where the engine that measured this one does not answer."""
+    """Refuse to start another history silently when the engine that measured this one does not answer."""
     other = str(Platform(platform.python, platform.accelerator, Isolation.CONTAINER))
-    fallen_back = state.config.engine == "auto" and platform.isolation is Isolation.PROCESS
-    if fallen_back and other in state.store.planning_queries.platforms():
+    fell_back = state.config.engine == "auto" and platform.isolation is Isolation.PROCESS
+    if fell_back and other in state.store.planning_queries.platforms():
         raise InfraError(
             "no container engine answers, and this history was measured in containers",
-            hint="start the engine; `settle run --engine process` would begin a history of its own",
+            hint="start the engine; `settle run --engine process` would start a separate history",
         )
     return platform
 
 
-def _refuse_the_past(store: Store, now: datetime) -> None:
+def _require_clock_forward(store: Store, now: datetime) -> None:
     last = store.planning_queries.last_recorded()
     if last is not None and now < last - _MOST_BACKWARDS:
         raise InfraError(
-            f"the clock says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {last:%Y-%m-%d %H:%M} UTC",
-            hint="set the clock; nothing is measured until it is past that moment",
+            f"the clock shows {now:%Y-%m-%d %H:%M} UTC, which is before the last record, {last:%Y-%m-%d %H:%M} UTC",
+            hint="set the clock; nothing is measured before that time",
         )

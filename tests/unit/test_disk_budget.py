@@ -82,12 +82,12 @@ def context(tmp_path: Path) -> Iterator[Shop]:
 
 def test_the_wheel_longest_unused_goes_first_and_no_further_than_it_must(context: Shop) -> None:
     old, young = context.wheel("old", age=20), context.wheel("young", age=10)
-    assert context.apply_disk_budget(3).things == []
+    assert context.apply_disk_budget(3).items == []
     told = context.apply_disk_budget(1.5, dry_run=True)
     assert context.wheels() == {old, young}
     done = context.apply_disk_budget(1.5)
-    assert done.things == told.things
-    assert [thing.what for thing in done.things] == ["old-1.0-py3-none-any.whl, built from source"]
+    assert done.items == told.items
+    assert [thing.what for thing in done.items] == ["old-1.0-py3-none-any.whl, built from source"]
     assert context.wheels() == {young}
     assert [note.name for note in (context.root / "wheels").glob("*.json")] == ["young.json"]
     assert done.after_bytes < 1.5 * MIB < done.before_bytes
@@ -115,7 +115,7 @@ def test_what_a_kept_environment_needs_stays_whatever_the_budget_is(context: Sho
 def test_the_package_cache_goes_before_any_wheel(context: Shop) -> None:
     wheel = context.wheel("loose", age=10)
     (context.root / "cache" / "package").write_bytes(b"x" * 2 * MIB)
-    assert [thing.what for thing in context.apply_disk_budget(1.5).things] == ["the package cache"]
+    assert [thing.what for thing in context.apply_disk_budget(1.5).items] == ["the package cache"]
     assert context.wheels() == {wheel}
 
 
@@ -126,6 +126,6 @@ def test_an_unpacked_archive_goes_with_the_last_environment_that_needs_it_and_be
         context.wheel("wheel", age=40),
     )
     context.environment(needed, age=1)
-    assert [thing.what for thing in context.apply_disk_budget(3.5).things] == [f"an unpacked archive, {loose[:12]}"]
+    assert [thing.what for thing in context.apply_disk_budget(3.5).items] == [f"an unpacked archive, {loose[:12]}"]
     assert [one.name for one in (context.root / "artefacts").iterdir()] == [needed]
     assert context.wheels() == {wheel}
