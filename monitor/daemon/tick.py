@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.progress import Progress
     from monitor.runner.derive import Deriver
     from monitor.runner.parallel import Runner
-    from monitor.schedule.plan import Line, Reason
+    from monitor.schedule.plan import Reason, ReleaseLine
     from monitor.schedule.today import Survey
     from monitor.sources.hub import HubClient
     from monitor.store import Store
@@ -95,7 +95,7 @@ class DaemonState:
     connect: Callable[[], AbstractContextManager[EngineTools]]  # to an engine; raises InfraError where none answers
     platform: Platform | None = None
     waits: dict[str, Wait] = field(default_factory=dict)
-    line_waits: dict[Line, Wait] = field(default_factory=dict)
+    line_waits: dict[ReleaseLine, Wait] = field(default_factory=dict)
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due until then, while the database has this mark
     hub: HubClient | None = None  # connected when it is first needed
     budget_applied: datetime | None = None  # when the disk budget was last applied
@@ -105,7 +105,7 @@ class DaemonState:
     last_fault: str = ""
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[ReleaseLine]:
         return stable_lines(self.config.runtimes)
 
 
@@ -202,7 +202,7 @@ def _survey(state: DaemonState, watched: Watched) -> Survey:
     return survey(state.store, scope, state.clock.now())
 
 
-def _resolve(state: DaemonState, runner: Runner, line: Line) -> None:
+def _resolve(state: DaemonState, runner: Runner, line: ReleaseLine) -> None:
     try:
         resolve(runner, line, state.clock.now())
     except SettleError as error:
@@ -210,12 +210,12 @@ def _resolve(state: DaemonState, runner: Runner, line: Line) -> None:
         state.progress.message(f"{line.runtime}: {error}")
 
 
-def _not_waiting(state: DaemonState, lines: Sequence[Line]) -> list[Line]:
+def _not_waiting(state: DaemonState, lines: Sequence[ReleaseLine]) -> list[ReleaseLine]:
     now = state.clock.now()
     return [line for line in lines if line not in state.line_waits or now >= state.line_waits[line].until]
 
 
-def _line_waits(state: DaemonState, line: Line, why: str) -> None:
+def _line_waits(state: DaemonState, line: ReleaseLine, why: str) -> None:
     before = state.line_waits.get(line)
     failures = before.failures + 1 if before else 1
     state.line_waits[line] = Wait(why, "", failures, state.clock.now() + backoff(failures))

@@ -56,4 +56,3 @@ class Session:
     own: Said
     subjects: Mapping[str, Said]
     malformed: str = ""  # the first thing wrong with the file; what came before it is kept
-    done: bool = False

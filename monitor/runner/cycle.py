@@ -16,7 +16,7 @@ from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.runner.parallel import Group, run_sessions
+from monitor.runner.parallel import SessionGroup, run_sessions
 from monitor.runner.threads import round_robin
 from monitor.store import RunRecord
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from monitor.domain import Runtime, Subject
     from monitor.judge.observations import Session
     from monitor.runner.install import InstallResult
-    from monitor.runner.parallel import Round, Runner, Turn
+    from monitor.runner.parallel import Round, Runner, SubjectTurn
     from monitor.runner.request import ProbeRequest
     from monitor.store import EnvironmentRecord
 
@@ -149,9 +149,9 @@ class Cycle:
         return self._settle(installation, self.cells, state)
 
     def run(
-        self, installation: InstallResult, groups: Sequence[Group], purpose: Purpose, state: CycleState
+        self, installation: InstallResult, groups: Sequence[SessionGroup], purpose: Purpose, state: CycleState
     ) -> tuple[Round, CycleState]:
-        def record(group: Group, turn: Turn) -> str:
+        def record(group: SessionGroup, turn: SubjectTurn) -> str:
             return self._record(turn.cell, installation, purpose, group, turn)
 
         outcome = run_sessions(self.runner, self.tools, self.request, installation, groups, record=record)
@@ -167,15 +167,15 @@ class Cycle:
             version=installation.version,
         )
 
-    def groups(self, cells: Sequence[Cell]) -> list[Group]:
+    def groups(self, cells: Sequence[Cell]) -> list[SessionGroup]:
         """Share sessions among our own miniatures where one import serves many; all else gets a session each."""
         forks = self.tools.recipe.forks
         shared = [cell for cell in cells if forks and self.subject(cell).form is SubjectForm.MINIATURE]
         groups = [self.group(share) for share in round_robin(shared, self.runner.workers)]
         return [*groups, *(self.group([cell], solo=True) for cell in cells if cell not in shared)]
 
-    def group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> Group:
-        return Group(tuple((cell, self.subject(cell)) for cell in cells), solo, limit_factor)
+    def group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> SessionGroup:
+        return SessionGroup(tuple((cell, self.subject(cell)) for cell in cells), solo, limit_factor)
 
     def subject(self, cell: Cell) -> Subject:
         return self.subjects.get(cell.subject_id) or self.store.subject(cell.subject_id)
@@ -307,8 +307,8 @@ class Cycle:
         cell: Cell,
         installation: InstallResult,
         purpose: Purpose = Purpose.PROBE,
-        group: Group | None = None,
-        turn: Turn | None = None,
+        group: SessionGroup | None = None,
+        turn: SubjectTurn | None = None,
     ) -> str:
         """Record a turn, or without one an installation that failed; return the run."""
         events = turn.events if turn else None

@@ -55,7 +55,7 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SessionGroup:
     """The subjects that share a session, how isolated and with how much patience."""
 
     members: tuple[tuple[Cell, Subject], ...]
@@ -64,7 +64,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SubjectTurn:
     """One subject's part of a session, and how it ended."""
 
     cell: Cell
@@ -91,17 +91,17 @@ class _Sessions:
     tools: RuntimeTools
     request: ProbeRequest
     installation: InstallResult
-    record: Callable[[Group, Turn], str]
+    record: Callable[[SessionGroup, SubjectTurn], str]
     runs: list[str] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[SubjectTurn] = field(default_factory=list)
     announced: bool = False
 
-    def run(self, group: Group, spec: SessionSpec, post: Post) -> None:
+    def run(self, group: SessionGroup, spec: SessionSpec, post: Post) -> None:
         """Run one session in a thread of its own: nothing here touches the store but through ``post``."""
         cells = {cell.subject_id: cell for cell, _ in group.members}
 
         def subject_finished(events: SubjectEvents, ending: Ending) -> None:
-            post(partial(self._end_turn, group, Turn(cells[events.subject], spec.id, events, ending)))
+            post(partial(self._end_turn, group, SubjectTurn(cells[events.subject], spec.id, events, ending)))
 
         def check_finished(subject_id: str | None, check: Finished) -> None:
             post(partial(self.runner.progress.check_finished, subject_id, check))
@@ -112,7 +112,7 @@ class _Sessions:
         )
         post(partial(self._end, spec, result))
 
-    def spec(self, group: Group) -> SessionSpec:
+    def spec(self, group: SessionGroup) -> SessionSpec:
         assert self.installation.environment is not None  # noqa: S101 - a session needs an environment
         recipe = self.tools.recipe
         return SessionSpec(
@@ -144,7 +144,7 @@ class _Sessions:
             )
         )
 
-    def _end_turn(self, group: Group, turn: Turn) -> None:
+    def _end_turn(self, group: SessionGroup, turn: SubjectTurn) -> None:
         self.runs.append(self.record(group, turn))
         self.turns.append(turn)
 
@@ -162,9 +162,9 @@ def run_sessions(
     tools: RuntimeTools,
     request: ProbeRequest,
     installation: InstallResult,
-    groups: Sequence[Group],
+    groups: Sequence[SessionGroup],
     *,
-    record: Callable[[Group, Turn], str],
+    record: Callable[[SessionGroup, SubjectTurn], str],
 ) -> Round:
     """Run a session for each group, as many at a time as there are workers; ``record`` returns a turn's run."""
     runner.progress.expect_subjects(sum(len(group.members) for group in groups))

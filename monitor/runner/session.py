@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from monitor.domain import Ending
-from monitor.wire.stream import Listener
-from monitor.wire.tail import Tail
+from monitor.wire.stream import Listener, Tail
 from probes import wire
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ class SessionResult:
     ending: Ending
     log: bytes
     log_dropped_bytes: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,6 @@ class SessionRunner:
             check_finished=check_finished,
             subject_finished=lambda events: subject_finished(events, ending),
         )
-        started = time.monotonic()
         tail = Tail(script.out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
         try:
             execution = self._follow(self._command(spec), tail, listener, script.out)
@@ -177,13 +174,7 @@ class SessionRunner:
         finally:
             tail.close()
             shutil.rmtree(script.folder, ignore_errors=True)
-        return SessionResult(
-            session=session,
-            ending=ending,
-            log=execution.log,
-            log_dropped_bytes=execution.log_dropped_bytes,
-            seconds=time.monotonic() - started,
-        )
+        return SessionResult(session, ending, execution.log, execution.log_dropped_bytes)
 
     def _follow(self, command: Command, tail: Tail, listener: Listener, out: Path) -> Execution:
         """Run to the end, and feed the listener meanwhile."""

@@ -39,11 +39,11 @@ class Reason(StrEnum):
     ROUTINE = "its turn has come again, though nothing has changed"
 
 
-_Due: TypeAlias = "dict[Line, list[tuple[float, PlannedCell, Reason]]]"
+_Due: TypeAlias = "dict[ReleaseLine, list[tuple[float, PlannedCell, Reason]]]"
 _RANK = {reason: rank for rank, reason in enumerate(Reason)}
 
 
-class Line(NamedTuple):
+class ReleaseLine(NamedTuple):
     """One column of the matrix: its cells share an environment a day."""
 
     runtime: Runtime
@@ -60,7 +60,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Latest:
+class LastDay:
     """The latest day of a cell; a carried one counts for what it is carried from."""
 
     day: date
@@ -80,10 +80,10 @@ class PlannedCell:
     """A cell with its latest day, where it was measured."""
 
     subject_id: str
-    line: Line
+    line: ReleaseLine
     born: date  # when the model was released, or else first seen
     digest: str  # of the subject's files now
-    latest: Latest | None = None
+    latest: LastDay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,15 @@ class Budget:
 
     slice_s: float
     left_s: float
-    spent: Mapping[Line, float]
-    cell_s: Mapping[Line, float]
+    spent: Mapping[ReleaseLine, float]
+    cell_s: Mapping[ReleaseLine, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """Cells of one line that are probed together, the most urgent first, each with its reason."""
 
-    line: Line
+    line: ReleaseLine
     wanted: tuple[tuple[str, Reason], ...]  # subject, why
     seconds: float  # estimated
 
@@ -111,12 +111,12 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Plan:
     jobs: tuple[Job, ...]
-    carried: Mapping[Line, tuple[str, ...]]  # subjects for which nothing has changed today
+    carried: Mapping[ReleaseLine, tuple[str, ...]]  # subjects for which nothing has changed today
     waiting: Mapping[Reason, int]  # due, and not within this slice
     again_at: datetime  # nothing becomes due before, unless a fact does
 
 
-def plan(cells: Sequence[PlannedCell], offers: Mapping[Line, Offer], budget: Budget, now: datetime) -> Plan:
+def plan(cells: Sequence[PlannedCell], offers: Mapping[ReleaseLine, Offer], budget: Budget, now: datetime) -> Plan:
     """Decide what to do in the next slice of time.
 
     A line without an offer is left alone: what a user would get is unknown. A young model's first probe comes before
@@ -164,7 +164,7 @@ def pause(unchanged: timedelta) -> timedelta:
     return timedelta(days=min(LONGEST_PAUSE_DAYS, max(1, unchanged.days // 4)))
 
 
-def retry_after(latest: Latest) -> datetime:
+def retry_after(latest: LastDay) -> datetime:
     """Return when to ask again after faults of ours: each further one of the day doubles the pause."""
     assert latest.last_run_at is not None  # noqa: S101 - it was spoiled by a run
     return latest.last_run_at + backoff(latest.spoiled)
@@ -176,7 +176,7 @@ def backoff(failures: int) -> timedelta:
     return min(RETRY_AT_MOST, doubled)
 
 
-def _changed(cell: PlannedCell, latest: Latest, offer: Offer) -> Reason | None:
+def _changed(cell: PlannedCell, latest: LastDay, offer: Offer) -> Reason | None:
     if latest.offer.version != offer.version:
         return Reason.RELEASE
     if latest.subject != cell.digest:
@@ -186,7 +186,7 @@ def _changed(cell: PlannedCell, latest: Latest, offer: Offer) -> Reason | None:
     return Reason.SUITE if latest.offer.suite != offer.suite else None
 
 
-def _unchanged(cell: PlannedCell, latest: Latest, now: datetime) -> Reason | None:
+def _unchanged(cell: PlannedCell, latest: LastDay, now: datetime) -> Reason | None:
     today = now.astimezone(UTC).date()
     if latest.spoiled:
         return Reason.INFRA if latest.day < today or now >= retry_after(latest) else None
@@ -228,8 +228,10 @@ def _jobs(dues: Iterable[_Due], budget: Budget) -> Iterator[Job]:
         yield job
 
 
-def _carried(known: Iterable[PlannedCell], offers: Mapping[Line, Offer], today: date) -> Mapping[Line, tuple[str, ...]]:
-    carried: dict[Line, list[str]] = {}
+def _carried(
+    known: Iterable[PlannedCell], offers: Mapping[ReleaseLine, Offer], today: date
+) -> Mapping[ReleaseLine, tuple[str, ...]]:
+    carried: dict[ReleaseLine, list[str]] = {}
     for cell in known:
         latest = cell.latest
         if latest is None or latest.day >= today or latest.open or latest.verdict is CellVerdict.UNKNOWN:

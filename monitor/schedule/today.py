@@ -16,7 +16,7 @@ from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
-from monitor.schedule.plan import Budget, Job, Latest, Line, Offer, Plan, PlannedCell, backoff, plan
+from monitor.schedule.plan import Budget, Job, LastDay, Offer, Plan, PlannedCell, ReleaseLine, backoff, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Scope:
 
     platform: Platform
     watched: Watched
-    lines: Sequence[Line]
+    lines: Sequence[ReleaseLine]
     suites: Mapping[Runtime, str]
     allowed: Daemon
     workers: int = 1  # containers side by side: so many seconds of sessions fit into one
@@ -56,10 +56,10 @@ class Survey:
     """Everything that planning needs, as it is in the database now."""
 
     cells: Sequence[PlannedCell]
-    offers: Mapping[Line, Offer]
-    resolutions: Mapping[Line, Resolved]
-    unresolved: Sequence[Line]  # whose day has no resolution yet, or one that is out of date
-    retry_at: Mapping[Line, datetime]  # where resolving failed by a fault of ours
+    offers: Mapping[ReleaseLine, Offer]
+    resolutions: Mapping[ReleaseLine, Resolved]
+    unresolved: Sequence[ReleaseLine]  # whose day has no resolution yet, or one that is out of date
+    retry_at: Mapping[ReleaseLine, datetime]  # where resolving failed by a fault of ours
     budget: Budget
 
 
@@ -68,7 +68,7 @@ class Measured:
     """The outcome of a slice. ``failed`` are lines whose cycle ended by a fault of ours, and why."""
 
     plan: Plan
-    failed: Mapping[Line, str]
+    failed: Mapping[ReleaseLine, str]
 
 
 def survey(store: Store, scope: Scope, now: datetime) -> Survey:
@@ -82,7 +82,7 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     days = queries.latest_days(scope.platform, [line.runtime for line in lines])
     locks = {day.environment for day in days} | {resolution.environment for resolution in resolutions.values()}
     pins = _Pins(queries.packages_of(locks))
-    latest = {(day.subject_id, Line(day.runtime, day.channel)): _latest(day, pins) for day in days}
+    latest = {(day.subject_id, ReleaseLine(day.runtime, day.channel)): _latest(day, pins) for day in days}
     retried = {line: resolution for line, resolution in resolutions.items() if _may_pass(resolution)}
     return Survey(
         cells=[
@@ -108,7 +108,7 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     )
 
 
-def resolve(runner: Runner, line: Line, now: datetime) -> None:
+def resolve(runner: Runner, line: ReleaseLine, now: datetime) -> None:
     """Resolve what a user gets of the line now, and record the answer, whatever it is."""
     answer = runner.tools_for(line.runtime).installer.resolve_only(_request(line, (), now))
     if isinstance(answer, InstallResult) and answer.failure:
@@ -133,12 +133,12 @@ def measure(runner: Runner, facts: Survey, watched: Watched, now: Callable[[], d
     return Measured(decided, failed)
 
 
-def _request(line: Line, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
+def _request(line: ReleaseLine, subjects: Sequence[Subject], now: datetime) -> ProbeRequest:
     day = now.astimezone(UTC).date()
     return ProbeRequest(runtime=line.runtime, channel=line.channel, day=day, cutoff=now, subjects=subjects, force=True)
 
 
-def _carry(runner: Runner, line: Line, subjects: Sequence[Subject], facts: Survey, now: datetime) -> None:
+def _carry(runner: Runner, line: ReleaseLine, subjects: Sequence[Subject], facts: Survey, now: datetime) -> None:
     """Carry cells in the environment they were measured in: today's is the same as far as a probe imports it."""
     latest = {cell.subject_id: cell.latest for cell in facts.cells if cell.line == line and cell.latest}
     cells = {subject.id: Cell(subject.id, *line, runner.platform) for subject in subjects}
@@ -155,10 +155,10 @@ def _carry(runner: Runner, line: Line, subjects: Sequence[Subject], facts: Surve
     )
 
 
-def _latest(day: LatestDay, pins: _Pins) -> Latest:
+def _latest(day: LatestDay, pins: _Pins) -> LastDay:
     blame = Blame(day.blame) if day.blame else None
     spoiled = day.verdict is CellVerdict.UNKNOWN and passes_by(blame, day.fault)
-    return Latest(
+    return LastDay(
         day=day.day,
         verdict=day.verdict,
         since=day.since,
@@ -187,7 +187,7 @@ class _Pins:
         return self._pins[key]
 
 
-def _is_unresolved(store: Store, line: Line, resolution: Resolved | None, now: datetime) -> bool:
+def _is_unresolved(store: Store, line: ReleaseLine, resolution: Resolved | None, now: datetime) -> bool:
     if resolution is None:
         return True
     if _may_pass(resolution):
@@ -227,5 +227,5 @@ def _sentence(job: Job) -> str:
     return f"{job.line.runtime}: {what}, because: {'; '.join(reasons)} (about {job.seconds:.0f} s)"
 
 
-def stable_lines(runtimes: Sequence[Runtime]) -> list[Line]:
-    return [Line(runtime, Channel.STABLE) for runtime in runtimes]
+def stable_lines(runtimes: Sequence[Runtime]) -> list[ReleaseLine]:
+    return [ReleaseLine(runtime, Channel.STABLE) for runtime in runtimes]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from monitor.domain import Cell
     from monitor.runner.context import RunContext
     from monitor.runner.install import InstallResult
-    from monitor.runner.parallel import Group
+    from monitor.runner.parallel import SessionGroup
     from monitor.runner.request import ProbeRequest
     from monitor.runner.session import PreparedSubject
     from monitor.verdicts import RunDetail
@@ -60,7 +60,7 @@ class Probing:
     def alone(self, cell: Cell) -> None:
         self._run([self._cycle.group([cell], solo=True)])
 
-    def _run(self, groups: list[Group]) -> None:
+    def _run(self, groups: list[SessionGroup]) -> None:
         self._runs += self._cycle.run(self.installation, groups, Purpose.PROBE, CycleState())[0].runs
 
     def bare(self, cells: Sequence[Cell]) -> dict[str, str]:

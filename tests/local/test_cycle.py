@@ -62,7 +62,7 @@ class ScriptedSessions:
             lines = events(name, letter).splitlines(keepends=True)
             listener.feed(b"".join(lines[3 if position else 0 :]))
         ending = last
-        return SessionResult(listener.close(), ending, b"", 0, 0.0)
+        return SessionResult(listener.close(), ending, b"", 0)
 
 
 class Quiet:
@@ -92,7 +92,7 @@ def scripted_runner(
 
 class Home:
     def __init__(self, store: Store, sessions: ScriptedSessions) -> None:
-        self.bench, self.store = sessions, store
+        self.sessions, self.store = sessions, store
         self.recipe = RECIPES[Runtime.TRANSFORMERS]
         self.slept: list[float] = []
         self.installed: list[InstallFault] = []
@@ -136,8 +136,8 @@ class Home:
         return InstallResult(answer, "5.4.0", "env-a", environment)
 
     def hold(self) -> CycleResult:
-        self.bench.held.clear()
-        sessions: Any = self.bench
+        self.sessions.held.clear()
+        sessions: Any = self.sessions
         installer: Any = SimpleNamespace(install=self.installs)
         runner = scripted_runner(
             self.store,
@@ -170,12 +170,12 @@ def test_a_cycle_that_could_install_nothing_for_our_own_fault_ends_with_5(slug: 
 @pytest.mark.parametrize(
     ("letters", "ours"), [("HHHHH", True), ("WHHHH", True), ("WHWHH", False), ("WBHHH", False), ("WWWWW", False)]
 )
-def test_a_probe_that_only_the_bench_failed_ends_with_5(home: Home, letters: str, ours: bool) -> None:
+def test_a_probe_with_only_faults_of_ours_ends_with_5(home: Home, letters: str, ours: bool) -> None:
     """The control answers for itself: who asks about four others has no verdict of any of them from it."""
     home.request = replace(home.request, subjects=home.subjects[1:])
     killed = Ending(signal=9)
     story = dict(zip(NAMES, letters, strict=True))
-    home.bench.story = lambda _, who: ("".join(story[name] for name in who), killed)
+    home.sessions.story = lambda _, who: ("".join(story[name] for name in who), killed)
     held = home.hold()
     if not ours:
         raise_if_only_infra_failed(held)
@@ -200,61 +200,64 @@ def test_a_build_that_takes_longer_than_it_may_is_not_begun_again(home: Home, sl
     assert len(home.installed) == times + 1  # the next cycle asks again: it may have been given longer
 
 
-def test_those_who_lost_their_turn_are_asked_together_once_more(home: Home) -> None:
+def test_cells_that_lost_their_turn_are_repeated_together_once(home: Home) -> None:
     def killed_in_its_second_subject(count: int, who: tuple[str, ...]) -> tuple[str, Ending]:
         return ("WH", Ending(signal=9)) if count == 0 else ("W" * len(who), Ending(exit_code=0))
 
-    home.bench.story = killed_in_its_second_subject
+    home.sessions.story = killed_in_its_second_subject
     assert home.verdicts() == {"works"}
-    assert home.bench.held == [(NAMES, False), (NAMES[2:], False), (NAMES[1:2], True)]
+    assert home.sessions.held == [(NAMES, False), (NAMES[2:], False), (NAMES[1:2], True)]
 
 
-def test_where_forking_is_unsafe_everybody_has_a_session_of_their_own(home: Home) -> None:
+def test_where_forking_is_unsafe_each_cell_has_its_own_session(home: Home) -> None:
     home.recipe = replace(home.recipe, forks=False)
     assert home.verdicts() == {"works"}
-    assert home.bench.held == [((name,), True) for name in NAMES]  # the control is still the first
+    assert home.sessions.held == [((name,), True) for name in NAMES]  # the control is still the first
 
 
-def test_one_silent_session_of_many_is_no_silent_bench(home: Home) -> None:
+def test_one_silent_session_among_many_does_not_end_the_cycle(home: Home) -> None:
     home.recipe = replace(home.recipe, forks=False)
 
     def silent_once(count: int, _: tuple[str, ...]) -> tuple[str, Ending]:
         return ("", Ending(engine_fault="gone")) if count == len(NAMES) - 1 else ("W", Ending(exit_code=0))
 
-    home.bench.story = silent_once
+    home.sessions.story = silent_once
     assert home.verdicts() == {"works"}
-    assert home.bench.held == [((name,), True) for name in (*NAMES, NAMES[-1])]
+    assert home.sessions.held == [((name,), True) for name in (*NAMES, NAMES[-1])]
 
 
-def test_those_who_lose_it_twice_are_asked_one_by_one(home: Home) -> None:
+def test_cells_that_lose_their_turn_twice_are_repeated_alone(home: Home) -> None:
     def killed_twice(count: int, who: tuple[str, ...]) -> tuple[str, Ending]:
         letters = ("WH", "H")[count] if count < 2 else "W" * len(who)
         return letters, Ending(signal=9) if count < 2 else Ending(exit_code=0)
 
-    home.bench.story = killed_twice
+    home.sessions.story = killed_twice
     assert home.verdicts() == {"works"}
-    assert [len(who) for who, _ in home.bench.held] == [5, 3, 1, 1, 1, 1]
+    assert [len(who) for who, _ in home.sessions.held] == [5, 3, 1, 1, 1, 1]
 
 
-def test_a_dead_engine_is_given_time_to_come_back_but_not_for_ever(home: Home) -> None:
+def test_a_dead_engine_has_a_limited_time_to_come_back(home: Home) -> None:
     dead = Ending(engine_fault="gone")
-    home.bench.story = lambda count, who: ("WH", dead) if count == 0 else ("H" * len(who), dead)
+    home.sessions.story = lambda count, who: ("WH", dead) if count == 0 else ("H" * len(who), dead)
     assert home.verdicts() == {"works", "unknown"}
     assert home.slept == list(PAUSES_S)[: len(home.slept)]
-    assert 1 < len(home.slept) < len(home.bench.held)
+    assert 1 < len(home.slept) < len(home.sessions.held)
 
 
 def test_a_failure_of_the_runtime_waits_for_nothing(home: Home) -> None:
-    home.bench.story = lambda _, who: ("".join("B" if name == NAMES[2] else "W" for name in who), Ending(exit_code=0))
+    home.sessions.story = lambda _, who: (
+        "".join("B" if name == NAMES[2] else "W" for name in who),
+        Ending(exit_code=0),
+    )
     assert home.verdicts() == {"works", "broken"}
     assert home.slept == []
 
 
-def test_a_mended_bench_is_asked_again_the_same_day_and_a_calm_day_is_not(home: Home) -> None:
-    home.bench.story = lambda _, who: ("WH" if who == NAMES else "H", Ending(signal=9))
+def test_a_fault_of_ours_is_repeated_by_the_next_cycle_and_a_settled_day_is_not(home: Home) -> None:
+    home.sessions.story = lambda _, who: ("WH" if who == NAMES else "H", Ending(signal=9))
     assert home.verdicts() == {"unknown", "works"}
-    home.bench.story = lambda _, who: ("W" * len(who), Ending(exit_code=0))
+    home.sessions.story = lambda _, who: ("W" * len(who), Ending(exit_code=0))
     assert home.verdicts() == {"works"}
-    assert home.bench.held == [(NAMES[1:], False)]
+    assert home.sessions.held == [(NAMES[1:], False)]
     assert home.verdicts() == {"works"}
-    assert home.bench.held == []
+    assert home.sessions.held == []

@@ -66,8 +66,8 @@ class Days:
     """A home whose index gives another release on some days, and whose bench says what each release does."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.bench, self.clock = store, ScriptedSessions(), Clock()
-        self.bench.story = self.story
+        self.store, self.sessions, self.clock = store, ScriptedSessions(), Clock()
+        self.sessions.story = self.story
         self.platform = PLATFORM
         self.releases: dict[date, str] = {FIRST - ONE_DAY: "5.0.0"}
         self.broken: set[tuple[str, str]] = set()  # subject, version
@@ -109,7 +109,7 @@ class Days:
             self.store,
             self.subjects[0],
             self.resolve,
-            self.bench,
+            self.sessions,
             platform=self.platform,
             progress=self.state.progress,
             now=self.clock.now,
@@ -208,10 +208,10 @@ def test_a_release_that_the_index_lists_at_noon_is_not_left_for_tomorrow(days: D
 
 def test_nothing_due_is_nothing_done(days: Days) -> None:
     days.live(1)
-    before, held = days.connected, len(days.bench.held)
+    before, held = days.connected, len(days.sessions.held)
     for _ in range(200):
         assert tick.tick(days.state, STEPS) > days.clock.at
-    assert (days.connected, len(days.bench.held)) == (before, held)
+    assert (days.connected, len(days.sessions.held)) == (before, held)
 
 
 @pytest.mark.parametrize("fault", [InstallFault.INDEX, InstallFault.NETWORK, InstallFault.DISK])
@@ -321,7 +321,7 @@ def test_what_a_killed_daemon_left_unsettled_is_resumed(days: Days) -> None:
     days.live(1)
     days.releases[days.clock.at.date() + ONE_DAY] = "5.1.0"
     days.broken = {(OLD, "5.1.0")}
-    held = len(days.bench.held)
+    held = len(days.sessions.held)
 
     class Killed(BaseException):
         pass
@@ -331,11 +331,11 @@ def test_what_a_killed_daemon_left_unsettled_is_resumed(days: Days) -> None:
             raise Killed
         return days.story(count, who)
 
-    days.bench.story = story
+    days.sessions.story = story
     with pytest.raises(Killed):
         days.live(1)
     assert days.store.current(model=OLD)[0]["verdict"] == "unknown"
-    days.bench.story = days.story
+    days.sessions.story = days.story
     days.state.idle = None
     tick.tick(days.state, STEPS)
     assert days.store.current(model=OLD)[0]["verdict"] == "broken"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from monitor.domain import CellVerdict, Channel, Runtime
-from monitor.schedule.plan import YOUNG, Budget, Latest, Line, Offer, PlannedCell, plan
+from monitor.schedule.plan import YOUNG, Budget, LastDay, Offer, PlannedCell, ReleaseLine, plan
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
 LINES = [
-    Line(runtime, Channel.STABLE)
+    ReleaseLine(runtime, Channel.STABLE)
     for runtime in (Runtime.TRANSFORMERS, Runtime.VLLM, Runtime.XLLAMACPP, Runtime.LLAMA_CPP_PYTHON, Runtime.OLLAMA)
 ]
 SECONDS = dict(zip(LINES, (0.5, 40.0, 3.0, 5.0, 10.0), strict=True))  # a cell
@@ -29,12 +29,14 @@ class World:
     days: int = 90
     seed: int = 1
     arrivals: float = 1.0  # models a day
-    cells: dict[tuple[str, Line], PlannedCell] = field(default_factory=dict)
-    spent: list[tuple[datetime, Line, float]] = field(default_factory=list)
-    probed: Counter[Line] = field(default_factory=Counter)
+    cells: dict[tuple[str, ReleaseLine], PlannedCell] = field(default_factory=dict)
+    spent: list[tuple[datetime, ReleaseLine, float]] = field(default_factory=list)
+    probed: Counter[ReleaseLine] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)  # days on which a young model was not measured, by model
-    first_wait: dict[tuple[str, Line], float] = field(default_factory=dict)  # hours from its birth to its first probe
-    day_less: dict[tuple[str, Line], int] = field(default_factory=dict)  # longest row of days without a verdict
+    first_wait: dict[tuple[str, ReleaseLine], float] = field(
+        default_factory=dict
+    )  # hours from its birth to its first probe
+    day_less: dict[tuple[str, ReleaseLine], int] = field(default_factory=dict)  # longest row of days without a verdict
     plans: int = 0
 
     def run(self) -> None:
@@ -78,11 +80,11 @@ class World:
                 now += timedelta(seconds=job.seconds)
         return now
 
-    def _probe(self, name: str, line: Line, offer: Offer, now: datetime) -> None:
+    def _probe(self, name: str, line: ReleaseLine, offer: Offer, now: datetime) -> None:
         one = self.cells[name, line]
         today = now.date()
         since = one.latest.since if one.latest else today
-        latest = Latest(today, CellVerdict.WORKS, since, today, offer, "lock", "files", last_run_at=now)
+        latest = LastDay(today, CellVerdict.WORKS, since, today, offer, "lock", "files", last_run_at=now)
         self.cells[name, line] = replace(one, latest=latest)
         self.probed[line] += 1
         if (name, line) not in self.first_wait and name.startswith("new-"):
@@ -91,7 +93,7 @@ class World:
 
     def _budget(self, now: datetime) -> Budget:
         within = [(line, seconds) for at, line, seconds in self.spent if at > now - ONE_DAY]
-        spent: dict[Line, float] = {}
+        spent: dict[ReleaseLine, float] = {}
         for line, seconds in within:
             spent[line] = spent.get(line, 0.0) + seconds
         return Budget(3600.0, self.hours * 3600 - sum(spent.values()), spent, SECONDS)

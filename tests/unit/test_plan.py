@@ -8,27 +8,27 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from monitor.domain import CellVerdict, Channel, Runtime
-from monitor.schedule.plan import Budget, Latest, Line, Offer, PlannedCell, Reason, pause, plan, why_due
+from monitor.schedule.plan import Budget, LastDay, Offer, PlannedCell, Reason, ReleaseLine, pause, plan, why_due
 from tests.standins.planned import LINES, SECONDS, World
 
-LINE = Line(Runtime.TRANSFORMERS, Channel.STABLE)
-OTHER = Line(Runtime.VLLM, Channel.STABLE)
+LINE = ReleaseLine(Runtime.TRANSFORMERS, Channel.STABLE)
+OTHER = ReleaseLine(Runtime.VLLM, Channel.STABLE)
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 TODAY = NOW.date()
 OFFER = Offer("5.2.0", "torch==2.13.0 transformers==5.2.0", "suite")
 YESTERDAY = TODAY - timedelta(days=1)
 
 
-def budget(seconds: float = 1e6, *, left: float = 1e6, spent: dict[Line, float] | None = None) -> Budget:
+def budget(seconds: float = 1e6, *, left: float = 1e6, spent: dict[ReleaseLine, float] | None = None) -> Budget:
     lines = (LINE, OTHER)
     return Budget(seconds, left, spent or {}, dict.fromkeys(lines, 1.0))
 
 
-def latest(day: date = YESTERDAY, *, since: int = 100, probed: date | None = None) -> Latest:
-    return Latest(day, CellVerdict.WORKS, TODAY - timedelta(days=since), probed or day, OFFER, "lock", "files")
+def latest(day: date = YESTERDAY, *, since: int = 100, probed: date | None = None) -> LastDay:
+    return LastDay(day, CellVerdict.WORKS, TODAY - timedelta(days=since), probed or day, OFFER, "lock", "files")
 
 
-def cell(told: Latest | None, *, age: int = 200, name: str = "llama", line: Line = LINE) -> PlannedCell:
+def cell(told: LastDay | None, *, age: int = 200, name: str = "llama", line: ReleaseLine = LINE) -> PlannedCell:
     return PlannedCell(name, line, TODAY - timedelta(days=age), "files", told)
 
 

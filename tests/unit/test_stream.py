@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.wire.stream import Listener, read_events
-from monitor.wire.tail import Tail
+from monitor.wire.stream import Listener, Tail, read_events
 
 if TYPE_CHECKING:
     from pathlib import Path
