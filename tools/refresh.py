@@ -7,6 +7,7 @@ For maintainers, from a checkout::
     python -m tools.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
     python -m tools.refresh history HOME       # ship the history of a home, as `settle demo` opens it
     python -m tools.refresh runtimes HOME      # ship the second history: every runtime, by release
+    python -m tools.refresh rejudge            # judge both shipped histories again, after a change of rules or words
     python -m tools.refresh findings           # docs/findings.md and docs/runtimes.md, from these two
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from monitor import verdicts
 from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
 from monitor.cli.output import markdown
 from monitor.config.load import load_config
@@ -34,9 +36,10 @@ from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA
 from monitor.runner.request import ProbeRequest
-from monitor.store import open_reader
+from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue
+from monitor.subjects.parity_causes import load_parity_causes
 from tools.first_known import fetch_first_known, write_first_known
 
 if TYPE_CHECKING:
@@ -63,11 +66,16 @@ def main(arguments: Sequence[str]) -> int:
             pack(Path(home), DATA / SHIPPED)
         case ["runtimes", home]:
             pack(Path(home), DATA / SHIPPED_RUNTIMES)
+        case ["rejudge"]:
+            for shipped in (SHIPPED, SHIPPED_RUNTIMES):
+                _rejudge(shipped)
         case ["findings"]:
             for page in PAGES:
                 (DOCS / page).write_text(page_of(page), encoding="utf-8")
         case _:
-            raise UsageError("name first-known, derive, qualify, history, runtimes or findings", hint=str(__doc__))
+            raise UsageError(
+                "name first-known, derive, qualify, history, runtimes, rejudge or findings", hint=str(__doc__)
+            )
     return 0
 
 
@@ -78,6 +86,18 @@ def page_of(name: str) -> str:
         unpack((DATA / shipped).read_bytes(), Path(folder))
         with open_reader(Path(folder)) as store:
             return "\n".join(markdown(section) for section in sections(store))
+
+
+def _rejudge(shipped: str) -> None:
+    """Make every day, flip and answer again from the stored checks; raw events are not in a shipped history."""
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        unpack((DATA / shipped).read_bytes(), home)
+        with open_store(home) as store:
+            store.record_parity_causes(load_parity_causes())
+            counts = verdicts.rejudge(store)
+        pack(home, DATA / shipped)
+    ConsoleProgress().message(f"{shipped}: {counts}")
 
 
 def _derive(slugs: Sequence[str]) -> None:

@@ -245,6 +245,14 @@ class Cells:
         sql = "SELECT cell_id, day, verdict, coalesce(rung, ''), reason, signature, note FROM days"
         return {tuple(row) for row in self._db.execute(sql).fetchall()}
 
+    def notes_on(self, run_ids: Iterable[str]) -> list[tuple[str, int, str, int]]:
+        """Return note, cell, day and run, as numbers, of every day that one of these runs speaks for."""
+        sql = (
+            "SELECT note, cell, day_verdicts.day, run FROM day_verdicts JOIN runs ON runs.number = run"
+            " WHERE runs.id IN (SELECT value FROM json_each(?))"
+        )
+        return self._db.execute(sql, (json.dumps(list(run_ids)),)).fetchall()
+
     # what earlier days leave for the notes on later ones
 
     def first_fact(self, name: str, cell_id: str, subject_digest: str, before: date) -> Row | None:
@@ -436,6 +444,14 @@ class CellsWriter(Cells):
         """Keep what the reference answers for the run's files, unless it is kept already."""
         values = (str(run.cell.runtime), run.version, run.day.isoformat(), run_id(run), json.dumps(trace))
         self._db.execute("INSERT OR IGNORE INTO goldens VALUES (?, ?, ?, ?, ?, ?)", (run.fingerprint.subject, *values))
+
+    def replace_notes(self, notes: Iterable[tuple[str, int, str, int]]) -> None:
+        """Write the notes, as ``notes_on`` returns them, on those of their days that still work by the same run."""
+        self._db.conn.executemany(
+            "UPDATE day_verdicts SET note = ? WHERE cell = ? AND day = ? AND run = ?"
+            " AND verdict IN (SELECT number FROM verdicts WHERE verdict = 'works')",
+            notes,
+        )
 
     def forget_unreferenced_texts(self) -> None:
         delete_unused(self._db)

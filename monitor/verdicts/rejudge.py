@@ -22,7 +22,7 @@ class Rejudged:
     runs: int
     changed_runs: int
     changed_days: int
-    without_events: int  # runs whose raw events have been collected; their checks stay as they are
+    without_events: int  # runs whose raw events are no longer kept; their checks and notes stay as they are
 
 
 def rejudge(store: Store) -> Rejudged:
@@ -30,22 +30,24 @@ def rejudge(store: Store) -> Rejudged:
     cells = store.cells
     with store.atomic():
         before = cells.verdicts()
-        changed = missing = 0
+        changed, missing = 0, []
         runs = cells.recorded_runs()
         for run in runs:
             raw = store.events.read(run.events_digest) if run.events_digest else b""
             if raw is None and run.session_id:
-                missing += 1
+                missing.append(run.id)
                 continue
             judged = checks_of(run, _session(run, raw))
             if judged != cells.checks_of(run.id):
                 cells.replace_checks(run.id, judged)
                 changed += 1
+        notes = cells.notes_on(missing)  # they compare answers that are in the events
         for cell_id in cells.ids():
             rebuild_days(cells, cell_id)
             rebuild_answers(cells, cell_id)
+        cells.replace_notes(notes)
         cells.forget_unreferenced_texts()
-        return Rejudged(len(runs), changed, len(before ^ cells.verdicts()), missing)
+        return Rejudged(len(runs), changed, len(before ^ cells.verdicts()), len(missing))
 
 
 def checks_of(run: RecordedRun, session: Session | None) -> tuple[CheckResult, ...]:
