@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,6 +160,18 @@ class SubjectForm(StrEnum):
     FOLDER = "folder"
 
 
+class HubName(NamedTuple):
+    """What the hub calls a model; one without an organisation has "" there."""
+
+    organisation: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> HubName:
+        organisation, _, name = text.rpartition("/")
+        return cls(organisation, name)
+
+
 class ModelKind(StrEnum):
     DENSE = "dense"
     MIXTURE = "mixture"
@@ -196,6 +208,19 @@ class Subject:
     control: bool = False
 
 
+_FOLDER = "folder:"
+
+
+def folder_id(folder: object) -> str:
+    """Return the id of a folder of the user's own, as model, as subject and as source alike."""
+    return f"{_FOLDER}{folder}"
+
+
+def folder_named(subject_id: str) -> str:
+    """Return the path of the folder that a subject is, "" where it is none."""
+    return subject_id.removeprefix(_FOLDER) if subject_id.startswith(_FOLDER) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     python: str  # "3.11"
@@ -225,9 +250,9 @@ class Cell:
         return f"{self.subject_id}@{self.runtime}/{self.channel}/{self.platform}"
 
     @classmethod
-    def parse(cls, cell_id: str) -> Cell:
-        subject_id, _, place = cell_id.rpartition("@")
-        runtime, channel, platform = place.split("/")
+    def parse(cls, text: str) -> Cell:
+        subject_id, _, where = text.rpartition("@")
+        runtime, channel, platform = where.split("/")
         return cls(subject_id, Runtime(runtime), Channel(channel), Platform.parse(platform))
 
 

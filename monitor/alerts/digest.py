@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.alerts.message import message
 from monitor.alerts.routing import wanted
 from monitor.alerts.values import Alert, Item, Kind
+from monitor.store.outbox import AnnouncementKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ MOST_LINES = 30  # of one kind
 
 
 def key(now: datetime) -> str:
-    return f"digest:{_day(now)}"
+    return str(AnnouncementKey("digest", _day(now)))
 
 
 def is_due(outbox: Outbox, hour: int, now: datetime) -> bool:
@@ -33,7 +34,7 @@ def messages(outbox: Outbox, settings: Alerts, now: datetime) -> list[tuple[Targ
     since = outbox.last_digest() or outbox.began() or ""
     told = [
         Item(row["key"], Kind(row["kind"]), row["line"], runtime=row["runtime"], organisation=row["organisation"])
-        for row in outbox.told_since(since)
+        for row in outbox.announced_since(since)
         if row["kind"] != Kind.DIGEST
     ]
     standing: dict[str, list[str]] = {}

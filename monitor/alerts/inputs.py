@@ -34,7 +34,7 @@ def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Seq
         fine |= {slug for slug in outbox.open_troubles() if slug.startswith(DAEMON)}
     new_models = [
         NewModel(row["id"], row["organisation"], row["architecture"], row["released"] or "")
-        for row in outbox.models_not_told()
+        for row in outbox.models_not_announced()
     ]
     return Facts(
         began=date.fromisoformat((began or stamp(now))[:10]),
@@ -66,7 +66,7 @@ def _histories(store: Reader, cells: Sequence[str], new_models: set[str]) -> lis
     flips: dict[str, list[dict[str, Any]]] = {}
     for row in store.outbox.flips_of(cells):
         flips.setdefault(row["cell_id"], []).append(row)
-    new = new_models | store.outbox.models_told_as_new()
+    new = new_models | store.outbox.models_announced_as_new()
     evidence = Evidence(store)
     return [
         History(

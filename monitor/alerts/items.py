@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.alerts.values import Item, Kind
 from monitor.report.format import days_text, moved_text, since_text
+from monitor.store.outbox import AnnouncementKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ def flip_item(history: History, flip: FlipSeen, kind: Kind) -> Item:
     return _item(
         history,
         kind,
-        key=f"flip:{history.track.cell}:{flip.day}:{flip.after}",
+        key=str(AnnouncementKey("flip", history.track.cell, (str(flip.day), str(flip.after)))),
         says=f"{verb} in {_where(history, told.version if told else '')} since {flip.day}",
         day=flip.day,
         flips=(flip.id,),
@@ -66,7 +67,7 @@ def works_item(history: History, first: date) -> Item:
     return _item(
         history,
         Kind.NEWLY_WORKS,
-        key=f"works:{history.track.cell}",
+        key=str(AnnouncementKey("works", history.track.cell)),
         says=f"works in {_where(history, seen.version)}, seen on {first} for the first time",
         day=first,
         version=seen.version,
@@ -87,7 +88,7 @@ def stable_item(history: History, answer: Stabilization) -> Item:
     return _item(
         history,
         Kind.NEWLY_STABLE,
-        key=f"stable:{history.track.cell}",
+        key=str(AnnouncementKey("stable", history.track.cell)),
         says=f"is stable in {_where(history, '')} since {span.by}",
         day=answer.stable.proven,
         facts=facts,
@@ -98,7 +99,7 @@ def flapping_item(history: History, spell: Spell, flips: Sequence[FlipSeen]) -> 
     return _item(
         history,
         Kind.FLAPPING,
-        key=f"flapping:{history.track.cell}:{spell.began}",
+        key=str(AnnouncementKey("flapping", history.track.cell, (str(spell.began),))),
         says=f"flips back and forth in {_where(history, '')}; nothing more of it until it is calm",
         day=spell.began,
         flips=tuple(one.id for one in flips),
@@ -110,7 +111,7 @@ def calm_item(history: History, spell: Spell, last: FlipSeen) -> Item:
     return _item(
         history,
         Kind.CALM,
-        key=f"calm:{history.track.cell}:{spell.began}",
+        key=str(AnnouncementKey("calm", history.track.cell, (str(spell.began),))),
         says=f"is calm again in {_where(history, '')}: {last.after} since {last.day}",
         day=spell.calm,
         facts=(("flips", _flips(history.flips)), ("show", _show(history, last.told))),
@@ -122,7 +123,7 @@ def changed_item(history: History, flips: Sequence[FlipSeen]) -> Item:
     return _item(
         history,
         Kind.CHANGED,
-        key=f"flip:{history.track.cell}:{last.day}:{last.after}",
+        key=str(AnnouncementKey("flip", history.track.cell, (str(last.day), str(last.after)))),
         says=f"goes on flipping in {_where(history, '')}: {last.after} since {last.day}",
         day=last.day,
         flips=tuple(one.id for one in flips),
@@ -132,7 +133,7 @@ def changed_item(history: History, flips: Sequence[FlipSeen]) -> Item:
 def model_item(model: NewModel) -> Item:
     facts = (("architecture", model.architecture), ("released", model.released or "not known"))
     return Item(
-        key=f"model:{model.id}",
+        key=str(AnnouncementKey("model", model.id)),
         kind=Kind.NEW_MODEL,
         line=f"{model.id} is new and watched from now on",
         model=model.id,
@@ -143,7 +144,7 @@ def model_item(model: NewModel) -> Item:
 
 def withdrawn_item(flip: TakenBack) -> Item:
     return Item(
-        key=f"withdrawn:{flip.cell}:{flip.day}:{flip.after}",
+        key=str(AnnouncementKey("withdrawn", flip.cell, (str(flip.day), str(flip.after)))),
         kind=Kind.WITHDRAWN,
         line=f"{flip.subject} was told to be {flip.after} in {flip.runtime} since {flip.day}; judged again, it is not",
         day=flip.day,
@@ -157,7 +158,7 @@ def withdrawn_item(flip: TakenBack) -> Item:
 
 def trouble_item(trouble: Trouble, stamp: str) -> Item:
     return Item(
-        key=f"trouble:{trouble.slug}@{stamp}",
+        key=str(AnnouncementKey("trouble", trouble.slug, (stamp,))),
         kind=Kind.TROUBLE,
         line=trouble.sentence,
         runtime=trouble.runtime,
@@ -167,7 +168,11 @@ def trouble_item(trouble: Trouble, stamp: str) -> Item:
 
 
 def over_item(slug: str, sentence: str, stamp: str) -> Item:
-    return Item(key=f"over:{slug}@{stamp}", kind=Kind.TROUBLE_OVER, line=f"over: {sentence}")
+    return Item(
+        key=str(AnnouncementKey("over", slug, (stamp,))),
+        kind=Kind.TROUBLE_OVER,
+        line=f"over: {sentence}",
+    )
 
 
 def _item(

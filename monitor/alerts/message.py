@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from monitor.alerts.values import Alert, Kind
+from monitor.judge.signature import Signature
 from monitor.site.names import model_page
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _parts(items: Sequence[Item], base: str) -> Iterator[_Part]:
     if len(items) > 1:
         alike = tuple(fact for fact in items[0].facts if all(fact in item.facts for item in items))
         signature = items[0].signature
-        heading = f"cause: {signature.partition(' ')[2] or signature}" if signature else "the same for all:"
+        heading = f"cause: {Signature.parse(signature).text}" if signature else "the same for all:"
         if alike or signature:
             yield _Part(heading, alike)
     for item in items:

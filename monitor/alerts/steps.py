@@ -14,7 +14,7 @@ from monitor.alerts.message import Message, message, repeated
 from monitor.alerts.routing import routed
 from monitor.alerts.values import Kind, Rules, severity_of
 from monitor.domain import Severity
-from monitor.store.outbox import BEGAN
+from monitor.store.outbox import BEGAN, AnnouncementKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,12 +62,12 @@ def write_alerts(store: Store, settings: Alerts, now: datetime, troubles: Sequen
 def _begin(store: Store, settings: Alerts, now: datetime) -> bool:
     """Note what was known before there were alerts: it is no news. False where nothing is known yet at all."""
     outbox = store.outbox
-    known = outbox.models_not_told()
+    known = outbox.models_not_announced()
     if not known:
         return False
     outbox.announce(BEGAN, BEGAN, "", now)
     for row in known:
-        outbox.announce(f"model:{row['id']}", Kind.NEW_MODEL, "", now)
+        outbox.announce(str(AnnouncementKey("model", row["id"])), Kind.NEW_MODEL, "", now)
     if now.astimezone(UTC).hour >= settings.digest_hour:
         outbox.announce(digest.key(now), Kind.DIGEST, "", now)
     return True

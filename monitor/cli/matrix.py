@@ -52,7 +52,7 @@ _Line: TypeAlias = "list[tuple[str, str]]"  # pieces of text, each with its styl
 
 def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     """Return one row per cell with its verdict per rung, in the catalogue's order of families."""
-    rungs = store.rungs_now()
+    rungs = store.report.rungs_now()
     return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current()]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from monitor.config.settings import Config
     from monitor.domain import RunVerdict
-    from monitor.judge.attribution import Crossed
+    from monitor.judge.attribution import Attribution
     from monitor.judge.confirm import Settled
     from monitor.runner.cycle import CycleResult
     from monitor.schedule.past import Replayed
@@ -77,7 +77,7 @@ def _infra_failed(verdict: RunVerdict) -> bool:
 
 
 def print_probe(
-    config: Config, cycle: CycleResult, attributions: Mapping[str, Sequence[Crossed]] | None, *, as_json: bool
+    config: Config, cycle: CycleResult, attributions: Mapping[str, Sequence[Attribution]] | None, *, as_json: bool
 ) -> None:
     """Print every cell's last run and its verdict; ``attributions`` is None without --attribute."""
     from monitor import verdicts

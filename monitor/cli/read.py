@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.cli.root import JSON, Options, examples
+from monitor.domain import HubName
 from monitor.errors import UnknownName
 from monitor.store.questions import QUESTIONS
 
@@ -157,7 +158,7 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
     for column in ("cell", "subject", "model", "family", "architecture"):
         if cells := [row["cell"] for row in rows if str(row[column]).lower() == wanted]:
             return cells
-    if cells := [row["cell"] for row in rows if row["model"].rpartition("/")[2].lower() == wanted]:
+    if cells := [row["cell"] for row in rows if HubName.parse(row["model"]).name.lower() == wanted]:
         return cells
     raise UnknownName(
         "cell or run",

@@ -10,7 +10,7 @@ import click
 
 from monitor.cli.arguments import past_day, runtime_and_version
 from monitor.cli.root import JSON, Options, examples
-from monitor.domain import Rung, Runtime
+from monitor.domain import HubName, Rung, Runtime
 from monitor.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _tracks_named(tracks: Sequence[Track], models: Sequence[str]) -> list[Track]
 
 def _names(track: Track) -> set[str]:
     subject = track.subject
-    names = (subject.id, subject.model_id, subject.model_id.rpartition("/")[2], track.family, subject.architecture)
+    names = (subject.id, subject.model_id, HubName.parse(subject.model_id).name, track.family, subject.architecture)
     return {name.lower() for name in names}
 
 

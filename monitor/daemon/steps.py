@@ -139,7 +139,7 @@ def write_the_site(state: DaemonState) -> None:
     section, now = state.config.site, state.clock.now()
     if section.folder is None or not section.every_hours:
         return
-    mark = state.store.planning_queries.mark()
+    mark = state.store.planning.mark()
     if state.published is not None:
         due = state.published[1] + timedelta(hours=section.every_hours)
         if mark == state.published[0] or now < due:

@@ -151,7 +151,7 @@ def probe_what_is_due(state: DaemonState) -> datetime | None:
     """Resolve, carry and probe a slice of what is due; connect to an engine only when needed."""
     now = state.clock.now()
     _require_clock_forward(state.store, now)
-    mark = state.store.planning_queries.mark()
+    mark = state.store.planning.mark()
     if state.idle and state.idle[0] == mark and now < state.idle[1]:
         return state.idle[1]
     watched = state.watched()
@@ -226,7 +226,7 @@ def _same_platform(state: DaemonState, platform: Platform) -> Platform:
     """Refuse to start another history silently when the engine that measured this one does not answer."""
     other = str(Platform(platform.python, platform.accelerator, Isolation.CONTAINER))
     fell_back = state.config.engine == "auto" and platform.isolation is Isolation.PROCESS
-    if fell_back and other in state.store.planning_queries.platforms():
+    if fell_back and other in state.store.planning.platforms():
         raise InfraError(
             "no container engine answers, and this history was measured in containers",
             hint="start the engine; `settle run --engine process` would start a separate history",
@@ -235,7 +235,7 @@ def _same_platform(state: DaemonState, platform: Platform) -> Platform:
 
 
 def _require_clock_forward(store: Store, now: datetime) -> None:
-    last = store.planning_queries.last_recorded()
+    last = store.planning.last_recorded()
     if last is not None and now < last - _MOST_BACKWARDS:
         raise InfraError(
             f"the clock shows {now:%Y-%m-%d %H:%M} UTC, which is before the last record, {last:%Y-%m-%d %H:%M} UTC",

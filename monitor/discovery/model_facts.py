@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import Model, ModelKind
+from monitor.domain import HubName, Model, ModelKind
 from monitor.sources.hub import Refused
 from monitor.sources.model_changes import EPOCH, has_weights, what_changed
 from monitor.store.published import Listing, Revision
@@ -45,10 +45,10 @@ def model_of(model_id: str, seen: HubModel, *, families: Mapping[str, str]) -> M
     """Describe a model before any of its files is read; ``families`` maps known architectures."""
     return Model(
         id=model_id,
-        family=families.get(seen.model_type, model_id.rpartition("/")[2]),
+        family=families.get(seen.model_type, HubName.parse(model_id).name),
         architecture=seen.model_type,
         kind=ModelKind.DENSE,
-        organisation=model_id.rpartition("/")[0],
+        organisation=HubName.parse(model_id).organisation,
         released=None,
         released_source="",
         license=seen.license,
@@ -59,7 +59,7 @@ def with_config(model: Model, config: Mapping[str, Any], *, families: Mapping[st
     architecture = architecture_of(config)
     if not architecture:
         return model
-    family = families.get(architecture, model.id.rpartition("/")[2])
+    family = families.get(architecture, HubName.parse(model.id).name)
     return replace(model, architecture=architecture, family=family, kind=kind_of(config))
 
 

@@ -18,6 +18,7 @@ from monitor.discovery.model_facts import (
     with_config,
     with_release_day,
 )
+from monitor.domain import HubName, folder_id
 from monitor.errors import AskAgain, InfraError, NoAnswer, SettleError
 from monitor.sources.hub import Gone, Renamed
 from monitor.sources.model_changes import ModelState, Presence, new_states
@@ -110,9 +111,9 @@ class _Search:
         moved = [
             f"model:{name}"
             for source, name in self.store.published.renamed()
-            if source in organisations and f"organisation:{name.rpartition('/')[0]}" not in organisations
+            if source in organisations and f"organisation:{HubName.parse(name).organisation}" not in organisations
         ]
-        folders = [f"folder:{folder}" for folder in self.settings.folders]
+        folders = [folder_id(folder) for folder in self.settings.folders]
         popularity = [_POPULARITY] if self.settings.popularity and (named or organisations) else []
         return list(dict.fromkeys([*folders, *named, *organisations, *moved, *popularity]))
 
@@ -173,7 +174,7 @@ class _Search:
 
     def _present_names(self, organisation: str) -> list[str]:
         present = (watched.presence.name for watched in self.watched.values() if watched.presence.there)
-        return [name for name in present if name.rpartition("/")[0] == organisation]
+        return [name for name in present if HubName.parse(name).organisation == organisation]
 
     def _known(self, name: str) -> WatchedModel | None:
         """Return the model with this name on the hub, whatever its id here."""

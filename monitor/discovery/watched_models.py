@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from monitor.domain import folder_id
 from monitor.store import open_reader
 from monitor.store.reader import DATABASE
 from monitor.subjects.catalogue import load_catalogue
@@ -30,7 +31,7 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
     rows += [_row(row) for row in discovered.values() if row["id"] not in in_catalogue]
     known = {row["id"] for row in rows} | {row["source"] for row in rows}
     wanted = [(f"model:{name}", name) for name in settings.named]
-    wanted += [(f"folder:{folder}", f"folder:{folder}") for folder in settings.folders]
+    wanted += [(folder_id(folder), folder_id(folder)) for folder in settings.folders]
     rows += [
         _EMPTY | {"id": name, "source": source, "problem": "not discovered yet"}
         for source, name in wanted

@@ -1,4 +1,4 @@
-"""Whose fault a failing check is, told by crossing a runtime and what it stands on with older ones; pure."""
+"""Whose fault a failing check is, by pairing a runtime and its foundation with older releases of each; pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from monitor.domain import CheckResult, Release
 
 
-class Corner(StrEnum):
-    """Which of the two is of the release before; where a failure was seen, neither is."""
+class Pairing(StrEnum):
+    """Which of runtime and foundation is of an older release; where the failure was seen, neither is."""
 
     HERE = "here"
     OLDER_RUNTIME = "older-runtime"
@@ -33,66 +33,63 @@ class Culprit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
+class Attribution:
     check: str
     culprit: Culprit
     reason: str
 
 
-def crossed(
-    corners: Mapping[Corner, Sequence[CheckResult]], names: Mapping[Corner, str], runtime: str, foundation: str
-) -> list[Crossed]:
-    """Return one answer for each check that fails here. ``names`` says which versions a corner is made of."""
-    here = [one for one in corners[Corner.HERE] if one.outcome is Outcome.FAILED]
-    return [_crossed(one, corners, names, runtime, foundation) for one in here]
+def attributions(
+    checks: Mapping[Pairing, Sequence[CheckResult]], names: Mapping[Pairing, str], runtime: str, foundation: str
+) -> list[Attribution]:
+    """Return an attribution for each check that fails here. ``names`` has the versions of each pairing."""
+    failed = [check for check in checks[Pairing.HERE] if check.outcome is Outcome.FAILED]
+    return [_attributed(check, checks, names, runtime, foundation) for check in failed]
 
 
-def _crossed(
-    here: CheckResult,
-    corners: Mapping[Corner, Sequence[CheckResult]],
-    names: Mapping[Corner, str],
+def _attributed(
+    failed: CheckResult,
+    checks: Mapping[Pairing, Sequence[CheckResult]],
+    names: Mapping[Pairing, str],
     runtime: str,
     foundation: str,
-) -> Crossed:
-    others = (Corner.OLDER_RUNTIME, Corner.OLDER_FOUNDATION)
-    older_runtime, older_foundation = (_stands(corners.get(corner, ()), here) for corner in others)
-    with_older = {corner: names.get(corner, "no release before") for corner in others}
-    if older_runtime is None or older_foundation is None:
-        untold = " and ".join(
-            with_older[corner]
-            for corner, told in zip(others, (older_runtime, older_foundation), strict=True)
-            if told is None
-        )
-        return Crossed(here.name, Culprit.UNKNOWN, f"{untold}: the check was not answered or fails otherwise there")
-    if older_runtime and older_foundation:
-        return Crossed(here.name, Culprit.PAIR, f"passes in {' as well as in '.join(with_older.values())}")
-    if older_runtime:
-        reason = f"passes in {with_older[others[0]]}, and fails alike in {with_older[others[1]]}: {runtime} changed it"
-        return Crossed(here.name, Culprit.RUNTIME, reason)
-    if older_foundation:
-        reason = (
-            f"passes in {with_older[others[1]]}, and fails alike in {with_older[others[0]]}: {foundation} changed it"
-        )
-        return Crossed(here.name, Culprit.FOUNDATION, reason)
-    reason = f"fails alike in {' and in '.join(with_older.values())}: the probe's recipe, or older than either"
-    return Crossed(here.name, Culprit.NEITHER, reason)
+) -> Attribution:
+    others = (Pairing.OLDER_RUNTIME, Pairing.OLDER_FOUNDATION)
+    passes = {pairing: _passes(checks.get(pairing, ()), failed) for pairing in others}
+    older = {pairing: names.get(pairing, "no release before") for pairing in others}
+    unknown = " and ".join(older[pairing] for pairing in others if passes[pairing] is None)
+    if unknown:
+        return Attribution(failed.name, Culprit.UNKNOWN, f"{unknown}: the check has no result or fails otherwise there")
+    older_runtime, older_foundation = others
+    match passes[older_runtime], passes[older_foundation]:
+        case True, True:
+            return Attribution(failed.name, Culprit.PAIR, f"passes in {' as well as in '.join(older.values())}")
+        case True, _:
+            culprit, passing, failing, changed = Culprit.RUNTIME, older_runtime, older_foundation, runtime
+        case _, True:
+            culprit, passing, failing, changed = Culprit.FOUNDATION, older_foundation, older_runtime, foundation
+        case _:
+            reason = f"fails alike in {' and in '.join(older.values())}: the probe's recipe, or older than either"
+            return Attribution(failed.name, Culprit.NEITHER, reason)
+    reason = f"passes in {older[passing]}, and fails alike in {older[failing]}: {changed} changed it"
+    return Attribution(failed.name, culprit, reason)
 
 
-def _stands(checks: Sequence[CheckResult], here: CheckResult) -> bool | None:
-    """Tell whether the check passes there; None when it says nothing, or fails for another reason."""
-    there = next((one for one in checks if one.name == here.name), None)
+def _passes(checks: Sequence[CheckResult], failed: CheckResult) -> bool | None:
+    """Return whether the check passes there; None when it has no result, or fails for another reason."""
+    there = next((check for check in checks if check.name == failed.name), None)
     if there is None:
         return None
     if there.outcome is Outcome.PASSED:
         return True
-    return False if there.outcome is Outcome.FAILED and there.fault == here.fault else None
+    return False if there.outcome is Outcome.FAILED and there.fault == failed.fault else None
 
 
 def release_before(version: str, releases: Iterable[Release]) -> str:
     """Return the stable release before a version, "" when there is none."""
     older = [
-        Version(one.version)
-        for one in releases
-        if one.channel is Channel.STABLE and not one.yanked and Version(one.version) < Version(version)
+        Version(release.version)
+        for release in releases
+        if release.channel is Channel.STABLE and not release.yanked and Version(release.version) < Version(version)
     ]
     return str(max(older)) if older else ""

@@ -1,4 +1,4 @@
-"""Changed is not broken: what differs from what a cell answered before, or is no longer asked, gets a note; pure."""
+"""Changed is not broken: an answer that differs from earlier ones, or a check skipped now, gets a note; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOLERANCE_NAT = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a subject's files answered on the first day that worked; every later answer is held against it."""
+    """What a subject's files answered on the first day that worked; every later answer is compared with it."""
 
     day: date
     version: str
@@ -45,8 +45,8 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the runs of some days have to say beside their verdicts, by run."""
+class RunAnswers:
+    """The answers and checks of the runs of some days, by run."""
 
     logprobs: Mapping[str, Logprobs]
     checks: Mapping[str, Sequence[CheckResult]]
@@ -63,34 +63,34 @@ class Before:
 def logprobs_of(value: Any) -> Logprobs | None:
     """Return the fact as a probe records it, None for anything else: it comes out of a container."""
     try:
-        found = {
+        logprobs = {
             (tuple(int(token) for token in prompt["ids"]), int(prompt["from"])): tuple(
-                {int(token): float(one) for token, one in zip(*position, strict=True)} for position in prompt["top"]
+                {int(token): float(value) for token, value in zip(*position, strict=True)} for position in prompt["top"]
             )
             for prompt in value["prompts"]
         }
     except (TypeError, ValueError, KeyError, OverflowError):
         return None
-    finite = all(math.isfinite(one) for rows in found.values() for row in rows for one in row.values())
-    return found if found and finite else None
+    finite = all(math.isfinite(nats) for rows in logprobs.values() for row in rows for nats in row.values())
+    return logprobs if logprobs and finite else None
 
 
-def distance(one: Logprobs, other: Logprobs) -> float | None:
+def distance(here: Logprobs, there: Logprobs) -> float | None:
     """Return by how many nats the answers to equal prompts differ at least, None where no prompt is equal.
 
-    A token that only one of them names is not likelier, in the other, than the least likely that is named there.
+    A token that only one side names is, on the other, at most as likely as the least likely token named there.
     """
-    found = [
+    distances = [
         _between(left, right)
-        for prompt in one.keys() & other.keys()
-        if len(one[prompt]) == len(other[prompt])
-        for left, right in zip(one[prompt], other[prompt], strict=True)
+        for prompt in here.keys() & there.keys()
+        if len(here[prompt]) == len(there[prompt])
+        for left, right in zip(here[prompt], there[prompt], strict=True)
         if left and right
     ]
-    return max(found, default=None)
+    return max(distances, default=None)
 
 
-def noted(days: Sequence[Day], said: Said, before: Mapping[str, Before] | None = None) -> tuple[Day, ...]:
+def noted(days: Sequence[Day], evidence: RunAnswers, before: Mapping[str, Before] | None = None) -> tuple[Day, ...]:
     """Return the days, in order, with a note on each that works and answers otherwise, or less, than those before it.
 
     ``before`` is by the digest of the subject's files. No verdict is touched.
@@ -102,36 +102,36 @@ def noted(days: Sequence[Day], said: Said, before: Mapping[str, Before] | None =
             source = done.get(day.carried_from)  # an earlier one has been noted before
             done[day.day] = replace(day, note=source.note) if source else day
             continue
-        own = left.get(day.fingerprint.subject, Before())
-        checks = said.checks.get(day.run_id, ())
+        before_day = left.get(day.fingerprint.subject, Before())
+        checks = evidence.checks.get(day.run_id, ())
         notes = [day.note]
         if day.verdict.verdict is CellVerdict.WORKS:
-            logprobs, suite = said.logprobs.get(day.run_id), day.fingerprint.suite
-            notes += [changed(own.pinned, logprobs, suite), skipped(own.passed, checks, suite)]
-            if own.pinned is None and logprobs is not None:
-                own = replace(own, pinned=Pinned(day.day, day.version, suite, logprobs))
+            logprobs, suite = evidence.logprobs.get(day.run_id), day.fingerprint.suite
+            notes += [changed(before_day.pinned, logprobs, suite), skipped(before_day.passed, checks, suite)]
+            if before_day.pinned is None and logprobs is not None:
+                before_day = replace(before_day, pinned=Pinned(day.day, day.version, suite, logprobs))
         if day.verdict.verdict is not CellVerdict.UNKNOWN:
-            own = replace(own, passed={**own.passed, **_passed(day, checks)})
-        left[day.fingerprint.subject] = own
+            before_day = replace(before_day, passed={**before_day.passed, **_passed(day, checks)})
+        left[day.fingerprint.subject] = before_day
         done[day.day] = replace(day, note="; ".join(filter(None, notes)))
     return tuple(done.values())
 
 
 def skipped(passed: Mapping[str, Passed], checks: Sequence[CheckResult], suite: str) -> str:
     """Return the note on checks that are skipped and have passed before: what works then is less than it was."""
-    told: dict[Passed, list[str]] = {}
+    by_last: dict[Passed, list[str]] = {}
     for check in checks:
         if check.outcome is Outcome.SKIPPED and check.name in passed:
-            told.setdefault(passed[check.name], []).append(check.name)
+            by_last.setdefault(passed[check.name], []).append(check.name)
     return "; ".join(
         f"skipped, and passed last with {last.version} ({last.day}){_by_others(last.suite, suite)}: {', '.join(names)}"
-        for last, names in told.items()
+        for last, names in by_last.items()
     )
 
 
-def changed(pin: Pinned | None, said: Logprobs | None, suite: str) -> str:
+def changed(pin: Pinned | None, logprobs: Logprobs | None, suite: str) -> str:
     """Return the note on an answer that differs by more than float noise, "" on any other."""
-    apart = distance(pin.logprobs, said) if pin and said else None
+    apart = distance(pin.logprobs, logprobs) if pin and logprobs else None
     if pin is None or apart is None or apart <= TOLERANCE_NAT:
         return ""
     probes = _by_others(pin.suite, suite)

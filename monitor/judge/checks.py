@@ -1,4 +1,4 @@
-"""From what a session said and how its process ended to one result a check; pure."""
+"""From a session's events and how its process ended to one result a check; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from monitor.domain import Runtime
-    from monitor.judge.observations import Finished, Said, Session
+    from monitor.judge.observations import Finished, Session, SubjectNotes
 
 SESSION_CHECKS = ("installs.imports",)
 
@@ -23,7 +23,7 @@ HANG_FACTOR = 3  # a hang counts only when the subject, alone, was given this ma
 
 _UNSEEN = Ending()
 
-# python's own for an exception nobody caught, and for a call that was refused: the session's main is ours
+# Python's exit codes for an uncaught exception and for a refused call: the session's main is ours
 _SESSION_FAILED = frozenset({1, 2})
 
 # from outside, never from the runtime's own code: an operator, a stopping engine, the kernel
@@ -35,21 +35,23 @@ def judge_subject(
 ) -> tuple[CheckResult, ...]:
     """Return the import and every check of one subject, in the order in which the runtime is asked.
 
-    ``ending`` is how the container ended, None when nobody saw it. ``hang_counts`` says that this was the solo rerun
-    with ``HANG_FACTOR`` times the limit.
+    ``ending`` is how the container ended, None when that was not seen. ``hang_counts`` is true for the solo rerun with
+    ``HANG_FACTOR`` times the limit.
     """
-    own = _judge_said(session.own, SESSION_CHECKS, ending, session=session, hang_counts=hang_counts)
+    shared = _judge_events(session.shared, SESSION_CHECKS, ending, session=session, hang_counts=hang_counts)
     expected = checks_of(runtime)
-    blocked = next((result for result in own if result.outcome is not Outcome.PASSED), None)
+    blocked = next((result for result in shared if result.outcome is not Outcome.PASSED), None)
     if blocked is not None:
         reason = f"not reached: {blocked.name} did not pass"
-        return own + tuple(_not_reached(name, reason) for name in expected)
-    said = session.subjects[subject_id]
-    judged = _judge_said(said, expected, ending, session=session, hang_counts=hang_counts)
-    return own + tuple(_laid_at_the_right_door(result, catalogue.adapter_class(runtime).stands_on) for result in judged)
+        return shared + tuple(not_reached(name, reason) for name in expected)
+    events = session.subjects[subject_id]
+    judged = _judge_events(events, expected, ending, session=session, hang_counts=hang_counts)
+    return shared + tuple(
+        _blamed_on_foundation(result, catalogue.adapter_class(runtime).stands_on) for result in judged
+    )
 
 
-def _laid_at_the_right_door(result: CheckResult, foundation: str) -> CheckResult:
+def _blamed_on_foundation(result: CheckResult, foundation: str) -> CheckResult:
     """Blame what the runtime stands on for the checks that it answers itself when it is asked alone."""
     if result.blame is Blame.RUNTIME and foundation and result.name in checks_of(foundation):
         return replace(result, blame=Blame.DEPENDENCY)
@@ -61,7 +63,7 @@ def checks_of(runtime: str) -> tuple[str, ...]:
 
 
 def passed(name: str, message: str = "", seconds: float = 0.0) -> CheckResult:
-    return CheckResult(name, _rung(name), Outcome.PASSED, message=message, seconds=seconds)
+    return CheckResult(name, rung_of(name), Outcome.PASSED, message=message, seconds=seconds)
 
 
 def fault_result(
@@ -71,7 +73,7 @@ def fault_result(
     blame = BLAME[fault]
     return CheckResult(
         name=name,
-        rung=_rung(name),
+        rung=rung_of(name),
         outcome=Outcome.UNKNOWN if blame is Blame.INFRA else Outcome.FAILED,
         fault=fault,
         blame=blame,
@@ -82,57 +84,67 @@ def fault_result(
     )
 
 
-def _judge_said(
-    said: Said, expected: Iterable[str], ending: Ending | None, *, session: Session, hang_counts: bool
+def _judge_events(
+    events: SubjectNotes, expected: Iterable[str], ending: Ending | None, *, session: Session, hang_counts: bool
 ) -> tuple[CheckResult, ...]:
-    finished = {one.check: one for one in said.finished}
+    finished = {check.check: check for check in events.finished}
     results: list[CheckResult] = []
     stopped = ""  # why what follows was not reached; the first unanswered check carries the fault
     for name in expected:
         if name in finished:
-            result = _judge_finished(finished[name], malformed=said.spoiled or session.malformed)
+            result = _judge_finished(finished[name], malformed=events.spoiled or session.malformed)
             results.append(result)
             if result.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
                 stopped = stopped or f"not reached: {name} did not pass"
             continue
-        if name in said.started:
-            results.append(_judge_unanswered(name, said, ending, hang_counts=hang_counts))
+        if name in events.started:
+            results.append(_judge_unanswered(name, events, ending, hang_counts=hang_counts))
             stopped = f"not reached: the process ended in {name}"
         elif stopped:
-            results.append(_not_reached(name, stopped))
+            results.append(not_reached(name, stopped))
         else:
-            results.append(_judge_unstarted(name, said, ending))
+            results.append(_judge_unstarted(name, events, ending))
             stopped = f"not reached: {name} never started"
     return tuple(results)
 
 
-def _judge_finished(one: Finished, *, malformed: str) -> CheckResult:
-    match one.outcome:
+def _judge_finished(finished: Finished, *, malformed: str) -> CheckResult:
+    match finished.outcome:
         case "passed":
             return CheckResult(
-                one.check,
-                _rung(one.check),
+                finished.check,
+                rung_of(finished.check),
                 Outcome.PASSED,
-                message=one.message,
-                seconds=one.seconds,
-                evidence=dict(one.evidence) if one.evidence else None,
+                message=finished.message,
+                seconds=finished.seconds,
+                evidence=dict(finished.evidence) if finished.evidence else None,
             )
         case "skipped":
-            return CheckResult(one.check, _rung(one.check), Outcome.SKIPPED, message=one.message, seconds=one.seconds)
+            return CheckResult(
+                finished.check,
+                rung_of(finished.check),
+                Outcome.SKIPPED,
+                message=finished.message,
+                seconds=finished.seconds,
+            )
         case _ if malformed:
-            # somebody wrote into this file who should not have: its failures prove nothing
-            return fault_result(one.check, "infra-events", malformed, seconds=one.seconds)
+            # something else wrote into this file: its failures prove nothing
+            return fault_result(finished.check, "infra-events", malformed, seconds=finished.seconds)
         case _:
             return fault_result(
-                one.check, one.fault or "unclassified", one.message, seconds=one.seconds, evidence=one.evidence
+                finished.check,
+                finished.fault or "unclassified",
+                finished.message,
+                seconds=finished.seconds,
+                evidence=finished.evidence,
             )
 
 
-def _judge_unanswered(name: str, said: Said, ending: Ending | None, *, hang_counts: bool) -> CheckResult:
+def _judge_unanswered(name: str, events: SubjectNotes, ending: Ending | None, *, hang_counts: bool) -> CheckResult:
     """Judge a check that started and never finished: the ending is its answer."""
-    if said.spoiled:
-        return fault_result(name, "infra-events", said.spoiled)
-    end = said.died or ending or _UNSEEN
+    if events.spoiled:
+        return fault_result(name, "infra-events", events.spoiled)
+    end = events.died or ending or _UNSEEN
     ours = _our_fault(end)
     if ours is not None:
         return fault_result(name, *ours, seconds=end.seconds)
@@ -140,11 +152,11 @@ def _judge_unanswered(name: str, said: Said, ending: Ending | None, *, hang_coun
         return _judge_hang(name, end, hang_counts=hang_counts)
     if end.signal == signal.SIGBUS:
         return _judge_bus_error(name, end)
-    return fault_result(name, *_how_it_ended(name, end, of_session=said.died is None), seconds=end.seconds)
+    return fault_result(name, *_how_it_ended(name, end, of_session=events.died is None), seconds=end.seconds)
 
 
 def _how_it_ended(name: str, end: Ending, *, of_session: bool) -> tuple[str, str]:
-    """Return slug and message for an ending that nobody from outside brought about."""
+    """Return fault and message for an ending without a cause from outside."""
     if end.signal == signal.SIGILL:
         return "unsupported-on-platform", "the process was ended by SIGILL: an instruction that this processor lacks"
     if end.signal is not None:
@@ -160,37 +172,24 @@ def _judge_hang(name: str, end: Ending, *, hang_counts: bool) -> CheckResult:
     if hang_counts:
         return fault_result(name, "hung", f"no answer alone within {HANG_FACTOR} times the limit", seconds=end.seconds)
     message = f"no answer within the time limit; counts only when it hangs alone with {HANG_FACTOR} times the limit"
-    return CheckResult(
-        name,
-        _rung(name),
-        Outcome.UNKNOWN,
-        fault="hung",
-        blame=Blame.UNATTRIBUTED,
-        message=message,
-        signature=signature("hung", message),
-        seconds=end.seconds,
-    )
+    return _unattributed(name, "hung", message, end.seconds)
 
 
 def _judge_bus_error(name: str, end: Ending) -> CheckResult:
     message = "the process was ended by SIGBUS: a full memory file system or a file cut short does that, not only code"
-    return CheckResult(
-        name,
-        _rung(name),
-        Outcome.UNKNOWN,
-        fault="crashed",
-        blame=Blame.UNATTRIBUTED,
-        message=message,
-        signature=signature("crashed", message),
-        seconds=end.seconds,
-    )
+    return _unattributed(name, "crashed", message, end.seconds)
 
 
-def _judge_unstarted(name: str, said: Said, ending: Ending | None) -> CheckResult:
+def _unattributed(name: str, fault: str, message: str, seconds: float) -> CheckResult:
+    result = fault_result(name, fault, message, seconds=seconds)
+    return replace(result, outcome=Outcome.UNKNOWN, blame=Blame.UNATTRIBUTED)
+
+
+def _judge_unstarted(name: str, events: SubjectNotes, ending: Ending | None) -> CheckResult:
     """Judge the first check that never started although nothing before it failed: no runtime is blamed for that."""
-    if said.spoiled:
-        return fault_result(name, "infra-events", said.spoiled)
-    end = said.died or ending or _UNSEEN
+    if events.spoiled:
+        return fault_result(name, "infra-events", events.spoiled)
+    end = events.died or ending or _UNSEEN
     ours = _our_fault(end)
     if ours is not None:
         return fault_result(name, *ours)
@@ -203,7 +202,7 @@ def _judge_unstarted(name: str, said: Said, ending: Ending | None) -> CheckResul
 
 
 def _our_fault(end: Ending) -> tuple[str, str] | None:
-    """Return slug and message where the way it ended is the bench's doing."""
+    """Return fault and message where our infrastructure ended the process."""
     if end.engine_fault:
         return "infra-engine", end.engine_fault
     if end.out_of_memory:
@@ -213,15 +212,16 @@ def _our_fault(end: Ending) -> tuple[str, str] | None:
     if not end.timed_out and end.signal in _FOREIGN_SIGNALS:
         return "infra-interrupted", f"the process was ended from outside by {_signal_name(end.signal)}"
     if end.exit_code is None and end.signal is None and not end.timed_out:
-        return "infra-interrupted", "nobody saw how the process ended"
+        return "infra-interrupted", "how the process ended was not seen"
     return None
 
 
-def _not_reached(name: str, reason: str) -> CheckResult:
-    return CheckResult(name, _rung(name), Outcome.NOT_REACHED, message=reason)
+def not_reached(name: str, reason: str) -> CheckResult:
+    return CheckResult(name, rung_of(name), Outcome.NOT_REACHED, message=reason)
 
 
-def _rung(name: str) -> Rung:
+def rung_of(name: str) -> Rung:
+    """Return the rung of a check."""
     return Rung(wire.rung_of(name))
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
-from monitor.judge.installs import Stage
+from monitor.judge.runs import Stage
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CHANGE_RUNS = 3  # sessions that must agree, one of them alone in a process of its own, before a verdict changes
-RETRIES = 2  # after a fault of ours, or a failure that nobody can name
+RETRIES = 2  # after a fault of ours, or an unclassified failure
 MAX_ATTEMPTS = 8
 
 KNOWN = frozenset({CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY})
-# what the subject itself brings about within our limits: one repetition tells an accident from a habit
+# what the subject itself can cause within our limits: one repetition separates an accident from a habit
 _RECURRING = frozenset({"infra-memory", "infra-events"})
 # ours, and the same tomorrow: trying again shows nothing new
 _LASTING = frozenset({"infra-miniature", "infra-recipe"})
@@ -36,7 +36,7 @@ class RetryReason(StrEnum):
     FORK = "a failure seen in a fork is confirmed in a fresh process"
     CHANGE = "a change of verdict is confirmed by three sessions that agree, one of them alone"
     HANG = "a hang is confirmed alone with three times the limit"
-    BENCH = "the bench failed"
+    INFRA = "our infrastructure failed"
     UNCLASSIFIED = "an unclassified failure is reproduced in a fresh process"
 
 
@@ -48,12 +48,12 @@ class Attempt:
     solo: bool
     limit_factor: int = 1
     run_id: str = ""
-    invocation: str = ""  # one start of the daemon, "" where runs of several are told apart by nothing
+    invocation: str = ""  # one start of the daemon, "" where it is not known
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A verdict that was confirmed before today."""
+class Confirmed:
+    """The verdict that was confirmed before today."""
 
     verdict: CellVerdict
     signature: str = ""
@@ -74,7 +74,7 @@ class Settled:
     note: str = ""
 
 
-def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | RetryNeeded:
+def decide(last: Confirmed | None, attempts: Sequence[Attempt], circumstances: Circumstances) -> Settled | RetryNeeded:
     """Return the settled verdict of ``attempts``, all made with one fingerprint, oldest first, or what is needed."""
     if not attempts:
         return RetryNeeded(RetryReason.FIRST, merge((), circumstances.runtime.record.bar), solo=False)
@@ -92,17 +92,17 @@ def decide(last: Standing | None, attempts: Sequence[Attempt], circumstances: Ci
 
 
 def can_be_mended(verdict: RunVerdict) -> bool:
-    """Tell whether a day is unknown by a fault of the bench that may be gone when it is asked another time."""
+    """Return whether a day is unknown by a fault of ours that may be gone at the next attempt."""
     return verdict.verdict is CellVerdict.UNKNOWN and passes_by(verdict.blame, verdict.fault)
 
 
 def passes_by(blame: Blame | None, fault: str) -> bool:
-    """Tell whether a fault is ours and may be gone another time."""
+    """Return whether a fault is ours and may be gone another time."""
     return blame is Blame.INFRA and fault not in _LASTING
 
 
 def _that_count(attempts: Sequence[Attempt], circumstances: Circumstances) -> list[Attempt]:
-    """Leave out what the bench spoiled before it was started anew: somebody may have mended it since."""
+    """Leave out what our infrastructure spoiled before the daemon's last start: it may have been mended since."""
     latest = attempts[-1].invocation
     return [
         attempt
@@ -124,7 +124,7 @@ def reproduced(attempts: Iterable[Attempt]) -> frozenset[str]:
 
 
 def unsettled(verdict: RunVerdict, why: str) -> RunVerdict:
-    """Return ``verdict`` as an unknown that still tells what was seen."""
+    """Return ``verdict`` as an unknown that still shows what was seen."""
     reason = f"{why}: {verdict.reason}"
     rungs = tuple(
         replace(rung, verdict=Verdict.UNKNOWN, reason=f"{why}: {rung.reason}")
@@ -140,7 +140,7 @@ def _works(verdict: RunVerdict) -> bool:
 
 
 def _decide_by_evidence(
-    last: Standing | None,
+    last: Confirmed | None,
     attempts: Sequence[Attempt],
     verdicts: Sequence[RunVerdict],
     factor: int,
@@ -150,7 +150,7 @@ def _decide_by_evidence(
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
     fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
-        return RetryNeeded(RetryReason.BENCH, verdicts[-1], limit_factor=factor)
+        return RetryNeeded(RetryReason.INFRA, verdicts[-1], limit_factor=factor)
     if not fresh:
         return _decide_by_forks(last, known[-1][1], factor)
     merged = merge(fresh, bar)
@@ -165,7 +165,7 @@ def _decide_by_evidence(
     return Settled(merged, changed=changed, note=_note(last, merged, forked))
 
 
-def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> Settled | RetryNeeded:
+def _decide_by_forks(last: Confirmed | None, latest: RunVerdict, factor: int) -> Settled | RetryNeeded:
     if last is not None and _same_failure(last, latest):
         return Settled(latest)
     if not _works(latest):
@@ -175,17 +175,17 @@ def _decide_by_forks(last: Standing | None, latest: RunVerdict, factor: int) -> 
     return RetryNeeded(RetryReason.CHANGE, latest, limit_factor=factor)
 
 
-def _same_failure(last: Standing, verdict: RunVerdict) -> bool:
-    """Tell whether a run only repeats the failure that stands: that one was seen in a fresh process already."""
+def _same_failure(last: Confirmed, verdict: RunVerdict) -> bool:
+    """Return whether a run only repeats the failure that stands: that one was seen in a fresh process already."""
     return last.verdict is verdict.verdict is CellVerdict.BROKEN and bool(last.signature == verdict.signature != "")
 
 
 def _was_read(verdict: RunVerdict) -> bool:
-    """Tell whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
+    """Return whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
     return verdict.rung in (Rung.KNOWS, Rung.LOADS) and verdict.fault in _READ
 
 
-def _note(last: Standing | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:
+def _note(last: Confirmed | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:
     if _works(merged) and any(not _works(v) for v in forked):
         return "failed in a fork, works in a fresh process"
     same_verdict = last is not None and last.verdict is merged.verdict
@@ -204,17 +204,16 @@ def _decide_by_unknowns(
     if latest.fault == "hung" and attempts[-1].limit_factor < HANG_FACTOR:
         return replace(wanted, why=RetryReason.HANG, limit_factor=HANG_FACTOR)
     if circumstances.control is Control.PENDING and circumstances.subject.control and not any(a.solo for a in attempts):
-        return replace(
-            wanted, why=RetryReason.FORK
-        )  # before the whole day hangs on a control that only fails in a fork
+        # before the whole day depends on a control that only fails in a fork
+        return replace(wanted, why=RetryReason.FORK)
     alike = sum(v.verdict is CellVerdict.UNKNOWN and v.blame is latest.blame for v in verdicts)
-    # in a session of many another one may have brought it about, so only a fresh process tells a habit
+    # in a shared session another subject may have caused it, so only a fresh process proves a habit
     if alike <= (1 if latest.fault in _RECURRING and attempts[-1].solo else RETRIES):
         patient = latest.fault == "infra-time" and (
             attempts[-1].limit_factor >= HANG_FACTOR or _installer_ran_out_of_time(attempts[-1])
         )
         if passes_by(latest.blame, latest.fault) and not patient:
-            return replace(wanted, why=RetryReason.BENCH)
+            return replace(wanted, why=RetryReason.INFRA)
         may_count = circumstances.subject.qualified and circumstances.control.vouches
         if latest.fault == "unclassified" and may_count:
             return replace(wanted, why=RetryReason.UNCLASSIFIED)
@@ -222,18 +221,18 @@ def _decide_by_unknowns(
 
 
 def _installer_ran_out_of_time(attempt: Attempt) -> bool:
-    """Tell whether building or fetching took longer than it may: half an hour more of the same shows nothing new."""
+    """Return whether building or fetching took longer than it may: half an hour more of the same shows nothing new."""
     installer = {stage.check for stage in Stage}
     return any(check.name in installer and check.fault == "infra-time" for check in attempt.checks)
 
 
 def merge(verdicts: Sequence[RunVerdict], bar: Sequence[Rung]) -> RunVerdict:
-    """Return what several runs with one fingerprint say together; what they disagree about is flaky."""
+    """Return the verdict of several runs with the same fingerprint; rungs on which they disagree are flaky."""
     rungs = sorted({rung.rung for verdict in verdicts for rung in verdict.rungs} | set(bar))
     return at_the_bar(tuple(_merge_rung(rung, verdicts) for rung in rungs), bar)
 
 
-_TELLING = (
+_BY_WEIGHT = (
     Verdict.FAILED,
     Verdict.FLAKY,
     Verdict.PASSED,
@@ -244,14 +243,14 @@ _TELLING = (
 
 
 def _merge_rung(rung: Rung, verdicts: Sequence[RunVerdict]) -> RungVerdict:
-    ones = [one for verdict in verdicts for one in verdict.rungs if one.rung is rung]
-    ones.sort(key=lambda one: _TELLING.index(one.verdict))
-    if not ones:
+    judged = [verdict for run in verdicts for verdict in run.rungs if verdict.rung is rung]
+    judged.sort(key=lambda verdict: _BY_WEIGHT.index(verdict.verdict))
+    if not judged:
         return RungVerdict(rung, Verdict.NOT_MEASURED, "this suite has no check for it")
-    first = ones[0]
-    passes = sum(one.verdict is Verdict.PASSED for one in ones)
+    first = judged[0]
+    passes = sum(verdict.verdict is Verdict.PASSED for verdict in judged)
     if first.verdict is Verdict.FAILED and passes:
-        failures = sum(one.verdict is Verdict.FAILED for one in ones)
+        failures = sum(verdict.verdict is Verdict.FAILED for verdict in judged)
         return replace(
             first, verdict=Verdict.FLAKY, reason=f"failed in {failures} of {failures + passes} runs: {first.reason}"
         )

@@ -1,4 +1,4 @@
-"""What the control, a model known to work, says about the bench and about a release; pure."""
+"""What the control, a model known to work, proves about our infrastructure and about a release; pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Control(StrEnum):
-    """How the control stands in one environment on one day."""
+    """The result of the control in one environment on one day."""
 
     GREEN = "green"  # it works: a failure of another cell is that cell's
     RELEASE = "release"  # fails here, works in the last good environment: the release or its dependencies, for everyone
-    BENCH = "bench"  # fails in both: nothing measured that day says anything
+    INFRA = "infra"  # fails in both: nothing measured that day is evidence
     PENDING = "pending"  # fails here and has not been rerun, or there is no good environment to rerun it in
-    ABSENT = "absent"  # no control ran here, or it said nothing
+    ABSENT = "absent"  # no control ran here, or it ended unknown
 
     @property
     def reason(self) -> str:
@@ -27,12 +27,12 @@ class Control(StrEnum):
                 return "the control works"
             case Control.RELEASE:
                 return "the control fails here and works in the last good environment"
-            case Control.BENCH:
+            case Control.INFRA:
                 return "the control fails here and in the last good environment too"
             case Control.PENDING:
-                return "the control fails here and no good environment has been asked"
+                return "the control fails here and has not been rerun in a good environment"
             case Control.ABSENT:
-                return "no control has answered in this environment"
+                return "no control has a result in this environment"
             case _:
                 assert_never(self)
 
@@ -43,9 +43,9 @@ class Control(StrEnum):
 
 
 def control_says(here: Iterable[CellVerdict], elsewhere: Iterable[CellVerdict]) -> Control:
-    """Return how the control stands. ``elsewhere`` are its reruns in the last good environment, the same day.
+    """Return the control's result. ``elsewhere`` are its reruns in the last good environment, the same day.
 
-    One success proves the bench able; a failure counts only where no success stands against it.
+    One success proves that our infrastructure works; a failure counts only where no success stands against it.
     """
     seen, rerun = set(here), set(elsewhere)
     if CellVerdict.WORKS in seen:
@@ -54,4 +54,4 @@ def control_says(here: Iterable[CellVerdict], elsewhere: Iterable[CellVerdict]) 
         return Control.ABSENT
     if CellVerdict.WORKS in rerun:
         return Control.RELEASE
-    return Control.BENCH if CellVerdict.BROKEN in rerun else Control.PENDING
+    return Control.INFRA if CellVerdict.BROKEN in rerun else Control.PENDING

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.domain import Blame, CellVerdict, Origin, Outcome, Purpose, RunVerdict, Subject, Verdict
-from monitor.judge.confirm import KNOWN, Attempt, RetryNeeded, Settled, Standing, decide, unsettled
+from monitor.judge.confirm import KNOWN, Attempt, Confirmed, RetryNeeded, Settled, decide, unsettled
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
 
@@ -106,7 +106,7 @@ def judge_days(
     known = dict(earlier or {})
     flips: list[Flip] = []
     days: list[Day] = []
-    for facts in sorted(history, key=lambda one: one.day):
+    for facts in sorted(history, key=lambda day: day.day):
         judged = _judge_day(facts, Circumstances(subject, runtime, ""), (controls, doubts or {}), memory, known)
         if judged is None:
             continue
@@ -124,7 +124,7 @@ def control_key(day: date, origin: Origin, fingerprint: Fingerprint) -> ControlK
 
 
 def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Subject, runtime: Runtime) -> Control:
-    """Return how the control ``subject`` stands by its runs in one environment and its reruns in the last good one."""
+    """Return the control's result by its runs in one environment and its reruns in the last good one."""
 
     def verdicts(runs: Sequence[DayRun]) -> list[CellVerdict]:
         return [_believed(run, subject, runtime).verdict for run in runs]
@@ -133,7 +133,7 @@ def control_of(here: Sequence[DayRun], elsewhere: Sequence[DayRun], subject: Sub
 
 
 def _believed(run: DayRun, subject: Subject, runtime: Runtime) -> RunVerdict:
-    """Judge a run whose subject is known to work, so that even a failure nobody can name is one."""
+    """Judge a run whose subject is known to work, so that even an unclassified failure counts."""
     signatures = frozenset(check.signature for check in run.attempt.checks)
     able = replace(subject, qualified=True)
     return judge_run(run.attempt.checks, Circumstances(able, runtime, run.version, Control.GREEN, signatures))
@@ -153,20 +153,21 @@ def remember(memory: Memory, day: Day) -> Memory:
 def speaking(facts: DayFacts) -> tuple[DayRun, ...]:
     """Return the runs that speak for the day: live before replay, never adhoc, and only the latest fingerprint.
 
-    What the bench spoiled speaks only where nothing else does: an outage in the evening does not unsay the morning.
+    A run that our infrastructure spoiled speaks only where no other does: an outage in the evening does not undo the
+    morning.
     """
-    own = [run for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
-    telling = [run for run in own if not _spoiled(run)]
-    origins = {run.origin for run in telling} | {carry.origin for carry in facts.carries}
-    origin = _first(origins or {run.origin for run in own})
-    chosen = [run for run in telling if run.origin is origin]
+    runs = [run for run in facts.runs if run.purpose in (Purpose.PROBE, Purpose.CONFIRM)]
+    whole = [run for run in runs if not _spoiled(run)]
+    origins = {run.origin for run in whole} | {carry.origin for carry in facts.carries}
+    origin = _first(origins or {run.origin for run in runs})
+    chosen = [run for run in whole if run.origin is origin]
     if not chosen and not origins:
-        chosen = [run for run in own if run.origin is origin]
-    return tuple(run for run in own if chosen and (run.origin, run.fingerprint) == (origin, chosen[-1].fingerprint))
+        chosen = [run for run in runs if run.origin is origin]
+    return tuple(run for run in runs if chosen and (run.origin, run.fingerprint) == (origin, chosen[-1].fingerprint))
 
 
 def _spoiled(run: DayRun) -> bool:
-    """Tell whether a fault of ours is all that a run has to say."""
+    """Return whether a run shows nothing but a fault of ours."""
     checks = run.attempt.checks
     ours = any(check.outcome is Outcome.UNKNOWN and check.blame is Blame.INFRA for check in checks)
     return ours and all(check.outcome is not Outcome.FAILED for check in checks)
@@ -178,17 +179,17 @@ def _first(origins: Iterable[Origin]) -> Origin:
 
 def decide_day(
     facts: DayFacts, runs: Sequence[DayRun], fingerprint: Fingerprint, circumstances: Circumstances, memory: Memory
-) -> tuple[Settled | RetryNeeded, Standing | None, str]:
+) -> tuple[Settled | RetryNeeded, Confirmed | None, str]:
     """Return whether ``runs`` settle the day, the verdict they were compared with, and a note where suites differ."""
-    last, note = _standing(memory, facts, fingerprint.suite, circumstances)
+    last, note = _last_confirmed(memory, facts, fingerprint.suite, circumstances)
     decision = decide(last, [run.attempt for run in runs], circumstances)
     before = memory.confirmed
     if isinstance(decision, Settled) and before is not None and before.fingerprint == fingerprint:
-        decision = _held_against(before, decision, circumstances.runtime.record.bar)
+        decision = _compared_with(before, decision, circumstances.runtime.record.bar)
     return decision, last, note
 
 
-def _held_against(before: Day, settled: Settled, bar: Sequence[Rung]) -> Settled:
+def _compared_with(before: Day, settled: Settled, bar: Sequence[Rung]) -> Settled:
     """Return ``settled`` as flaky where ``before`` said something else of exactly this lock, suite and subject."""
     now, then = settled.verdict, before.verdict
     if now.verdict not in (CellVerdict.WORKS, CellVerdict.BROKEN) or now.verdict is then.verdict:
@@ -196,18 +197,18 @@ def _held_against(before: Day, settled: Settled, bar: Sequence[Rung]) -> Settled
     why = f"{then.verdict} on {before.day}, {now.verdict} now, with nothing changed"
     failing = then if now.verdict is CellVerdict.WORKS else now
     flaky = {
-        one.rung: replace(one, verdict=Verdict.FLAKY, reason=f"{why}: {one.reason}")
-        for one in failing.rungs
-        if one.verdict is Verdict.FAILED
-    } | {one.rung: one for one in failing.rungs if one.verdict is Verdict.FLAKY}
-    verdict = at_the_bar(tuple(flaky.get(one.rung, one) for one in now.rungs), bar)
+        rung.rung: replace(rung, verdict=Verdict.FLAKY, reason=f"{why}: {rung.reason}")
+        for rung in failing.rungs
+        if rung.verdict is Verdict.FAILED
+    } | {rung.rung: rung for rung in failing.rungs if rung.verdict is Verdict.FLAKY}
+    verdict = at_the_bar(tuple(flaky.get(rung.rung, rung) for rung in now.rungs), bar)
     return replace(settled, verdict=verdict, changed=then.verdict is not CellVerdict.FLAKY)
 
 
 def _judge_day(
     facts: DayFacts,
     circumstances: Circumstances,
-    told: tuple[Mapping[ControlKey, Control], Mapping[str, str]],
+    controls_and_doubts: tuple[Mapping[ControlKey, Control], Mapping[str, str]],
     memory: Memory,
     known: Mapping[date, Day],
 ) -> tuple[Day, Flip | None] | None:
@@ -216,7 +217,7 @@ def _judge_day(
         day = _carried_day(facts, known)
         return (day, None) if day else None
     first = runs[0]
-    controls, doubts = told
+    controls, doubts = controls_and_doubts
     circumstances = replace(
         circumstances,
         version=first.version,
@@ -250,7 +251,7 @@ def _day(when: date, runs: Sequence[DayRun], decision: Settled | RetryNeeded, su
     )
 
 
-def _flip(day: Day, decision: Settled | RetryNeeded, last: Standing | None, memory: Memory) -> Flip | None:
+def _flip(day: Day, decision: Settled | RetryNeeded, last: Confirmed | None, memory: Memory) -> Flip | None:
     if last is None or isinstance(decision, RetryNeeded) or not decision.changed or day.verdict.verdict not in KNOWN:
         return None
     after = day.verdict.verdict
@@ -259,14 +260,16 @@ def _flip(day: Day, decision: Settled | RetryNeeded, last: Standing | None, memo
     return Flip(first_seen, last.verdict, after, day.day)
 
 
-def _standing(memory: Memory, facts: DayFacts, suite: str, circumstances: Circumstances) -> tuple[Standing | None, str]:
+def _last_confirmed(
+    memory: Memory, facts: DayFacts, suite: str, circumstances: Circumstances
+) -> tuple[Confirmed | None, str]:
     """Return the verdict to compare with; verdicts compare within one suite, so a new one first answers for before."""
     confirmed = memory.confirmed
     if confirmed is None:
         return None, ""
-    standing = Standing(confirmed.verdict.verdict, confirmed.verdict.signature)
+    last = Confirmed(confirmed.verdict.verdict, confirmed.verdict.signature)
     if confirmed.fingerprint.suite == suite:
-        return standing, ""
+        return last, ""
     reprobes = [
         judge_run(run.attempt.checks, replace(circumstances, version=run.version, control=Control.GREEN))
         for run in facts.runs
@@ -274,13 +277,13 @@ def _standing(memory: Memory, facts: DayFacts, suite: str, circumstances: Circum
         and run.fingerprint.suite == suite
         and run.fingerprint.environment == confirmed.fingerprint.environment
     ]
-    spoken = [verdict for verdict in reprobes if verdict.verdict in KNOWN]
-    if not spoken:
+    known = [verdict for verdict in reprobes if verdict.verdict in KNOWN]
+    if not known:
         return None, "new suite, not compared with the days before"
-    again = Standing(spoken[-1].verdict, spoken[-1].signature)
-    if again.verdict is standing.verdict:
+    again = Confirmed(known[-1].verdict, known[-1].signature)
+    if again.verdict is last.verdict:
         return again, ""
-    return again, f"suite changed: it says {again.verdict} where the one before said {standing.verdict}"
+    return again, f"suite changed: it finds {again.verdict} where the suite before found {last.verdict}"
 
 
 def _carried_day(facts: DayFacts, known: Mapping[date, Day]) -> Day | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.domain import Blame
 
-_FORMER_PREFIX = "bench-"  # of what is called infra- today, in events that were recorded before
+_FORMER_PREFIX = "bench-"  # of faults that are called infra- now, in events that were recorded before
 
 BLAME = {
     # the runtime's own code

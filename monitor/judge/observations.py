@@ -1,4 +1,4 @@
-"""What a session was seen to say, as frozen values: the judge's input, free of files and of untrusted types."""
+"""What a session's events contain, as frozen values: the judge's input, free of files and of untrusted types."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What was said about one subject; about the session itself (the import) where ``subject`` is None."""
+class SubjectNotes:
+    """The events of one subject; of the session itself (the import) where ``subject`` is None."""
 
     subject: str | None
     started: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Said:
     facts: tuple[Fact, ...] = ()
     died: Ending | None = None
     seconds: float = 0.0  # from its first event to its last
-    spoiled: str = ""  # why nothing but its passes may be believed; "" when the record is whole
+    spoiled: str = ""  # why only its passes can be trusted; "" when the record is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ class Session:
     """One events file, read. ``subjects`` holds every requested subject, in the request's order."""
 
     announced: Announcement | None
-    own: Said
-    subjects: Mapping[str, Said]
+    shared: SubjectNotes  # of the session itself: the import, which serves every subject
+    subjects: Mapping[str, SubjectNotes]
     malformed: str = ""  # the first thing wrong with the file; what came before it is kept

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from monitor.domain import CheckResult
 
-    Heard: TypeAlias = tuple[float | None, ...]  # what is said of the tokens that the reference names, in order
+    Compared: TypeAlias = tuple[float | None, ...]  # log-probabilities of the tokens that the reference names, in order
 
-TRACE = "trace"  # the fact with what the reference says
-HEARD = "heard"  # the fact with what another says of the same tokens, where it differs
+TRACE = "trace"  # the fact with the reference's answer
+COMPARED = "heard"  # the fact with another runtime's answer on the same tokens, where it differs
 MATCHES = "matches.logprobs"
 _MAX_VALUES = 20_000
-_MOST_TOLD = 0.9  # of the tokens, for two answers to be compared at all
+_SHARE_COMPARED = 0.9  # of the tokens, for two answers to be compared at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ParityCause:
 
     family: str
     architecture: str
-    found: str
+    explanation: str
 
     @property
     def runtimes(self) -> tuple[Runtime, ...]:
@@ -56,40 +56,40 @@ def _size(prompt: Any) -> int:
 def _prompt(prompt: Any) -> dict[str, Any]:
     ids = [int(token) for token in prompt["ids"]]
     top: list[tuple[list[int], list[float]]] = [
-        ([int(name) for name in names], [float(one) for one in values]) for names, values in prompt["top"]
+        ([int(name) for name in names], [float(value) for value in values]) for names, values in prompt["top"]
     ]
     start = int(prompt["from"])
     whole = start >= 0 and start + len(top) == len(ids) and all(len(names) == len(values) for names, values in top)
-    if not whole or not all(math.isfinite(one) for _, values in top for one in values):
+    if not whole or not all(math.isfinite(value) for _, values in top for value in values):
         raise ValueError("no whole trace")
     return {"ids": ids, "from": start, "top": top}
 
 
-def heard_of(value: Any) -> Heard | None:
-    """Return what a runtime said, in order, None where it is not as a probe records it."""
+def compared_of(value: Any) -> Compared | None:
+    """Return a runtime's answer, in order, None where it is not as a probe records it."""
     try:
-        told = tuple(None if one is None else float(one) for prompt in value for row in prompt for one in row)
+        answer = tuple(None if nats is None else float(nats) for prompt in value for row in prompt for nats in row)
     except (TypeError, ValueError, OverflowError):
         return None
-    finite = all(one is None or math.isfinite(one) for one in told)
-    return told if told and finite and len(told) <= _MAX_VALUES else None
+    finite = all(nats is None or math.isfinite(nats) for nats in answer)
+    return answer if answer and finite and len(answer) <= _MAX_VALUES else None
 
 
 def differs_from_reference(checks: Iterable[CheckResult]) -> bool:
     return any(check.name == MATCHES and check.outcome is Outcome.FAILED for check in checks)
 
 
-def doubt(heard: Mapping[str, Heard], allowed: float) -> str:
+def doubt(answers: Mapping[str, Compared], allowed: float) -> str:
     """Return which two families agree with each other against the reference, "" where no two do."""
-    for one, other in combinations(sorted(heard), 2):
-        if agree(heard[one], heard[other], allowed):
-            return f"{one} and {other} agree with each other"
+    for left, right in combinations(sorted(answers), 2):
+        if agree(answers[left], answers[right], allowed):
+            return f"{left} and {right} agree with each other"
     return ""
 
 
-def agree(one: Heard, other: Heard, allowed: float) -> bool:
-    """Tell whether two answers are the same within ``allowed`` nats wherever both say something."""
-    pairs = [(left, right) for left, right in zip(one, other, strict=False) if left is not None and right is not None]
-    if len(one) != len(other) or len(pairs) < _MOST_TOLD * len(one):
+def agree(left: Compared, right: Compared, allowed: float) -> bool:
+    """Return whether two answers are the same within ``allowed`` nats wherever both have a value."""
+    pairs = [(a, b) for a, b in zip(left, right, strict=False) if a is not None and b is not None]
+    if len(left) != len(right) or len(pairs) < _SHARE_COMPARED * len(left):
         return False
-    return all(abs(left - right) <= allowed for left, right in pairs)
+    return all(abs(a - b) <= allowed for a, b in pairs)

@@ -31,6 +31,21 @@ _REPLACEMENTS = tuple(
 )
 
 
+class Signature(NamedTuple):
+    """Twelve hex digits and a short readable text."""
+
+    digest: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.digest} {self.text}"
+
+    @classmethod
+    def parse(cls, text: str) -> Signature:
+        digest, _, shown = text.partition(" ")
+        return cls(digest, shown or digest)
+
+
 def normalised(message: str) -> str:
     """Return the lines of ``message`` that tell the failure, without what differs between two sightings of it."""
     text = _telling(message)[:_CONSIDERED_CHARS]
@@ -54,17 +69,7 @@ def _telling(message: str) -> str:
 
 
 def signature(fault: str, message: str, place: str = "") -> str:
-    """Return twelve hex digits and a short readable text. ``place`` is where it happened, as ``file.py:function``."""
+    """Return the signature as text. ``place`` is where it happened, as ``file.py:function``."""
     text = normalised(message)
     digest = hashlib.sha256(f"{fault}\n{text}\n{place}".encode()).hexdigest()[:12]
-    return f"{digest} {text[:SHOWN_CHARS].strip() or fault}"
-
-
-class SignatureParts(NamedTuple):
-    digest: str
-    text: str
-
-    @classmethod
-    def parse(cls, signature: str) -> SignatureParts:
-        digest, _, text = signature.partition(" ")
-        return cls(digest, text or digest)
+    return str(Signature(digest, text[:SHOWN_CHARS].strip() or fault))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.domain import (
     BAR,
@@ -21,7 +21,7 @@ from monitor.domain import (
     Verdict,
 )
 from monitor.judge.control import Control
-from monitor.judge.ownership import EITHERS
+from monitor.judge.runs import FILES_OR_RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,18 +30,34 @@ REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
 _SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-newer", "needs-remote-code"})
-# one loaded model contradicts itself: whatever its weights are, that is not their doing
+# one loaded model contradicts itself, which no weights can cause
 _SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-deterministic"})
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"})
-_NOT_INSTALLED = "the runtime does not require it, and our recipe does not install it"
-_TOO_SLOW_HERE = "real weights may need longer on this machine than our limit"
-_OURS = {_NOT_INSTALLED: "infra-recipe", _TOO_SLOW_HERE: "infra-time"}
+# a rung's verdict that decides its cell's, the first before the others: an unknown before what was not reached by it
+_DECIDING = {
+    Verdict.FAILED: CellVerdict.BROKEN,
+    Verdict.FLAKY: CellVerdict.FLAKY,
+    Verdict.UNKNOWN: CellVerdict.UNKNOWN,
+    Verdict.NOT_MEASURED: CellVerdict.UNKNOWN,
+    Verdict.NOT_APPLICABLE: CellVerdict.UNKNOWN,
+}
 _BAD_FILES = frozenset({"bad-checkpoint", "pickle-weights"})
+
+
+class Discount(NamedTuple):
+    """Why a failure does not count, and our own fault where it is one."""
+
+    reason: str
+    infra_fault: str = ""
+
+
+_NOT_INSTALLED = Discount("the runtime does not require it, and our recipe does not install it", "infra-recipe")
+_TOO_SLOW_HERE = Discount("real weights may need longer on this machine than our limit", "infra-time")
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What must be known beside the checks before a failure is held against anyone."""
+    """What must be known in addition to the checks before a failure counts."""
 
     subject: Subject
     runtime: Runtime
@@ -63,21 +79,13 @@ def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> Ru
 def at_the_bar(rungs: tuple[RungVerdict, ...], over: Sequence[Rung]) -> RunVerdict:
     """Return the cell's own verdict over the rungs of its bar, decided by the first that speaks against it."""
     bar = [rung for rung in rungs if rung.rung in over]
-    for verdict, own in ((Verdict.FAILED, CellVerdict.BROKEN), (Verdict.FLAKY, CellVerdict.FLAKY)):
-        for one in bar:
-            if one.verdict is verdict:
-                return _decided_by(own, one, rungs)
-    # an unknown before a rung that was never reached because of it
-    for verdict in (Verdict.UNKNOWN, Verdict.NOT_MEASURED, Verdict.NOT_APPLICABLE):
-        for one in bar:
-            if one.verdict is verdict:
-                return _decided_by(CellVerdict.UNKNOWN, one, rungs)
-    names = f"{bar[0].rung} to {bar[-1].rung}" if over == BAR else ", ".join(str(one.rung) for one in bar)
+    for verdict, of_cell in _DECIDING.items():
+        for rung in bar:
+            if rung.verdict is verdict:
+                reason = f"{rung.rung}: {rung.reason}"
+                return RunVerdict(of_cell, rung.rung, reason, rung.blame, rung.fault, rung.signature, rungs)
+    names = f"{bar[0].rung} to {bar[-1].rung}" if over == BAR else ", ".join(str(rung.rung) for rung in bar)
     return RunVerdict(CellVerdict.WORKS, None, f"every applicable check passed ({names})", None, "", "", rungs)
-
-
-def _decided_by(verdict: CellVerdict, one: RungVerdict, rungs: tuple[RungVerdict, ...]) -> RunVerdict:
-    return RunVerdict(verdict, one.rung, f"{one.rung}: {one.reason}", one.blame, one.fault, one.signature, rungs)
 
 
 def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
@@ -85,68 +93,73 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     if check.outcome is Outcome.FAILED and check.fault == "differs-from-reference" and circumstances.doubt:
         message = f"{first_line(check.message)} (reference in doubt: {circumstances.doubt})"
         return replace(check, outcome=Outcome.UNKNOWN, blame=Blame.REFERENCE, message=message)
-    why = _does_not_count(check, circumstances)
-    if not why:
+    discount = _discount(check, circumstances)
+    if discount is None:
         return check
-    if why in _OURS:
-        message = f"{first_line(check.message)} ({why})"
-        return replace(check, outcome=Outcome.UNKNOWN, fault=_OURS[why], blame=Blame.INFRA, message=message)
-    blame = check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
-    return replace(check, outcome=Outcome.UNKNOWN, blame=blame, message=f"{first_line(check.message)} ({why})")
+    message = f"{first_line(check.message)} ({discount.reason})"
+    if discount.infra_fault:
+        fault, blame = discount.infra_fault, Blame.INFRA
+    else:
+        fault, blame = check.fault, check.blame if check.blame is Blame.REFERENCE else Blame.UNATTRIBUTED
+    return replace(check, outcome=Outcome.UNKNOWN, fault=fault, blame=blame, message=message)
 
 
-def _does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
+def _discount(check: CheckResult, circumstances: Circumstances) -> Discount | None:
     if check.outcome is not Outcome.FAILED or check.name in _INSTALLER:
-        return ""  # installing involves no model, so no control can speak for or against it
+        return None  # installing involves no model, so no control can speak for or against it
     subject, control = circumstances.subject, circumstances.control
     if _control_objects(control, check):
-        return control.reason
-    if why := _subject_to_blame(check, subject):
-        return why
+        return Discount(control.reason)
+    if discount := _subject_to_blame(check, subject):
+        return discount
     if check.blame is Blame.REFERENCE:
-        return "the reference is in doubt"
-    if check.blame is Blame.UNATTRIBUTED and check.fault not in EITHERS:
-        return _why_unclassified_does_not_count(check, circumstances)
-    return "" if check.blame in _COUNTED or check.fault in EITHERS else "the fault is ours"
+        return Discount("the reference is in doubt")
+    if check.blame is Blame.UNATTRIBUTED and check.fault not in FILES_OR_RUNTIME:
+        return _unclassified(check, circumstances)
+    return (
+        None
+        if check.blame in _COUNTED or check.fault in FILES_OR_RUNTIME
+        else Discount("the fault is in our infrastructure")
+    )
 
 
 def _control_objects(control: Control, check: CheckResult) -> bool:
-    """Tell whether the control does not let a failure count: it fails too, or nobody has shown that anything runs."""
-    if control is Control.BENCH:
+    """Return whether the control does not let a failure count: it fails too, or it has not shown that anything runs."""
+    if control is Control.INFRA:
         return True
     if control.vouches or check.rung is Rung.INSTALLS:
         return False
     return control is Control.PENDING or check.fault not in _SURE_WITHOUT_CONTROL
 
 
-def _subject_to_blame(check: CheckResult, subject: Subject) -> str:
+def _subject_to_blame(check: CheckResult, subject: Subject) -> Discount | None:
     if subject.form is SubjectForm.MINIATURE:
         return _miniature_to_blame(check, subject)
-    return _TOO_SLOW_HERE if check.fault == "hung" else ""
+    return _TOO_SLOW_HERE if check.fault == "hung" else None
 
 
-def _miniature_to_blame(check: CheckResult, subject: Subject) -> str:
-    """Return why a failure may be a miniature's: only the runtime's word stands against one that was never right.
+def _miniature_to_blame(check: CheckResult, subject: Subject) -> Discount | None:
+    """Return why a failure may be a miniature's: one that never passed proves only what the runtime itself says.
 
     That an architecture is not registered, that something does not import, or that one loaded model gives two answers
-    to one question says nothing about the miniature's files.
+    to the same prompt does not depend on the miniature's files.
     """
     if check.fault in _BAD_FILES:
-        return "the miniature is ours"
+        return Discount("our miniature is at fault")
     if check.fault == "missing-dependency" and check.rung is not Rung.INSTALLS:
         return _NOT_INSTALLED  # what is installed beside the runtime is our choice; its own import needs what it needs
     sure = _SURE_WITHOUT_FILES | _SELF_CONTRADICTIONS
     if subject.qualified or check.rung is Rung.INSTALLS or check.fault in sure:
-        return ""
-    return "this miniature has not passed in any release, so the fault may be ours"
+        return None
+    return Discount("this miniature has not passed in any release, so its own files may be at fault")
 
 
-def _why_unclassified_does_not_count(check: CheckResult, circumstances: Circumstances) -> str:
+def _unclassified(check: CheckResult, circumstances: Circumstances) -> Discount | None:
     if not circumstances.subject.qualified:
-        return "not classified, and this subject has not passed in any release"
+        return Discount("not classified, and this subject has not passed in any release")
     if check.signature not in circumstances.reproduced:
-        return "not classified, and not reproduced in a fresh process"
-    return ""
+        return Discount("not classified, and not reproduced in a fresh process")
+    return None
 
 
 def _judge_rung(rung: Rung, checks: Iterable[CheckResult], circumstances: Circumstances) -> RungVerdict:
@@ -190,14 +203,14 @@ def first_line(text: str) -> str:
 
 
 def _since(circumstances: Circumstances) -> str:
-    """Return the bracket that tells a runtime that is too old from one that forgot; known of transformers alone."""
+    """Return since when the architecture is known, in brackets; only transformers' releases are known."""
     subject, version = circumstances.subject, circumstances.version
     if not subject.first_known or circumstances.runtime is not Runtime.TRANSFORMERS:
         return ""
     exact = subject.first_known.removeprefix("<=")
     known = f"{exact} or earlier" if exact != subject.first_known else exact
-    ours, theirs = _release_segment(version), _release_segment(exact)
-    if ours and theirs and ours < theirs:
+    release, first = _release_segment(version), _release_segment(exact)
+    if release and first and release < first:
         return f" (too old: first known in {known})"
     return f" (first known in {known})"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from monitor.judge.signature import SignatureParts
+from monitor.judge.signature import Signature
 from monitor.report.format import Section, length_text, listed, moved_text, since_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def causes(evidence: Evidence, lines: Iterable[Line]) -> list[Cause]:
                 hits.setdefault(key, []).append(Hit(line, setback, broken, moved))
     findings = {(row["runtime"], row["release"], row["failure"]): row["finding"] for row in _looked_at("cause")}
     grouped = [
-        Cause(*key, tuple(alike), findings.get((*key[:2], SignatureParts.parse(key[2]).digest), ""))
+        Cause(*key, tuple(alike), findings.get((*key[:2], Signature.parse(key[2]).digest), ""))
         for key, alike in hits.items()
     ]
     return sorted(grouped, key=lambda cause: (cause.hits[0].broken.day, cause.version, cause.signature))

@@ -69,8 +69,8 @@ def _answer(summary: Summary) -> Section:
 def _unknown(store: Reader, summary: Summary) -> Section:
     """Return the days that stayed unknown, with the reasons: a large share would be a fault of Settle's."""
     runtime = summary.lines[0].track.runtime
-    rows = store.unknown_days(runtime)
-    total = store.probed_days(runtime)
+    rows = store.report.unknown_days(runtime)
+    total = store.report.probed_days(runtime)
     count = sum(int(row["days"]) for row in rows)
     return Section(
         "What stayed unknown",

@@ -80,7 +80,7 @@ class Evidence:
                     blame=row["blame"] or "",
                     signature=row["signature"],
                 )
-                for row in self._store.days_of(cell)
+                for row in self._store.report.days_of(cell)
             }
         return self._days[cell]
 
@@ -89,7 +89,7 @@ class Evidence:
 
     def _packages_of(self, environment: str) -> Mapping[str, str]:
         if environment not in self._packages:
-            self._packages[environment] = self._store.packages(environment)
+            self._packages[environment] = self._store.report.packages(environment)
         return self._packages[environment]
 
 
@@ -99,9 +99,9 @@ def caveats(store: Reader, summary: Summary) -> list[str]:
     sentences = [
         f"On {row['days']} past days, {row['package']} {row['version']} replaces the original {row['package']}, which"
         f" cannot be rebuilt ({row['why']})."
-        for row in store.departures(runtime)
+        for row in store.report.departures(runtime)
     ]
-    if assumed := store.days_taken_for_granted(runtime):
+    if assumed := store.report.days_without_a_resolution(runtime):
         days = (summary.through - summary.first).days + 1
         sentences.append(
             f"{days - assumed} of {days} days were resolved; on the other {assumed} the environment is assumed"

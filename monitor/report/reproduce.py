@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from containers.lock import parse_lock
-from monitor.domain import Cell
+from monitor.domain import Cell, folder_named
 from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
@@ -58,7 +58,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         raise UsageError(f"the request of run {detail.id} is no longer stored", hint="probe it again")
     subject_id = Cell.parse(detail.row["cell_id"]).subject_id
     (subject,) = [subject for subject in request["subjects"] if subject["id"] == subject_id]
-    folder = subject_id.removeprefix("folder:")
+    folder = folder_named(subject_id)
     lock, sources = _without_local_wheels(environment, store.path.parent / "install" / "wheels")
     solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo"}
     changed = (
@@ -67,7 +67,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         else "# The probes have changed since that run; this script has today's.\n"
     )
     digest = str(detail.row["subject_digest"])
-    miniature = None if folder != subject_id else catalogue_of(store.path.parent, store).folder_of(subject_id, digest)
+    miniature = None if folder else catalogue_of(store.path.parent, store).folder_of(subject_id, digest)
     if miniature is not None and digest_of(read_miniature(miniature)) != digest:
         changed += "# The miniature has changed since that run; this script writes today's.\n"
     return _SCRIPT.format(

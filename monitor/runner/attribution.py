@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor import verdicts
-from monitor.domain import Origin, Outcome, Runtime
+from monitor.domain import Cell, Origin, Outcome, Runtime
 from monitor.errors import UsageError
-from monitor.judge.attribution import Corner, Crossed, crossed, release_before
+from monitor.judge.attribution import Attribution, Pairing, attributions, release_before
 from monitor.runner.cycle import run_cycle
 from probes import catalogue
 
@@ -31,7 +31,7 @@ def foundation_of(runtime: Runtime) -> Runtime:
     return Runtime(foundation)
 
 
-def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[str, list[Crossed]]:
+def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[str, list[Attribution]]:
     """Return per cell whose fault its failing checks are; where nothing fails, nothing is probed."""
     foundation = foundation_of(request.runtime)
     here = {cell: checks for cell, checks in _checks(runner.store, result.runs).items() if _fails(checks)}
@@ -45,20 +45,20 @@ def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[st
     pairs = {
         corner: (first, f"{foundation}=={second}")
         for corner, first, second in (
-            (Corner.OLDER_RUNTIME, older, foundation_version),
-            (Corner.OLDER_FOUNDATION, version, older_foundation),
+            (Pairing.OLDER_RUNTIME, older, foundation_version),
+            (Pairing.OLDER_FOUNDATION, version, older_foundation),
         )
         if first and second
     }
-    subjects = [subject for subject in request.subjects if any(cell.startswith(f"{subject.id}@") for cell in here)]
-    checks_by_corner: dict[Corner, dict[str, Sequence[CheckResult]]] = {}
+    subjects = [subject for subject in request.subjects if subject.id in {Cell.parse(cell).subject_id for cell in here}]
+    checks_by_corner: dict[Pairing, dict[str, Sequence[CheckResult]]] = {}
     for corner, (first, pin) in pairs.items():
         pinned = replace(request, version=first, extra_pins=(pin,), origin=Origin.ADHOC, subjects=subjects, force=True)
         checks_by_corner[corner] = _checks(runner.store, run_cycle(runner, pinned).runs)
     names = {corner: f"{request.runtime} {first} with {pin}" for corner, (first, pin) in pairs.items()}
     return {
-        cell: crossed(
-            {Corner.HERE: checks, **{corner: cells.get(cell, ()) for corner, cells in checks_by_corner.items()}},
+        cell: attributions(
+            {Pairing.HERE: checks, **{corner: cells.get(cell, ()) for corner, cells in checks_by_corner.items()}},
             names,
             str(request.runtime),
             str(foundation),

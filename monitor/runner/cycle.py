@@ -350,4 +350,4 @@ class Cycle:
 
 
 def imported(session: Session) -> bool:
-    return any(check.outcome == "passed" for check in session.own.finished)
+    return any(check.outcome == "passed" for check in session.shared.finished)

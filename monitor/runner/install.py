@@ -12,10 +12,11 @@ from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from monitor.domain import Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
-from monitor.judge.installs import Stage, failed_key
+from monitor.judge.runs import Stage
 from monitor.runner.request import archive_of
 from monitor.sources.index import available_releases, fetch_releases, fetch_source, installable, newest_installable
 from monitor.store import EnvironmentRecord, ResolutionRecord
+from monitor.store.records import failed_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,7 +214,7 @@ class Installer:
             log=failure.log,
         )
         self.store.record_resolution(answer)
-        key = failed_key(request.runtime, answer.requested, request.cutoff.date(), failure.slug)
+        key = failed_environment(request.runtime, answer.requested, request.cutoff.date(), failure.slug)
         return InstallResult(answer.id, answer.version, key, None, failure)
 
     def _answer(self, request: ProbeRequest, version: str, seconds: float) -> ResolutionRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import REFERENCE, Origin, SubjectForm
+from monitor.domain import REFERENCE, Origin, SubjectForm, folder_named
 from monitor.errors import InfraError
 from monitor.miniatures.golden import golden, golden_of_folder
 from monitor.miniatures.writer import write_miniature
@@ -32,7 +32,7 @@ def prepare_subject(
         "pins": reference and request.origin is Origin.LIVE,
     }
     if subject.form is SubjectForm.FOLDER:
-        folder = Path(subject.id.removeprefix("folder:"))
+        folder = Path(folder_named(subject.id))
         return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
     if subject.form is SubjectForm.FULL:
         folder = checkpoint_folder(home, subject.digest)

@@ -14,7 +14,6 @@ from monitor.domain import Cell, Channel, Origin, Runtime
 from monitor.errors import InfraError, SettleError
 from monitor.judge.confirm import Settled
 from monitor.judge.days import Fingerprint
-from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
@@ -211,7 +210,7 @@ class _Past:
         if recorded is None:
             return None
         resolution_id, record = recorded
-        return DayResolution(day, resolution_id, imported_pins(record.packages, self.tools.recipe.imported), record)
+        return DayResolution(day, resolution_id, record.pins, record)
 
     def _resolve(self, day: date) -> DayResolution:
         answer = self.tools.installer.resolve_only(self._request(day))

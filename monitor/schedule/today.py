@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from containers.recipes import RECIPES
 from monitor import verdicts
 from monitor.domain import Blame, Cell, CellVerdict, Channel, Origin
 from monitor.errors import SettleError
 from monitor.judge.confirm import passes_by
 from monitor.judge.days import Fingerprint
-from monitor.judge.lock_diff import imported_pins
 from monitor.runner.cycle import run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.request import ProbeRequest
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from monitor.domain import Platform, Runtime, Subject
     from monitor.runner.parallel import Runner
     from monitor.store import Store
-    from monitor.store.planning_queries import LatestDay, Resolved
+    from monitor.store.planning import LatestDay, Resolved
 
 _UNTRIED_S = 20.0  # what a cell of a runtime is taken to need before any was measured
 _LONG_AGO = date(2000, 1, 1)
@@ -73,7 +71,7 @@ class Measured:
 
 def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     """Query everything that planning needs."""
-    today, lines, queries = now.astimezone(UTC).date(), scope.lines, store.planning_queries
+    today, lines, queries = now.astimezone(UTC).date(), scope.lines, store.planning
     resolutions = {
         line: resolution
         for line in lines
@@ -81,7 +79,7 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
     }
     days = queries.latest_days(scope.platform, [line.runtime for line in lines])
     locks = {day.environment for day in days} | {resolution.environment for resolution in resolutions.values()}
-    pins = _Pins(queries.packages_of(locks))
+    pins = queries.pins_of(locks)
     latest = {(day.subject_id, ReleaseLine(day.runtime, day.channel)): _latest(day, pins) for day in days}
     retried = {line: resolution for line, resolution in resolutions.items() if _may_pass(resolution)}
     return Survey(
@@ -97,7 +95,9 @@ def survey(store: Store, scope: Scope, now: datetime) -> Survey:
             for subject in scope.watched.subjects
         ],
         offers={
-            line: Offer(resolution.version, pins.of(line.runtime, resolution.environment), scope.suites[line.runtime])
+            line: Offer(
+                resolution.version, pins.get(resolution.environment, resolution.environment), scope.suites[line.runtime]
+            )
             for line, resolution in resolutions.items()
             if line not in retried
         },
@@ -155,7 +155,7 @@ def _carry(runner: Runner, line: ReleaseLine, subjects: Sequence[Subject], facts
     )
 
 
-def _latest(day: LatestDay, pins: _Pins) -> LastDay:
+def _latest(day: LatestDay, pins: Mapping[str, str]) -> LastDay:
     blame = Blame(day.blame) if day.blame else None
     spoiled = day.verdict is CellVerdict.UNKNOWN and passes_by(blame, day.fault)
     return LastDay(
@@ -163,28 +163,13 @@ def _latest(day: LatestDay, pins: _Pins) -> LastDay:
         verdict=day.verdict,
         since=day.since,
         probed=day.probed,
-        offer=Offer(day.version, pins.of(day.runtime, day.environment), day.suite),
+        offer=Offer(day.version, pins.get(day.environment, day.environment), day.suite),
         environment=day.environment,
         subject=day.subject_digest,
-        open=day.leaning,
+        open=day.is_leaning,
         spoiled=day.asked if spoiled else 0,
         last_run_at=day.last_run_at,
     )
-
-
-class _Pins:
-    """The packages that a probe imports of an environment; a failed resolution stands for itself."""
-
-    def __init__(self, packages: Mapping[str, Mapping[str, str]]) -> None:
-        self._packages = packages
-        self._pins: dict[tuple[Runtime, str], str] = {}
-
-    def of(self, runtime: Runtime, environment: str) -> str:
-        key = runtime, environment
-        if key not in self._pins:
-            packages = self._packages.get(environment)
-            self._pins[key] = environment if packages is None else imported_pins(packages, RECIPES[runtime].imported)
-        return self._pins[key]
 
 
 def _is_unresolved(store: Store, line: ReleaseLine, resolution: Resolved | None, now: datetime) -> bool:
@@ -210,8 +195,8 @@ def _may_pass(resolution: Resolved) -> bool:
 
 def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
     lines, allowed = scope.lines, scope.allowed
-    spent = store.planning_queries.time_spent(since=now - timedelta(days=1))
-    cells = store.planning_queries.seconds_a_cell()
+    spent = store.planning.time_spent(since=now - timedelta(days=1))
+    cells = store.planning.seconds_a_cell()
     return Budget(
         slice_s=allowed.slice_minutes * 60,
         left_s=allowed.hours_a_day * 3600 * scope.workers - sum(spent.values()),

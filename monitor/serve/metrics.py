@@ -58,7 +58,7 @@ class _Home(Collector):
         try:
             # a new connection each time: a server changes its threads
             with open_reader(self._home) as store:
-                counts = store.counts()
+                counts = store.planning.counts()
         except SettleError:
             yield _gauge("settle_database_readable", "0 when the database cannot be read", 0)
             return

@@ -77,7 +77,7 @@ class Month:
 
 def details_of(store: Reader, evidence: Evidence, cell: SiteCell) -> CellDetails:
     cell_id, good = cell.line.track.cell, cell.good
-    run = store.failure_queries.run(cell.latest.run)
+    run = store.site.run(cell.latest.run)
     reached = [check for check in run.checks if check.outcome is not Outcome.NOT_REACHED]
     try:
         log = log_of(store, run.log, cell_id)

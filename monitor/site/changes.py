@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from monitor.site.content import Content, RuntimeColumn, SiteCell
-    from monitor.store.failure_queries import Turn
+    from monitor.store.site import ConfirmedFlip
 
 MOST_DAYS = 60
 
@@ -59,7 +59,7 @@ class ChangedDay:
 def changed_days(content: Content) -> list[ChangedDay]:
     """Return the newest days on which something changed, and the last day of the history in any case."""
     releases, new, stable = _releases(content), _new_models(content), _stable(content)
-    turns: dict[date, list[Turn]] = defaultdict(list)
+    turns: dict[date, list[ConfirmedFlip]] = defaultdict(list)
     for turn in content.turns:
         turns[turn.confirmed].append(turn)
     days = sorted({*releases, *new, *stable, *turns, content.through}, reverse=True)[:MOST_DAYS]
@@ -75,10 +75,10 @@ def changed_days(content: Content) -> list[ChangedDay]:
     ]
 
 
-def _verdict_changes(content: Content, turns: Sequence[Turn]) -> Iterator[VerdictChange]:
+def _verdict_changes(content: Content, turns: Sequence[ConfirmedFlip]) -> Iterator[VerdictChange]:
     cells = content.cells
     titles = {cell.latest.cell: column.title for column in content.columns for cell in column.cells}
-    groups: dict[tuple[str, str, str, str, str], list[Turn]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str, str], list[ConfirmedFlip]] = defaultdict(list)
     for turn in turns:
         signature = "" if turn.after == CellVerdict.WORKS else turn.signature
         groups[titles[turn.cell], turn.version, turn.before, turn.after, signature].append(turn)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monitor.domain import Rung, Verdict
     from monitor.report.summary import Line, Summary
     from monitor.store import Reader, Track
-    from monitor.store.failure_queries import Good, Latest, Sighting, Turn
+    from monitor.store.site import CellNow, ConfirmedFlip, FailureSpan, LastGood
 
 MOST_TURNS = 500  # for the page of changes
 
@@ -28,9 +28,9 @@ class SiteCell:
     """One cell with its latest day."""
 
     line: Line
-    latest: Latest
+    latest: CellNow
     rungs: Mapping[Rung, tuple[Verdict, str]]
-    good: Good | None  # the last day on which it worked
+    good: LastGood | None  # the last day on which it worked
     page: str
 
     @property
@@ -95,8 +95,8 @@ class Content:
     through: date
     columns: tuple[RuntimeColumn, ...]
     rows: tuple[SubjectRow, ...]  # the newest model first, models without a release day last
-    failures: Mapping[str, tuple[Sighting, ...]]  # by signature, the newest first
-    turns: tuple[Turn, ...]  # the newest first
+    failures: Mapping[str, tuple[FailureSpan, ...]]  # by signature, the newest first
+    turns: tuple[ConfirmedFlip, ...]  # the newest first
 
     @property
     def cells(self) -> Mapping[str, SiteCell]:
@@ -113,7 +113,7 @@ def read_content(store: Reader) -> Content:
         raise UsageError(
             "the history is empty, so the site would be empty", hint="`settle run --once` or `settle replay` fills it"
         )
-    queries = store.failure_queries
+    queries = store.site
     latest = {day.cell: day for day in queries.latest()}
     rungs, good = queries.rungs(), queries.last_good()
     through = max(track.observations[-1].day for track in tracks)
@@ -123,7 +123,7 @@ def read_content(store: Reader) -> Content:
         for summary in by_column
     )
     shown = {cell.latest.cell for column in columns for cell in column.cells}
-    failures: dict[str, list[Sighting]] = {}
+    failures: dict[str, list[FailureSpan]] = {}
     for failure in queries.failures():
         if failure.cell in shown:
             failures.setdefault(failure.signature, []).append(failure)
@@ -132,7 +132,7 @@ def read_content(store: Reader) -> Content:
         columns=columns,
         rows=_rows(columns),
         failures={signature: tuple(alike) for signature, alike in failures.items()},
-        turns=tuple(turn for turn in queries.turns(most=MOST_TURNS) if turn.cell in shown),
+        turns=tuple(turn for turn in queries.flips(most=MOST_TURNS) if turn.cell in shown),
     )
 
 
@@ -140,9 +140,9 @@ def _column(
     summary: Summary,
     title: str,
     *,
-    latest: Mapping[str, Latest],
+    latest: Mapping[str, CellNow],
     rungs: Mapping[str, Mapping[Rung, tuple[Verdict, str]]],
-    good: Mapping[str, Good],
+    good: Mapping[str, LastGood],
 ) -> RuntimeColumn:
     track = summary.lines[0].track
     name = names.column_name(track.runtime, track.channel, str(track.platform))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from monitor.judge.signature import SignatureParts
+from monitor.judge.signature import Signature
 
 MARKER = ".settle-site"  # the file that shows that a folder or a branch holds a site
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -64,7 +64,7 @@ def lock_file(environment: str) -> str:
 
 
 def failure_page(signature: str) -> str:
-    return f"failures/{slug(SignatureParts.parse(signature).digest)}.html"
+    return f"failures/{slug(Signature.parse(signature).digest)}.html"
 
 
 def runtime_page(column: str) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from monitor.domain import HubName
+
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 NAME = f"^({_NAME}/)?{_NAME}$"
 _PATH_CHARS = 512
@@ -71,7 +73,7 @@ class HubModel(_Answer):
 
     @property
     def organisation(self) -> str:
-        return self.id.rpartition("/")[0]
+        return HubName.parse(self.id).organisation
 
     @property
     def parameters(self) -> int | None:

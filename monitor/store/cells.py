@@ -13,11 +13,11 @@ from monitor.domain import REFERENCE, CheckResult, Origin, Runtime, Subject
 from monitor.errors import UnknownName
 from monitor.judge.changes import Passed
 from monitor.judge.days import Carry, Day, DayFacts, DayRun
-from monitor.judge.parity import HEARD, MATCHES
+from monitor.judge.parity import COMPARED, MATCHES
 from monitor.store.facts import VALUE, write_facts
 from monitor.store.recording import stamp
 from monitor.store.records import RecordedRun
-from monitor.store.rows import day_run, from_row, judged_day, names, row_at, rows
+from monitor.store.rows import day_run, first_row, from_row, judged_day, names, select
 from monitor.store.text_pool import delete_unused, write_check_results, write_verdicts
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CellDetail:
 
 
 class Cells:
-    """The questions; ``CellsWriter`` adds what changes."""
+    """What readers ask; ``CellsWriter`` adds what changes."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -62,16 +62,16 @@ class Cells:
 
     def subject_and_runtime(self, cell_id: str) -> tuple[Subject, Runtime]:
         """Return what the cell probes, and in which runtime."""
-        found = rows(
+        rows = select(
             self._db,
             "SELECT subjects.*, cells.runtime FROM subjects"
             " JOIN cells ON cells.subject_id = subjects.id WHERE cells.id = ?",
             (cell_id,),
         )
-        return from_row(Subject, found[0]), Runtime(found[0]["runtime"])
+        return from_row(Subject, rows[0]), Runtime(rows[0]["runtime"])
 
     def detail(self, cell_id: str) -> CellDetail:
-        row = row_at(self._db, "SELECT * FROM cells WHERE id = ?", cell_id)
+        row = first_row(self._db, "SELECT * FROM cells WHERE id = ?", cell_id)
         if row is None:
             raise UnknownName("cell", cell_id, self.ids(), hint="`settle status` lists the cells")
         return CellDetail(
@@ -79,8 +79,8 @@ class Cells:
             subject=self.subject_and_runtime(cell_id)[0],
             row=row,
             days=tuple(self.days(cell_id)),
-            runs=tuple(rows(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
-            flips=tuple(rows(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
+            runs=tuple(select(self._db, "SELECT * FROM runs WHERE cell_id = ? ORDER BY started_at, rowid", (cell_id,))),
+            flips=tuple(select(self._db, "SELECT * FROM flips WHERE cell_id = ? ORDER BY day", (cell_id,))),
         )
 
     # runs
@@ -88,38 +88,38 @@ class Cells:
     def run(self, name: str) -> Row:
         """Return the row of the run whose id begins with ``name``. Raises UnknownName unless exactly one does."""
         begins = "SELECT * FROM runs WHERE id >= ? AND id < ?"
-        found = rows(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
-        if len(found) != 1:
-            hint = f"{len(found)} runs begin with that" if found else "`settle show CELL` lists a cell's runs"
+        rows = select(self._db, begins, (name, name + "\N{REPLACEMENT CHARACTER}")) if name else []
+        if len(rows) != 1:
+            hint = f"{len(rows)} runs begin with that" if rows else "`settle show CELL` lists a cell's runs"
             raise UnknownName("run", name, names(self._db, "SELECT id FROM runs"), hint=hint)
-        return found[0]
+        return rows[0]
 
     def surroundings(self, run: Row) -> tuple[Row, Row | None, Row | None]:
         """Return the resolution of a run, its session and how that ended; None without one, and before its end."""
         session = run["session_id"]
         return (
-            rows(self._db, "SELECT * FROM resolutions WHERE id = ?", (run["resolution_id"],))[0],
-            row_at(self._db, "SELECT * FROM sessions WHERE id = ?", session),
-            row_at(self._db, "SELECT * FROM endings WHERE session_id = ?", session),
+            select(self._db, "SELECT * FROM resolutions WHERE id = ?", (run["resolution_id"],))[0],
+            first_row(self._db, "SELECT * FROM sessions WHERE id = ?", session),
+            first_row(self._db, "SELECT * FROM endings WHERE session_id = ?", session),
         )
 
     def last_run_of(self, cell_id: str) -> str | None:
         """Return the id of the cell's latest run, of whatever origin."""
         latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        found = row_at(self._db, latest, cell_id)
-        return found["id"] if found else None
+        row = first_row(self._db, latest, cell_id)
+        return row["id"] if row else None
 
     def recorded_run(self, run_id: str) -> RecordedRun:
-        return from_row(RecordedRun, rows(self._db, f"{_RECORDED} WHERE runs.id = ?", (run_id,))[0])
+        return from_row(RecordedRun, select(self._db, f"{_RECORDED} WHERE runs.id = ?", (run_id,))[0])
 
     def recorded_runs(self) -> list[RecordedRun]:
-        return [from_row(RecordedRun, row) for row in rows(self._db, _RECORDED)]
+        return [from_row(RecordedRun, row) for row in select(self._db, _RECORDED)]
 
     def checks(self, run_ids: Iterable[str]) -> Mapping[str, list[CheckResult]]:
         """Return the checks of each run, in the order in which they were asked."""
         checks: dict[str, list[CheckResult]] = defaultdict(list)
         wanted = "SELECT * FROM checks WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, position"
-        for row in rows(self._db, wanted, [json.dumps(list(run_ids))]):
+        for row in select(self._db, wanted, [json.dumps(list(run_ids))]):
             checks[row["run_id"]].append(from_row(CheckResult, row))
         return checks
 
@@ -132,26 +132,26 @@ class Cells:
     def facts_named(self, name: str, run_ids: Iterable[str]) -> dict[str, Any]:
         """Return the value of one fact, by run."""
         where = "facts.run_id IN (SELECT value FROM json_each(?)) AND facts.name = ?"
-        found = self._fact_values(where, [json.dumps(list(run_ids)), name])
-        return {run: values[name] for run, values in found.items()}
+        facts = self._fact_values(where, [json.dumps(list(run_ids)), name])
+        return {run: values[name] for run, values in facts.items()}
 
     def adhoc_runs(self, cell_id: str, day: date) -> list[DayRun]:
         where = "cell_id = ? AND day = ? AND origin = 'adhoc'"
         return [run for _, run in self._runs(where, (cell_id, day.isoformat()))]
 
     def adhoc_runs_of_version(self, cell_id: str, version: str) -> list[tuple[date, DayRun]]:
-        found = self._runs("cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
-        return [(date.fromisoformat(row["day"]), run) for row, run in found]
+        runs = self._runs("cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
+        return [(date.fromisoformat(row["day"]), run) for row, run in runs]
 
     def adhoc_versions(self, cell_id: str) -> list[str]:
         sql = "SELECT DISTINCT version FROM runs WHERE cell_id = ? AND origin = 'adhoc'"
-        return [row["version"] for row in rows(self._db, sql, (cell_id,))]
+        return [row["version"] for row in select(self._db, sql, (cell_id,))]
 
     def control_runs(
         self, cell_id: str, day: date, origin: Origin, suite: str
     ) -> list[tuple[Subject, Runtime, list[DayRun]]]:
         """Return, for each control of the cell's runtime, channel and platform, its runs of the day with the suite."""
-        found = rows(
+        rows = select(
             self._db,
             "SELECT control.id AS cell_id, control.runtime, subjects.* FROM cells"
             " JOIN cells AS control USING (runtime, channel, platform)"
@@ -165,17 +165,17 @@ class Cells:
                 Runtime(row["runtime"]),
                 [run for _, run in self._runs(where, (row["cell_id"], *same))],
             )
-            for row in found
+            for row in rows
         ]
 
     def was_probed(self, cell_id: str, day: date, origin: Origin) -> bool:
         sql = "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND origin = ? AND purpose IN ('probe', 'confirm')"
-        return bool(rows(self._db, f"{sql} LIMIT 1", (cell_id, day.isoformat(), str(origin))))
+        return bool(select(self._db, f"{sql} LIMIT 1", (cell_id, day.isoformat(), str(origin))))
 
     def was_reprobed(self, cell_id: str, day: date, suite: str) -> bool:
         """Return whether a new suite has repeated the standing verdict on the day."""
         sql = "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND purpose = 'suite' AND suite = ? LIMIT 1"
-        return bool(rows(self._db, sql, (cell_id, day.isoformat(), suite)))
+        return bool(select(self._db, sql, (cell_id, day.isoformat(), suite)))
 
     def affected_by(self, run: RunRecord, *, control: bool) -> set[str]:
         """Return the cells whose verdict a new run can change: its own, and those that its subject speaks about.
@@ -183,21 +183,21 @@ class Cells:
         A control speaks about every cell of its runtime and day; the subject of another runtime than the reference
         about those in which the same subject differs from it.
         """
-        found = {run.cell.id}
+        affected = {run.cell.id}
         if control:
             sql = (
                 "SELECT DISTINCT cell_id AS id FROM runs JOIN cells ON cells.id = cell_id"
                 " WHERE day = ? AND origin = ? AND runtime = ? AND platform = ?"
             )
             key = (run.day.isoformat(), str(run.origin), str(run.cell.runtime), str(run.cell.platform))
-            found |= {row["id"] for row in rows(self._db, sql, key)}
+            affected |= {row["id"] for row in select(self._db, sql, key)}
         if run.cell.runtime is not REFERENCE:
             sql = (
                 "SELECT DISTINCT cells.id FROM cells JOIN runs ON runs.cell_id = cells.id"  # noqa: S608 - the constant
-                f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{HEARD}' WHERE cells.subject_id = ?"
+                f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{COMPARED}' WHERE cells.subject_id = ?"
             )  # the name spelt out, or its index is not used
-            found |= {row["id"] for row in rows(self._db, sql, (run.cell.subject_id,))}
-        return found
+            affected |= {row["id"] for row in select(self._db, sql, (run.cell.subject_id,))}
+        return affected
 
     # days
 
@@ -208,36 +208,36 @@ class Cells:
         for row, run in self._runs("cell_id = ? AND day BETWEEN ? AND ? AND origin != 'adhoc'", within):
             runs[date.fromisoformat(row["day"])].append(run)
         carries: dict[date, list[Carry]] = defaultdict(list)
-        for row in rows(self._db, "SELECT * FROM carries WHERE cell_id = ? AND day BETWEEN ? AND ?", within):
+        for row in select(self._db, "SELECT * FROM carries WHERE cell_id = ? AND day BETWEEN ? AND ?", within):
             source = date.fromisoformat(row["source_day"])
             carries[date.fromisoformat(row["day"])].append(Carry(Origin(row["origin"]), source))
         return [DayFacts(day, tuple(runs[day]), tuple(carries[day])) for day in sorted({*runs, *carries})]
 
     def day(self, cell_id: str, day: date) -> Day | None:
-        row = row_at(self._db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", cell_id, day.isoformat())
+        row = first_row(self._db, "SELECT * FROM days WHERE cell_id = ? AND day = ?", cell_id, day.isoformat())
         if row is None:
             return None
         key = (cell_id, row["carried_from"] or row["day"])
-        rungs = rows(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key)
+        rungs = select(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? AND day = ? ORDER BY step", key)
         return judged_day(row, rungs)
 
     def days(self, cell_id: str) -> list[Day]:
         """Return every day of the cell, oldest first."""
         rungs: dict[str, list[Row]] = defaultdict(list)
-        for row in rows(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? ORDER BY day, step", (cell_id,)):
+        for row in select(self._db, "SELECT * FROM day_rungs WHERE cell_id = ? ORDER BY day, step", (cell_id,)):
             rungs[row["day"]].append(row)
-        days = rows(self._db, "SELECT * FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
+        days = select(self._db, "SELECT * FROM days WHERE cell_id = ? ORDER BY day", (cell_id,))
         return [judged_day(row, rungs[row["carried_from"] or row["day"]]) for row in days]
 
     def days_since_known(self, cell_id: str, before: date) -> list[Day]:
         """Return the last day before a day whose verdict is known, and the unknown ones after it."""
-        found = rows(
+        rows = select(
             self._db,
             "SELECT day FROM days WHERE cell_id = ?1 AND day < ?2 AND day >= coalesce((SELECT max(day) FROM days"
             "  WHERE cell_id = ?1 AND day < ?2 AND verdict != 'unknown'), '') ORDER BY day",
             (cell_id, before.isoformat()),
         )
-        days = (self.day(cell_id, date.fromisoformat(row["day"])) for row in found)
+        days = (self.day(cell_id, date.fromisoformat(row["day"])) for row in rows)
         return [day for day in days if day is not None]
 
     def verdicts(self) -> set[tuple[str, ...]]:
@@ -257,7 +257,7 @@ class Cells:
 
     def first_fact(self, name: str, cell_id: str, subject_digest: str, before: date) -> Row | None:
         """Return day, version, suite and value of a fact on the first day on which these files worked."""
-        found = rows(
+        rows = select(
             self._db,
             f"SELECT days.day, days.version, days.suite, {VALUE} AS value FROM days"  # noqa: S608 - the constant
             " JOIN facts ON facts.run_id = days.run_id JOIN runs ON runs.id = days.run_id"
@@ -266,11 +266,11 @@ class Cells:
             " AND carried_from IS NULL AND facts.name = ? ORDER BY days.day LIMIT 1",
             (cell_id, before.isoformat(), subject_digest, name),
         )
-        return {**found[0], "value": json.loads(found[0]["value"])} if found and found[0]["value"] else None
+        return {**rows[0], "value": json.loads(rows[0]["value"])} if rows and rows[0]["value"] else None
 
     def last_passes(self, cell_id: str, subject_digest: str, before: date) -> dict[str, Passed]:
         """Return, by check, where these files of the cell passed it last."""
-        found = rows(
+        rows = select(
             self._db,
             # with max() come the columns of the row that has it
             "SELECT checks.name, max(days.day) AS day, days.version, days.suite FROM days"
@@ -278,7 +278,7 @@ class Cells:
             " AND days.verdict != 'unknown' AND carried_from IS NULL AND outcome = 'passed' GROUP BY checks.name",
             (cell_id, before.isoformat(), subject_digest),
         )
-        return {row["name"]: from_row(Passed, row) for row in found}
+        return {row["name"]: from_row(Passed, row) for row in rows}
 
     # the reference
 
@@ -287,7 +287,7 @@ class Cells:
 
         Without its trace it only names the release, for a runtime that does not compare with it.
         """
-        row = row_at(self._db, "SELECT * FROM goldens WHERE subject_digest = ?", subject_digest)
+        row = first_row(self._db, "SELECT * FROM goldens WHERE subject_digest = ?", subject_digest)
         if row is None:
             return None
         named = {key: row[key] for key in ("runtime", "version", "day")}
@@ -295,32 +295,32 @@ class Cells:
 
     def differing_answers(self, subject_digest: str) -> list[tuple[str, Any, Any]]:
         """Return runtime, answer and evidence of every run that differs from the reference on these files."""
-        found = rows(
+        rows = select(
             self._db,
             "SELECT cells.runtime, facts.value, checks.evidence FROM runs JOIN cells ON cells.id = runs.cell_id"  # noqa: S608 - the constant
-            f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{HEARD}'"  # spelt out, or its index is not used
+            f" JOIN facts ON facts.run_id = runs.id AND facts.name = '{COMPARED}'"  # inline, or its index is unused
             " JOIN checks ON checks.run_id = runs.id AND checks.name = ?"
             " WHERE runs.subject_digest = ? ORDER BY runs.started_at, runs.rowid",
             (MATCHES, subject_digest),
         )
-        return [(row["runtime"], json.loads(row["value"]), json.loads(row["evidence"] or "{}")) for row in found]
+        return [(row["runtime"], json.loads(row["value"]), json.loads(row["evidence"] or "{}")) for row in rows]
 
     def _runs(self, where: str, parameters: Iterable[str]) -> list[tuple[Row, DayRun]]:
         """Return runs, oldest first; rowid decides which of two with one time stamp was recorded first."""
         sql = f"SELECT * FROM runs WHERE {where} ORDER BY started_at, rowid"  # noqa: S608 - `where` is this module's
-        found = rows(self._db, sql, parameters)
-        checks = self.checks(row["id"] for row in found)
-        return [(row, day_run(row, checks.get(row["id"], []))) for row in found]
+        rows = select(self._db, sql, parameters)
+        checks = self.checks(row["id"] for row in rows)
+        return [(row, day_run(row, checks.get(row["id"], []))) for row in rows]
 
     def _fact_values(self, where: str, parameters: Iterable[str]) -> dict[str, dict[str, Any]]:
-        found = rows(
+        rows = select(
             self._db,
             f"SELECT facts.run_id, name, {VALUE} AS value FROM facts JOIN runs ON runs.id = facts.run_id"  # noqa: S608 - the constant, and as above
             f" JOIN cells ON cells.id = runs.cell_id WHERE {where}",
             parameters,
         )
         values: dict[str, dict[str, Any]] = defaultdict(dict)
-        for row in found:
+        for row in rows:
             if row["value"]:
                 values[row["run_id"]][row["name"]] = json.loads(row["value"])
         return values

@@ -50,7 +50,7 @@ def teach_events(db: Database, events: Archive) -> None:
         from monitor.wire.stream import read_events  # with its parser, which a reader of tables does without
 
         session = read_events(raw, [subject])
-        recorded = (*session.own.facts, *session.subjects[subject].facts)
+        recorded = (*session.shared.facts, *session.subjects[subject].facts)
         return next((json.dumps(fact.value) for fact in reversed(recorded) if fact.name == name), None)
 
     db.conn.create_function("in_events", 3, in_events)

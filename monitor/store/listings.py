@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.domain import Release
 from monitor.sources.release_events import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
 from monitor.store.recording import stamp
-from monitor.store.rows import from_row, rows
+from monitor.store.rows import from_row, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,23 +91,23 @@ class Listings:
 
     def polls(self) -> dict[str, Poll]:
         """Return, by source, when each was asked last."""
-        return {row["source"]: _poll_of(row) for row in rows(self._db, "SELECT * FROM polls")}
+        return {row["source"]: _poll_of(row) for row in select(self._db, "SELECT * FROM polls")}
 
     def refs(self, repository: str) -> dict[str, str]:
         """Return where every tag and branch that was ever seen points now."""
         # the row written last, whatever the clock said since: one that is set back must not make old news new again
         sql = "SELECT name, target, max(rowid) FROM refs WHERE repository = ? GROUP BY name"
-        return {row["name"]: row["target"] for row in rows(self._db, sql, (repository,))}
+        return {row["name"]: row["target"] for row in select(self._db, sql, (repository,))}
 
     def first_seen(self, repository: str, name: str) -> datetime | None:
         """Return when a tag or branch was seen first: the best there is, for a listing of refs has no days."""
         sql = "SELECT min(seen_at) AS first FROM refs WHERE repository = ? AND name = ?"
-        found = rows(self._db, sql, (repository, name))[0]["first"]
+        found = select(self._db, sql, (repository, name))[0]["first"]
         return datetime.fromisoformat(found) if found else None
 
     def events(self, project: str) -> list[ReleaseEvent]:
         """Return what happened to a project's releases and tags, in the order in which it was seen."""
-        found = rows(self._db, "SELECT * FROM release_events WHERE project = ? ORDER BY seen_at, rowid", (project,))
+        found = select(self._db, "SELECT * FROM release_events WHERE project = ? ORDER BY seen_at, rowid", (project,))
         return [
             ReleaseEvent(
                 project=row["project"],
@@ -121,7 +121,7 @@ class Listings:
         ]
 
     def _known(self, runtime: Runtime) -> dict[str, Release]:
-        found = rows(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
+        found = select(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
         return {row["version"]: from_row(Release, row) for row in found}
 
     def _write(self, events: Iterable[ReleaseEvent]) -> None:

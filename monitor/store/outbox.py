@@ -1,4 +1,4 @@
-"""Keeps what was told and what is still to be sent, so that a crash anywhere neither loses nor doubles a message."""
+"""Keeps announcements and messages still to be sent, so that a crash anywhere neither loses nor doubles a message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.recording import stamp
-from monitor.store.rows import rows
+from monitor.store.rows import from_row, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +16,33 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 BEGAN = "began"
+
+
+_DETAILS = {"flip": 2, "withdrawn": 2, "flapping": 1, "calm": 1, "trouble": 1, "over": 1}  # by kind
+_ABOUT_CELLS = ("flip", "works", "stable", "flapping", "calm")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementKey:
+    """Names an announcement, which is made once: its kind, its cell, model or trouble, and the change or moment."""
+
+    kind: str
+    about: str
+    details: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        separator = _separator(self.kind)
+        return f"{self.kind}:{separator.join((self.about, *self.details))}"
+
+    @classmethod
+    def parse(cls, text: str) -> AnnouncementKey:
+        kind, _, rest = text.partition(":")
+        about, *details = rest.rsplit(_separator(kind), _DETAILS.get(kind, 0))
+        return cls(kind, about, tuple(details))
+
+
+def _separator(kind: str) -> str:
+    return "@" if kind in ("trouble", "over") else ":"  # of troubles a moment follows, which has colons
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +60,20 @@ class Letter:
 
 
 class Outbox:
-    """The questions; ``OutboxWriter`` adds what changes."""
+    """What readers ask; ``OutboxWriter`` adds what changes."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def began(self) -> str | None:
         """Return the moment at which alerts began, None where they have not."""
-        found = rows(self._db, "SELECT at FROM announcements WHERE key = ?", (BEGAN,))
-        return found[0]["at"] if found else None
+        rows = select(self._db, "SELECT at FROM announcements WHERE key = ?", (BEGAN,))
+        return rows[0]["at"] if rows else None
 
     def announced(self, keys: Iterable[str]) -> frozenset[str]:
         """Return which of the keys were announced."""
         wanted = "SELECT key FROM announcements WHERE key IN (SELECT value FROM json_each(?))"
-        return frozenset(row["key"] for row in rows(self._db, wanted, [json.dumps(list(keys))]))
+        return frozenset(row["key"] for row in select(self._db, wanted, [json.dumps(list(keys))]))
 
     def announced_of(self, cells: Iterable[str]) -> frozenset[str]:
         """Return every key that names one of the cells, as ``kind:cell`` or ``kind:cell:more``."""
@@ -54,38 +81,41 @@ class Outbox:
             "SELECT announcements.key FROM json_each(?) AS prefix JOIN announcements"
             " ON announcements.key >= prefix.value AND announcements.key < prefix.value || char(1114111)"
         )
-        prefixes = [f"{kind}:{cell}" for cell in cells for kind in ("flip", "works", "stable", "flapping", "calm")]
-        return frozenset(row["key"] for row in rows(self._db, sql, [json.dumps(prefixes)]))
+        prefixes = [str(AnnouncementKey(kind, cell)) for cell in cells for kind in _ABOUT_CELLS]
+        return frozenset(row["key"] for row in select(self._db, sql, [json.dumps(prefixes)]))
 
-    def told_since(self, moment: str) -> list[dict[str, Any]]:
+    def announced_since(self, moment: str) -> list[dict[str, Any]]:
         """Return what was announced after the moment, oldest first."""
         sql = "SELECT * FROM announcements WHERE at > ? AND line != '' ORDER BY at, key"
-        return rows(self._db, sql, (moment,))
+        return select(self._db, sql, (moment,))
 
     def last_digest(self) -> str | None:
-        found = rows(self._db, "SELECT at FROM announcements WHERE kind = 'digest' ORDER BY at DESC LIMIT 1")
-        return str(found[0]["at"]) if found else None
+        rows = select(self._db, "SELECT at FROM announcements WHERE kind = 'digest' ORDER BY at DESC LIMIT 1")
+        return str(rows[0]["at"]) if rows else None
 
     def open_troubles(self) -> dict[str, str]:
         """Return, by slug, the troubles that were announced and are not over."""
-        found: dict[str, str] = {}
+        troubles: dict[str, str] = {}
         sql = "SELECT key, kind, line FROM announcements WHERE kind IN ('trouble', 'trouble over') ORDER BY at, kind"
-        for row in rows(self._db, sql):
-            slug = row["key"].partition(":")[2].rpartition("@")[0]
+        for row in select(self._db, sql):
+            slug = AnnouncementKey.parse(row["key"]).about
             if row["kind"] == "trouble":
-                found[slug] = row["line"]
+                troubles[slug] = row["line"]
             else:
-                found.pop(slug, None)
-        return found
+                troubles.pop(slug, None)
+        return troubles
 
     def flapping(self) -> list[str]:
         """Return the cells that were announced as flapping and not as calm again."""
         sql = "SELECT key, kind FROM announcements WHERE kind IN ('flapping', 'calm again')"
-        told = {row["key"].partition(":")[2]: row["kind"] for row in rows(self._db, f"{sql} ORDER BY kind DESC")}
-        return [spell.rpartition(":")[0] for spell, kind in told.items() if kind == "flapping"]
+        kinds: dict[tuple[str, tuple[str, ...]], str] = {}
+        for row in select(self._db, f"{sql} ORDER BY kind DESC"):
+            key = AnnouncementKey.parse(row["key"])
+            kinds[key.about, key.details] = row["kind"]
+        return [cell for (cell, _), kind in kinds.items() if kind == "flapping"]
 
     def cells_to_look_at(self, since: date) -> list[str]:
-        """Return the cells with a flip that nobody was told of, or with a day since then that nobody has looked at."""
+        """Return the cells with a flip to announce, or with a day since then that was not looked at for news."""
         flips = "SELECT cell_id FROM flips WHERE announced_at IS NULL AND NOT withdrawn AND confirmed >= ?"
         days = (
             "SELECT days.cell_id FROM days LEFT JOIN alert_looks ON alert_looks.cell_id = days.cell_id"
@@ -93,36 +123,36 @@ class Outbox:
             " AND (alert_looks.day, alert_looks.run_id) != (days.day, days.run_id))"
         )
         # two questions, and the last look as a value: else the index on days is passed over
-        last = rows(self._db, "SELECT max(day) AS day FROM alert_looks")[0]["day"] or ""
+        last = select(self._db, "SELECT max(day) AS day FROM alert_looks")[0]["day"] or ""
         first = since.isoformat()
-        found = [*rows(self._db, flips, (first,)), *rows(self._db, days, (max(first, last),))]
-        return sorted({row["cell_id"] for row in found})
+        rows = [*select(self._db, flips, (first,)), *select(self._db, days, (max(first, last),))]
+        return sorted({row["cell_id"] for row in rows})
 
     def flips_of(self, cells: Iterable[str]) -> list[dict[str, Any]]:
         sql = "SELECT * FROM flips WHERE NOT withdrawn AND cell_id IN (SELECT value FROM json_each(?))"
-        return rows(self._db, f"{sql} ORDER BY confirmed, day, id", [json.dumps(list(cells))])
+        return select(self._db, f"{sql} ORDER BY confirmed, day, id", [json.dumps(list(cells))])
 
     def flips_taken_back(self) -> list[dict[str, Any]]:
-        """Return the flips that people were told of, and that do not hold any more."""
+        """Return the flips that were announced and do not hold any more."""
         sql = (
             "SELECT flips.*, runtime, subject_id, model_id, organisation FROM flips JOIN cells ON cells.id = cell_id"
             " JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
             " WHERE withdrawn AND announced_at IS NOT NULL"
             " AND 'withdrawn:' || cell_id || ':' || day || ':' || after NOT IN (SELECT key FROM announcements)"
         )
-        return rows(self._db, f"{sql} ORDER BY day, cell_id")
+        return select(self._db, f"{sql} ORDER BY day, cell_id")
 
-    def models_not_told(self) -> list[dict[str, Any]]:
+    def models_not_announced(self) -> list[dict[str, Any]]:
         sql = "SELECT * FROM models WHERE NOT control AND 'model:' || id NOT IN (SELECT key FROM announcements)"
-        return rows(self._db, f"{sql} ORDER BY organisation, id")
+        return select(self._db, f"{sql} ORDER BY organisation, id")
 
-    def models_told_as_new(self) -> frozenset[str]:
+    def models_announced_as_new(self) -> frozenset[str]:
         sql = "SELECT key FROM announcements WHERE kind = 'new model' AND line != ''"
-        return frozenset(row["key"].partition(":")[2] for row in rows(self._db, sql))
+        return frozenset(AnnouncementKey.parse(row["key"]).about for row in select(self._db, sql))
 
     def latest_day(self) -> list[dict[str, Any]]:
         """Return, a row a runtime and platform, how the latest day of all stands: cells, those that are our fault."""
-        return rows(
+        return select(
             self._db,
             "SELECT runtime, platform, day, count(*) AS cells, sum(verdict = 'unknown' AND blame = 'infra') AS ours,"
             " max(reason) AS reason FROM days JOIN cells ON cells.id = cell_id"
@@ -131,7 +161,7 @@ class Outbox:
 
     def standing(self) -> list[dict[str, Any]]:
         """Return how many cells of each runtime have which verdict on their latest day."""
-        return rows(
+        return select(
             self._db, "SELECT runtime, verdict, count(*) AS cells FROM current GROUP BY runtime, verdict ORDER BY 1, 2"
         )
 
@@ -141,7 +171,7 @@ class Outbox:
             "SELECT target, state, problem, max(id) FROM outbox WHERE state IN ('sent', 'given-up')"
             " GROUP BY target"  # beside max() stand the columns of the row that has it
         )
-        return {row["target"]: row["problem"] for row in rows(self._db, sql) if row["state"] == "given-up"}
+        return {row["target"]: row["problem"] for row in select(self._db, sql) if row["state"] == "given-up"}
 
     def letters(self, *, most: int) -> list[dict[str, Any]]:
         """Return the newest messages with what became of them, newest first."""
@@ -149,12 +179,12 @@ class Outbox:
             "SELECT id, written_at, target, kind, severity, title, state, attempts, due_at, sent_at,"
             " may_have_arrived, problem FROM outbox ORDER BY id DESC LIMIT ?"
         )
-        return rows(self._db, sql, (most,))
+        return select(self._db, sql, (most,))
 
     def due(self, now: datetime) -> list[Letter]:
         """Return what is to be sent by now, in the order in which it was written."""
         sql = "SELECT * FROM outbox WHERE state IN ('pending', 'failed') AND due_at <= ? ORDER BY id"
-        return [_letter(row) for row in rows(self._db, sql, (stamp(now),))]
+        return [from_row(Letter, row) for row in select(self._db, sql, (stamp(now),))]
 
 
 class OutboxWriter(Outbox):
@@ -163,13 +193,13 @@ class OutboxWriter(Outbox):
     def announce(
         self, key: str, kind: str, line: str, at: datetime, *, runtime: str = "", organisation: str = ""
     ) -> bool:
-        """Write down that something is told; False where it had been."""
+        """Record an announcement; return False where it was made before."""
         values = (key, kind, line, runtime, organisation, stamp(at))
         return self._changed("INSERT OR IGNORE INTO announcements VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def mark_flips(self, ids: Iterable[int], at: datetime) -> None:
-        for one in ids:
-            self._changed("UPDATE flips SET announced_at = ? WHERE id = ? AND announced_at IS NULL", (stamp(at), one))
+        for flip in ids:
+            self._changed("UPDATE flips SET announced_at = ? WHERE id = ? AND announced_at IS NULL", (stamp(at), flip))
 
     def mark_looks(self, cells: Iterable[str]) -> None:
         self._changed(
@@ -187,7 +217,7 @@ class OutboxWriter(Outbox):
         )
 
     def take_back(self, *, most_attempts: int) -> int:
-        """Let what a dead process had claimed be sent again; nobody can know whether it had arrived.
+        """Release what a dead process had claimed, to be sent again; it may have arrived already.
 
         The caller is the only one who sends: it holds the database's writer lock. What was claimed as often as that is
         given up: it may be the very thing that the process dies of.
@@ -229,16 +259,3 @@ class OutboxWriter(Outbox):
 
 
 _WRITTEN = ("target", "kind", "severity", "title", "text", "html")
-
-
-def _letter(row: Mapping[str, Any]) -> Letter:
-    return Letter(
-        id=row["id"],
-        target=row["target"],
-        severity=row["severity"],
-        title=row["title"],
-        text=row["text"],
-        html=row["html"],
-        attempts=row["attempts"],
-        may_have_arrived=bool(row["may_have_arrived"]),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.store.rows import rows
+from monitor.store.rows import first_row, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def parity(db: Database) -> list[dict[str, Any]]:
     """Return the whole view, release by release."""
-    return rows(db, "SELECT * FROM parity ORDER BY runtime, version, family, subject")
+    return select(db, "SELECT * FROM parity ORDER BY runtime, version, family, subject")
 
 
 def write_causes(db: Database, causes: Iterable[ParityCause]) -> None:
@@ -24,12 +24,12 @@ def write_causes(db: Database, causes: Iterable[ParityCause]) -> None:
     db.execute("DELETE FROM parity_causes")
     db.conn.executemany(
         "INSERT INTO parity_causes VALUES (?, ?, ?)",
-        [(str(runtime), cause.architecture, cause.found) for cause in causes for runtime in cause.runtimes],
+        [(str(runtime), cause.architecture, cause.explanation) for cause in causes for runtime in cause.runtimes],
     )
 
 
 def cause_of(db: Database, runtime: str, architecture: str) -> str:
     """Return why the runtime's numbers differ for an architecture, "" where that is not known."""
     sql = "SELECT cause FROM parity_causes WHERE runtime = ? AND architecture = ?"
-    found = rows(db, sql, (runtime, architecture))
-    return str(found[0]["cause"]) if found else ""
+    row = first_row(db, sql, runtime, architecture)
+    return str(row["cause"]) if row else ""

@@ -1,4 +1,4 @@
-"""What is known of published models: the questions, and the values that are recorded of them."""
+"""What is known of published models, and the values that are recorded of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.domain import Model, Subject
 from monitor.sources.model_changes import ModelState, Presence
 from monitor.store.recording import stamp
-from monitor.store.rows import from_row, rows
+from monitor.store.rows import from_row, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """Small files of the newest revision of which any are kept, and why others may not be read."""
+    """The small files that are kept of the newest revision with any, and why others may not be read."""
 
     revision: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class WatchedModel:
 
 @dataclass(frozen=True, slots=True)
 class PublishedModels:
-    """The questions about published models that any number of readers may ask."""
+    """What any number of readers may ask about published models."""
 
     db: Database
     archive: Archive
@@ -70,84 +70,84 @@ class PublishedModels:
     def watched(self) -> dict[str, WatchedModel]:
         """Return every model that was ever discovered on a hub, by its id here."""
         presences: dict[str, Presence] = {}
-        for row in rows(self.db, "SELECT model_id, state, detail FROM model_states ORDER BY id"):
+        for row in select(self.db, "SELECT model_id, state, detail FROM model_states ORDER BY id"):
             before = presences.get(row["model_id"], Presence())
             presences[row["model_id"]] = before.after(ModelState(row["state"]), row["detail"])
-        found = rows(self.db, "SELECT model_id, source FROM discoveries WHERE source NOT LIKE 'folder:%'")
+        rows = select(self.db, "SELECT model_id, source FROM discoveries WHERE source NOT LIKE 'folder:%'")
         return {
             row["model_id"]: WatchedModel(row["model_id"], row["source"], presences.get(row["model_id"], Presence()))
-            for row in found
+            for row in rows
         }
 
     def subjects(self, name: str = "") -> list[Subject]:
         """Return every discovered subject, or those of a model or subject of this name in any case."""
-        found = rows(
+        rows = select(
             self.db,
             "SELECT subjects.* FROM subjects JOIN discoveries USING (model_id)"
             " WHERE ?1 = '' OR lower(?1) IN (lower(subjects.id), lower(model_id)) ORDER BY subjects.id",
             (name,),
         )
-        return [from_row(Subject, row) for row in found]
+        return [from_row(Subject, row) for row in rows]
 
     def births(self) -> dict[str, date]:
         """Return, by model, the day of its first public weights, or else when it was first seen."""
-        found = rows(
+        rows = select(
             self.db,
             "SELECT model_id, coalesce(models.released, substr(first_seen, 1, 10)) AS born FROM discoveries"
             " JOIN models ON models.id = model_id",
         )
-        return {row["model_id"]: date.fromisoformat(row["born"]) for row in found}
+        return {row["model_id"]: date.fromisoformat(row["born"]) for row in rows}
 
     def renamed(self) -> list[tuple[str, str]]:
         """Return, for every model that was ever renamed, its source and its present name."""
-        found = rows(
+        rows = select(
             self.db,
             "SELECT source, detail, max(model_states.id) FROM model_states JOIN discoveries USING (model_id)"
             " WHERE state = 'renamed' GROUP BY model_id",
         )
-        return [(row["source"], row["detail"]) for row in found]
+        return [(row["source"], row["detail"]) for row in rows]
 
     def model(self, model_id: str) -> Model | None:
-        found = rows(self.db, "SELECT * FROM models WHERE id = ?", (model_id,))
-        return from_row(Model, found[0]) if found else None
+        rows = select(self.db, "SELECT * FROM models WHERE id = ?", (model_id,))
+        return from_row(Model, rows[0]) if rows else None
 
     def revisions(self, model_id: str) -> list[str]:
         """Return the commits that were seen, newest first."""
-        found = rows(self.db, "SELECT revision FROM revisions WHERE model_id = ? ORDER BY id DESC", (model_id,))
-        return [row["revision"] for row in found]
+        rows = select(self.db, "SELECT revision FROM revisions WHERE model_id = ? ORDER BY id DESC", (model_id,))
+        return [row["revision"] for row in rows]
 
     def tree(self, model_id: str, revision: str) -> dict[str, str]:
         sql = "SELECT tree_digest FROM revisions WHERE model_id = ? AND revision = ?"
-        found = rows(self.db, sql, (model_id, revision))
-        kept = self.archive.read(found[0]["tree_digest"]) if found and found[0]["tree_digest"] else None
+        rows = select(self.db, sql, (model_id, revision))
+        kept = self.archive.read(rows[0]["tree_digest"]) if rows and rows[0]["tree_digest"] else None
         return dict(json.loads(kept)) if kept else {}
 
     def files(self, model_id: str) -> KeptFiles:
-        found = rows(
+        rows = select(
             self.db,
             "SELECT * FROM published_files WHERE model_id = ?1 AND revision = (SELECT revision FROM revisions"
             " WHERE model_id = ?1 AND revision IN (SELECT revision FROM published_files WHERE model_id = ?1)"
             " ORDER BY id DESC LIMIT 1) ORDER BY id",
             (model_id,),
         )
-        kept = {row["path"]: self.archive.read(row["digest"]) or b"" for row in found if not row["problem"]}
-        problems = {row["path"]: row["problem"] for row in found if row["problem"] and row["path"] not in kept}
-        return KeptFiles(found[0]["revision"], kept, problems, found[-1]["id"]) if found else KeptFiles()
+        kept = {row["path"]: self.archive.read(row["digest"]) or b"" for row in rows if not row["problem"]}
+        problems = {row["path"]: row["problem"] for row in rows if row["problem"] and row["path"] not in kept}
+        return KeptFiles(rows[0]["revision"], kept, problems, rows[-1]["id"]) if rows else KeptFiles()
 
     def without_popularity(self, day: date) -> list[str]:
-        """Return models, longest without first, that nobody has asked about on this day."""
-        found = rows(
+        """Return the models whose popularity is not known for this day, the longest without first."""
+        rows = select(
             self.db,
             "SELECT discoveries.model_id FROM discoveries LEFT JOIN popularity USING (model_id)"
             " WHERE source NOT LIKE 'folder:%' GROUP BY discoveries.model_id"
             " HAVING coalesce(max(day), '') < ? ORDER BY coalesce(max(day), ''), discoveries.model_id",
             (day.isoformat(),),
         )
-        return [row["model_id"] for row in found]
+        return [row["model_id"] for row in rows]
 
     def to_derive(self, release: str) -> list[str]:
         """Return the models whose files wait for a miniature: never tried, revised since, or not with this release."""
-        found = rows(
+        rows = select(
             self.db,
             "SELECT discoveries.model_id FROM discoveries"
             " JOIN (SELECT model_id, max(id) AS id FROM published_files GROUP BY model_id) AS kept USING (model_id)"
@@ -157,7 +157,7 @@ class PublishedModels:
             " ORDER BY discoveries.first_seen, discoveries.model_id",
             (release,),
         )
-        return [row["model_id"] for row in found]
+        return [row["model_id"] for row in rows]
 
     def fetched(self, names: Iterable[str]) -> dict[str, str | None]:
         """Return, by model, which weights its newest revision has: None never fetched, "" none to fetch.
@@ -166,28 +166,29 @@ class PublishedModels:
         """
         wanted = {name.lower() for name in names}
         digests = {
-            (row["model_id"], row["revision"]): row["subject_digest"] for row in rows(self.db, "SELECT * FROM fetches")
+            (row["model_id"], row["revision"]): row["subject_digest"]
+            for row in select(self.db, "SELECT * FROM fetches")
         }
         return {
             model_id: digests.get((model_id, newest))
-            for model_id, one in self.watched().items()
-            if wanted & {model_id.lower(), one.presence.name.lower()}
+            for model_id, watched in self.watched().items()
+            if wanted & {model_id.lower(), watched.presence.name.lower()}
             for newest in self.revisions(model_id)[:1]
         }
 
     def descriptions(self) -> dict[str, str]:
         """Return, by the digest of each subject that was derived, where its description is kept."""
-        found = rows(self.db, "SELECT subject_digest, description FROM derivations WHERE subject_digest != ''")
-        return {row["subject_digest"]: row["description"] for row in found}
+        rows = select(self.db, "SELECT subject_digest, description FROM derivations WHERE subject_digest != ''")
+        return {row["subject_digest"]: row["description"] for row in rows}
 
     def due(self, what: Iterable[str], now: datetime) -> list[str]:
         """Return what is to be asked now, of the things that can be asked."""
-        waiting = {row["what"] for row in rows(self.db, "SELECT what FROM hub_polls WHERE due_at > ?", (stamp(now),))}
-        return [one for one in what if one not in waiting]
+        waiting = {row["what"] for row in select(self.db, "SELECT what FROM hub_polls WHERE due_at > ?", (stamp(now),))}
+        return [thing for thing in what if thing not in waiting]
 
     def rows_of_watched(self) -> list[dict[str, Any]]:
         """Return, a row a model, what was discovered, where, and how it stands."""
-        return rows(
+        return select(
             self.db,
             "SELECT models.*, discoveries.source, discoveries.first_seen, hub_listings.name, hub_listings.parameters,"
             " hub_listings.parent, subjects.id AS subject, subjects.first_known, subjects.qualified,"

@@ -1,4 +1,4 @@
-"""Records what is found of published models, as it was seen; each method is one transaction."""
+"""Records what is known of published models, as it was seen; each method is one transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Publishing(PublishedModels):
-    """The same tables in the hands of the one writer."""
+    """The same tables for the one writer."""
 
     def record_discovery(self, model: Model, source: str, now: datetime, *, created_at: datetime) -> bool:
         """Record a model that is seen for the first time; return False where it has been seen before."""
@@ -40,11 +40,11 @@ class Publishing(PublishedModels):
                     (model_id, stamp(now), str(state), detail),
                 )
 
-    def record_listing(self, model_id: str, one: Listing) -> None:
+    def record_listing(self, model_id: str, listing: Listing) -> None:
         with self.db.atomic():
             self.db.execute(
                 "INSERT OR REPLACE INTO hub_listings VALUES (?, ?, ?, ?, ?, ?)",
-                (model_id, one.name, one.parameters, one.pipeline_tag, one.parent, one.gated),
+                (model_id, listing.name, listing.parameters, listing.pipeline_tag, listing.parent, listing.gated),
             )
 
     def record_revisions(
@@ -54,23 +54,23 @@ class Publishing(PublishedModels):
 
         Their files reach the disk before the database names them.
         """
-        kept = [(one, self.archive.keep(json.dumps(dict(one.tree)).encode())) for one in revisions]
+        kept = [(revision, self.archive.keep(json.dumps(dict(revision.tree)).encode())) for revision in revisions]
         with self.db.atomic():
             write_models(self.db, [model] if model else [])
-            for one, tree_digest in kept:
+            for revision, tree_digest in kept:
                 self.db.execute(
                     "INSERT OR IGNORE INTO revisions"
                     " (model_id, revision, committed_at, first_seen, changed, tree_digest) VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         model_id,
-                        one.revision,
-                        stamp(one.committed_at),
+                        revision.revision,
+                        stamp(revision.committed_at),
                         stamp(now),
-                        json.dumps([str(part) for part in one.changed]),
+                        json.dumps([str(part) for part in revision.changed]),
                         tree_digest,
                     ),
                 )
-                self.record_files(model_id, one.revision, one.files, now)
+                self.record_files(model_id, revision.revision, revision.files, now)
 
     def record_files(
         self,
@@ -83,8 +83,8 @@ class Publishing(PublishedModels):
     ) -> None:
         """Keep small files of a revision, or why they may not be read, and what they make known of the model."""
         kept = [
-            (path, self.archive.keep(found), "") if isinstance(found, bytes) else (path, "", found)
-            for path, found in files.items()
+            (path, self.archive.keep(content), "") if isinstance(content, bytes) else (path, "", content)
+            for path, content in files.items()
         ]
         with self.db.atomic():
             write_models(self.db, [model] if model else [])

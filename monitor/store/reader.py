@@ -1,26 +1,26 @@
-"""The named questions that any number of readers may ask while the one writer works."""
+"""What any number of readers may ask while the one writer works."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Self
 
-from monitor.domain import Release, Rung, Subject, Verdict
+from monitor.domain import Release, Rung, Subject
 from monitor.errors import UnknownName
 from monitor.store.archive import Archive
 from monitor.store.cells import Cells
-from monitor.store.counts import counts
 from monitor.store.facts import teach_events
-from monitor.store.failure_queries import FailureQueries
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
 from monitor.store.parity import cause_of, parity
-from monitor.store.planning_queries import PlanningQueries
+from monitor.store.planning import Planning
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
 from monitor.store.records import EnvironmentRecord
-from monitor.store.rows import from_row, names, row_at, rows
+from monitor.store.report import ReportQueries
+from monitor.store.rows import first_row, from_row, names, select
+from monitor.store.site import SiteQueries
 from monitor.store.tracks import read_tracks, tracks_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.domain import Channel, Origin, Platform, Runtime
-    from monitor.store.counts import Counts
     from monitor.store.tracks import Track
 
 DATABASE = "settle.db"
@@ -41,7 +40,7 @@ _FILTERS = frozenset(
 
 
 def open_reader(home: Path) -> Reader:
-    """Open the home's database for reading. Raises DatabaseError when there is none that can be read."""
+    """Open the database of a data directory for reading. Raises DatabaseError when there is none that can be read."""
     return Reader(home, open_reading(home / DATABASE))
 
 
@@ -52,10 +51,11 @@ class Reader:
         self.events = Archive(home / "events")  # facts: kept for ever
         self.logs = Archive(home / "logs")  # may be collected when the disk is full
         self.cells = Cells(db)
-        self.planning_queries = PlanningQueries(db)
+        self.planning = Planning(db)
         self.listings = Listings(db)
         self.published = PublishedModels(db, self.events)
-        self.failure_queries = FailureQueries(db)
+        self.site = SiteQueries(db)
+        self.report = ReportQueries(db)
         teach_events(db, self.events)
 
     def __enter__(self) -> Self:
@@ -68,7 +68,7 @@ class Reader:
         self._db.close()
 
     def environment(self, digest: str) -> EnvironmentRecord | None:
-        row = row_at(self._db, "SELECT * FROM environments WHERE digest = ?", digest)
+        row = first_row(self._db, "SELECT * FROM environments WHERE digest = ?", digest)
         return from_row(EnvironmentRecord, row) if row else None
 
     def last_good_environment(
@@ -79,7 +79,7 @@ class Reader:
         It goes by runs and not by days: a day holds only its last environment, and a release may break at noon what
         worked in the morning.
         """
-        found = rows(
+        rows = select(
             self._db,
             # that run's version first, so that it is the one taken: with another package pinned it has a longer name
             "SELECT runs.version, environments.* FROM runs JOIN cells ON cells.id = runs.cell_id"
@@ -99,18 +99,13 @@ class Reader:
                 json.dumps([str(rung) for rung in runtime.record.bar]),
             ),
         )
-        return from_row(EnvironmentRecord, found[0]) if found else None
-
-    def packages(self, digest: str) -> dict[str, str]:
-        """Return what an environment holds, name to version, without its lock of many kilobytes."""
-        found = row_at(self._db, "SELECT packages FROM environments WHERE digest = ?", digest)
-        return dict(json.loads(found["packages"])) if found else {}
+        return from_row(EnvironmentRecord, rows[0]) if rows else None
 
     def resolved(
         self, runtime: Runtime, channel: Channel, platform: Platform, *, day: date, origin: Origin
     ) -> tuple[str, EnvironmentRecord] | None:
         """Return the day's last resolution of the newest release, by id, with the lock that it gave."""
-        found = rows(
+        rows = select(
             self._db,
             "SELECT resolutions.id AS resolution_id, environments.* FROM resolutions"
             " JOIN environments ON environments.digest = environment_digest"
@@ -118,18 +113,18 @@ class Reader:
             " AND requested = '' AND failed IS NULL ORDER BY at DESC LIMIT 1",
             (day.isoformat(), str(origin), str(runtime), str(channel), str(platform)),
         )
-        return (found[0]["resolution_id"], from_row(EnvironmentRecord, found[0])) if found else None
+        return (rows[0]["resolution_id"], from_row(EnvironmentRecord, rows[0])) if rows else None
 
     def releases(self, runtime: Runtime) -> list[Release]:
         """Return every release that the index has listed, oldest first."""
-        found = rows(self._db, "SELECT * FROM releases WHERE runtime = ? ORDER BY published_at", (str(runtime),))
-        return [from_row(Release, row) for row in found]
+        rows = select(self._db, "SELECT * FROM releases WHERE runtime = ? ORDER BY published_at", (str(runtime),))
+        return [from_row(Release, row) for row in rows]
 
     def subject(self, subject_id: str) -> Subject:
-        found = rows(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
-        if not found:
+        rows = select(self._db, "SELECT * FROM subjects WHERE id = ?", (subject_id,))
+        if not rows:
             raise UnknownName("subject", subject_id, names(self._db, "SELECT id FROM subjects"))
-        return from_row(Subject, found[0])
+        return from_row(Subject, rows[0])
 
     def current(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``current`` whose columns equal what is wanted."""
@@ -155,14 +150,6 @@ class Reader:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""
         return self._view("matrix", wanted, "family, model, runtime, channel, platform, step")
 
-    def rungs_now(self) -> dict[str, dict[Rung, Verdict]]:
-        """Return, by cell, what its latest day says of each rung."""
-        steps, verdicts = {int(rung): rung for rung in Rung}, {str(verdict): verdict for verdict in Verdict}
-        told: dict[str, dict[Rung, Verdict]] = {}
-        for cell, step, verdict in self._db.conn.execute("SELECT cell, step, verdict FROM matrix"):
-            told.setdefault(cell, {})[steps[step]] = verdicts[verdict]
-        return told
-
     def tracks(self, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
         """Return whole histories, at the bar or on one rung, of cells whose columns equal what is wanted."""
         return read_tracks(self._db, rung=rung, **wanted)
@@ -174,55 +161,6 @@ class Reader:
     @property
     def outbox(self) -> Outbox:
         return Outbox(self._db)
-
-    def days_of(self, cell_id: str) -> list[dict[str, Any]]:
-        """Return the rows of a cell's days, oldest first, with the environment that each stood on."""
-        return rows(
-            self._db,
-            "SELECT day, origin, version, verdict, reason, blame, signature, run_id AS run, environment, note"
-            " FROM days WHERE cell_id = ? ORDER BY day",
-            (cell_id,),
-        )
-
-    def departures(self, runtime: Runtime) -> list[dict[str, Any]]:
-        """Return, a row a package and version, what stands in for what past days had, and on how many of them."""
-        return rows(
-            self._db,
-            "SELECT package, departures.version, count(DISTINCT day) AS days, min(reason) AS why FROM departures"
-            " JOIN resolutions ON resolutions.id = resolution_id WHERE runtime = ?"
-            " GROUP BY package, departures.version",
-            (str(runtime),),
-        )
-
-    def days_taken_for_granted(self, runtime: Runtime) -> int:
-        """Return on how many days something was carried by the word of an earlier day's resolution."""
-        found = rows(
-            self._db,
-            "SELECT count(DISTINCT carries.day) AS days FROM carries JOIN resolutions ON resolutions.id = resolution_id"
-            " WHERE runtime = ? AND resolutions.day < carries.day",
-            (str(runtime),),
-        )
-        return int(found[0]["days"])
-
-    def unknown_days(self, runtime: Runtime) -> list[dict[str, Any]]:
-        """Return, a row a subject and reason, the probed days that ended unknown."""
-        return rows(
-            self._db,
-            "SELECT subject_id AS subject, count(*) AS days, min(day) AS first, version, max(day) AS last, reason,"
-            " run_id AS run FROM days JOIN cells ON cells.id = cell_id WHERE runtime = ? AND carried_from IS NULL"
-            " AND verdict = 'unknown' GROUP BY cell_id, reason ORDER BY subject, first",
-            (str(runtime),),
-        )
-
-    def probed_days(self, runtime: Runtime) -> int:
-        """Return how many days of cells were measured and not carried."""
-        sql = "SELECT count(*) AS days FROM days JOIN cells ON cells.id = cell_id"
-        sql += " WHERE runtime = ? AND carried_from IS NULL"
-        return int(rows(self._db, sql, (str(runtime),))[0]["days"])
-
-    def counts(self) -> Counts:
-        """Return how many there are of everything now."""
-        return counts(self._db)
 
     def log(self, digest: str) -> bytes | None:
         """Return a container's log, or None when it has been collected."""
@@ -238,8 +176,8 @@ class Reader:
 
     def last_recorded(self) -> dict[str, Any]:
         """Return the latest run with its day, and the latest day that has a verdict; None where there is none yet."""
-        run = rows(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
-        day = rows(self._db, "SELECT max(day) AS day FROM day_verdicts")[0]["day"]
+        run = select(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
+        day = select(self._db, "SELECT max(day) AS day FROM day_verdicts")[0]["day"]
         return {"last_run": run[0] if run else None, "last_day": day}
 
     def _view(self, view: str, wanted: Mapping[str, str], order: str) -> list[dict[str, Any]]:
@@ -248,4 +186,4 @@ class Reader:
             raise UnknownName("column", unknown.pop(), _FILTERS)
         conditions = " AND ".join(["1", *(f"{column} = ?" for column in wanted)])
         sql = f"SELECT * FROM {view} WHERE {conditions} ORDER BY {order}"  # noqa: S608 - names checked above
-        return rows(self._db, sql, wanted.values())
+        return select(self._db, sql, wanted.values())

@@ -64,62 +64,62 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
     )
 
 
-def write_environment(db: Database, one: EnvironmentRecord) -> None:
+def write_environment(db: Database, environment: EnvironmentRecord) -> None:
     """Write an environment once: a rebuilt one is the same one."""
     db.execute(
         "INSERT OR IGNORE INTO environments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            one.digest,
-            str(one.runtime),
-            one.version,
-            str(one.platform),
-            one.base_digest,
-            one.lock,
-            json.dumps(dict(one.packages), sort_keys=True),
-            stamp(one.created_at),
-            one.resolve_s,
-            one.build_s,
+            environment.digest,
+            str(environment.runtime),
+            environment.version,
+            str(environment.platform),
+            environment.base_digest,
+            environment.lock,
+            json.dumps(dict(environment.packages), sort_keys=True),
+            stamp(environment.created_at),
+            environment.resolve_s,
+            environment.build_s,
         ),
     )
 
 
-def write_resolution(db: Database, one: ResolutionRecord, log_digest: str) -> None:
+def write_resolution(db: Database, resolution: ResolutionRecord, log_digest: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO resolutions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            one.id,
-            one.day.isoformat(),
-            str(one.origin),
-            str(one.runtime),
-            str(one.channel),
-            str(one.platform),
-            one.requested,
-            one.version,
-            stamp(one.cutoff) if one.cutoff else None,
-            stamp(one.at),
-            one.seconds,
-            one.environment_digest or None,
-            str(one.failed) if one.failed else None,
-            one.fault,
-            one.message,
+            resolution.id,
+            resolution.day.isoformat(),
+            str(resolution.origin),
+            str(resolution.runtime),
+            str(resolution.channel),
+            str(resolution.platform),
+            resolution.requested,
+            resolution.version,
+            stamp(resolution.cutoff) if resolution.cutoff else None,
+            stamp(resolution.at),
+            resolution.seconds,
+            resolution.environment_digest or None,
+            str(resolution.failed) if resolution.failed else None,
+            resolution.fault,
+            resolution.message,
             log_digest,
         ),
     )
 
 
-def write_session(db: Database, one: SessionRecord, request_digest: str) -> None:
+def write_session(db: Database, session: SessionRecord, request_digest: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            one.id,
-            one.resolution_id,
-            one.environment_digest,
-            one.suite,
-            one.engine,
-            int(one.solo),
-            one.limit_factor,
+            session.id,
+            session.resolution_id,
+            session.environment_digest,
+            session.suite,
+            session.engine,
+            int(session.solo),
+            session.limit_factor,
             request_digest,
-            stamp(one.started_at),
+            stamp(session.started_at),
         ),
     )
 
@@ -136,7 +136,7 @@ def write_ending(
 def write_departures(db: Database, resolution_id: str, departures: Iterable[Departure]) -> None:
     db.conn.executemany(
         "INSERT OR IGNORE INTO departures VALUES (?, ?, ?, ?)",
-        [(resolution_id, one.package, one.version, one.why) for one in departures],
+        [(resolution_id, departure.package, departure.version, departure.why) for departure in departures],
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from containers.recipes import RECIPES
 from monitor.domain import Ending, Origin, Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import date, datetime
 
     from monitor.domain import Cell, Channel, Platform, Runtime, SubjectForm
     from monitor.judge.days import Fingerprint
-    from monitor.judge.installs import Stage
     from monitor.judge.observations import Session
+    from monitor.judge.runs import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,21 @@ class EnvironmentRecord:
     created_at: datetime
     resolve_s: float = 0.0
     build_s: float = 0.0
+
+    @property
+    def pins(self) -> str:
+        return imported_pins(self.packages, RECIPES[self.runtime].imported)
+
+
+def imported_pins(packages: Mapping[str, str], imported: Collection[str]) -> str:
+    """Return the pins that a probe imports as one text: equal texts are the same thing under test."""
+    return " ".join(f"{name}=={packages[name]}" for name in sorted(imported) if name in packages)
+
+
+def failed_environment(runtime: Runtime, requested: str, day: date, fault: str) -> str:
+    """Name an environment that could not be made: equal requests that fail alike have one, so a second confirms."""
+    alike = f"{runtime}\n{requested}\n{day}\n{fault}"
+    return "none-" + hashlib.sha256(alike.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class ResolutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A package of a past day's lock that nobody could have had on that day, and why it is there."""
+    """A package of a past day's lock that was not available on that day, and why it is there."""
 
     package: str
     version: str
@@ -66,7 +83,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A sitting of one or more subjects; ``request`` is what the probe was asked."""
+    """A session of one or more subjects; ``request`` is the probe's input."""
 
     id: str
     resolution_id: str

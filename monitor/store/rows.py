@@ -13,7 +13,7 @@ from monitor import domain
 from monitor.domain import Platform, Rung, RungVerdict, RunVerdict
 from monitor.judge.confirm import Attempt
 from monitor.judge.days import Day, DayRun, Fingerprint
-from monitor.judge.installs import Stage
+from monitor.judge.runs import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     T = TypeVar("T", bound=DataclassInstance)
 
 
-def rows(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
+def select(db: Database, sql: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
     """Run a question on a cursor of its own, so that the connection's other users keep their tuples."""
     cursor = db.conn.cursor()
     cursor.row_factory = sqlite3.Row
     return [dict(row) for row in cursor.execute(sql, tuple(parameters))]
 
 
-def row_at(db: Database, sql: str, *key: str | None) -> Row | None:
+def first_row(db: Database, sql: str, *key: str | None) -> Row | None:
     """Return the first row that the key finds."""
-    found = rows(db, sql, key) if all(key) else []
-    return found[0] if found else None
+    rows = select(db, sql, key) if all(key) else []
+    return rows[0] if rows else None
 
 
 def names(db: Database, sql: str) -> list[str]:
-    return [row["id"] for row in rows(db, sql)]
+    return [row["id"] for row in select(db, sql)]
 
 
 def _unchanged(value: Any) -> Any:

@@ -30,9 +30,9 @@ LOCK = "settle.lock"
 
 
 def open_store(home: Path) -> Store:
-    """Open the home's database as its one writer, creating it or bringing it up to date.
+    """Open the database of a data directory as its one writer, creating it or bringing it up to date.
 
-    Raises DatabaseError for a home that another process writes to, and for a file that is foreign, damaged or newer.
+    Raises DatabaseError where another process writes to it, and for a file that is foreign, damaged or newer.
     """
     with spoken(home):
         home.mkdir(parents=True, exist_ok=True)
@@ -86,18 +86,18 @@ class Store(Reader):
         with self._db.atomic():
             self.listings.record_poll(source, at, fault)
 
-    def record_resolution(self, one: ResolutionRecord, environment: EnvironmentRecord | None = None) -> None:
+    def record_resolution(self, resolution: ResolutionRecord, environment: EnvironmentRecord | None = None) -> None:
         """Record what the installer answered, together with the environment where there is one."""
-        log_digest = self.logs.keep(one.log)
+        log_digest = self.logs.keep(resolution.log)
         with self._db.atomic():
             if environment is not None:
                 recording.write_environment(self._db, environment)
-            recording.write_resolution(self._db, one, log_digest)
+            recording.write_resolution(self._db, resolution, log_digest)
 
-    def begin_session(self, one: SessionRecord) -> None:
-        request = self.events.keep(json.dumps(dict(one.request), sort_keys=True).encode())
+    def begin_session(self, session: SessionRecord) -> None:
+        request = self.events.keep(json.dumps(dict(session.request), sort_keys=True).encode())
         with self._db.atomic():
-            recording.write_session(self._db, one, request)
+            recording.write_session(self._db, session, request)
 
     def end_session(
         self, session_id: str, finished_at: datetime, ending: Ending, *, log: bytes, log_dropped_bytes: int = 0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
 from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Subject, Verdict
-from monitor.judge.lock_diff import imported_pins
 from monitor.stability.values import Observation, of_rung
-from monitor.store.rows import from_row, rows
+from monitor.store.records import imported_pins
+from monitor.store.rows import from_row, select
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -51,13 +51,13 @@ def read_tracks(db: Database, *, rung: Rung | None = None, **wanted: str) -> lis
     columns = {"cell": "cells.id", "model": "models.id", **{name: name for name in _KEYS}}
     where = " AND ".join(["1", *(f"{columns[name]} = ?" for name in wanted)])
     sql = f"{_CELLS} WHERE {where} ORDER BY released IS NULL, family, model_id, subjects.id, {', '.join(_KEYS)}"
-    return _tracks(db, rung, rows(db, sql, wanted.values()))
+    return _tracks(db, rung, select(db, sql, wanted.values()))
 
 
 def tracks_of(db: Database, cells: Collection[str], rung: Rung | None = None) -> list[Track]:
     """Return the tracks, at the bar or on one rung, of the cells with these ids."""
     chosen = f"{_CELLS} WHERE cells.id IN (SELECT value FROM json_each(?)) ORDER BY cells.id"  # noqa: S608 - as above
-    return _tracks(db, rung, rows(db, chosen, [json.dumps(list(cells))]))
+    return _tracks(db, rung, select(db, chosen, [json.dumps(list(cells))]))
 
 
 def _tracks(db: Database, rung: Rung | None, cells: Sequence[Row]) -> list[Track]:
@@ -91,16 +91,16 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
         f" AND step = {int(rung)}"
     )
     # whole histories are a hundred thousand rows: tuples, and each text turned into a value once
-    found = db.conn.execute(
+    rows = db.conn.execute(
         f"SELECT days.cell_id, days.day, {verdict}, version, environment, subject_digest, carried_from IS NOT NULL"  # noqa: S608 - as above
         f" FROM days{joined} WHERE days.cell_id IN (SELECT value FROM json_each(?)) ORDER BY days.cell_id, days.day",
         [json.dumps(cells)],
     ).fetchall()
-    pins = pins_by_environment(db, {environment for _, _, _, _, environment, _, _ in found})
-    dates = {text: date.fromisoformat(text) for text in {row[1] for row in found}}
-    verdicts = {text: _cell_verdict(text, rung) for text in {row[2] for row in found}}
+    pins = pins_by_environment(db, {environment for _, _, _, _, environment, _, _ in rows})
+    dates = {text: date.fromisoformat(text) for text in {row[1] for row in rows}}
+    verdicts = {text: _cell_verdict(text, rung) for text in {row[2] for row in rows}}
     observations: dict[str, list[Observation]] = defaultdict(list)
-    for cell, day, text, version, environment, epoch, carried in found:
+    for cell, day, text, version, environment, epoch, carried in rows:
         seen = verdicts[text]
         if seen is not None:
             observations[cell].append(
@@ -121,5 +121,5 @@ def pins_by_environment(db: Database, digests: Collection[str]) -> dict[str, str
     wanted = "SELECT digest, runtime, packages FROM environments WHERE digest IN (SELECT value FROM json_each(?))"
     return {
         row["digest"]: imported_pins(json.loads(row["packages"]), RECIPES[row["runtime"]].imported)
-        for row in rows(db, wanted, [json.dumps(list(digests))])
+        for row in select(db, wanted, [json.dumps(list(digests))])
     }

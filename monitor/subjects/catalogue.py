@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.domain import HubName, Model, ModelKind, Subject, SubjectForm
 from monitor.errors import UnknownName
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
 from monitor.miniatures.shelf import shelve
@@ -153,7 +153,7 @@ def _subject(model: Model, name: str, miniature: Miniature) -> Subject:
 
 
 def _ids(entry: CatalogueEntry) -> set[str]:
-    return {entry.model.id, entry.model.id.rpartition("/")[2], *entry.subject_ids}
+    return {entry.model.id, HubName.parse(entry.model.id).name, *entry.subject_ids}
 
 
 def _families(entry: CatalogueEntry) -> set[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.domain import Model, ModelKind, Subject, SubjectForm, folder_id
 from monitor.errors import NotACheckpoint
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def folder_subject(folder: Path) -> tuple[Model, Subject]:
             hint="give a folder that from_pretrained can load; `settle miniature` makes one from a config.json",
         )
     digest = _digest(folder)
-    name = f"folder:{folder}"
+    name = folder_id(folder)
     model = Model(
         id=name,
         family=folder.name,

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from monitor.domain import CellVerdict, Origin, Purpose
-from monitor.judge.changes import FACT, Before, Pinned, Said, changed, logprobs_of, noted, skipped
+from monitor.judge.changes import FACT, Before, Pinned, RunAnswers, changed, logprobs_of, noted, skipped
 from monitor.judge.confirm import Settled, unsettled
 from monitor.judge.control import Control
 from monitor.judge.days import DayFacts, Memory, control_key, control_of, decide_day, judge_days, remember
@@ -34,8 +34,8 @@ def decision(
     if origin is Origin.ADHOC:
         facts, memory = DayFacts(day, tuple(cells.adhoc_runs(cell.id, day))), Memory()
     else:
-        found = cells.day_facts(cell.id, since=day, until=day)
-        facts, memory = found[0] if found else DayFacts(day), memory_before(cells, cell.id, day)
+        (facts,) = cells.day_facts(cell.id, since=day, until=day) or (DayFacts(day),)
+        memory = memory_before(cells, cell.id, day)
     runs = [
         run
         for run in facts.runs
@@ -71,7 +71,7 @@ def control_in(store: Reader, cell: Cell, day: date, origin: Origin, *, environm
 
 def control_at(cells: Cells, cell_id: str, key: ControlKey) -> Control:
     day, origin, environment, suite = key
-    found = [Control.ABSENT]
+    controls = [Control.ABSENT]
     for subject, runtime, runs in cells.control_runs(cell_id, day, origin, suite):
         here, elsewhere = [], []
         for run in runs:
@@ -80,8 +80,8 @@ def control_at(cells: Cells, cell_id: str, key: ControlKey) -> Control:
                 here.append(run)
             elif not same and run.purpose is Purpose.CONTROL:
                 elsewhere.append(run)
-        found.append(control_of(here, elsewhere, subject, runtime))
-    return min(found, key=list(Control).index)
+        controls.append(control_of(here, elsewhere, subject, runtime))
+    return min(controls, key=list(Control).index)
 
 
 def memory_before(cells: Cells, cell_id: str, day: date) -> Memory:
@@ -116,7 +116,7 @@ def rebuild_days(cells: CellsWriter, cell_id: str, *, since: date = FIRST_DAY) -
         doubts={digest: doubt_about(cells, digest) for digest in {run.fingerprint.subject for run in runs}},
         earlier={source: day for source in sources if (day := cells.day(cell_id, source))},
     )
-    evidence = Said(
+    evidence = RunAnswers(
         _logprobs(cells, [day.run_id for day in days if day.verdict.verdict is CellVerdict.WORKS]),
         {run.attempt.run_id: run.attempt.checks for run in runs},
     )
@@ -136,11 +136,11 @@ def rebuild_answers(cells: CellsWriter, cell_id: str) -> None:
 
 def rebuild_answer(cells: CellsWriter, cell_id: str, version: str) -> None:
     """Judge what was asked by hand of one version again: by the latest environment, files and suite."""
-    found = cells.adhoc_runs_of_version(cell_id, version)
-    if not found:
+    every = cells.adhoc_runs_of_version(cell_id, version)
+    if not every:
         return
-    day, last = found[-1]
-    runs = [run for of_day, run in found if of_day == day and run.fingerprint == last.fingerprint]
+    day, last = every[-1]
+    runs = [run for of_day, run in every if of_day == day and run.fingerprint == last.fingerprint]
     subject, runtime = cells.subject_and_runtime(cell_id)
     control = control_at(cells, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
     doubt = doubt_about(cells, last.fingerprint.subject)

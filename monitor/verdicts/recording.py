@@ -37,7 +37,7 @@ def record_run(store: Store, run: RunRecord) -> RunDetail:
         if cells.write_run(run, seconds=subject.seconds if subject else 0.0, events_digest=events_digest):
             cells.replace_checks(name, checks_of(cells.recorded_run(name), run.session))
             if run.session and subject:
-                cells.write_facts(name, (*run.session.own.facts, *subject.facts))
+                cells.write_facts(name, (*run.session.shared.facts, *subject.facts))
             _rebuild_after(store, run)
             detail = run_detail(store, name)
             pin_golden(cells, run, detail)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor.domain import REFERENCE, CellVerdict, Origin, Runtime
-from monitor.judge.parity import TRACE, doubt, heard_of, trace_of
+from monitor.judge.parity import TRACE, compared_of, doubt, trace_of
 
 if TYPE_CHECKING:
-    from monitor.judge.parity import Heard
+    from monitor.judge.parity import Compared
     from monitor.store import RunRecord
     from monitor.store.cells import Cells, CellsWriter
     from monitor.verdicts.details import RunDetail
@@ -25,10 +25,10 @@ def pin_golden(cells: CellsWriter, run: RunRecord, detail: RunDetail) -> None:
 
 def doubt_about(cells: Cells, subject_digest: str) -> str:
     """Return which families agree with each other against the reference about these files, "" where no two do."""
-    answers: dict[str, Heard] = {}
+    answers: dict[str, Compared] = {}
     allowed = 0.0
     for runtime, value, evidence in cells.differing_answers(subject_digest):
-        answer = heard_of(value)
+        answer = compared_of(value)
         if answer is not None:
             answers[Runtime(runtime).record.family] = answer  # the latest of each family
             limit = evidence.get("allowed")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.judge.era import of_its_day
-from monitor.judge.ownership import of_its_files
-from monitor.judge.runs import checks_of_session, checks_without_environment
+from monitor.judge.runs import checks_of_session, checks_without_environment, of_its_day, of_its_files
 from monitor.verdicts.days import rebuild_answers, rebuild_days
 
 if TYPE_CHECKING:

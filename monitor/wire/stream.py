@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from monitor.domain import Ending
-from monitor.judge.observations import Announcement, Fact, Finished, Said, Session
+from monitor.judge.observations import Announcement, Fact, Finished, Session, SubjectNotes
 from monitor.wire.events import (
     DiedEvent,
     DoneEvent,
@@ -122,9 +122,11 @@ class Listener:
             self._torn = b""
 
     def close(self, problem: str = "") -> Session:
-        """Return the whole session. A torn last line is what a kill leaves behind: it was never said."""
-        if problem and not self._malformed:
-            self._malformed = problem
+        """Return the whole session. A torn last line is what a kill leaves behind: it does not count.
+
+        ``problem`` is what is wrong with the file that these bytes are from, "" where nothing is.
+        """
+        self._malformed = problem or self._malformed
         for subject in self._requested:
             self._hand_over(subject)
         return self._order.session(self._malformed)
@@ -178,8 +180,8 @@ class _Notes:
     first_at: float | None = None
     last_at: float = 0.0
 
-    def frozen(self, subject: str | None, spoiled: str) -> Said:
-        return Said(
+    def frozen(self, subject: str | None, spoiled: str) -> SubjectNotes:
+        return SubjectNotes(
             subject=subject,
             started=tuple(self.started),
             finished=tuple(self.finished.values()),
@@ -227,7 +229,7 @@ class _Order:
         frozen = {subject: notes.frozen(subject, spoiled[subject]) for subject, notes in self._notes.items()}
         return Session(
             announced=self._announced,
-            own=frozen[None],
+            shared=frozen[None],
             subjects={subject: notes for subject, notes in frozen.items() if subject is not None},
             malformed=malformed,
         )

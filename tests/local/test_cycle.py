@@ -16,7 +16,7 @@ from containers.recipes import RECIPES
 from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
 from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
-from monitor.judge.installs import Stage
+from monitor.judge.runs import Stage
 from monitor.runner.cycle import PAUSES_S, CycleResult, run_cycle
 from monitor.runner.install import InstallResult
 from monitor.runner.parallel import Runner, RuntimeTools

@@ -31,10 +31,11 @@ from monitor.domain import (
     SubjectForm,
 )
 from monitor.errors import InfraError
-from monitor.judge.installs import Stage, failed_key
+from monitor.judge.runs import Stage
 from monitor.runner.install import InstallResult
 from monitor.schedule.today import Watched
 from monitor.store import EnvironmentRecord, ResolutionRecord, Store, open_store
+from monitor.store.records import failed_environment
 from tests.local.test_cycle import ScriptedSessions, scripted_runner
 from tests.standins.days import FIRST, PLATFORM
 
@@ -129,7 +130,7 @@ class Days:
                 failed=Stage.RESOLVES, fault=str(self.index), message="no",
             )  # fmt: skip
             self.store.record_resolution(failed)
-            key = failed_key(Runtime.TRANSFORMERS, "", now.date(), str(self.index))
+            key = failed_environment(Runtime.TRANSFORMERS, "", now.date(), str(self.index))
             return InstallResult(
                 one.id, "", key, None, InstallFailure(InstallStage.RESOLVE, self.index, "no", b"", 1.0)
             )
@@ -307,10 +308,10 @@ def test_a_fault_in_the_code_is_no_fault_to_wait_for(days: Days) -> None:
 
 def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days: Days) -> None:
     days.live(2)
-    before = days.store.planning_queries.mark()
+    before = days.store.planning.mark()
     days.clock.at -= 10 * ONE_DAY
     tick.tick(days.state, STEPS)
-    assert days.store.planning_queries.mark() == before
+    assert days.store.planning.mark() == before
     assert any("the clock shows" in one for one in days.said)
     days.clock.at += 10 * ONE_DAY
     days.live(1)

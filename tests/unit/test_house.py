@@ -66,7 +66,6 @@ def test_at_most_six_modules_lie_at_the_top() -> None:
     assert len(list((ROOT / "monitor").glob("*.py"))) <= 6
 
 
-@pytest.mark.xfail(reason="being moved: take this mark away when it passes")
 def test_the_store_calls_no_judge() -> None:
     """Types of the judge may stand in rows and signatures; a function of it would be a judgement."""
     called = [

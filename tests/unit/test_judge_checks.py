@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Ending, Outcome, Rung, Runtime, Subject, SubjectForm
 from monitor.judge.checks import checks_of, fault_result, judge_subject
 from monitor.judge.control import Control
-from monitor.judge.era import of_its_day
 from monitor.judge.faults import BLAME
-from monitor.judge.installs import Stage, judge_installation, not_installed
-from monitor.judge.observations import Finished, Said, Session
-from monitor.judge.runs import checks_of_session
+from monitor.judge.observations import Finished, Session, SubjectNotes
+from monitor.judge.runs import Stage, checks_of_session, checks_without_environment, of_its_day
 from monitor.judge.verdict import Circumstances, judge_run
 from probes import catalogue, wire
 
@@ -27,20 +25,20 @@ def passed(check: str) -> Finished:
     return Finished(check, "passed", 0.1)
 
 
-IMPORTED = Said(None, ("installs.imports",), (passed("installs.imports"),))
+IMPORTED = SubjectNotes(None, ("installs.imports",), (passed("installs.imports"),))
 
 
-def session(said: Said, *, own: Said = IMPORTED, malformed: str = "") -> Session:
+def session(said: SubjectNotes, *, own: SubjectNotes = IMPORTED, malformed: str = "") -> Session:
     return Session(None, own, {"a": said}, malformed)
 
 
-def until(check: str, *, died: Ending | None = None, spoiled: str = "") -> Said:
+def until(check: str, *, died: Ending | None = None, spoiled: str = "") -> SubjectNotes:
     """Return what was said when every check before ``check`` passed and ``check`` started and never finished."""
     before = SUBJECT_CHECKS[: SUBJECT_CHECKS.index(check)]
-    return Said("a", (*before, check), tuple(map(passed, before)), died=died, spoiled=spoiled)
+    return SubjectNotes("a", (*before, check), tuple(map(passed, before)), died=died, spoiled=spoiled)
 
 
-def result(said: Said, ending: Ending | None, check: str, *, hang_counts: bool = False) -> CheckResult:
+def result(said: SubjectNotes, ending: Ending | None, check: str, *, hang_counts: bool = False) -> CheckResult:
     results = judge_subject(session(said), "a", ending, runtime=HERE, hang_counts=hang_counts)
     return next(one for one in results if one.name == check)
 
@@ -109,21 +107,21 @@ def test_what_comes_after_is_not_reached_and_what_came_before_stands() -> None:
 
 
 def test_a_failed_import_is_every_subjects() -> None:
-    own = Said(None, ("installs.imports",), (Finished("installs.imports", "failed", 1, "import-error", "no"),))
-    results = judge_subject(session(Said("a"), own=own), "a", CLEAN, runtime=HERE, hang_counts=False)
+    own = SubjectNotes(None, ("installs.imports",), (Finished("installs.imports", "failed", 1, "import-error", "no"),))
+    results = judge_subject(session(SubjectNotes("a"), own=own), "a", CLEAN, runtime=HERE, hang_counts=False)
     assert (results[0].outcome, results[0].blame) == (Outcome.FAILED, Blame.RUNTIME)
     assert {one.outcome for one in results[1:]} == {Outcome.NOT_REACHED}
 
 
 def test_a_subject_whose_turn_never_came_says_nothing_about_the_runtime() -> None:
     for ending in (Ending(signal=11), Ending(timed_out=True), Ending(exit_code=1), Ending(out_of_memory=True), CLEAN):
-        checks = checks_of_session(session(Said("a")), "a", ending, runtime=HERE, solo=True, limit_factor=3)
+        checks = checks_of_session(session(SubjectNotes("a")), "a", ending, runtime=HERE, solo=True, limit_factor=3)
         verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
         assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.INFRA)
 
 
 def test_a_check_left_out_without_a_reason_is_noticed() -> None:
-    most = Said("a", SUBJECT_CHECKS[1:], tuple(map(passed, SUBJECT_CHECKS[1:])))
+    most = SubjectNotes("a", SUBJECT_CHECKS[1:], tuple(map(passed, SUBJECT_CHECKS[1:])))
     assert result(most, CLEAN, SUBJECT_CHECKS[0]).fault == "infra-events"
 
 
@@ -136,7 +134,7 @@ def test_a_check_left_out_without_a_reason_is_noticed() -> None:
 def test_a_malformed_file_never_breaks_anyone(check: str, ending: Ending, spoiled: bool, fault: str) -> None:
     said = until(check, died=ending, spoiled="line 7" if spoiled else "")
     failed = Finished(check, "failed", 0.1, fault, "no")
-    said = Said("a", said.started, (*said.finished, failed), died=ending, spoiled=said.spoiled)
+    said = SubjectNotes("a", said.started, (*said.finished, failed), died=ending, spoiled=said.spoiled)
     checks = checks_of_session(session(said, malformed="line 7"), "a", ending, runtime=HERE, solo=True, limit_factor=3)
     verdict = judge_run(
         checks, Circumstances(SUBJECT, HERE, "5.0.0", Control.GREEN, frozenset(c.signature for c in checks))
@@ -148,7 +146,7 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
     def failing(message: str, line: int) -> CheckResult:
         evidence = {"frames": [{"file": "modeling.py", "line": line, "function": "forward"}]}
         finished = Finished("loads.model", "failed", 0.1, "load-error", message, evidence)
-        said = Said("a", SUBJECT_CHECKS[:3], (*map(passed, SUBJECT_CHECKS[:2]), finished))
+        said = SubjectNotes("a", SUBJECT_CHECKS[:3], (*map(passed, SUBJECT_CHECKS[:2]), finished))
         return result(said, CLEAN, "loads.model")
 
     assert failing("no /a/b.py at 0x1f", 10).signature == failing("no /c.py at 0xee", 99).signature
@@ -157,7 +155,7 @@ def test_equal_failures_in_other_places_have_equal_signatures() -> None:
 
 @pytest.mark.parametrize("fault", ["unresolvable", "inconsistent"])
 def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
-    checks = judge_installation(Stage.RESOLVES, fault=fault, message="no") + not_installed(HERE)
+    checks = checks_without_environment(HERE, Stage.RESOLVES, fault, "no")
     of_the_installation = set(catalogue.INSTALLS)
     assert {one.name for one in checks} == {*of_the_installation, *SUBJECT_CHECKS}
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
@@ -168,7 +166,7 @@ def test_an_installation_that_fails_is_a_dependencys(fault: str) -> None:
 @pytest.mark.parametrize("stage", list(Stage))
 def test_our_own_installers_faults_are_unknown(stage: Stage, fault: str) -> None:
     verdict = judge_run(
-        judge_installation(stage, fault=fault, message="no") + not_installed(HERE),
+        checks_without_environment(HERE, stage, fault, "no"),
         Circumstances(SUBJECT, HERE, "5.0.0"),
     )
     assert (verdict.verdict, verdict.blame) == (CellVerdict.UNKNOWN, Blame.INFRA)
@@ -181,7 +179,7 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
         Finished(check, "failed", 0.1, ours[check], "no") if check in ours else passed(check)
         for check in SUBJECT_CHECKS
     ]
-    said = Said("a", SUBJECT_CHECKS, tuple(finished))
+    said = SubjectNotes("a", SUBJECT_CHECKS, tuple(finished))
     checks = checks_of_session(session(said), "a", CLEAN, runtime=HERE, solo=True, limit_factor=3)
     verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
     at_the_bar = any(Rung(wire.rung_of(check)) in BAR for check in ours)
@@ -206,7 +204,9 @@ def test_what_a_runtime_stands_on_is_blamed_for_its_own_checks() -> None:
         Finished(one, "failed", 0.1, fault=failing[one], message="") if one in failing else passed(one)
         for one in checks
     )
-    results = judge_subject(session(Said("a", checks, finished)), "a", CLEAN, runtime=Runtime.PEFT, hang_counts=False)
+    results = judge_subject(
+        session(SubjectNotes("a", checks, finished)), "a", CLEAN, runtime=Runtime.PEFT, hang_counts=False
+    )
     assert {one.name: one.blame for one in results if one.blame} == {
         "loads.reload": Blame.DEPENDENCY,
         "trains.overfits": Blame.DEPENDENCY,

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.domain import Blame, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.control import Control
-from monitor.judge.parity import agree, doubt, heard_of, trace_of
+from monitor.judge.parity import agree, compared_of, doubt, trace_of
 from monitor.judge.verdict import Circumstances, judge_run
 from probes import subject as probing
 from probes.checks import matches
@@ -56,7 +56,7 @@ def test_another_window_shows_only_beyond_the_seam(tmp_path: Path, trace: dict[s
     assert (answer.outcome, answer.fault) == ("failed", "differs-from-reference")
     assert answer.evidence["prompt"] in {1, 2}
     assert answer.evidence["position"] >= 16
-    assert heard_of(other.facts["heard"]) is not None
+    assert compared_of(other.facts["heard"]) is not None
 
 
 def test_what_is_not_told_differs_at_least_by_what_is(tmp_path: Path, trace: dict[str, Any]) -> None:

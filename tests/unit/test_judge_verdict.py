@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.checks import checks_of, fault_result, passed
-from monitor.judge.confirm import Attempt, RetryNeeded, RetryReason, Settled, Standing, decide, merge
+from monitor.judge.confirm import Attempt, Confirmed, RetryNeeded, RetryReason, Settled, decide, merge
 from monitor.judge.control import Control, control_says
 from monitor.judge.verdict import Circumstances, judge_run
 from probes import catalogue
@@ -66,7 +66,7 @@ def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
         ("load-error", SUBJECT, Control.RELEASE, "broken"),
         ("load-error", replace(SUBJECT, qualified=False), Control.GREEN, "unknown"),
         ("load-error", replace(SUBJECT, qualified=False, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
-        ("load-error", SUBJECT, Control.BENCH, "unknown"),
+        ("load-error", SUBJECT, Control.INFRA, "unknown"),
         ("load-error", SUBJECT, Control.PENDING, "unknown"),
         ("missing-dependency", SUBJECT, Control.GREEN, "unknown"),  # our recipe decides what is installed
         ("missing-dependency", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
@@ -110,7 +110,7 @@ def test_an_import_error_needs_no_control_but_a_bench_that_is_able() -> None:
     results = checks(installs__imports="import-error")
     assert judge_run(results, replace(HERE, control=Control.ABSENT)).verdict is CellVerdict.BROKEN
     assert judge_run(results, replace(HERE, control=Control.PENDING)).verdict is CellVerdict.BROKEN
-    assert judge_run(results, replace(HERE, control=Control.BENCH)).verdict is CellVerdict.UNKNOWN
+    assert judge_run(results, replace(HERE, control=Control.INFRA)).verdict is CellVerdict.UNKNOWN
 
 
 def test_every_rung_of_the_bar_needs_a_check_that_applies() -> None:
@@ -144,7 +144,7 @@ def test_a_run_that_knows_nothing_turns_nothing_around(
     story: list[tuple[tuple[CheckResult, ...], bool]], last: CellVerdict | None
 ) -> None:
     attempts = [Attempt(results, solo) for results, solo in story]
-    standing = Standing(last) if last else None
+    standing = Confirmed(last) if last else None
     before = decide(standing, attempts, HERE)
     after = decide(standing, [*attempts, Attempt(OURS, solo=True)], HERE)
     if isinstance(before, Settled) and isinstance(after, Settled):
@@ -154,7 +154,7 @@ def test_a_run_that_knows_nothing_turns_nothing_around(
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9))
 def test_only_faults_of_ours_are_never_broken(solos: list[bool]) -> None:
-    decision = decide(Standing(CellVerdict.WORKS), [Attempt(OURS, solo) for solo in solos], HERE)
+    decision = decide(Confirmed(CellVerdict.WORKS), [Attempt(OURS, solo) for solo in solos], HERE)
     verdict = decision.verdict if isinstance(decision, Settled) else decision.leaning
     assert verdict.verdict is CellVerdict.UNKNOWN
 
@@ -166,7 +166,7 @@ def test_only_faults_of_ours_are_never_broken(solos: list[bool]) -> None:
 def test_every_story_ends(last: CellVerdict | None, outcomes: list[tuple[CheckResult, ...]]) -> None:
     attempts: list[Attempt] = []
     for outcome in outcomes:
-        decision = decide(Standing(last) if last else None, attempts, HERE)
+        decision = decide(Confirmed(last) if last else None, attempts, HERE)
         if isinstance(decision, Settled):
             return
         attempts.append(Attempt(outcome, decision.solo, decision.limit_factor))
@@ -187,10 +187,10 @@ def test_how_often_a_fault_of_ours_is_tried_again(fault: str, attempts: int) -> 
 
 def test_a_change_to_flaky_needs_three_fresh_runs_too() -> None:
     made = [Attempt(WORKS, solo=True), Attempt(BROKEN, solo=True)]
-    again = decide(Standing(CellVerdict.WORKS), made, HERE)
+    again = decide(Confirmed(CellVerdict.WORKS), made, HERE)
     assert isinstance(again, RetryNeeded)
     assert again.why is RetryReason.CHANGE
-    settled = decide(Standing(CellVerdict.WORKS), [*made, Attempt(WORKS, solo=True)], HERE)
+    settled = decide(Confirmed(CellVerdict.WORKS), [*made, Attempt(WORKS, solo=True)], HERE)
     assert isinstance(settled, Settled)
     assert (settled.verdict.verdict, settled.changed) == (CellVerdict.FLAKY, True)
 
@@ -216,7 +216,7 @@ def test_nothing_tried_leans_to_nothing() -> None:
 
 
 def test_another_failure_than_before_is_noted_and_no_change() -> None:
-    decision = decide(Standing(CellVerdict.BROKEN, "other"), [Attempt(BROKEN, solo=True)], HERE)
+    decision = decide(Confirmed(CellVerdict.BROKEN, "other"), [Attempt(BROKEN, solo=True)], HERE)
     assert isinstance(decision, Settled)
     assert (decision.changed, decision.note) == (False, "still broken, by another failure than before")
 
@@ -233,7 +233,7 @@ def test_runs_that_disagree_about_a_rung_make_it_flaky() -> None:
         ("W", "", "green"),
         ("BW", "", "green"),
         ("B", "W", "release"),
-        ("B", "B", "bench"),
+        ("B", "B", "infra"),
         ("B", "?", "pending"),
         ("B", "", "pending"),
         ("?", "W", "absent"),

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import Channel, Release, Runtime
-from monitor.judge.lock_diff import imported_pins, moved
+from monitor.judge.lock_diff import moved
 from monitor.schedule.past import Every, days_between, end_of, next_change, release_days, spans
+from monitor.store.records import imported_pins
 
 FIRST = date(2026, 4, 1)
 

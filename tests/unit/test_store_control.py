@@ -92,7 +92,7 @@ def test_a_failure_counts_only_beside_a_control_that_answered_the_same_suite(wor
     for solo in (False, True):
         world.run("B", FIRST, solo=solo)
     assert world.story() == "?"
-    assert "no control has answered" in world.store.current(cell=world.cell.id)[0]["reason"]
+    assert "no control has a result" in world.store.current(cell=world.cell.id)[0]["reason"]
     world.run("W", FIRST, world.control)
     assert world.story() == "B"
 

@@ -83,15 +83,20 @@ def test_every_row_stays(home: Path) -> None:
     assert read(home, "PRAGMA foreign_key_check") == []
 
 
+def judgement(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a day without its sentences, which differ between releases of the program."""
+    return {name: value for name, value in row.items() if name not in ("reason", "note")}
+
+
 def test_it_is_then_what_a_new_one_is_and_is_written_on(home: Path, tmp_path: Path) -> None:
     open_store(home).close()
     open_store(tmp_path / "new").close()
     shape = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
     assert read(home, shape) == read(tmp_path / "new", shape)
     with open_store(home) as store:
-        before = store.history()
+        before = [judgement(row) for row in store.history()]
         verdicts.rejudge(store)
-        assert store.history() == before
+        assert [judgement(row) for row in store.history()] == before
         assert {row["verdict"] for row in before} == {"works", "broken", "unknown"}
 
 

@@ -20,7 +20,7 @@ from monitor.domain import (
 )
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.days import Fingerprint
-from monitor.judge.installs import Stage
+from monitor.judge.runs import Stage
 from monitor.store import RunRecord
 from monitor.wire.stream import read_events
 from tests.standins.days import FIRST, World, events
@@ -265,7 +265,7 @@ def test_a_new_suite_first_answers_for_the_old_environment(world: World) -> None
     assert world.story() == "WB"
     assert world.flips() == []
     note = world.store.history(cell=world.cell.id)[1]["note"]
-    assert note == "suite changed: it says broken where the one before said works"
+    assert note == "suite changed: it finds broken where the suite before found works"
 
 
 def test_a_failed_installation_is_every_cells_and_blames_what_it_should(world: World) -> None:

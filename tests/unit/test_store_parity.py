@@ -88,7 +88,7 @@ def test_how_far_each_release_is_from_the_reference_can_be_asked_with_the_cause(
     pinned = told("acme/new", Runtime.TRANSFORMERS, {"trace": TRACE})
     world.run("W", FIRST, events=pinned)
     known = ParityCause("llama.cpp", "newarch", "no window")
-    world.store.record_parity_causes([known, replace(known, architecture="other", found="else")])
+    world.store.record_parity_causes([known, replace(known, architecture="other", explanation="else")])
     world.store.record_parity_causes([known])  # in place of what was known before
     within = {"outcome": "passed", "evidence": {**APART, "maximum": 1e-5}}
     for version, ending in (("1.0", DIFFERS), ("2.0", DIFFERS), ("2.0", within)):
@@ -112,7 +112,7 @@ def test_every_known_cause_is_of_an_architecture_and_a_runtime_that_are_probed()
     known = load_parity_causes()
     probed = {subject.architecture for subject in load_catalogue().subjects()}
     assert {cause.architecture for cause in known} <= probed
-    assert all(cause.runtimes and cause.found for cause in known)
+    assert all(cause.runtimes and cause.explanation for cause in known)
     assert len({(cause.family, cause.architecture) for cause in known}) == len(known)
 
 

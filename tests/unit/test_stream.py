@@ -92,7 +92,7 @@ def test_each_subject_takes_its_own_lines_and_the_sessions_with_it() -> None:
     for events in handed:
         reread = read_events(events.raw, [events.subject])
         assert reread.subjects == events.session.subjects
-        assert reread.own == events.session.own
+        assert reread.shared == events.session.shared
         assert reread.announced == events.session.announced
 
 
@@ -116,6 +116,10 @@ def test_a_malformed_line_spoils_whose_turn_it_is_and_who_comes_after_but_not_wh
     spoiled = {events.subject: bool(events.session.subjects[events.subject].spoiled) for events in handed}
     assert spoiled == {"a": False, "b": True, "c": True}
     assert "line 7" in session.malformed
+    for events in handed:  # a rejudgement reads the same from what was kept
+        recorded = events.session.subjects[events.subject]
+        reread = read_events(events.raw, [events.subject], recorded.spoiled)
+        assert (reread.subjects[events.subject], reread.malformed) == (recorded, events.session.malformed)
 
 
 def test_a_torn_last_line_was_never_said() -> None:

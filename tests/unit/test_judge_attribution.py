@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.domain import Channel, CheckResult, Outcome, Release, Rung, Runtime
-from monitor.judge.attribution import Corner, Crossed, Culprit, crossed, release_before
+from monitor.judge.attribution import Attribution, Culprit, Pairing, attributions, release_before
 from monitor.judge.checks import fault_result, passed
 
 LORA = "trains.lora"
@@ -16,16 +16,16 @@ OTHERWISE = fault_result(LORA, "adapter-targets", "all-linear puts an adapter on
 PASSES = passed(LORA)
 OURS = fault_result(LORA, "infra-time", "too slow")
 NEVER = CheckResult(LORA, Rung.TRAINS, Outcome.NOT_REACHED)
-NAMES = {Corner.OLDER_RUNTIME: "peft 1", Corner.OLDER_FOUNDATION: "transformers 1"}
+NAMES = {Pairing.OLDER_RUNTIME: "peft 1", Pairing.OLDER_FOUNDATION: "transformers 1"}
 
 
-def cross(older_runtime: CheckResult | None, older_foundation: CheckResult | None) -> Crossed:
+def cross(older_runtime: CheckResult | None, older_foundation: CheckResult | None) -> Attribution:
     corners = {
-        Corner.HERE: [passed("trains.gradients"), FAILS],
-        Corner.OLDER_RUNTIME: [older_runtime] if older_runtime else [],
-        Corner.OLDER_FOUNDATION: [older_foundation] if older_foundation else [],
+        Pairing.HERE: [passed("trains.gradients"), FAILS],
+        Pairing.OLDER_RUNTIME: [older_runtime] if older_runtime else [],
+        Pairing.OLDER_FOUNDATION: [older_foundation] if older_foundation else [],
     }
-    (answer,) = crossed(corners, NAMES, "peft", "transformers")
+    (answer,) = attributions(corners, NAMES, "peft", "transformers")
     return answer
 
 
@@ -51,11 +51,11 @@ def test_who_changed_it(
 
 def test_the_reason_names_what_was_crossed() -> None:
     assert cross(FAILS, PASSES).reason == "passes in transformers 1, and fails alike in peft 1: transformers changed it"
-    assert cross(NEVER, FAILS).reason == "peft 1: the check was not answered or fails otherwise there"
+    assert cross(NEVER, FAILS).reason == "peft 1: the check has no result or fails otherwise there"
 
 
 def test_what_passes_here_is_not_crossed() -> None:
-    assert crossed({Corner.HERE: [PASSES, OURS, NEVER]}, {}, "peft", "transformers") == []
+    assert attributions({Pairing.HERE: [PASSES, OURS, NEVER]}, {}, "peft", "transformers") == []
 
 
 def release(version: str, channel: Channel = Channel.STABLE, yanked: str = "") -> Release:
