@@ -29,10 +29,10 @@ _ALWAYS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _NOTHING_ELSE = "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-# the site's pages carry their styles, and no script of their own that is not a file
+# the site's pages have inline styles and no inline scripts
 _SITE = "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self';"
 _SITE += f" font-src 'self'; connect-src 'self'; manifest-src 'self'; {_NOTHING_ELSE}"
-# Datasette's pages have small scripts inside, and escape what they show
+# Datasette's pages have small inline scripts, and escape what they show
 _DATASETTE = "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
 _DATASETTE += f" script-src 'self' 'unsafe-inline'; connect-src 'self'; {_NOTHING_ELSE}"
 
@@ -66,7 +66,7 @@ def web_app(
 
 
 class _Site:
-    """The folder as it is at each request: it is published as a whole, and may not be there yet."""
+    """Serves the folder as it is at each request; it may not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,7 +79,7 @@ class _Site:
 
 
 class _Guarded:
-    """Sends everything that is asked under /sql/ to Datasette, and guards every answer by its headers."""
+    """Sends requests under /sql/ to Datasette, and adds security headers to every answer."""
 
     def __init__(self, app: ASGIApp, history: ASGIApp) -> None:
         self._app, self._history = app, history

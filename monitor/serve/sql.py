@@ -1,4 +1,4 @@
-"""Datasette on the history: read-only, with the questions people ask most, and the schema's own words beside them."""
+"""Datasette on the history: read-only, with ready queries and the descriptions of the schema."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MOST_ROWS = 2_000
 _SETTINGS = {
     "sql_time_limit_ms": PATIENCE_MS,
     "max_returned_rows": MOST_ROWS,
-    "allow_download": False,  # a file that is being written is no copy; `settle backup` makes one
-    "suggest_facets": False,  # each would be a question over millions of rows that nobody has asked
+    "allow_download": False,  # the file is being written; `settle backup` makes a consistent copy
+    "suggest_facets": False,  # each suggestion would query millions of rows
     "default_cache_ttl": 0,
 }
 
@@ -32,19 +32,18 @@ _SETTINGS = {
 _Hook = TypeVar("_Hook", bound="Callable[..., object]")
 
 
-def _hook(found: _Hook) -> _Hook:
-    """Return what Datasette's mark returns, which comes without types."""
-    marked: _Hook = hookimpl(found)
+def _hook(function: _Hook) -> _Hook:
+    marked: _Hook = hookimpl(function)  # it has no types
     return marked
 
 
 class _Bounded:
-    """Bounds what a stranger's SQL may have in memory; its time is bounded by Datasette itself."""
+    """Bounds the memory of a visitor's SQL; Datasette itself bounds its time."""
 
     @staticmethod
     @_hook
     def prepare_connection(conn: Any, database: str) -> None:
-        if database == "_internal":  # Datasette's own notes, in memory
+        if database == "_internal":  # Datasette's internal database, in memory
             return
         bound_stranger(conn)
 
@@ -53,15 +52,15 @@ def history_app(database: Path, *, base: str) -> ASGIApp:
     """Return the pages of ``database`` under ``base`` ("/sql/"), which cannot write to it."""
     if not pm.has_plugin("settle"):
         pm.register(_Bounded, "settle")
-    from datasette import handle_exception  # not before its own plugins are there, of which it is one
+    from datasette import handle_exception  # a plugin of Datasette's, so it is there only after the others
 
-    handle_exception.rich = None  # it would print a page of locals for everybody's slip in SQL
-    own = Datasette([str(database)], settings={**_SETTINGS, "base_url": base}, metadata=_words(database.stem))
-    return _without(base.rstrip("/"), own.app())
+    handle_exception.rich = None  # it would print a page of local variables for every error in SQL
+    datasette = Datasette([str(database)], settings={**_SETTINGS, "base_url": base}, metadata=_metadata(database.stem))
+    return _without(base.rstrip("/"), datasette.app())
 
 
 def _without(base: str, app: ASGIApp) -> ASGIApp:
-    """Return the application as it wants to be asked: it adds the base to its links, and would add it twice."""
+    """Return the application behind the base path, which Datasette adds to its links by itself."""
 
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
         path, raw = scope["path"].removeprefix(base), scope["raw_path"].removeprefix(base.encode())
@@ -70,18 +69,18 @@ def _without(base: str, app: ASGIApp) -> ASGIApp:
     return asked
 
 
-def _words(name: str) -> dict[str, Any]:
+def _metadata(name: str) -> dict[str, Any]:
     tables = {
-        one.name: {
-            "description": one.meaning,
-            "columns": {column.name: column.meaning for column in one.columns if column.meaning},
-            "hidden": one.is_inner,
+        table.name: {
+            "description": table.meaning,
+            "columns": {column.name: column.meaning for column in table.columns if column.meaning},
+            "hidden": table.is_inner,
         }
-        for one in described()
+        for table in described()
     }
-    queries = {one.name: {"title": one.title, "sql": one.sql, "hide_sql": False} for one in QUESTIONS}
+    queries = {query.name: {"title": query.title, "sql": query.sql, "hide_sql": False} for query in QUESTIONS}
     return {
         "title": "Settle: the history as SQL",
-        "description": "Read-only, and as it is now. The views current, history, matrix and by_release answer most.",
+        "description": "Read-only and live. The views current, history, matrix and by_release answer most questions.",
         "databases": {name: {"tables": tables, "queries": queries}},
     }
