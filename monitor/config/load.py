@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from monitor.config.paths import config_path, effective_home
-from monitor.config.settings import Config, Section
+from monitor.config.settings import Config, SettingsSection
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def reference() -> list[tuple[str, str, str]]:
 def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     for name, field in section.model_fields.items():
-        if isinstance(field.default, Section):
+        if isinstance(field.default, SettingsSection):
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
         default = _DESCRIBED_DEFAULTS.get(prefix + name, field.default)
         shown = "from the environment" if default is None else _toml(default)
         rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
         item = next(iter(get_args(field.annotation)), None)
-        if isinstance(item, type) and issubclass(item, Section):
+        if isinstance(item, type) and issubclass(item, SettingsSection):
             rows += _fields(item, f"{prefix}{name}[].")
     return rows
 

@@ -58,7 +58,7 @@ _File = Annotated[Path, AfterValidator(_file)]
 _Page = Annotated[str, AfterValidator(_page)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -72,7 +72,7 @@ _Archive = Annotated[str, AfterValidator(_archive)]
 _Watched = Annotated[str, AfterValidator(lambda text: text and _address(text))]
 
 
-class Archive(Section):
+class ArchiveSettings(SettingsSection):
     """Source of a runtime's release archive; ``{version}`` and ``{machine}`` (amd64, arm64) are filled in."""
 
     version: str = Field("", description="release to install when a command names none")
@@ -81,7 +81,7 @@ class Archive(Section):
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="required sha256 of that archive")
 
 
-class Install(Section):
+class Install(SettingsSection):
     """Source of packages; an unset key comes from the environment (UV_*, then PIP_*)."""
 
     index_url: _Address | None = Field(None, description="package index")
@@ -100,13 +100,13 @@ class Install(Section):
     no_proxy: str | None = Field(None, description="hosts without a proxy")
     python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
     base_image: str | None = Field(None, description="base image, best by digest")
-    ollama: Archive = Archive()
+    ollama: ArchiveSettings = ArchiveSettings()
     debian_mirror: str | None = Field(
         None, description="Debian mirror for building a base image when no registry answers"
     )
 
 
-class Limits(Section):
+class Limits(SettingsSection):
     """Limits of a probe and an installation; exceeding them is an infra fault, never the runtime's."""
 
     check_seconds: _Positive = Field(120, description="time for one subject in one session")
@@ -121,7 +121,7 @@ class Limits(Section):
     scratch_gib: _Positive = Field(1, description="temporary files of a container, in memory")
 
 
-class Disk(Section):
+class Disk(SettingsSection):
     """Use of the disk."""
 
     budget_gib: _Positive = Field(
@@ -130,7 +130,7 @@ class Disk(Section):
     floor_gib: _Positive = Field(3, description="free space below which no environment is built")
 
 
-class _Repositories(Section):
+class _Repositories(SettingsSection):
     """Where tags and branches of the measured runtimes are listed from; an empty address disables a source."""
 
     def address_of(self, project: str) -> str:
@@ -155,7 +155,7 @@ else:  # a runtime names its repositories in its record, and nowhere else
     )
 
 
-class Releases(Section):
+class Releases(SettingsSection):
     """Sources of new releases, in addition to the package index."""
 
     poll_minutes: _Positive = Field(60, description="interval between two queries of a source")
@@ -182,7 +182,7 @@ def _pinged(url: SecretStr) -> SecretStr:
     return url
 
 
-class Daemon(Section):
+class Daemon(SettingsSection):
     """The loop of `settle run`, and how to monitor it."""
 
     tick_seconds: _Positive = Field(60, description="interval between two checks for due work")
@@ -197,7 +197,7 @@ class Daemon(Section):
     logs: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, otherwise JSON lines")
 
 
-class Target(Section):
+class Target(SettingsSection):
     """A receiver of alerts; ``${NAME}`` in its address comes from the environment, and empty filters pass all."""
 
     name: str = Field(pattern="^[A-Za-z0-9_-]{1,40}$", description="name in lists and filters")
@@ -208,7 +208,7 @@ class Target(Section):
     digest: bool = Field(True, description="also send the daily digest, whatever its severity")
 
 
-class Alerts(Section):
+class Alerts(SettingsSection):
     """Alerts about news; without a target no message is written."""
 
     targets: tuple[Target, ...] = Field((), description="receivers: a table `[[alerts.targets]]` each")
@@ -235,7 +235,7 @@ def _hub_name(text: str) -> str:
 _HubName = Annotated[str, AfterValidator(_hub_name)]
 
 
-class Hub(Section):
+class Hub(SettingsSection):
     """The published models to watch; an unset key comes from the environment (HF_*)."""
 
     endpoint: _Address | None = Field(None, description="hub with the Hugging Face protocol (HF_ENDPOINT)")
@@ -273,7 +273,7 @@ class Hub(Section):
         return bool(self.organisations or self.named)
 
 
-class Site(Section):
+class Site(SettingsSection):
     """The pages of `settle site`: their folder, and the git remote that they are pushed to."""
 
     folder: Path | None = Field(None, description="folder of the site, for the daemon and for `settle serve`")
@@ -282,7 +282,7 @@ class Site(Section):
     branch: str = Field("gh-pages", pattern=r"^[\w][\w./-]*$", description="branch that holds only the pages")
 
 
-class Serve(Section):
+class Serve(SettingsSection):
     """The address of `settle serve`."""
 
     host: str = Field(
@@ -291,7 +291,7 @@ class Serve(Section):
     port: int = Field(8007, ge=0, le=65535, description="port to listen on; 0 picks a free port")
 
 
-class Config(Section):
+class Config(SettingsSection):
     home: Path = Field(
         default_factory=default_home,
         description="database, environments, cache and logs; one filesystem, or files cannot be shared",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from containers.recipe import Recipe, Wanted
-    from monitor.config.settings import Archive
+    from monitor.config.settings import ArchiveSettings
     from monitor.domain import Runtime, Subject
 
 
@@ -44,7 +44,7 @@ class ProbeRequest:
         return recipe.archive is not None and not by_hand
 
 
-def archive_of(request: ProbeRequest, recipe: Recipe, configured: Archive) -> Wanted | InstallFailure | None:
+def archive_of(request: ProbeRequest, recipe: Recipe, configured: ArchiveSettings) -> Wanted | InstallFailure | None:
     """Return the archive to install, None for a runtime that is a Python package.
 
     Raises UsageError where a request by hand names no version; for a cycle that is an installation that failed.
@@ -65,7 +65,7 @@ def archive_of(request: ProbeRequest, recipe: Recipe, configured: Archive) -> Wa
     return archive.of(recipe.runtime, version, platform.machine(), sha256=sha256)
 
 
-def _archive_version(request: ProbeRequest, configured: Archive) -> str:
+def _archive_version(request: ProbeRequest, configured: ArchiveSettings) -> str:
     runtime, version = request.runtime, request.version or configured.version
     if not version:
         raise UsageError(

@@ -44,6 +44,9 @@ BANNED_WORDS = re.compile(
     re.IGNORECASE,
 )
 BENCHMARKS = re.compile(r"tests[./]bench|make bench")  # benchmarks of this repository, no machinery
+ALLOWED_NAMES = {
+    ("probes/derive.py", "tell"): "the method of a file",
+}
 ALLOWED_WORDS = {
     ("CHANGELOG.md", "bench"): "names what was renamed",
     ("monitor/store/conversion.py", "bench"): "names the blame that it converts",
@@ -106,7 +109,10 @@ def pages() -> dict[str, str]:
 
 @cache
 def offences() -> dict[str, set[str]]:
-    names = {file: banned_in_names(source) for file, source in code().items()}
+    names = {
+        file: {name for name in banned_in_names(source) if (file, name) not in ALLOWED_NAMES}
+        for file, source in code().items()
+    }
     sentences = {file: "\n".join(sentences_of(source)) for file, source in code().items()}
     texts = {
         file: {word for word in banned_in_text(text) if (file, word) not in ALLOWED_WORDS}
