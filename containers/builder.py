@@ -16,15 +16,14 @@ from packaging.version import InvalidVersion, Version
 from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from containers.environment import sync_folder
 from containers.failures import InstallFailure, InstallFault, InstallStage, from_build
-from containers.lock import MalformedLock, Pin, parse_lock, redacted
+from containers.installer import PackageInstaller, cutoff_arguments, uv_environment
+from containers.lock import Lock, MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Resolution, ResolveRequest, compile_arguments, resolve, torch_choices
 from containers.storage import note_wheel, noted_wheel
-from containers.uv_command import cutoff_arguments, uv_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from containers.installer import PackageInstaller
     from containers.lock import Lock
 
 # Reading the requirements of sources runs their code, too, so that even the choice of a version is the builder's.

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from docker.errors import DockerException
 
-from containers.bubblewrap import find_bubblewrap
 from containers.docker_engine import DockerEngine
 from containers.errors import EngineUnavailable
-from containers.process_engine import ProcessEngine
+from containers.process_engine import ProcessEngine, find_bubblewrap
 
 if TYPE_CHECKING:
     from containers.engine import Engine

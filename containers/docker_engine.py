@@ -15,7 +15,7 @@ from docker.errors import DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 
-from containers.engine import USER_NAMES, BoundedLog, Command, Execution, Role, ending_signal
+from containers.engine import HOME, USER_NAMES, BoundedLog, Command, Execution, Role, ending_signal
 from containers.images import Images
 from containers.processes import MemoryGroup, home_digest, memory_group, owner_lives, owner_token
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 ENGINE_FAULTS = (DockerException, OSError, HTTPException)
 
 USER = "1000:1000"
-HOME = "/home/settle"
 # The shell stays as process 1, because the kernel drops a signal that process 1 raises against itself (abort() would
 # read as a segfault), and it keeps the output open until the end, so that the end of the output is the end of the run.
 UNDER_A_SHELL = ("/bin/sh", "-c", '"$@"; exit "$?"', "sh")

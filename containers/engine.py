@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
+HOME = "/home/settle"  # of a command, inside its container or sandbox
 # user 1000 is in no user database, and packages that look it up there fail (`getpwuid(): uid not found`)
 USER_NAMES = {"USER": "settle", "LOGNAME": "settle"}
 

@@ -22,10 +22,9 @@ from containers.environment import (
     sync_folder,
 )
 from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
-from containers.installer import FOLDERS, PackageInstaller, unique_path
+from containers.installer import FOLDERS, PackageInstaller, companions, unique_path
 from containers.resolving import Resolution, ResolveRequest
 from containers.storage import StoredItem, disk_bytes, remove_wheel, stored_items, touch, wheel_folders
-from containers.uv_command import companions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

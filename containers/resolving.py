@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from containers.failures import InstallFailure, InstallFault, InstallStage, from_execution, redacted_log
+from containers.installer import PackageInstaller, companions, cpu_torches, cutoff_arguments
 from containers.lock import Lock, MalformedLock, parse_lock
 from containers.settings import TorchBuild
-from containers.uv_command import companions, cpu_torches, cutoff_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from containers.installer import PackageInstaller
 
 LIVE = timedelta(hours=6)  # from the request to the end of the resolver's last attempt, with room
 NOT_OURS = (InstallFault.UNRESOLVABLE, InstallFault.NO_WHEEL)

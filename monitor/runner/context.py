@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from containers.base import ensure_base
-from containers.base_packages import base_with_packages
+from containers.base import base_with_packages, ensure_base
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError

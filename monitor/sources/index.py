@@ -11,10 +11,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 
+from containers.installer import supported_tags
 from containers.lock import SOURCES, redacted
 from containers.recipe import Wanted, source_shape
 from containers.recipes import recipe_of
-from containers.uv_command import supported_tags
 from monitor.domain import Release
 from monitor.errors import InfraError, SettleError, UnknownName
 from monitor.sources.compatibility import channel_of, compatibility_of, wheel_fits

@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from containers.installer import cpu_torches
 from containers.recipes import recipe_of
-from containers.uv_command import cpu_torches
 from monitor.domain import Outcome, Runtime
 from monitor.sources.access import install_settings
 from tests.bench.probing import Probing

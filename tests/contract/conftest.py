@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from containers.base import Base, ensure_base
-from containers.bubblewrap import find_bubblewrap
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import EngineUnavailable
-from containers.process_engine import ProcessEngine
+from containers.process_engine import ProcessEngine, find_bubblewrap
 from containers.settings import settings_from_environment
 
 if TYPE_CHECKING:

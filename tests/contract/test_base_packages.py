@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from containers.base_packages import ExtendingEngine, base_with_packages
+from containers.base import ExtendingEngine, base_with_packages
 from containers.engine import Command, CommandLimits, Role
 from containers.errors import BaseUnavailable
 from containers.settings import settings_from_environment

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from containers.uv_command import uv_program
+from containers.installer import uv_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

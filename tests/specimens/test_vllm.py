@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from containers.installer import cpu_torches
 from containers.settings import InstallSettings, settings_from_environment
-from containers.uv_command import cpu_torches
 from tests.specimens.product import Answer, Product, absent
 
 if TYPE_CHECKING:

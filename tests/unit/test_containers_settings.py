@@ -12,12 +12,12 @@ from packaging.version import Version
 from containers.connect import connect
 from containers.environment import contradictions
 from containers.errors import EngineUnavailable
+from containers.installer import cpu_torches, cutoff_arguments, reading_mounts, tool_mount, uv_environment, uv_program
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
 from containers.resolving import Resolution, ResolveRequest, without_gpu_packages, without_machine
 from containers.settings import InstallSettings, TorchBuild, settings_from_environment
 from containers.storage import visible_copy
-from containers.uv_command import cpu_torches, cutoff_arguments, reading_mounts, tool_mount, uv_environment, uv_program
 
 
 def test_the_environment_is_read_as_uv_and_pip_read_it() -> None:

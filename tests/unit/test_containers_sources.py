@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
-from containers.base_packages import missing_packages
+from containers.base import missing_packages
 from containers.lock import parse_lock
 from containers.recipe import source_shape
 from containers.recipes import RECIPES

@@ -40,7 +40,7 @@ OWNERS = {
     "sqlite3": ["monitor/store/"],
     "sqlite_utils": ["monitor/store/"],
     "starlette": ["monitor/serve/"],
-    "uv": ["containers/uv_command.py"],
+    "uv": ["containers/installer.py"],
     "uvicorn": ["monitor/serve/server.py"],
 }
 

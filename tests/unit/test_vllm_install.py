@@ -10,10 +10,10 @@ import pytest
 from packaging.requirements import Requirement
 from pypi_simple import DistributionPackage
 
+from containers.installer import companions, supported_tags
 from containers.recipes import RECIPES, recipe_of
 from containers.resolving import ResolveRequest, merged_overrides, torch_choices
 from containers.settings import InstallSettings, TorchBuild
-from containers.uv_command import companions, supported_tags
 from monitor.sources.index import newest_wheel
 
 if TYPE_CHECKING:
