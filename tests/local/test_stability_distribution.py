@@ -11,16 +11,13 @@ import pytest
 from monitor.report.format import quantile_text, share_text
 from monitor.report.summary import Group
 from monitor.site.support_curve import support_curve
-from monitor.stability.distribution import distribution
-from monitor.stability.turnbull import estimate, support
+from monitor.stability.distribution import Support, distribution, estimate, support
 from monitor.stability.values import TimeToSupport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from monitor.stability.turnbull import Support
 
 
 def entries(*times: tuple[int, int | None]) -> list[TimeToSupport]:
