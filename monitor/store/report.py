@@ -44,7 +44,7 @@ class ReportQueries:
         """Return, a row a package and version, the packages that replace those of past days, and on how many days."""
         return select(
             self._db,
-            "SELECT package, departures.version, count(DISTINCT day) AS days, min(why) AS why FROM departures"
+            "SELECT package, departures.version, count(DISTINCT day) AS days, min(reason) AS why FROM departures"
             " JOIN resolutions ON resolutions.id = resolution_id WHERE runtime = ?"
             " GROUP BY package, departures.version",
             (str(runtime),),
