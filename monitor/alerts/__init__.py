@@ -1,1 +1,1 @@
-"""Tells people what changed: news from the history, an outbox that no crash empties, messages over apprise."""
+"""Alerts about changes: detected in the history, written into an outbox that survives a crash, sent over apprise."""

@@ -1,4 +1,4 @@
-"""Gathers from the database what news is found in."""
+"""Reads from the database what alerts are detected in."""
 
 from __future__ import annotations
 
@@ -6,43 +6,51 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from monitor.alerts.items import TARGET
-from monitor.alerts.values import Facts, FlipSeen, History, NewModel, TakenBack, Trouble
+from monitor.alerts.values import (
+    AlertInputs,
+    CellHistory,
+    FlipEvidence,
+    NewModel,
+    Trouble,
+    TroubleArea,
+    TroubleId,
+    WithdrawnFlip,
+)
 from monitor.domain import CellVerdict
 from monitor.report.evidence import Evidence
 from monitor.stability.values import Span
 from monitor.store.recording import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from monitor.store import Reader, Track
 
-SILENT_DAYS = 2  # without anything recorded; a daemon that rests writes at least what it carries
+SILENT_DAYS = 2  # without a record; a daemon without work still records the days that it carries over
+_SILENCE = TroubleId(TroubleArea.SILENCE)
 
-DAEMON = "daemon "  # slugs of the daemon's own troubles begin with it
 
-
-def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Sequence[Trouble] | None) -> Facts:
-    """Return what there is to look at. ``own_troubles`` is what the daemon suffers from, None where it did not say."""
+def read_inputs(
+    store: Reader, cells: Sequence[str], now: datetime, daemon_troubles: Sequence[Trouble] | None
+) -> AlertInputs:
+    """Return the inputs of these cells. ``daemon_troubles`` is None where the daemon's state is not known yet."""
     outbox = store.outbox
-    began = outbox.began()
-    troubles = [*_troubles(store, now), *(own_troubles or ())]
-    fine = set(_fine(store, now))
-    if own_troubles is not None:
-        fine |= {slug for slug in outbox.open_troubles() if slug.startswith(DAEMON)}
+    open_troubles = {TroubleId.parse(slug): line for slug, line in outbox.open_troubles().items()}
+    fine = set(_fine(store, now, open_troubles))
+    if daemon_troubles is not None:
+        fine |= {trouble for trouble in open_troubles if trouble.area is TroubleArea.DAEMON}
     new_models = [
         NewModel(row["id"], row["organisation"], row["architecture"], row["released"] or "")
         for row in outbox.models_not_announced()
     ]
-    return Facts(
-        began=date.fromisoformat((began or stamp(now))[:10]),
+    return AlertInputs(
+        began=date.fromisoformat((outbox.began() or stamp(now))[:10]),
         announced=outbox.announced_of(cells),
-        histories=_histories(store, cells, {one.id for one in new_models}),
+        histories=_histories(store, cells, {model.id for model in new_models}) if cells else [],
         new_models=new_models,
-        taken_back=[
-            TakenBack(
+        withdrawn=[
+            WithdrawnFlip(
                 cell=row["cell_id"],
                 subject=row["subject_id"],
                 model=row["model_id"],
@@ -53,41 +61,43 @@ def gather(store: Reader, cells: Sequence[str], now: datetime, own_troubles: Seq
             )
             for row in outbox.flips_taken_back()
         ],
-        troubles=troubles,
+        troubles=[*_troubles(store, now), *(daemon_troubles or ())],
         fine=frozenset(fine),
-        open_troubles=outbox.open_troubles(),
+        open_troubles=open_troubles,
         stamp=stamp(now),
     )
 
 
-def _histories(store: Reader, cells: Sequence[str], new_models: set[str]) -> list[History]:
-    if not cells:
-        return []
+def _histories(store: Reader, cells: Sequence[str], new_models: Collection[str]) -> list[CellHistory]:
     flips: dict[str, list[dict[str, Any]]] = {}
     for row in store.outbox.flips_of(cells):
         flips.setdefault(row["cell_id"], []).append(row)
-    new = new_models | store.outbox.models_announced_as_new()
+    new = {*new_models, *store.outbox.models_announced_as_new()}
     evidence = Evidence(store)
     return [
-        History(
+        CellHistory(
             track,
-            tuple(_flip_seen(evidence, track, row) for row in flips.get(track.cell, ())),
+            tuple(_flip(evidence, track, row) for row in flips.get(track.cell, ())),
             new_model=track.subject.model_id in new,
         )
         for track in store.tracks_of(cells)
     ]
 
 
-def _flip_seen(evidence: Evidence, track: Track, row: Mapping[str, Any]) -> FlipSeen:
+def _flip(evidence: Evidence, track: Track, row: Mapping[str, Any]) -> FlipEvidence:
     day, confirmed = date.fromisoformat(row["day"]), date.fromisoformat(row["confirmed"])
     announced = row["announced_at"] is not None
-    flip = FlipSeen(row["id"], day, CellVerdict(row["before"]), CellVerdict(row["after"]), confirmed, announced)
+    flip = FlipEvidence(row["id"], day, CellVerdict(row["before"]), CellVerdict(row["after"]), confirmed, announced)
     if announced:
-        return flip  # a history may have hundreds, and only what is told needs its evidence
-    known = [one.day for one in track.observations if one.day < day and one.verdict is not CellVerdict.UNKNOWN]
-    before = known[-1] if known else None
-    told, moved = evidence.between(track.cell, Span(before, confirmed))
-    return replace(flip, told=told, last=evidence.on(track.cell, before), moved=moved)
+        return flip  # a history may have hundreds, and only new flips need their evidence
+    valid = [
+        observation.day
+        for observation in track.observations
+        if observation.day < day and observation.verdict is not CellVerdict.UNKNOWN
+    ]
+    last = valid[-1] if valid else None
+    since, moved = evidence.between(track.cell, Span(last, confirmed))
+    return replace(flip, since=since, last=evidence.on(track.cell, last), moved=moved)
 
 
 def _troubles(store: Reader, now: datetime) -> Iterator[Trouble]:
@@ -96,28 +106,28 @@ def _troubles(store: Reader, now: datetime) -> Iterator[Trouble]:
         if row["ours"] == row["cells"]:
             sentence = (
                 f"nothing could be measured in {row['runtime']} on {row['day']}: all {row['cells']} cells are unknown"
-                f" by a fault of ours, such as: {row['reason']}"
+                f" by an infra fault, such as: {row['reason']}"
             )
             yield Trouble(_measuring(row), sentence, row["runtime"])
     if rows and not _recent(rows[0]["day"], now):
-        yield Trouble("silence", f"nothing has been recorded since {rows[0]['day']}")
+        yield Trouble(_SILENCE, f"nothing has been recorded since {rows[0]['day']}")
     for target, problem in store.outbox.given_up().items():
-        yield Trouble(f"{TARGET}{target}", f"messages to {target} are given up: {problem}")
+        yield Trouble(TroubleId(TroubleArea.TARGET, target), f"messages to {target} are given up: {problem}")
 
 
-def _fine(store: Reader, now: datetime) -> Iterator[str]:
-    """Yield the slugs of which it is known that they are no trouble."""
+def _fine(store: Reader, now: datetime, open_troubles: Collection[TroubleId]) -> Iterator[TroubleId]:
     rows = store.outbox.latest_day()
     yield from (_measuring(row) for row in rows if row["ours"] < row["cells"])
     if rows and _recent(rows[0]["day"], now):
-        yield "silence"
+        yield _SILENCE
     given_up = store.outbox.given_up()
-    named = (slug.removeprefix(TARGET) for slug in store.outbox.open_troubles() if slug.startswith(TARGET))
-    yield from (f"{TARGET}{name}" for name in named if name not in given_up)
+    for trouble in open_troubles:
+        if trouble.area is TroubleArea.TARGET and trouble.name not in given_up:
+            yield trouble
 
 
-def _measuring(row: Mapping[str, Any]) -> str:
-    return f"measuring {row['runtime']} {row['platform']}"
+def _measuring(row: Mapping[str, Any]) -> TroubleId:
+    return TroubleId(TroubleArea.MEASURING, f"{row['runtime']} {row['platform']}")
 
 
 def _recent(day: str, now: datetime) -> bool:

@@ -1,11 +1,11 @@
-"""Says of each piece of news what a reader asks: which versions, since when, whose fault, how to see it; pure."""
+"""Writes each announcement: versions, since when, whose fault, and the command that shows it; pure."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING
 
-from monitor.alerts.values import Item, Kind
+from monitor.alerts.values import SETS_BACK, Item, Kind, TroubleArea
 from monitor.report.format import days_text, moved_text, since_text
 from monitor.store.outbox import AnnouncementKey
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from monitor.alerts.flapping import Spell
-    from monitor.alerts.values import FlipSeen, History, NewModel, TakenBack, Trouble
+    from monitor.alerts.values import CellHistory, FlipEvidence, NewModel, Trouble, TroubleId, WithdrawnFlip
     from monitor.report.evidence import DayEvidence
     from monitor.stability.values import Stabilization
 
@@ -24,58 +23,63 @@ _VERBS = {
     Kind.RESTORED: "works again",
     Kind.NEWLY_WORKS: "newly works",
 }
-_BROKEN = (Kind.REGRESSION, Kind.SETBACK)
+_RECOVERIES = {
+    TroubleArea.DAEMON: "{name}. The step works again.",
+    TroubleArea.MEASURING: "measuring {name}. Cells are measured again.",
+    TroubleArea.SILENCE: "silence. Results are recorded again.",
+    TroubleArea.TARGET: "target {name}. Messages arrive again.",
+}
 MOST_FLIPS = 6
-TARGET = "target "  # slugs of troubles with one target begin with it
 
 
-def flip_item(history: History, flip: FlipSeen, kind: Kind) -> Item:
-    told = flip.told
+def flip_item(history: CellHistory, flip: FlipEvidence, kind: Kind) -> Item:
+    version = flip.since.version if flip.since else ""
     verb = _VERBS.get(kind, f"is {flip.after}, was {flip.before}")
     return _item(
         history,
         kind,
-        key=str(AnnouncementKey("flip", history.track.cell, (str(flip.day), str(flip.after)))),
-        says=f"{verb} in {_where(history, told.version if told else '')} since {flip.day}",
+        key=_flip_key(history, flip),
+        text=f"{verb} in {_where(history, version)} since {flip.day}",
         day=flip.day,
-        flips=(flip.id,),
-        version=told.version if told else "",
-        signature=told.signature if told else "",
+        flips=[flip],
+        version=version,
+        signature=flip.since.signature if flip.since else "",
         facts=tuple(_facts_of(history, flip, kind)),
     )
 
 
-def _facts_of(history: History, flip: FlipSeen, kind: Kind) -> Iterator[tuple[str, str]]:
-    last, told = flip.last, flip.told
-    names = ("last good", "first bad") if kind in _BROKEN else ("before", "since")
-    for name, one, verdict in ((names[0], last, flip.before), (names[1], told, flip.after)):
-        if one is not None:
-            yield name, f"{_version(one)} on {one.day}" + ("" if kind in _BROKEN else f", {verdict}")
+def _facts_of(history: CellHistory, flip: FlipEvidence, kind: Kind) -> Iterator[tuple[str, str]]:
+    last, since, sets_back = flip.last, flip.since, kind in SETS_BACK
+    names = ("last good", "first bad") if sets_back else ("before", "since")
+    for name, day, verdict in ((names[0], last, flip.before), (names[1], since, flip.after)):
+        if day is not None:
+            version = day.version or "an unresolved version"
+            yield name, f"{version} on {day.day}" + ("" if sets_back else f", {verdict}")
     if flip.moved:
         yield "moved", moved_text(flip.moved, first=str(history.track.runtime))
-    if told is not None and told.blame:
-        yield "blame", told.blame
-    if told is not None and told.reason:
-        yield "reason", told.reason
+    if since is not None and since.blame:
+        yield "blame", since.blame
+    if since is not None and since.reason:
+        yield "reason", since.reason
     elif last is not None and last.reason:
         yield "was", last.reason
-    yield "show", _show(history, told)
+    yield _show(history, since)
 
 
-def works_item(history: History, first: date) -> Item:
-    seen = next(one for one in history.track.observations if one.day == first)
+def works_item(history: CellHistory, first: date) -> Item:
+    version = next(day.version for day in history.track.observations if day.day == first)
     return _item(
         history,
         Kind.NEWLY_WORKS,
         key=str(AnnouncementKey("works", history.track.cell)),
-        says=f"works in {_where(history, seen.version)}, seen on {first} for the first time",
+        text=f"works in {_where(history, version)}, first seen on {first}",
         day=first,
-        version=seen.version,
-        facts=(("since", f"{seen.version} on {first}"), ("show", _show(history, None))),
+        version=version,
+        facts=(("since", f"{version} on {first}"), _show(history)),
     )
 
 
-def stable_item(history: History, answer: Stabilization) -> Item:
+def stable_item(history: CellHistory, answer: Stabilization) -> Item:
     span = answer.stable.span
     took = days_text(span, answer.released)
     last = history.track.observations[-1]
@@ -83,50 +87,50 @@ def stable_item(history: History, answer: Stabilization) -> Item:
         ("stable since", since_text(span)),
         *([("after release", f"{took} days")] if took else []),
         ("newest", f"{last.version} on {last.day}"),
-        ("show", _show(history, None)),
+        _show(history),
     )
     return _item(
         history,
         Kind.NEWLY_STABLE,
         key=str(AnnouncementKey("stable", history.track.cell)),
-        says=f"is stable in {_where(history, '')} since {span.by}",
+        text=f"is stable in {_where(history)} since {span.by}",
         day=answer.stable.proven,
         facts=facts,
     )
 
 
-def flapping_item(history: History, spell: Spell, flips: Sequence[FlipSeen]) -> Item:
+def flapping_item(history: CellHistory, began: date, flips: Sequence[FlipEvidence]) -> Item:
     return _item(
         history,
         Kind.FLAPPING,
-        key=str(AnnouncementKey("flapping", history.track.cell, (str(spell.began),))),
-        says=f"flips back and forth in {_where(history, '')}; nothing more of it until it is calm",
-        day=spell.began,
-        flips=tuple(one.id for one in flips),
-        facts=(("flips", _flips(history.flips)), ("show", _show(history, None))),
+        key=str(AnnouncementKey("flapping", history.track.cell, (str(began),))),
+        text=f"flips back and forth in {_where(history)}; the next alert comes when it is calm",
+        day=began,
+        flips=flips,
+        facts=(_flips(history), _show(history)),
     )
 
 
-def calm_item(history: History, spell: Spell, last: FlipSeen) -> Item:
+def calm_item(history: CellHistory, began: date, calm: date, last: FlipEvidence) -> Item:
     return _item(
         history,
         Kind.CALM,
-        key=str(AnnouncementKey("calm", history.track.cell, (str(spell.began),))),
-        says=f"is calm again in {_where(history, '')}: {last.after} since {last.day}",
-        day=spell.calm,
-        facts=(("flips", _flips(history.flips)), ("show", _show(history, last.told))),
+        key=str(AnnouncementKey("calm", history.track.cell, (str(began),))),
+        text=f"is calm again in {_where(history)}: {last.after} since {last.day}",
+        day=calm,
+        facts=(_flips(history), _show(history, last.since)),
     )
 
 
-def changed_item(history: History, flips: Sequence[FlipSeen]) -> Item:
+def changed_item(history: CellHistory, flips: Sequence[FlipEvidence]) -> Item:
     last = flips[-1]
     return _item(
         history,
         Kind.CHANGED,
-        key=str(AnnouncementKey("flip", history.track.cell, (str(last.day), str(last.after)))),
-        says=f"goes on flipping in {_where(history, '')}: {last.after} since {last.day}",
+        key=_flip_key(history, last),
+        text=f"keeps flipping in {_where(history)}: {last.after} since {last.day}",
         day=last.day,
-        flips=tuple(one.id for one in flips),
+        flips=flips,
     )
 
 
@@ -142,11 +146,11 @@ def model_item(model: NewModel) -> Item:
     )
 
 
-def withdrawn_item(flip: TakenBack) -> Item:
+def withdrawn_item(flip: WithdrawnFlip) -> Item:
     return Item(
-        key=str(AnnouncementKey("withdrawn", flip.cell, (str(flip.day), str(flip.after)))),
+        key=str(AnnouncementKey("withdrawn", flip.cell, (flip.day, flip.after))),
         kind=Kind.WITHDRAWN,
-        line=f"{flip.subject} was told to be {flip.after} in {flip.runtime} since {flip.day}; judged again, it is not",
+        line=f"{flip.subject} is not {flip.after} in {flip.runtime} since {flip.day}: a later judgement withdraws that",
         day=flip.day,
         model=flip.model,
         subject=flip.subject,
@@ -158,31 +162,29 @@ def withdrawn_item(flip: TakenBack) -> Item:
 
 def trouble_item(trouble: Trouble, stamp: str) -> Item:
     return Item(
-        key=str(AnnouncementKey("trouble", trouble.slug, (stamp,))),
+        key=str(AnnouncementKey("trouble", str(trouble.id), (stamp,))),
         kind=Kind.TROUBLE,
         line=trouble.sentence,
         runtime=trouble.runtime,
         facts=(("show", "settle doctor"),),
-        not_to=trouble.slug.removeprefix(TARGET) if trouble.slug.startswith(TARGET) else "",
+        not_to=trouble.id.name if trouble.id.area is TroubleArea.TARGET else "",
     )
 
 
-def over_item(slug: str, sentence: str, stamp: str) -> Item:
-    return Item(
-        key=str(AnnouncementKey("over", slug, (stamp,))),
-        kind=Kind.TROUBLE_OVER,
-        line=f"over: {sentence}",
-    )
+def resolved_item(trouble: TroubleId, stamp: str) -> Item:
+    line = f"Resolved: {_RECOVERIES[trouble.area].format(name=trouble.name)}"
+    key = str(AnnouncementKey("over", str(trouble), (stamp,)))
+    return Item(key=key, kind=Kind.TROUBLE_OVER, line=line)
 
 
 def _item(
-    history: History,
+    history: CellHistory,
     kind: Kind,
     *,
     key: str,
-    says: str,
+    text: str,
     day: date | None,
-    flips: tuple[int, ...] = (),
+    flips: Sequence[FlipEvidence] = (),
     version: str = "",
     signature: str = "",
     facts: tuple[tuple[str, str], ...] = (),
@@ -191,9 +193,9 @@ def _item(
     return Item(
         key=key,
         kind=kind,
-        line=f"{track.subject.id} {says}",
+        line=f"{track.subject.id} {text}",
         day=f"{day}" if day else "",
-        flips=flips,
+        flips=tuple(flip.id for flip in flips),
         model=track.subject.model_id,
         subject=track.subject.id,
         organisation=track.organisation,
@@ -204,20 +206,20 @@ def _item(
     )
 
 
-def _where(history: History, version: str) -> str:
-    """Name runtime and version; a channel or platform only where it is not the usual one."""
+def _flip_key(history: CellHistory, flip: FlipEvidence) -> str:
+    return str(AnnouncementKey("flip", history.track.cell, (str(flip.day), str(flip.after))))
+
+
+def _where(history: CellHistory, version: str = "") -> str:
+    """Name runtime, version and platform; the channel only where it is not the usual one."""
     track = history.track
     channel = "" if track.channel == "stable" else f" ({track.channel})"
     return f"{track.runtime}{f' {version}' if version else ''}{channel}, {track.platform}"
 
 
-def _version(told: DayEvidence) -> str:
-    return told.version or "an unresolved version"
+def _show(history: CellHistory, day: DayEvidence | None = None) -> tuple[str, str]:
+    return "show", f"settle show {day.run if day else shlex.quote(history.track.subject.id)}"
 
 
-def _show(history: History, told: DayEvidence | None) -> str:
-    return f"settle show {told.run if told else shlex.quote(history.track.subject.id)}"
-
-
-def _flips(flips: Sequence[FlipSeen]) -> str:
-    return ", ".join(f"{one.after} {one.day}" for one in flips[-MOST_FLIPS:])
+def _flips(history: CellHistory) -> tuple[str, str]:
+    return "flips", ", ".join(f"{flip.after} {flip.day}" for flip in history.flips[-MOST_FLIPS:])

@@ -1,4 +1,4 @@
-"""Writes one alert as title, text and HTML, in which nothing that came from hubs or containers does harm; pure."""
+"""Writes one alert as title, text and HTML in which no text from hubs or containers does harm; pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 TITLE_CHARS, VALUE_CHARS = 160, 400
 MOST_ITEMS = 20
 REPETITION = "may be a repetition"
-_WHY = "this message may be a repetition: whether an earlier attempt arrived cannot be known"
-# a chat would notify everybody, or somebody, where an error message says so
+_WARNING = "This message may be a repetition: an earlier attempt may have arrived."
+# a chat would notify people whom an error message mentions
 _MENTION = re.compile(r"(?<![\w.])@(?=\w)|<(?=[!@#])")
 
 
@@ -36,7 +36,7 @@ class Message:
 def message(alert: Alert, *, base: str = "") -> Message:
     """Write an alert; ``base`` is the address of the published site, "" where there is none."""
     shown, more = alert.items[:MOST_ITEMS], len(alert.items) - MOST_ITEMS
-    parts = [part for _, items in groupby(shown, key=lambda one: one.signature) for part in _parts(list(items), base)]
+    parts = [part for _, items in groupby(shown, key=lambda item: item.signature) for part in _parts(list(items), base)]
     parts += [_Part(f"and {more} more")] if more > 0 else []
     return Message(
         plain(_title(alert), TITLE_CHARS),
@@ -52,7 +52,7 @@ class _Part:
 
 
 def _parts(items: Sequence[Item], base: str) -> Iterator[_Part]:
-    """Yield the items of one cause; what is the same for all of them is said once, before them."""
+    """Yield the items of one cause, after a part with the facts that they share."""
     alike: tuple[tuple[str, str], ...] = ()
     if len(items) > 1:
         alike = tuple(fact for fact in items[0].facts if all(fact in item.facts for item in items))
@@ -64,10 +64,12 @@ def _parts(items: Sequence[Item], base: str) -> Iterator[_Part]:
         yield _Part(item.line, (*(fact for fact in item.facts if fact not in alike), *_page_of(item, base)))
 
 
-def repeated(one: Message) -> Message:
-    """Return the message as it is sent where an earlier attempt may have arrived."""
+def repeated(message: Message) -> Message:
+    """Return the message for another attempt, where an earlier one may have arrived."""
     return Message(
-        f"{one.title} ({REPETITION})", f"{one.text}\n{_WHY}\n", f"{one.html}\n<p><i>{html.escape(_WHY)}</i></p>"
+        f"{message.title} ({REPETITION})",
+        f"{message.text}\n{_WARNING}\n",
+        f"{message.html}\n<p><i>{html.escape(_WARNING)}</i></p>",
     )
 
 
@@ -76,12 +78,10 @@ def _title(alert: Alert) -> str:
     release = f"{first.runtime} {first.version}".strip()
     match alert.kind:
         case Kind.BREAKS_MANY:
-            here = "" if shown == alert.models else f", {shown} of them followed here"
+            here = "" if shown == alert.models else f", {shown} of them in this message"
             return f"{release} breaks {alert.models} models{here}"
-        case Kind.DIGEST | Kind.TEST:
+        case Kind.DIGEST | Kind.TEST | Kind.TROUBLE_OVER:
             return first.line
-        case Kind.TROUBLE:
-            return f"the watcher is in trouble: {first.line}"
         case _ if len(alert.items) > 1:
             return f"{alert.kind}: {shown} model{'s' if shown != 1 else ''}" + (f" with {release}" if release else "")
         case _ if first.runtime and first.model:
@@ -112,13 +112,13 @@ def _as_html(part: _Part) -> str:
 
 
 def _value(name: str, value: str) -> str:
-    """Write a value; the page is the one link there is, and its address is ours."""
+    """Write a value; only the page is a link, because its address is ours."""
     escaped = html.escape(value)
     return f'<a href="{escaped}">{escaped}</a>' if name == "page" else escaped
 
 
 def plain(text: str, most: int = VALUE_CHARS) -> str:
-    """Return ``text`` as one line that moves no cursor, turns no direction, calls nobody and comes to an end."""
-    visible = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in text[: most * 4])
-    line = _MENTION.sub(lambda found: f"{found[0]} ", " ".join(visible.split()))
+    """Return ``text`` as one visible line of bounded length that mentions no user of a chat."""
+    visible = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text[: most * 4])
+    line = _MENTION.sub(lambda mention: f"{mention[0]} ", " ".join(visible.split()))
     return line if len(line) <= most else f"{line[: most - 1]}…"

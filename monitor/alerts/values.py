@@ -1,10 +1,10 @@
-"""What can be told: kinds of news, and the frozen values that one message is made of; pure."""
+"""The kinds of alerts, and the frozen values that one alert is made from; pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.domain import Severity
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from monitor.config.settings import Target
     from monitor.domain import CellVerdict
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import DayEvidence
@@ -27,13 +28,17 @@ class Kind(StrEnum):
     BREAKS_MANY = "breaks many"
     FLAPPING = "flapping"
     CALM = "calm again"
-    CHANGED = "changed"  # told by the digest alone
-    WITHDRAWN = "withdrawn"  # it was told, and judging again has taken it back
+    CHANGED = "changed"  # only in the digest
+    WITHDRAWN = "withdrawn"  # it was announced, and a later judgement has withdrawn it
     NEW_MODEL = "new model"
     TROUBLE = "trouble"
     TROUBLE_OVER = "trouble over"
     DIGEST = "digest"
     TEST = "test"
+
+    @property
+    def severity(self) -> Severity:
+        return _SEVERITIES.get(self, Severity.INFO)
 
 
 _SEVERITIES = {
@@ -43,15 +48,12 @@ _SEVERITIES = {
     Kind.SETBACK: Severity.WARNING,
     Kind.FLAPPING: Severity.WARNING,
 }
-
-
-def severity_of(kind: Kind) -> Severity:
-    return _SEVERITIES.get(kind, Severity.INFO)
+SETS_BACK = (Kind.REGRESSION, Kind.SETBACK)
 
 
 @dataclass(frozen=True, slots=True)
-class FlipSeen:
-    """A confirmed change of verdict with what stands behind it; ``last`` is the day before it that said anything."""
+class FlipEvidence:
+    """A confirmed change of verdict, with the evidence of its day and of the last valid day before it."""
 
     id: int
     day: date
@@ -59,17 +61,17 @@ class FlipSeen:
     after: CellVerdict
     confirmed: date
     announced: bool
-    told: DayEvidence | None = None
+    since: DayEvidence | None = None
     last: DayEvidence | None = None
     moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """One cell with all its flips, oldest first; ``new_model`` where the model came after alerts began."""
+class CellHistory:
+    """One cell with all its flips, oldest first; ``new_model`` where the model is newer than the first alert."""
 
     track: Track
-    flips: tuple[FlipSeen, ...] = ()
+    flips: tuple[FlipEvidence, ...] = ()
     new_model: bool = False
 
 
@@ -82,8 +84,8 @@ class NewModel:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
-    """A flip that people were told of, and that does not hold any more."""
+class WithdrawnFlip:
+    """An announced flip that no longer holds."""
 
     cell: str
     subject: str
@@ -94,18 +96,40 @@ class TakenBack:
     after: str
 
 
+class TroubleArea(StrEnum):
+    DAEMON = "daemon"  # one of its steps
+    MEASURING = "measuring"  # in one runtime on one platform
+    SILENCE = "silence"
+    TARGET = "target"  # of alerts
+
+
+class TroubleId(NamedTuple):
+    """The identity of a trouble for as long as it lasts."""
+
+    area: TroubleArea
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.area} {self.name}".rstrip()
+
+    @classmethod
+    def parse(cls, text: str) -> TroubleId:
+        area, _, name = text.partition(" ")
+        return cls(TroubleArea(area), name)
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that keeps the watcher from watching; the slug names it as long as it lasts."""
+    """Something that keeps Settle from measuring or from sending."""
 
-    slug: str
+    id: TroubleId
     sentence: str
     runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that is told. ``key`` is told once and never again; ``flips`` are thereby announced."""
+    """One announcement. ``key`` is announced once; ``flips`` are the flips that it announces."""
 
     key: str
     kind: Kind
@@ -121,32 +145,42 @@ class Item:
     facts: tuple[tuple[str, str], ...] = ()  # name to value, as shown below the line
     not_to: str = ""  # the target that it is about
 
+    def passes(self, target: Target) -> bool:
+        """Return whether the target's filters pass it; an item without runtime or organisation passes them all."""
+        organisations = {name.lower() for name in target.organisations}
+        return (
+            self.not_to != target.name
+            and (not self.runtime or not target.runtimes or self.runtime in target.runtimes)
+            and (not self.organisation or not organisations or self.organisation.lower() in organisations)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One message: items that belong together. ``models`` counts them before any were left out for a target."""
+    """One message: items that belong together. ``models`` counts them before a target's filters."""
 
     kind: Kind
     items: tuple[Item, ...]
     models: int = 1
 
+    def for_target(self, target: Target) -> Alert | None:
+        """Return the alert with the items that the target's filters pass, None without any."""
+        if self.kind is Kind.CHANGED or (target.severities and self.kind.severity not in target.severities):
+            return None
+        items = tuple(item for item in self.items if item.passes(target))
+        return replace(self, items=items) if items else None
+
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    flap_days: int = 7
-    many: int = 3  # models that one release breaks, to be told in one message
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is looked at to find news. ``announced`` holds keys already told, ``open_troubles`` slug to sentence."""
+class AlertInputs:
+    """What alerts are detected in. ``announced`` holds the keys of earlier announcements."""
 
     began: date
     announced: frozenset[str]
-    histories: Sequence[History] = ()
+    histories: Sequence[CellHistory] = ()
     new_models: Sequence[NewModel] = ()
-    taken_back: Sequence[TakenBack] = ()
+    withdrawn: Sequence[WithdrawnFlip] = ()
     troubles: Sequence[Trouble] = ()
-    fine: frozenset[str] = frozenset()  # slugs of which it is known that they are no trouble
-    open_troubles: Mapping[str, str] = field(default_factory=dict)
-    stamp: str = ""  # of now, to tell one trouble from the next of the same name
+    fine: frozenset[TroubleId] = frozenset()  # known not to be a trouble now
+    open_troubles: Mapping[TroubleId, str] = field(default_factory=dict)  # with their sentences
+    stamp: str = ""  # of now: the next trouble of the same id has another key

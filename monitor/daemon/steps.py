@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from monitor.alerts.inputs import DAEMON
 from monitor.alerts.steps import send_alerts, write_alerts
-from monitor.alerts.values import Trouble
+from monitor.alerts.values import Trouble, TroubleArea, TroubleId
 from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.daemon.tick import Step, probe_what_is_due
 from monitor.discovery.full_weights import fetch_full, in_use, unfetched, weights_of
@@ -159,7 +158,7 @@ def send_news(state: DaemonState) -> None:
 def lasting_troubles(state: DaemonState) -> list[Trouble] | None:
     """Return the steps that have failed for long; None while that is not known yet, as soon after a start."""
     lasting = [
-        Trouble(f"{DAEMON}{name}", f"{name}: {wait.reason}")
+        Trouble(TroubleId(TroubleArea.DAEMON, name), f"{name}: {wait.reason}")
         for name, wait in state.waits.items()
         if wait.failures >= _LASTING
     ]

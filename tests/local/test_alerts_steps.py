@@ -10,7 +10,7 @@ import pytest
 
 from monitor import verdicts
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
-from monitor.alerts.values import Trouble
+from monitor.alerts.values import Trouble, TroubleArea, TroubleId
 from monitor.config.settings import Alerts, Target
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.errors import DatabaseError
@@ -154,20 +154,20 @@ def test_a_day_that_the_bench_spoiled_is_a_trouble_until_something_is_measured(w
     write_alerts(world.store, SETTINGS, after(3))
     told = titles(world)
     assert len(told) == 2
-    assert told[0].startswith("the watcher is in trouble: nothing could be measured in transformers on 2026")
-    assert told[1].startswith("trouble over: over: nothing could be measured in transformers")
+    assert told[0].startswith("trouble: nothing could be measured in transformers on 2026")
+    assert told[1].startswith("Resolved: measuring transformers ")
 
 
 def test_the_daemons_own_troubles_begin_and_end_and_silence_is_one(world: World) -> None:
     world.live("W")
-    engine = Trouble("daemon engine", "the engine does not answer")
+    engine = Trouble(TroubleId(TroubleArea.DAEMON, "probing"), "probing: no engine answers")
     for troubles in ([engine], [engine], None, []):
         write_alerts(world.store, SETTINGS, after(0), troubles)
     write_alerts(world.store, SETTINGS, after(5))
     assert titles(world) == [
-        "the watcher is in trouble: the engine does not answer",
-        "trouble over: over: the engine does not answer",
-        "the watcher is in trouble: nothing has been recorded since 2026-04-01",
+        "trouble: probing: no engine answers",
+        "Resolved: probing. The step works again.",
+        "trouble: nothing has been recorded since 2026-04-01",
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_target_that_is_gone_is_given_up_at_once_and_a_reader_sees_it(world: W
     assert send_alerts(world.store, Alerts(), after(2), ConsoleProgress(), env={}) == 0
     with open_reader(tmp_path) as reader:
         [row] = reader.outbox.letters(most=9)
-    assert (row["state"], row["problem"]) == ("given-up", "no target is called ops any more")
+    assert (row["state"], row["problem"]) == ("given-up", "the configuration has no target ops")
 
 
 def test_pauses_double_up_to_a_limit_and_end() -> None:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
-from monitor.alerts.detection import news
-from monitor.alerts.routing import routed
-from monitor.alerts.values import Alert, Facts, FlipSeen, History, Kind, NewModel, Rules, Trouble
+from monitor.alerts.detection import new_alerts
+from monitor.alerts.values import (
+    Alert,
+    AlertInputs,
+    CellHistory,
+    FlipEvidence,
+    Kind,
+    NewModel,
+    Trouble,
+    TroubleArea,
+    TroubleId,
+)
+from monitor.config.settings import Target
 from monitor.domain import CellVerdict, Channel, Isolation, ModelKind, Platform, Runtime, Severity, Subject, SubjectForm
 from monitor.report.evidence import DayEvidence
 from monitor.stability.values import Observation
@@ -41,7 +52,7 @@ class Life:
     announced: set[str] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
 
-    def history(self, days: int) -> History:
+    def history(self, days: int) -> CellHistory:
         seen, flips, last, changes = [], [], "", 0
         for offset, letter in enumerate(self.story[:days]):
             day = FIRST + timedelta(days=offset)
@@ -54,7 +65,7 @@ class Life:
                     day, version, str(WORD[letter]), "KeyError", "abc123", "env", "runtime", self.signature
                 )
                 flips.append(
-                    FlipSeen(offset, day, WORD[last], WORD[letter], day, offset in self.told, evidence, evidence)
+                    FlipEvidence(offset, day, WORD[last], WORD[letter], day, offset in self.told, evidence, evidence)
                 )
             last = last if letter == "?" else letter
             seen.append(Observation(day, WORD[letter], f"{changes}.{offset // 5}"))
@@ -65,13 +76,13 @@ class Life:
             channel=Channel.STABLE, platform=Platform("3.11", "cpu", Isolation.CONTAINER), rung=None,
             observations=tuple(seen),
         )  # fmt: skip
-        return History(track, tuple(flips), new_model=self.new_model)
+        return CellHistory(track, tuple(flips), new_model=self.new_model)
 
     def look(self, days: int, *, began: date = FIRST) -> list[Alert]:
         history = self.history(days)
         if not history.track.observations:
             return []
-        found = news(Facts(began, frozenset(self.announced), [history]), Rules(flap_days=5))
+        found = new_alerts(AlertInputs(began, frozenset(self.announced), [history]), flap_days=5)
         for alert in found:
             for item in alert.items:
                 self.announced.add(item.key)
@@ -133,13 +144,13 @@ def test_what_came_before_alerts_began_is_not_told() -> None:
 
 def test_a_crash_before_the_commit_has_told_nothing_and_everything_is_told_next_time() -> None:
     calm, crashed = Life("WWB"), Life("WWB")
-    lost = news(Facts(FIRST, frozenset(), [crashed.history(3)]), Rules())
+    lost = new_alerts(AlertInputs(FIRST, frozenset(), [crashed.history(3)]), flap_days=7)
     assert lost == crashed.look(3) == calm.look(3) != []
 
 
 def broken(*models: tuple[str, str]) -> list[Alert]:
     lives = [Life("WWB", model=model, signature=signature) for model, signature in models]
-    return news(Facts(FIRST, frozenset(), [one.history(3) for one in lives]), Rules())
+    return new_alerts(AlertInputs(FIRST, frozenset(), [one.history(3) for one in lives]), flap_days=7)
 
 
 def test_a_release_that_breaks_many_is_one_message_grouped_by_cause() -> None:
@@ -158,29 +169,30 @@ def test_a_release_that_breaks_two_is_one_message_of_its_kind() -> None:
 
 def test_two_subjects_of_one_model_are_no_crowd() -> None:
     lives = [Life("WWB"), Life("WWB"), Life("WWB")]
-    assert [one.kind for one in news(Facts(FIRST, frozenset(), [life.history(3) for life in lives]), Rules())] == [
-        Kind.SETBACK
-    ]
+    assert [
+        one.kind
+        for one in new_alerts(AlertInputs(FIRST, frozenset(), [life.history(3) for life in lives]), flap_days=7)
+    ] == [Kind.SETBACK]
 
 
 def test_a_trouble_is_told_when_it_begins_and_when_it_is_known_to_be_over() -> None:
-    engine = Trouble("daemon engine", "the engine does not answer")
-    [begins] = news(Facts(FIRST, frozenset(), troubles=[engine], stamp="t1"), Rules())
-    assert (begins.kind, begins.items[0].line) == (Kind.TROUBLE, "the engine does not answer")
-    standing = {"daemon engine": "the engine does not answer"}
-    assert news(Facts(FIRST, frozenset(), troubles=[engine], open_troubles=standing), Rules()) == []
-    assert news(Facts(FIRST, frozenset(), open_troubles=standing), Rules()) == []  # nobody knows
-    fine = frozenset({"daemon engine"})
-    [over] = news(Facts(FIRST, frozenset(), open_troubles=standing, fine=fine, stamp="t2"), Rules())
-    assert (over.kind, over.items[0].line) == (Kind.TROUBLE_OVER, "over: the engine does not answer")
+    probing = TroubleId(TroubleArea.DAEMON, "probing")
+    assert TroubleId.parse(str(probing)) == probing
+    engine = Trouble(probing, "probing: no engine answers")
+    [begins] = new_alerts(AlertInputs(FIRST, frozenset(), troubles=[engine], stamp="t1"), flap_days=7)
+    assert (begins.kind, begins.items[0].line) == (Kind.TROUBLE, "probing: no engine answers")
+    standing = {probing: "probing: no engine answers"}
+    inputs = AlertInputs(FIRST, frozenset(), troubles=[engine], open_troubles=standing)
+    assert new_alerts(inputs, flap_days=7) == []
+    unknown = AlertInputs(FIRST, frozenset(), open_troubles=standing)
+    assert new_alerts(unknown, flap_days=7) == []
+    fine = AlertInputs(FIRST, frozenset(), open_troubles=standing, fine=frozenset({probing}), stamp="t2")
+    [over] = new_alerts(fine, flap_days=7)
+    assert (over.kind, over.items[0].line) == (Kind.TROUBLE_OVER, "Resolved: probing. The step works again.")
 
 
-@dataclass(frozen=True)
-class Wants:
-    name: str = "ops"
-    runtimes: tuple[str, ...] = ()
-    organisations: tuple[str, ...] = ()
-    severities: tuple[Severity, ...] = ()
+def target(name: str = "ops", **filters: Any) -> Target:
+    return Target(name=name, url="json://127.0.0.1:9", **filters)
 
 
 def test_new_models_come_together() -> None:
@@ -189,25 +201,28 @@ def test_new_models_come_together() -> None:
         NewModel("acme/b", "acme", "x", ""),
         NewModel("bcme/c", "bcme", "x", ""),
     ]
-    found = news(Facts(FIRST, frozenset(), new_models=models), Rules())
+    found = new_alerts(AlertInputs(FIRST, frozenset(), new_models=models), flap_days=7)
     assert [[item.model for item in one.items] for one in found] == [["acme/a", "acme/b", "bcme/c"]]
-    own = routed(found[0], Wants(organisations=("bcme",)))
+    own = found[0].for_target(target(organisations=("bcme",)))
     assert own is not None
     assert [item.model for item in own.items] == ["bcme/c"]
 
 
 def test_a_target_gets_the_items_that_its_filters_let_through() -> None:
     [alert] = broken(("a/1", "s"), ("a/2", "s"), ("a/3", "s"))
-    assert routed(alert, Wants()) == alert
-    assert routed(alert, Wants(runtimes=("vllm",))) is None
-    assert routed(alert, Wants(severities=(Severity.INFO,))) is None
-    assert routed(alert, Wants(runtimes=("transformers",), organisations=("ACME",))) == alert
-    assert routed(alert, Wants(organisations=("other",))) is None
+    assert alert.for_target(target()) == alert
+    assert alert.for_target(target(runtimes=(Runtime.VLLM,))) is None
+    assert alert.for_target(target(severities=(Severity.INFO,))) is None
+    assert alert.for_target(target(runtimes=(Runtime.TRANSFORMERS,), organisations=("ACME",))) == alert
+    assert alert.for_target(target(organisations=("other",))) is None
     [changed] = Life("WF").look(2)
-    assert routed(changed, Wants()) is None  # the digest alone tells it
+    assert changed.for_target(target()) is None  # the digest alone tells it
 
 
 def test_a_target_in_trouble_is_not_told_so_itself() -> None:
-    [alert] = news(Facts(FIRST, frozenset(), troubles=[Trouble("target ops", "given up")]), Rules())
-    assert routed(alert, Wants()) is None
-    assert routed(alert, Wants(name="others")) == alert
+    [alert] = new_alerts(
+        AlertInputs(FIRST, frozenset(), troubles=[Trouble(TroubleId(TroubleArea.TARGET, "ops"), "given up")]),
+        flap_days=7,
+    )
+    assert alert.for_target(target()) is None
+    assert alert.for_target(target(name="others")) == alert
