@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import checks
 from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class ReportedError(Exception):

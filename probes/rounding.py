@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from probes.runtimes import UnavailableError
-
-if TYPE_CHECKING:
-    from probes.runtimes import Model, Trace
-    from probes.subject import Subject
+from probes.runtimes import Model, Trace, UnavailableError
+from probes.subject import Subject
 
 AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
 TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"

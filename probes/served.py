@@ -9,13 +9,11 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from probes.faults import ReportedError
 from probes.supervise import oom_kills
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 MAX_BYTES = 64 << 20
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)  # ValueError: the answer is not HTTP

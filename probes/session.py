@@ -13,20 +13,16 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 from probes.catalogue import adapter_class
 from probes.events import Events, failed, passed
 from probes.faults import failure
+from probes.runtimes import Runtime
 from probes.subject import Subject, run_checks
-from probes.supervise import Limit, supervise
+from probes.supervise import End, Limit, supervise
 from probes.wire import WIRE
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from probes.runtimes import Runtime
-    from probes.supervise import End
 
 _IMPORT_LIMIT_S = 300.0
 _PROGRESS = struct.Struct("dB")

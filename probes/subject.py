@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import sequence
 from probes.checkpoint import BadFileError, token_ids
-from probes.events import failed, skipped
+from probes.events import Answer, Events, failed, skipped
 from probes.faults import failure
-from probes.runtimes import UnavailableError
+from probes.runtimes import Model, Runtime, Tokenizer, Trace, UnavailableError
 
 if TYPE_CHECKING:
-    from probes.events import Answer, Events
-    from probes.runtimes import Model, Runtime, Tokenizer, Trace
     from probes.runtimes.peft import Adapted
     from probes.served import Server
 

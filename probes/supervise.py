@@ -10,13 +10,11 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from probes.wire import OUR_BUG_EXIT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _WATCH_S = 0.05
 _REAP_S = 0.001

@@ -9,10 +9,10 @@ from probes.catalogue import check
 from probes.checkpoint import read_config
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import classify, without_paths
+from probes.subject import Subject
 
 if TYPE_CHECKING:
     from probes.runtimes.ollama import Ollama, ServedModel
-    from probes.subject import Subject
 
 _check = functools.partial(check, needs="text", after=("loads.gguf",))
 _SURE = frozenset({"unknown-architecture", "needs-newer"})

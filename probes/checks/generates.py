@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import check
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
 from probes.rounding import beyond, tolerance
-from probes.runtimes import Plan, UnavailableError
-
-if TYPE_CHECKING:
-    from probes.runtimes import Model, Trace
-    from probes.subject import Subject
+from probes.runtimes import Model, Plan, Trace, UnavailableError
+from probes.subject import Subject
 
 _check = functools.partial(check, needs="tokens", after=("generates.forward",))
 _FLAT = 1e-3

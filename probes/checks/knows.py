@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from probes.catalogue import check
 from probes.checkpoint import read_config
 from probes.configuration import difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.faults import without_paths
-
-if TYPE_CHECKING:
-    from probes.subject import Subject
+from probes.subject import Subject
 
 
 @check("knows.architecture", needs="checkpoint")

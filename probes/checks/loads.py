@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import check
 from probes.checkpoint import require_weights
 from probes.configuration import metadata_difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.runtimes import UnavailableError
-
-if TYPE_CHECKING:
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
 _FLOAT32_BYTES = 4

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
 from probes.rounding import AMPLIFIED, perturbation
 from probes.runtimes import UnavailableError
-
-if TYPE_CHECKING:
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _SHORT = 12
 _KEPT = 12  # positions at the end of each prompt

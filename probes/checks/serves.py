@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import check
 from probes.checkpoint import optional_json, token_ids
 from probes.events import Answer, failed, passed, skipped
 from probes.served import ServerError
-
-if TYPE_CHECKING:
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _check = functools.partial(check, needs="server", after=("serves.ready",), fault="server-error")
 _PROMPTS = ("The quick brown fox", "def f(x):", "What is 2 + 2?", "one, two, three")

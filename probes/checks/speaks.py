@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.catalogue import check
 from probes.checkpoint import optional_json, require_tokenizer
 from probes.events import Answer, failed, passed, skipped
-
-if TYPE_CHECKING:
-    from probes.subject import Subject
+from probes.subject import Subject
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog.",

@@ -12,10 +12,10 @@ from probes.checkpoint import chat_template_of
 from probes.events import Answer, failed, passed, skipped
 from probes.faults import without_paths
 from probes.runtimes import UnavailableError
+from probes.subject import Subject
 
 if TYPE_CHECKING:
     from probes.runtimes.ollama import ServedModel
-    from probes.subject import Subject
 
 _check = functools.partial(check, needs="text", after=("loads.runs",))
 _PROMPTS = ("The quick brown fox", "def f(x):", "0 1 2 3")

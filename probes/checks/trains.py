@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.catalogue import check
 from probes.events import Answer, failed, few, passed, skipped
 from probes.rounding import AMPLIFIED, TOO_SENSITIVE, perturbation
+from probes.runtimes import Trace
+from probes.subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from probes.runtimes import Trace
     from probes.runtimes.training import Coverage, Trainee, TrainingResult
-    from probes.subject import Subject
 
 _check = functools.partial(check, needs="training", after=("loads.tensors",), fault="training-error")
 _ROWS, _LENGTH = 2, 32

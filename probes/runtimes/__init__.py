@@ -15,99 +15,103 @@ if TYPE_CHECKING:
     from probes.served import Server
     from probes.subject import Subject
 
-    class Trace(Protocol):
-        """Log-probabilities of one row, position by position, in whatever tensors the runtime has."""
 
-        @property
-        def finite(self) -> bool: ...
-        @property
-        def spread(self) -> float:
-            """Return the standard deviation over the vocabulary, averaged over positions."""
+class Trace(Protocol):
+    """Log-probabilities of one row, position by position, in whatever tensors the runtime has."""
 
-        def __len__(self) -> int: ...
-        def __getitem__(self, positions: slice) -> Trace: ...
-        def distance(self, other: Trace) -> float:
-            """Return the largest absolute difference of log-probabilities, ``inf`` when shapes differ."""
+    @property
+    def finite(self) -> bool: ...
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation over the vocabulary, averaged over positions."""
 
-        def top(self, count: int) -> list[list[list[Any]]]:
-            """Return per position the ids and the log-probabilities of the likeliest tokens."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, positions: slice) -> Trace: ...
+    def distance(self, other: Trace) -> float:
+        """Return the largest absolute difference of log-probabilities, ``inf`` when shapes differ."""
 
-        def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
-            """Return per position the log-probabilities of the given ids, None where the runtime does not say."""
+    def top(self, count: int) -> list[list[list[Any]]]:
+        """Return per position the ids and the log-probabilities of the likeliest tokens."""
 
-    class Model(Protocol):
-        """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
+    def at(self, ids: Sequence[Sequence[int]]) -> list[list[float | None]]:
+        """Return per position the log-probabilities of the given ids, None where the runtime does not say."""
 
-        independent: bool  # computes with its runtime's code, and not with that of transformers
 
-        @property
-        def attention(self) -> str:
-            """Return the implementation that really runs."""
+class Model(Protocol):
+    """A loaded model. What a runtime cannot do raises UnavailableError, and the check says so."""
 
-        def forward(self, row: Sequence[int]) -> Trace:
-            """Return the log-probabilities of one pass without a cache."""
+    independent: bool  # computes with its runtime's code, and not with that of transformers
 
-        def perturb(self, row: Sequence[int]) -> Trace:
-            """Do the same with every embedding moved by float32's last bit, at random."""
+    @property
+    def attention(self) -> str:
+        """Return the implementation that really runs."""
 
-        def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
-            """Generate greedily for rows, padded on the left when their lengths differ."""
+    def forward(self, row: Sequence[int]) -> Trace:
+        """Return the log-probabilities of one pass without a cache."""
 
-        def loading(self, *, values: bool) -> Loading:
-            """Return what the runtime reports of loading, and with ``values`` what they show."""
+    def perturb(self, row: Sequence[int]) -> Trace:
+        """Do the same with every embedding moved by float32's last bit, at random."""
 
-        def parts(self) -> dict[str, int]: ...
-        def save(self, folder: Path) -> None: ...
+    def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
+        """Generate greedily for rows, padded on the left when their lengths differ."""
 
-    class Tokenizer(Protocol):
-        def encode(self, text: str) -> list[int]: ...
-        def decode(self, ids: Sequence[int]) -> str: ...
-        def specials(self) -> dict[str, Any]: ...
-        def render(self, messages: list[dict[str, Any]]) -> str: ...
+    def loading(self, *, values: bool) -> Loading:
+        """Return what the runtime reports of loading, and with ``values`` what they show."""
 
-        has_template: bool
+    def parts(self) -> dict[str, int]: ...
+    def save(self, folder: Path) -> None: ...
 
-    class Runtime(Protocol):
-        """What the checks ask of a runtime; an adapter leaves out what needs an ability that it does not declare."""
 
-        abilities: tuple[str, ...]  # it is asked the checks that need one of these, or nothing
-        stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
-        phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
-        rounding: float  # what equal sums may differ by, per unit of the logits' spread
+class Tokenizer(Protocol):
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def specials(self) -> dict[str, Any]: ...
+    def render(self, messages: list[dict[str, Any]]) -> str: ...
 
-        def load(self) -> dict[str, str]:
-            """Import the runtime; return the versions of what was really imported."""
+    has_template: bool
 
-        def prime(self) -> None:
-            """Run a throwaway model, so that everything imported lazily is imported before the first fork."""
 
-        def after_fork(self) -> None: ...
-        def seed(self, seed: int) -> None: ...
-        def registered(self) -> int: ...
-        def knows(self, model_type: str) -> bool: ...
-        def config(self, folder: Path) -> Any: ...
-        def effective(self, config: Any, config_json: dict[str, Any]) -> Effective: ...
-        def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Model: ...
-        def attentions(self, model: Model) -> tuple[str, ...]:
-            """Return the attention implementations that the model's class says it has, besides the first one."""
+class Runtime(Protocol):
+    """What the checks ask of a runtime; an adapter leaves out what needs an ability that it does not declare."""
 
-        def tokenizer(self, folder: Path) -> Tokenizer: ...
-        def trainee(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Trainee: ...
-        def adapted(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Adapted: ...
-        def reloaded_adapter(self, saved: Path, folder: Path, config: Any, config_json: dict[str, Any]) -> Model:
-            """Load the model again, and on it the saved adapter."""
+    abilities: tuple[str, ...]  # it is asked the checks that need one of these, or nothing
+    stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
+    phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
+    rounding: float  # what equal sums may differ by, per unit of the logits' spread
 
-        def convert(self, subject: Subject) -> dict[str, Any]:
-            """Convert the checkpoint into the runtime's own format; return ``class`` and other facts."""
+    def load(self) -> dict[str, str]:
+        """Import the runtime; return the versions of what was really imported."""
 
-        def metadata(self) -> dict[str, Any]:
-            """Return what the converted file says of the model, by the format's own keys."""
+    def prime(self) -> None:
+        """Run a throwaway model, so that everything imported lazily is imported before the first fork."""
 
-        def quantised(self, subject: Subject, kind: str) -> Model:
-            """Load the checkpoint in a quantised form such as q8_0."""
+    def after_fork(self) -> None: ...
+    def seed(self, seed: int) -> None: ...
+    def registered(self) -> int: ...
+    def knows(self, model_type: str) -> bool: ...
+    def config(self, folder: Path) -> Any: ...
+    def effective(self, config: Any, config_json: dict[str, Any]) -> Effective: ...
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Model: ...
+    def attentions(self, model: Model) -> tuple[str, ...]:
+        """Return the attention implementations that the model's class says it has, besides the first one."""
 
-        def serve(self, subject: Subject) -> tuple[Server, float]:
-            """Return a server of the model that is ready, and the seconds that took."""
+    def tokenizer(self, folder: Path) -> Tokenizer: ...
+    def trainee(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Trainee: ...
+    def adapted(self, folder: Path, config: Any, config_json: dict[str, Any], rows: list[list[int]]) -> Adapted: ...
+    def reloaded_adapter(self, saved: Path, folder: Path, config: Any, config_json: dict[str, Any]) -> Model:
+        """Load the model again, and on it the saved adapter."""
+
+    def convert(self, subject: Subject) -> dict[str, Any]:
+        """Convert the checkpoint into the runtime's own format; return ``class`` and other facts."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the converted file says of the model, by the format's own keys."""
+
+    def quantised(self, subject: Subject, kind: str) -> Model:
+        """Load the checkpoint in a quantised form such as q8_0."""
+
+    def serve(self, subject: Subject) -> tuple[Server, float]:
+        """Return a server of the model that is ready, and the seconds that took."""
 
 
 class Adapter:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.checkpoint import BadFileError, optional_json, read_config
 from probes.faults import FaultError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SCRIPT = "convert_hf_to_gguf.py"
 _REQUIREMENTS = "requirements/requirements-convert_legacy_llama.txt", "requirements/requirements-convert_hf_to_gguf.txt"

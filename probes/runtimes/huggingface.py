@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from probes.runtimes import Adapter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 class TorchAdapter(Adapter):

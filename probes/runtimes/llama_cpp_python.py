@@ -6,10 +6,12 @@ import functools
 import itertools
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from probes.faults import ReportedError
-from probes.runtimes import Generated, UnavailableError
+from probes.runtimes import Generated, Plan, UnavailableError
 from probes.runtimes.llamacpp import (
     CONTEXT,
     LlamaCpp,
@@ -22,13 +24,7 @@ from probes.runtimes.llamacpp import (
 )
 from probes.runtimes.traces import LazyRows, PlainTrace
 from probes.served import Server, free_port, wait_until_ready
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from probes.runtimes import Plan
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _WIDEST = 1024  # of the vocabulary, what is kept of each position: all of a miniature's
 _KINDS = {"q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0", "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M"}

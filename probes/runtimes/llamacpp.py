@@ -12,20 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.checkpoint import tensors
 from probes.faults import ReportedError, fault_in, phrases_in
-from probes.runtimes import Adapter, UnavailableError
+from probes.runtimes import Adapter, Trace, UnavailableError
 from probes.runtimes.converter import Converter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from probes.runtimes import Trace
-    from probes.subject import Subject
+from probes.subject import Subject
 
 CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _FLOAT32_BYTES = 4

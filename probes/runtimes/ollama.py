@@ -6,8 +6,9 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from probes.checkpoint import chat_template_of, optional_json
 from probes.configuration import Effective, rope
@@ -22,11 +23,7 @@ from probes.runtimes.ollama_server import (
     ServerError,
 )
 from probes.served import Server as OpenAIServer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _NAME = "probed"
 _NAME_FROM_FILES = "probed-safetensors"

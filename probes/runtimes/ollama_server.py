@@ -15,14 +15,12 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from probes.faults import FaultError
 from probes.served import MAX_BYTES, NO_ANSWER, exchange, free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _READY_S = 60.0
 _LOOK_S = 0.02

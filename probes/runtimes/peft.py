@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from probes.faults import phrases_in
 from probes.runtimes.training import Coverage, Trainee
 from probes.runtimes.transformers import Transformers, TransformersModel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _RANK = 8
 _REFUSED = re.compile(r"Module '([\w.]+)' is incompatible with Mamba-based models")

@@ -5,16 +5,12 @@ from __future__ import annotations
 import mmap
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from probes.checkpoint import tensors
+from probes.checkpoint import Tensor, tensors
 from probes.runtimes import Loading
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from probes.checkpoint import Tensor
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",

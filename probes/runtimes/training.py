@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from probes.runtimes import UnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _EXPERTS = 3  # axes of a parameter that holds one matrix for each expert
 _NUDGE = 1e-2  # of a parameter's own size

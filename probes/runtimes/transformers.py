@@ -8,18 +8,14 @@ import random
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.configuration import ROPE, Effective
-from probes.runtimes import Generated, Plan, UnavailableError, imported_versions, tensors
+from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, tensors
 from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.traces import Forced, TorchTrace
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from probes.runtimes import Loading, Trace
 
 _QUIET = {
     "HF_HUB_OFFLINE": "1",

@@ -7,23 +7,19 @@ import gc
 import importlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.checkpoint import read_config
-from probes.runtimes import Generated, UnavailableError, imported_versions
+from probes.runtimes import Generated, Plan, Trace, UnavailableError, imported_versions
 from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.traces import PlainTrace
 from probes.runtimes.vllm_distribution import name_as_vllm
 from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
 from probes.runtimes.vllm_server import Understudy, become_server, serve
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from probes.runtimes import Plan, Trace
-    from probes.served import Server
-    from probes.subject import Subject
+from probes.served import Server
+from probes.subject import Subject
 
 _CONTEXT = 1024  # tokens: longer than any prompt of the checks
 _WHOLE_VOCABULARY = 4096  # up to here every log-probability is asked for, beyond it the likeliest

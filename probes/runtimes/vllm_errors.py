@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from probes.faults import phrases_in, without_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _KEPT_LINES = 4  # of the beginning, and of the end
 _REASONS = ("error", "exception", "not supported", "failed", "unsupported", "cannot", "killed", "assert ")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor  # type: ignore[import-not-found, unused-ignore]
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Forcing(AdapterLogitsProcessor):  # type: ignore[misc, unused-ignore]

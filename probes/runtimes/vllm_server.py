@@ -9,16 +9,14 @@ import subprocess
 import sys
 import tempfile
 import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.faults import ReportedError
 from probes.runtimes.vllm_errors import reasons
 from probes.served import Server, ServerError, free_port, wait_until_ready
 from probes.supervise import work_and_exit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _KEPT_CHARS = 20000
 _MODEL = "subject"

@@ -6,20 +6,16 @@ import contextlib
 import functools
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from probes.faults import ReportedError
-from probes.runtimes import Generated, UnavailableError
+from probes.runtimes import Generated, Plan, UnavailableError
 from probes.runtimes.llamacpp import CONTEXT, LlamaCpp, LlamaCppModel, Specials, file_of, threads, with_stderr
 from probes.runtimes.traces import LazyRows, PlainTrace
 from probes.served import Server, ServerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from probes.runtimes import Plan
-    from probes.subject import Subject
+from probes.subject import Subject
 
 _SLOTS = 4  # conversations side by side
 _WIDEST = 1024  # of the vocabulary, what is asked of each position: all of a miniature's
