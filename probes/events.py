@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from probes.wire import MAX_LINE_BYTES, MAX_MESSAGE_CHARS, OUR_BUG_EXIT
 
@@ -52,16 +52,13 @@ class Events:
         self.append("fact", subject=subject, name=name, value=value)
 
 
-class Answer:
+class Answer(NamedTuple):
     """What one check found: passed, failed with a fault, or skipped with a reason."""
 
-    __slots__ = ("evidence", "fault", "message", "outcome")
-
-    def __init__(self, outcome: str, fault: str | None, message: str, evidence: dict[str, Any]) -> None:
-        self.outcome = outcome
-        self.fault = fault
-        self.message = message
-        self.evidence = evidence
+    outcome: str
+    fault: str | None
+    message: str
+    evidence: dict[str, Any]
 
 
 def passed(message: str = "", **evidence: Any) -> Answer:

@@ -1,14 +1,15 @@
-"""One subject in its own process: what is known of it so far, and the run through all checks."""
+"""One subject in its own process: what is known of it, how far rounding may move its answers, and all its checks."""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.catalogue import sequence
-from probes.checkpoint import BadFileError, token_ids
+from probes.checkpoint import BadFileError, text_part, token_ids
 from probes.events import Answer, Events, failed, skipped
 from probes.faults import failure
 from probes.runtimes import Model, Runtime, Tokenizer, Trace, UnavailableError
@@ -21,6 +22,10 @@ _BOUNDARIES = ("sliding_window", "attention_chunk_size", "chunk_size", "mamba_ch
           "attention_window_size")  # fmt: skip
 _LONGEST_BOUNDARY = 300  # a longer window is not crossed: on full weights that is a matter of minutes
 _PRIME = 2147483647
+AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
+TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
+_CEILING = 0.05  # nat: a larger allowance could hide a bug
+_DRAWS = 3
 
 
 class Subject:
@@ -46,8 +51,7 @@ class Subject:
 
     @property
     def text_config(self) -> dict[str, Any]:
-        nested = self.config_json.get("text_config")
-        return nested if isinstance(nested, dict) else self.config_json
+        return text_part(self.config_json)
 
     def boundary(self) -> int:
         """Return the longest window or chunk short enough to be crossed, 0 without one."""
@@ -67,6 +71,25 @@ class Subject:
                 ids.append(candidate)
         return ids
 
+    def tolerance(self, trace: Trace) -> float:
+        """Return what equal sums may differ by: scaled by the spread of the logits, which scales it too."""
+        return self.runtime.rounding * max(1.0, trace.spread)
+
+    def beyond(self, distance: float, row: list[int], trace: Trace, evidence: dict[str, Any]) -> bool:
+        """Return whether rounding does not explain a distance, and write into the evidence what it may explain.
+
+        A model may amplify the last bit of its input; raises UnavailableError where it does so too much to compare.
+        """
+        allowed = evidence["allowed"] = max(evidence.get("allowed", 0.0), self.tolerance(trace))
+        if distance <= self.tolerance(trace):
+            return False
+        with contextlib.suppress(UnavailableError):
+            moved = perturbation(self.model, row, self.model.forward(row))
+            allowed = evidence["allowed"] = max(self.tolerance(trace), AMPLIFIED * moved)
+        if allowed > _CEILING:
+            raise UnavailableError(TOO_SENSITIVE, evidence)
+        return not distance <= allowed
+
     def saved_and_loaded(self, model: Model, row: list[int]) -> tuple[Trace, Any]:
         """Return the model's answer once it is saved and loaded, and the configuration that was saved with it."""
         with tempfile.TemporaryDirectory() as scratch:
@@ -74,6 +97,11 @@ class Subject:
             model.save(folder)
             config = self.runtime.config(folder)
             return self.runtime.model(folder, config, self.config_json, "eager").forward(row), config
+
+
+def perturbation(model: Model, row: list[int], still: Trace) -> float:
+    """Return how far the answer moves, at most, when the last bit of every embedding does."""
+    return max(still.distance(model.perturb(row)) for _ in range(_DRAWS))
 
 
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from probes.catalogue import check
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
-from probes.rounding import beyond, tolerance
 from probes.runtimes import Model, Plan, Trace, UnavailableError
 from probes.subject import Subject
 
@@ -83,8 +82,8 @@ def cache(subject: Subject) -> Answer:
         cached = answer.trace
         whole = subject.model.forward(row + forced)[start - 1 : start - 1 + steps]
         distance = evidence[f"after_{start}"] = cached.distance(whole)
-        evidence["allowed"] = max(evidence.get("allowed", 0.0), tolerance(subject, whole))
-        if distance <= tolerance(subject, whole):
+        evidence["allowed"] = max(evidence.get("allowed", 0.0), subject.tolerance(whole))
+        if distance <= subject.tolerance(whole):
             continue
         # one pass over the whole is cheap, but the promise is that generating without a cache gives the same
         without = subject.model.generate([row], steps, Plan(cache=False, forced=(tuple(forced),)))[0]
@@ -92,7 +91,7 @@ def cache(subject: Subject) -> Answer:
             return skipped("without a cache requested, the runtime uses one", **evidence)
         distance = evidence[f"generated_without_after_{start}"] = cached.distance(without.trace)
         message = f"log-probabilities differ by {distance:.3g} with the cache, {start} tokens in (boundary {boundary})"
-        if beyond(subject, distance, row + forced, without.trace, evidence):
+        if subject.beyond(distance, row + forced, without.trace, evidence):
             return failed("cache-differs", message, **evidence)
     return passed("the same with and without the cache", **evidence)
 
@@ -108,7 +107,7 @@ def batch(subject: Subject) -> Answer:
     for row, tokens, answer in zip(rows, forced, together):
         distance, alone = _from_alone(subject, answer.trace, row, tokens)
         distances[str(len(row))] = distance
-        if beyond(subject, distance, [*row, *tokens], alone, evidence):
+        if subject.beyond(distance, [*row, *tokens], alone, evidence):
             message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
             return failed("batch-differs", message, **evidence)
     return passed("rows of 5 and 14 tokens are the same in a batch", **evidence)
@@ -118,7 +117,7 @@ def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple
     """Return how far a row of a batch is from the row alone, in one pass where that will do."""
     whole = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
     distance = together.distance(whole)
-    if distance <= tolerance(subject, whole):
+    if distance <= subject.tolerance(whole):
         return distance, whole
     alone = subject.model.generate([row], len(tokens), Plan(forced=(tokens,)))[0].trace
     return together.distance(alone), alone
@@ -139,7 +138,7 @@ def attention(subject: Subject) -> Answer:
         other = subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
         _require(other, name)
         distance = distances[name] = base.distance(other.forward(row))
-        if beyond(subject, distance, row, base, evidence):
+        if subject.beyond(distance, row, base, evidence):
             message = f"log-probabilities differ by {distance:.3g} between eager and {name}"
             return failed("attention-differs", message, **evidence)
     return passed(f"eager equals {', '.join(others)}", **evidence)

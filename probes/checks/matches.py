@@ -6,9 +6,8 @@ from typing import Any
 
 from probes.catalogue import check
 from probes.events import Answer, failed, passed, skipped
-from probes.rounding import AMPLIFIED, perturbation
 from probes.runtimes import UnavailableError
-from probes.subject import Subject
+from probes.subject import AMPLIFIED, Subject, perturbation
 
 _SHORT = 12
 _KEPT = 12  # positions at the end of each prompt
@@ -26,7 +25,10 @@ def trace(subject: Subject) -> Answer:
         return skipped("only the newest release of today becomes the reference")
     prompts: list[dict[str, Any]] = []
     spread = moved = 0.0
-    rows = _rows(subject)
+    # before, across and well beyond the longest window or chunk
+    boundary = subject.boundary() or _SHORT
+    lengths = (_SHORT, boundary + _SHORT, 2 * boundary + 2 * _SHORT)
+    rows = [subject.row(length, seed=30 + number) for number, length in enumerate(lengths)]
     for row in rows:
         answer = subject.model.forward(row)
         spread = max(spread, answer.spread)
@@ -67,7 +69,10 @@ def logprobs(subject: Subject) -> Answer:
             positions += 1
             top_equal += likeliest[0] == names[0]
             untold += sum(value is None for value in row)
-            apart += [(_apart(value, wanted, known[-1]), number, position) for value, wanted in zip(row, values)]
+            for value, wanted in zip(row, values):
+                # at least: a token that is not named lies below the least likely one that is
+                difference = max(0.0, wanted - known[-1]) if value is None else abs(value - wanted)
+                apart.append((difference, number, position))
     return _judged(subject, pinned, apart, {"positions": positions, "untold": untold, "top_equal": top_equal}, seen)
 
 
@@ -93,15 +98,3 @@ def _judged(
         subject.facts["heard"] = seen  # two that differ alike put the reference in doubt
     where = f"at token {position} of prompt {number} ({allowed:.2g} allowed)"
     return failed("differs-from-reference", f"differs by {largest:.3g} from the reference, {where}", **evidence)
-
-
-def _apart(value: float | None, wanted: float, floor: float) -> float:
-    """Return the difference, at least: a token that is not named lies below the least likely one that is."""
-    return max(0.0, wanted - floor) if value is None else abs(value - wanted)
-
-
-def _rows(subject: Subject) -> list[list[int]]:
-    """Return prompts before, across and well beyond the longest window or chunk."""
-    boundary = subject.boundary() or _SHORT
-    lengths = (_SHORT, boundary + _SHORT, 2 * boundary + 2 * _SHORT)
-    return [subject.row(length, seed=30 + number) for number, length in enumerate(lengths)]

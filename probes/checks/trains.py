@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from probes.catalogue import check
 from probes.events import Answer, failed, few, passed, skipped
-from probes.rounding import AMPLIFIED, TOO_SENSITIVE, perturbation
 from probes.runtimes import Trace
-from probes.subject import Subject
+from probes.subject import AMPLIFIED, TOO_SENSITIVE, Subject, perturbation
 
 if TYPE_CHECKING:
     from probes.runtimes.training import Coverage, Trainee, TrainingResult
@@ -101,10 +100,10 @@ def lora(subject: Subject) -> Answer:
     wanted = _guessing(subject, _ADAPTED)
     answer = _judged(adapted.train_steps(_STEPS, wanted, _PATIENCE_S), wanted, "adapter-does-not-learn")
     answer.evidence.update(evidence)
-    if answer.outcome == "passed":
-        subject.adapted = adapted
-        answer.message += f"; {_coverage_text(covered)}"
-    return answer
+    if answer.outcome != "passed":
+        return answer
+    subject.adapted = adapted
+    return answer._replace(message=f"{answer.message}; {_coverage_text(covered)}")
 
 
 @_check("trains.reload", after=("trains.lora",), fault="adapter-error")
