@@ -39,7 +39,7 @@ def accepts(subject: Subject) -> Answer:
     Create and load a model: Ollama has no list of architectures to ask.
     """
     subject.tokenizer = subject.runtime.tokenizer(subject.folder)
-    tried = _creating(subject).attempt()
+    tried = _creating(subject).attempt
     if tried.error is None:
         return passed("created and loaded", statuses=tried.statuses)
     fault = classify(tried.error, "knows.accepts", subject.runtime_name, subject.runtime.phrases)
@@ -54,7 +54,7 @@ def accepts(subject: Subject) -> Answer:
 @_check("loads.creates")
 def creates(subject: Subject) -> Answer:
     """A model is created from the GGUF."""
-    tried = _creating(subject).attempt()
+    tried = _creating(subject).attempt
     if tried.error is not None and tried.at == "create":
         raise tried.error
     return passed("created", statuses=tried.statuses)
@@ -63,7 +63,7 @@ def creates(subject: Subject) -> Answer:
 @_check("loads.runs", after=("loads.creates",))
 def runs(subject: Subject) -> Answer:
     """The created model is taken into memory."""
-    tried = _creating(subject).attempt()
+    tried = _creating(subject).attempt
     if tried.error is not None:
         raise tried.error
     subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "")

@@ -1,4 +1,4 @@
-"""Rung 2: the model holds everything that is in the checkpoint's files, and survives saving."""
+"""Rungs 1 and 2: the runtime reads the configuration as the model means it, and loads all of the checkpoint's files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import tempfile
 from typing import Any
 
 from probes.catalogue import check
-from probes.checkpoint import require_weights
-from probes.configuration import metadata_difference
+from probes.checkpoint import read_config, require_weights
+from probes.configuration import Difference, difference, metadata_difference
 from probes.events import Answer, failed, few, passed, skipped
+from probes.faults import without_paths
 from probes.runtimes import UnavailableError
 from probes.subject import Subject
 
@@ -18,7 +19,52 @@ _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last 
 _FLOAT32_BYTES = 4
 _QUANTISED = {"q8_0": 1.0, "q4_k_m": 5.0}  # kind -> mean divergence, in nat, that no rounding explains
 _ALL = 1 << 30  # of a vocabulary, whatever its size
+# keys that the runtime keeps for itself, as all with an underscore in front; published files hold some by accident
+_REWRITTEN = frozenset({"dtype", "torch_dtype", "transformers_version", "architectures", "auto_map"})
 _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and buffers; a lost part is far more
+
+
+@check("knows.architecture", needs="checkpoint")
+def architecture(subject: Subject) -> Answer:
+    """The architecture is registered."""
+    subject.config_json = read_config(subject.folder)
+    model_type = subject.config_json.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        return failed("bad-checkpoint", "config.json has no model_type")
+    registered = subject.runtime.registered()
+    if not subject.runtime.knows(model_type):
+        return _unknown(subject, model_type, registered)
+    subject.config = subject.runtime.config(subject.folder)
+    return passed(f"{model_type} is registered", model_type=model_type, registered=registered)
+
+
+def _unknown(subject: Subject, model_type: str, registered: int) -> Answer:
+    if subject.config_json.get("auto_map"):
+        reason = f"{model_type} is not registered; the model's repository has code for it, which is not run"
+        return failed("needs-remote-code", reason, model_type=model_type, registered=registered)
+    try:
+        subject.runtime.config(subject.folder)
+    except Exception as error:  # noqa: BLE001 -- its message is what the user sees
+        message = without_paths(str(error)).split("\n\n")[0]
+    else:
+        message = f"{model_type} is not registered, although the runtime reads its configuration"
+    return failed("unknown-architecture", message, model_type=model_type, registered=registered)
+
+
+@check("knows.config", needs="configuration", after=("knows.architecture", "loads.creates"))
+def config(subject: Subject) -> Answer:
+    """The effective configuration equals the model's own config.json."""
+    outcome = difference(subject.config_json, subject.runtime.effective(subject.config, subject.config_json))
+    return _compared(outcome, "the runtime shows no key of the model's config.json", unread=outcome.unread)
+
+
+def _compared(outcome: Difference, without: str, **evidence: Any) -> Answer:
+    if outcome.wrong:
+        named = few([f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in outcome.wrong.items()])
+        return failed("wrong-config", named, wrong=outcome.wrong, compared=outcome.compared, **evidence)
+    if not outcome.compared:
+        return skipped(without, **evidence)
+    return passed(f"{outcome.compared} values agree", compared=outcome.compared, **evidence)
 
 
 @check("loads.converts", needs="conversion", after=("knows.architecture",), fault="not-converted")
@@ -32,13 +78,8 @@ def converts(subject: Subject) -> Answer:
 @check("loads.metadata", needs="conversion", after=("loads.converts",), fault="not-converted")
 def metadata(subject: Subject) -> Answer:
     """The converted file's metadata equal the model's config.json."""
-    wrong, _, compared = metadata_difference(subject.text_config, subject.runtime.metadata())
-    if wrong:
-        named = ", ".join(f"{key} is {pair[1]!r} instead of {pair[0]!r}" for key, pair in wrong.items())
-        return failed("wrong-config", named, wrong=wrong, compared=compared)
-    if not compared:
-        return skipped("no key of the model's config.json has a counterpart in the converted file")
-    return passed(f"{compared} values agree", compared=compared)
+    outcome = metadata_difference(subject.text_config, subject.runtime.metadata())
+    return _compared(outcome, "no key of the model's config.json has a counterpart in the converted file")
 
 
 @check("loads.model", needs="checkpoint", after=("loads.converts",), fault="load-error")
@@ -49,7 +90,7 @@ def model(subject: Subject) -> Answer:
         subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "eager")
     except UnavailableError as error:
         return failed("unknown-architecture", str(error))
-    return passed(f"loaded as {_class_name(subject)}")
+    return passed(f"loaded as {type(getattr(subject.model, 'module', subject.model)).__name__}")
 
 
 @check("loads.tensors", needs="tensors", after=("loads.model",), fault="load-error")
@@ -115,23 +156,12 @@ def reload(subject: Subject) -> Answer:
     if not distance <= _SAME:
         return failed("reload-differs", f"log-probabilities differ by {distance:.3g} after saving", distance=distance)
     was, now = (subject.runtime.effective(each, subject.config_json) for each in (subject.config, config))
-    changed = sorted(key for key in was.values if was.values[key] != now.values.get(key) and not _is_bookkeeping(key))
+    compared = {key: value for key, value in was.values.items() if key not in _REWRITTEN and key[:1] != "_"}
+    changed = sorted(key for key, value in compared.items() if value != now.values.get(key))
     if changed:
         values = {key: [was.values[key], now.values.get(key)] for key in changed}
         return failed("reload-differs", f"the configuration differs after saving: {few(changed)}", changed=values)
     return passed("the same after saving", distance=distance)
-
-
-_REWRITTEN = frozenset({"dtype", "torch_dtype", "transformers_version", "architectures", "auto_map"})
-
-
-def _is_bookkeeping(key: str) -> bool:
-    """Return whether the key is the runtime's: published files hold some by accident."""
-    return key in _REWRITTEN or key.startswith("_")
-
-
-def _class_name(subject: Subject) -> str:
-    return type(getattr(subject.model, "module", subject.model)).__name__
 
 
 @check("loads.quantises", needs="conversion", after=("generates.forward",), fault="load-error")
@@ -168,6 +198,4 @@ def quantises(subject: Subject) -> Answer:
 
 def _divergence(wanted: list[float], got: list[float | None]) -> float:
     """Return the Kullback-Leibler divergence of one position, over the tokens that both name."""
-    return sum(
-        math.exp(config_json) * (config_json - other) for config_json, other in zip(wanted, got) if other is not None
-    )
+    return sum(math.exp(value) * (value - other) for value, other in zip(wanted, got) if other is not None)

@@ -80,8 +80,10 @@ def limits(subject: Subject) -> Answer:
     The answer of few tokens is the beginning of the answer of more.
     """
     texts = {}
+    # full weights must not end early, either; servers without this parameter ignore it
+    without_end = {} if subject.golden.get("texts") else {"ignore_eos": True}
     for steps in (3, 9):
-        answer = _complete(subject, _PROMPTS[0], max_tokens=steps, **_without_end(subject))
+        answer = _complete(subject, _PROMPTS[0], max_tokens=steps, **without_end)
         count, reason = (answer.get("usage") or {}).get("completion_tokens"), _choice(answer).get("finish_reason")
         if count != steps or reason != "length":
             return failed("parameter-ignored", f"{count} tokens came instead of {steps}, ended by {reason!r}")
@@ -267,17 +269,12 @@ def _quiet(subject: Subject) -> dict[str, Any]:
     """
     if not subject.golden.get("texts") or not subject.server.biases:
         return {}
-    plain = {index for word, index in _words(subject).items() if word.isascii() and word.isprintable()}
-    special = token_ids(subject.config_json) | set(_special(subject))
-    return {"logit_bias": {str(index): -_FORCED for index in _words(subject).values() if index not in plain - special}}
-
-
-def _special(subject: Subject) -> list[int]:
+    words = _words(subject)
     added = optional_json(subject.folder, "tokenizer.json").get("added_tokens") or []
-    unused = [index for word, index in _words(subject).items() if word.startswith("<unused")]
-    return [entry["id"] for entry in added] + unused
-
-
-def _without_end(subject: Subject) -> dict[str, Any]:
-    """Keep full weights from ending early, too; servers without this parameter ignore it."""
-    return {} if subject.golden.get("texts") else {"ignore_eos": True}
+    special = token_ids(subject.config_json) | {entry["id"] for entry in added}
+    plain = {
+        index
+        for word, index in words.items()
+        if word.isascii() and word.isprintable() and not word.startswith("<unused")
+    } - special
+    return {"logit_bias": {str(index): -_FORCED for index in words.values() if index not in plain}}

@@ -100,13 +100,9 @@ def template(subject: Subject) -> Answer:
             return passed(f"{len(wanted)} characters equal the reference rendering, with {settings}")
     same = next((index for index, pair in enumerate(zip(wanted, rendered)) if len({*pair}) > 1), len(rendered))
     message = f"from character {same}: {_shown(rendered[same:])} instead of {_shown(wanted[same:])}"
-    return failed("template-differs", message, difference=_lines(wanted, rendered))
-
-
-def _lines(wanted: str, got: str) -> list[str]:
-    return list(difflib.unified_diff(wanted.splitlines(), got.splitlines(), "golden", "rendered", lineterm="", n=1))[
-        :40
-    ]
+    pair = wanted.splitlines(), rendered.splitlines()
+    lines = list(difflib.unified_diff(*pair, "golden", "rendered", lineterm="", n=1))
+    return failed("template-differs", message, difference=lines[:40])
 
 
 def _shown(text: str, limit: int = 60) -> str:

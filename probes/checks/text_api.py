@@ -89,7 +89,9 @@ def logprobs(subject: Subject) -> Answer:
     ]
     if not all(answers):
         version = _model(subject).version
-        if _numbers(version) < _LOGPROBS_SINCE:
+        # a candidate counts as what it is a candidate for
+        numbers = tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
+        if numbers < _LOGPROBS_SINCE:
             return skipped(f"{version} has no log-probabilities; they came with 0.12.11")
         return failed("missing-logprobs", "log-probabilities were requested, and none came")
     rows = [[float(top["logprob"]) for top in step.get("top_logprobs", [])] for steps in answers for step in steps]
@@ -227,8 +229,3 @@ def embeds(subject: Subject) -> Answer:
     if max(abs(a - b) for a, b in zip(entry, other)) < _FLAT:
         return failed("flat-logits", "different texts have the same vector")
     return passed(f"vectors of {len(entry)} numbers")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a release; a candidate counts as what it is a candidate for."""
-    return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())

@@ -103,7 +103,7 @@ print(json.dumps({
 def test_a_check_is_added_by_one_decorated_function(tmp_path: Path) -> None:
     """In a copy of the probes: every runtime is asked it, the page of checks has it, and the judge reads its answer."""
     shutil.copytree(PROBES, tmp_path / "probes", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "probes" / "checks" / "knows.py").open("a", encoding="utf-8") as module:
+    with (tmp_path / "probes" / "checks" / "loads.py").open("a", encoding="utf-8") as module:
         module.write(TOY)
     # the copy goes before the tree, from which the monitor and the specimens come
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(PROBES.parent)!r}]\n{LOOK}"
