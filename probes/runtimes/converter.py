@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from probes.checkpoint import BadFileError, optional_json, read_config
+from probes.checkpoint import optional_json, read_config, text_part
 from probes.faults import FaultError
 
 _SCRIPT = "convert_hf_to_gguf.py"
@@ -35,7 +35,10 @@ class Converter:
 
     def load(self) -> dict[str, str]:
         """Import the converter with everything it imports lazily; return the versions of what it stands on."""
-        self._root = _script_folder()
+        places = sorted(Path(sys.prefix, "share", "sources").rglob(_SCRIPT))
+        if not places:
+            raise RuntimeError(f"the environment's sources hold no {_SCRIPT}")
+        self._root = places[0].parent
         # its gguf package belongs to it; an installed one may be of another day
         sys.path[:0] = [str(self._root), str(self._root / "gguf-py")]
         try:
@@ -55,11 +58,8 @@ class Converter:
             package.load_all_models()
             self._module, self._find = sys.modules["conversion.base"], package.get_model_class
         else:
-            self._module, self._find = script, self._find_in_script
+            self._module, self._find = script, _base(script).from_model_architecture
         return {"torch": torch.__version__, "transformers": transformers.__version__}
-
-    def _find_in_script(self, name: str) -> Any:
-        return _base(self._module).from_model_architecture(name)
 
     def registered(self) -> int:
         known = _base(self._module)._model_classes  # noqa: SLF001 -- the registry itself; nothing else has its size
@@ -99,7 +99,8 @@ class Converter:
         with torch.inference_mode():
             model = model_class(folder, wanted, target)
             if synthetic:
-                description = _describe_tokenizer(getattr(model, "impl", model), _text_base(self._module))
+                base = getattr(self._module, "TextModel", None) or self._module.Model
+                description = _describe_tokenizer(getattr(model, "impl", model), base)
             model.write()
         return {"class": model_class.__name__, "bytes": target.stat().st_size, "tokenizer": description}
 
@@ -124,61 +125,8 @@ class Converter:
         return {name: _value(field) for name, field in GGUFReader(str(file)).fields.items()}
 
 
-class Maker:
-    """Makes a GGUF of a checkpoint; what it needs for that is imported once, before the first fork."""
-
-    def __init__(self) -> None:
-        self._converter: Converter | None = None
-        self._reason = "no converter has been loaded"
-
-    def load(self) -> dict[str, str]:
-        """Import the converter where the environment has one; return the versions of what it stands on."""
-        converter = Converter()
-        try:
-            versions = converter.load()
-        except (ImportError, RuntimeError) as error:
-            self._reason = f"{type(error).__name__}: {error}"
-            return {}  # the repository may have a GGUF; where it has none, the reason is given
-        self._converter = converter
-        return versions
-
-    def gguf_of(self, folder: Path, target: Path, *, synthetic: bool) -> Path:
-        """Return the publisher's GGUF, which is what its users get, or one that is made.
-
-        The converter cannot recognise a ``synthetic`` tokenizer, of a miniature, by itself.
-        """
-        brought = sorted(folder.glob("*.gguf"))
-        if len(brought) > 1:
-            raise BadFileError(f"the folder holds {len(brought)} GGUF files, and only one is expected")
-        if brought:
-            return brought[0]
-        if self._converter is None:
-            raise FaultError("infra-recipe", f"the folder holds no GGUF, and none can be made here: {self._reason}")
-        try:
-            self._converter.convert(folder, target, synthetic=synthetic)
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:
-            unfit = self._converter.out_of_range()
-            if unfit:
-                raise FaultError("infra-recipe", f"{unfit}: {error}") from error
-            raise FaultError("gguf-not-made", f"{type(error).__name__}: {error}") from error
-        return target
-
-
-def _script_folder() -> Path:
-    places = sorted(Path(sys.prefix, "share", "sources").rglob(_SCRIPT))
-    if not places:
-        raise RuntimeError(f"the environment's sources hold no {_SCRIPT}")
-    return places[0].parent
-
-
 def _base(module: Any) -> Any:
     return getattr(module, "ModelBase", None) or module.Model
-
-
-def _text_base(module: Any) -> Any:
-    return getattr(module, "TextModel", None) or module.Model
 
 
 def _describe_tokenizer(model: Any, base: Any) -> str:
@@ -218,12 +166,7 @@ def _set_vocabulary(model: Any, set_vocab: Callable[[], None]) -> None:
 
 def _ends(folder: Path) -> list[int]:
     config_json = read_config(folder)
-    text = config_json.get("text_config")
-    for source in (
-        optional_json(folder, "generation_config.json"),
-        config_json,
-        text if isinstance(text, dict) else {},
-    ):
+    for source in (optional_json(folder, "generation_config.json"), config_json, text_part(config_json)):
         if isinstance(source.get("eos_token_id"), list):
             return list(source["eos_token_id"])
     return []

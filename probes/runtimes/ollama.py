@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import sys
@@ -10,18 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probes.checkpoint import chat_template_of, optional_json
+from probes.checkpoint import BadFileError, chat_template_of, optional_json, text_part
 from probes.configuration import Effective, rope
 from probes.faults import FaultError, phrases_in
 from probes.runtimes import Adapter, UnavailableError
-from probes.runtimes.converter import Maker
-from probes.runtimes.ollama_server import (
-    CONTEXT,
-    LoadRefusedError,
-    Server,
-    ServerEndedError,
-    ServerError,
-)
+from probes.runtimes.converter import Converter
+from probes.runtimes.ollama_server import CONTEXT, LoadRefusedError, Server, ServerEndedError, ServerError
 from probes.served import Server as OpenAIServer
 from probes.subject import Subject
 
@@ -73,12 +68,12 @@ class Ollama(Adapter):
     def __init__(self) -> None:
         self._running: Server | None = None
         self._scratch = Path(tempfile.gettempdir())
-        self._maker = Maker()
+        self._converter: Converter | None = None
+        self._no_converter = "no converter has been loaded"
         self._gguf = Path()
-        self._attempt: Attempt | None = None
 
     def load(self) -> dict[str, str]:
-        """Start the server once, and check that it is the release that was asked for."""
+        """Start the server once, and check that it is the release that was asked for; import the converter, if any."""
         self._scratch = Path(tempfile.mkdtemp(prefix="ollama-"))
         server = self.server
         answer = server.version()
@@ -86,7 +81,15 @@ class Ollama(Adapter):
         asked = _asked_version()
         if asked and _plain(answer) != _plain(asked):
             raise FaultError("infra-recipe", f"the server is version {answer!r}, and {asked} was asked for")
-        return {"ollama": answer, **self._maker.load()}
+        converter = Converter()
+        try:
+            versions = converter.load()
+        except (ImportError, RuntimeError) as error:
+            # the repository may have a GGUF; where it has none, the reason is given
+            self._no_converter = f"{type(error).__name__}: {error}"
+            return {"ollama": answer}
+        self._converter = converter
+        return {"ollama": answer, **versions}
 
     def after_fork(self) -> None:
         """Delete what the subject before left behind: its files lie in memory."""
@@ -101,17 +104,33 @@ class Ollama(Adapter):
         return self._running
 
     def gguf(self, folder: Path, *, synthetic: bool) -> Path:
-        """Return the checkpoint as a GGUF, its own or the converter's."""
-        self._gguf = self._maker.gguf_of(folder, self._scratch / "model.gguf", synthetic=synthetic)
+        """Return the publisher's GGUF, which is what its users get, or one that the converter makes.
+
+        The converter cannot recognise a ``synthetic`` tokenizer, of a miniature, by itself.
+        """
+        brought = sorted(folder.glob("*.gguf"))
+        if len(brought) > 1:
+            raise BadFileError(f"the folder holds {len(brought)} GGUF files, and only one is expected")
+        self._gguf = brought[0] if brought else self._made_gguf(folder, synthetic=synthetic)
         return self._gguf
 
+    def _made_gguf(self, folder: Path, *, synthetic: bool) -> Path:
+        if self._converter is None:
+            reason = f"the folder holds no GGUF, and none can be made here: {self._no_converter}"
+            raise FaultError("infra-recipe", reason)
+        try:
+            self._converter.convert(folder, self._scratch / "model.gguf", synthetic=synthetic)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            if unfit := self._converter.out_of_range():
+                raise FaultError("infra-recipe", f"{unfit}: {error}") from error
+            raise FaultError("gguf-not-made", f"{type(error).__name__}: {error}") from error
+        return self._scratch / "model.gguf"
+
+    @functools.cached_property
     def attempt(self) -> Attempt:
         """Create a model from the GGUF and load it, once for all checks that ask how that went."""
-        if self._attempt is None:
-            self._attempt = self._create_and_load()
-        return self._attempt
-
-    def _create_and_load(self) -> Attempt:
         statuses: list[str] = []
         try:
             statuses = self.server.create(_NAME, {"model.gguf": self._gguf})
@@ -130,9 +149,8 @@ class Ollama(Adapter):
         return self.server.create(_NAME_FROM_FILES, files)
 
     def model(self, _folder: Path, _config: Any, _config_json: dict[str, Any], _attention: str) -> ServedModel:
-        error = self.attempt().error
-        if error is not None:
-            raise error
+        if self.attempt.error is not None:
+            raise self.attempt.error
         return ServedModel(self)
 
     def tokenizer(self, folder: Path) -> Template:
@@ -146,15 +164,14 @@ class Ollama(Adapter):
         """Return what Ollama shows of the model under the publisher's names."""
         shown = ServedModel(self).shown
         architecture = shown.get("general.architecture")
-        nested = config_json.get("text_config")
-        text = nested if isinstance(nested, dict) else config_json
+        text = text_part(config_json)
         values = {
             word: _seven_digits(shown[f"{architecture}.{key}"])
             for key, word in _KEYS.items()
             if f"{architecture}.{key}" in shown and (word != "rope_theta" or _has_single_theta(text))
         }
         inner = Effective(values, frozenset(text), {})
-        return Effective({}, frozenset(config_json), {"text_config": inner}) if text is nested else inner
+        return Effective({}, frozenset(config_json), {"text_config": inner}) if text is not config_json else inner
 
 
 class ServedModel:
@@ -162,16 +179,14 @@ class ServedModel:
 
     def __init__(self, runtime: Ollama) -> None:
         self._runtime = runtime
-        self._show: dict[str, Any] = {}
 
     @property
     def version(self) -> str:
         return self._runtime.server.version()
 
-    @property
+    @functools.cached_property
     def _shows(self) -> dict[str, Any]:
-        self._show = self._show or self._runtime.server.ask("/api/show", {"model": _NAME})
-        return self._show
+        return self._runtime.server.ask("/api/show", {"model": _NAME})
 
     @property
     def shown(self) -> dict[str, Any]:

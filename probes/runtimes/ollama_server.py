@@ -39,11 +39,7 @@ _REASONS = re.compile(
 
 
 class ServerError(Exception):
-    """The server refuses or fails: ``status`` is HTTP's, 200 for an error inside a stream."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    """The server refuses or fails."""
 
 
 class LoadRefusedError(ServerError):
@@ -107,7 +103,7 @@ class Server:
         body = {"model": name, "files": {file: self._upload(path) for file, path in files.items()}}
         statuses = [str(line.get("status")) for line in self.stream("/api/create", body, error=LoadRefusedError)]
         if not statuses or statuses[-1] != "success":
-            raise LoadRefusedError(200, self._with_reason(f"creating ended without success, after {statuses[-1:]}"))
+            raise LoadRefusedError(self._with_reason(f"creating ended without success, after {statuses[-1:]}"))
         return statuses
 
     def _upload(self, path: Path) -> str:
@@ -132,10 +128,10 @@ class Server:
         except NO_ANSWER as broken:
             raise self._broken(broken) from broken
         if len(content) > MAX_BYTES:
-            raise error(status, f"the answer is longer than {MAX_BYTES >> 20} MiB")
+            raise error(f"the answer is longer than {MAX_BYTES >> 20} MiB")
         answers = [self._parsed(line, status, error) for line in content.splitlines() if line.strip()]
         if status >= http.client.BAD_REQUEST:
-            raise error(status, self._with_reason(f"HTTP status {status} without a message"))
+            raise error(self._with_reason(f"HTTP status {status} without a message"))
         return answers or [{}]
 
     def _parsed(self, line: bytes, status: int, error: type[ServerError]) -> dict[str, Any]:
@@ -144,10 +140,10 @@ class Server:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise error(status, self._with_reason(f"not an object of JSON: {line[:200]!r}"))
+            raise error(self._with_reason(f"not an object of JSON: {line[:200]!r}"))
         if "error" in answer or status >= http.client.BAD_REQUEST:
             inner = answer["status"] if isinstance(answer.get("status"), int) else status
-            raise error(inner, self._with_reason(f"{answer.get('error', answer)} (status {inner})"))
+            raise error(self._with_reason(f"{answer.get('error', answer)} (status {inner})"))
         return answer
 
     def _with_reason(self, message: str) -> str:
@@ -161,7 +157,7 @@ class Server:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)  # a connection closes a moment before its process is gone
         if self.running:
-            return ServerError(0, self._with_reason(f"the connection broke: {type(error).__name__}: {error}"))
+            return ServerError(self._with_reason(f"the connection broke: {type(error).__name__}: {error}"))
         self._reader.join(_STOP_S)
         return ServerEndedError(self._with_reason(f"the server ended with {_ending(self._process.returncode)}"))
 

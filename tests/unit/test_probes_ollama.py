@@ -13,7 +13,6 @@ from probes.catalogue import sequence
 from probes.checkpoint import BadFileError, chat_template_of
 from probes.checks import serves
 from probes.faults import classify
-from probes.runtimes.converter import Maker
 from probes.runtimes.ollama import Ollama
 from probes.runtimes.ollama_server import LoadRefusedError, Server, ServerEndedError, ServerError
 from probes.wire import FAULTS
@@ -58,14 +57,14 @@ CASES = [
 
 @pytest.mark.parametrize(("said", "fault"), CASES, ids=[said[:40] for said, _ in CASES])
 def test_a_failure_to_create_or_load_is_told_by_its_cause(said: str, fault: str) -> None:
-    assert classify(LoadRefusedError(500, said), "loads.runs", "ollama", Ollama.phrases) == fault
+    assert classify(LoadRefusedError(said), "loads.runs", "ollama", Ollama.phrases) == fault
 
 
 def test_what_is_not_known_of_an_answer_is_nobodys_and_an_end_is_a_crash() -> None:
     def said(error: Exception) -> str:
         return classify(error, "generates.text", "ollama", Ollama.phrases)
 
-    assert said(ServerError(200, "unexpected EOF")) == "unclassified"
+    assert said(ServerError("unexpected EOF")) == "unclassified"
     assert said(ServerEndedError("the server ended with exit status 2")) == "runner-crashed"
     assert said(ServerEndedError("the server ended with signal: SIGKILL")) == "infra-memory"
 
@@ -118,20 +117,20 @@ class Failing:
     ],
 )
 def test_what_the_converter_cannot_do_is_not_ollamas_fault(tmp_path: Path, converter: Any, fault: str) -> None:
-    maker = Maker()
-    maker._converter = converter
+    runtime = Ollama()
+    runtime._converter = converter
     with pytest.raises(Exception) as failed:  # noqa: PT011 - each way has its own
-        maker.gguf_of(tmp_path, tmp_path / "model.gguf", synthetic=True)
+        runtime.gguf(tmp_path, synthetic=True)
     assert classify(failed.value, "loads.gguf", "ollama", Ollama.phrases) == fault
 
 
 def test_a_gguf_that_is_brought_goes_before_one_of_ours(tmp_path: Path) -> None:
     brought = tmp_path / "model-f16.gguf"
     brought.write_bytes(b"GGUF")
-    assert Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False) == brought
+    assert Ollama().gguf(tmp_path, synthetic=False) == brought
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(BadFileError, match="2 GGUF files"):
-        Maker().gguf_of(tmp_path, tmp_path / "made.gguf", synthetic=False)
+        Ollama().gguf(tmp_path, synthetic=False)
 
 
 @contextmanager
@@ -142,7 +141,7 @@ def loaded(folder: Path, fault: str = "") -> Iterator[Any]:
     runtime = Ollama()
     runtime._running = Server(folder / "release" / "bin" / "ollama", folder)
     runtime._gguf = write_gguf(folder / "model.gguf", {"general.architecture": "llama"})
-    assert runtime.attempt().error is None
+    assert runtime.attempt.error is None
     try:
         yield SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, config_json={})
     finally:
