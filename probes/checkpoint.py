@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,9 +60,8 @@ def chat_template_of(folder: Path) -> str:
         return file.read_text(encoding="utf-8")
     template = optional_json(folder, "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):  # several by name
-        template = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}.get(
-            "default"
-        )
+        by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = by_name.get("default")
     return template if isinstance(template, str) else ""
 
 
@@ -115,20 +115,11 @@ def _tensors_of(file: Path) -> dict[str, Tensor]:
             tensor = Tensor(file, entry["dtype"], tuple(entry["shape"]), 8 + length + first, 8 + length + last)
             if tensor.stop > size:
                 raise BadFileError(f"{file.name} ends {tensor.stop - size} bytes before the end of {name}")
-            _agree(name, tensor)
+            width, stored = _ITEM_BYTES.get(tensor.dtype), tensor.stop - tensor.start
+            if width is not None and math.prod(tensor.shape) * width != stored:
+                raise BadFileError(f"{name} of {file.name} has {stored} bytes for shape {tensor.shape}")
             by_name[name] = tensor
     return by_name
-
-
-def _agree(name: str, tensor: Tensor) -> None:
-    elements = 1
-    for extent in tensor.shape:
-        elements *= extent
-    width = _ITEM_BYTES.get(tensor.dtype)
-    if width is not None and elements * width != tensor.stop - tensor.start:
-        raise BadFileError(
-            f"{name} of {tensor.file.name} has {tensor.stop - tensor.start} bytes for shape {tensor.shape}"
-        )
 
 
 def require_weights(folder: Path) -> None:
@@ -148,6 +139,12 @@ def require_tokenizer(folder: Path) -> None:
         raise BadFileError(f"there is no tokenizer in the folder ({', '.join(_TOKENIZERS)})")
     for name in _TOKENIZER_OBJECTS:
         optional_json(folder, name)
+
+
+def text_part(config_json: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the part that reads and writes text: all of it where the model has no other part."""
+    nested = config_json.get("text_config")
+    return nested if isinstance(nested, dict) else config_json
 
 
 def token_ids(config: dict[str, Any]) -> set[int]:

@@ -202,18 +202,15 @@ def metadata_difference(written: dict[str, Any], metadata: dict[str, Any]) -> Di
         # models without positions of their own are given any length
         if not _equal_float32(written[name], value) and not (key == "context_length" and value > written[name]):
             wrong[name] = [written[name], value]
-    theta, base = _theta(written), metadata.get(f"{architecture}.rope.freq_base")
+    kinds = rope(written)
+    # of the full attention where layers differ
+    theta = (kinds.get("full_attention") or kinds.get("") or {}).get("rope_theta")
+    base = metadata.get(f"{architecture}.rope.freq_base")
     if theta is not None and _number(base):
         compared += 1
         if not _equal_float32(theta, base):
             wrong["rope_theta"] = [theta, base]
     return Difference(wrong, [], compared)
-
-
-def _theta(written: dict[str, Any]) -> Any:
-    """Return the base of the rotary positions, of the full attention where layers differ."""
-    kinds = rope(written)
-    return (kinds.get("full_attention") or kinds.get("") or {}).get("rope_theta")
 
 
 def _number(value: Any) -> TypeGuard[float]:

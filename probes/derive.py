@@ -70,21 +70,16 @@ def _described(folder: Path) -> dict[str, Any]:
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     config_json = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = getattr(transformers, (config_json.get("architectures") or [""])[0], None)
+    # for a configuration whose class the publisher names otherwise than the runtime does
+    auto = (
+        transformers.AutoModelForImageTextToText if "text_config" in config_json else transformers.AutoModelForCausalLM
+    )
     torch.manual_seed(0)
     # called directly, so that the weights are created in float32 whatever dtype the configuration names
-    model = named(config) if named else _auto_class(config_json).from_config(config, trust_remote_code=False)
+    model = named(config) if named else auto.from_config(config, trust_remote_code=False)
     with tempfile.TemporaryDirectory() as target:
         model.float().save_pretrained(target, safe_serialization=True, max_shard_size="100GB")
         return {"tensors": _tensors(Path(target) / "model.safetensors"), "class": type(model).__name__}
-
-
-def _auto_class(config_json: dict[str, Any]) -> Any:
-    """Choose for a configuration whose class the publisher names otherwise than the runtime does."""
-    transformers = import_module("transformers")
-
-    return (
-        transformers.AutoModelForImageTextToText if "text_config" in config_json else transformers.AutoModelForCausalLM
-    )
 
 
 def _tensors(path: Path) -> list[list[Any]]:

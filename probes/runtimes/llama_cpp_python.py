@@ -34,20 +34,18 @@ _NAME = "probed"
 class LlamaCppPython(LlamaCpp):
     package, module = "llama-cpp-python", "llama_cpp"
 
-    def open(self, file: Path) -> Any:
+    def open(self, file: Path) -> LlamaCppPythonModel:
         import llama_cpp  # type: ignore[import-not-found, unused-ignore]
 
-        return with_stderr(
+        llama = with_stderr(
             lambda: llama_cpp.Llama(
                 str(file), n_ctx=CONTEXT, n_batch=CONTEXT, n_gpu_layers=0, n_threads=threads(), logits_all=True,
                 type_k=0, type_v=0, flash_attn=False, verbose=True,
             )
         )  # fmt: skip
+        return LlamaCppPythonModel(llama, self.load_perturbed)
 
-    def wrapped(self, opened: Any) -> LlamaCppPythonModel:
-        return LlamaCppPythonModel(opened, self.load_perturbed)
-
-    def quantised(self, subject: Subject, kind: str) -> LlamaCppPythonModel:  # noqa: ARG002 -- it has the converted file
+    def quantised(self, subject: Subject, kind: str) -> Any:  # noqa: ARG002 -- it has the converted file
         import llama_cpp
 
         parameters = llama_cpp.llama_model_quantize_default_params()
@@ -57,8 +55,7 @@ class LlamaCppPython(LlamaCpp):
             refused = llama_cpp.llama_model_quantize(*files, parameters)
         if refused:
             raise ReportedError(f"llama_model_quantize returns {refused} | {capture.tail()}")
-        model: LlamaCppPythonModel = self.load_file(file_of(kind))
-        return model
+        return self.load_file(file_of(kind))
 
     def tokenizer(self, folder: Path) -> LlamaCppPythonTokenizer:  # noqa: ARG002 -- it is in the converted file
         return LlamaCppPythonTokenizer(self.loaded().llama, self.metadata())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from typing import Any
 
 from probes.checkpoint import tensors
 from probes.faults import ReportedError, fault_in, phrases_in
-from probes.runtimes import Adapter, Trace, UnavailableError
+from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Converter
 from probes.subject import Subject
 
@@ -74,11 +75,7 @@ class LlamaCpp(Adapter):
         return {self.package: version(self.package), **versions}
 
     def open(self, file: Path) -> Any:
-        """Load a file with the binding; raises ReportedError with the reason."""
-        raise NotImplementedError
-
-    def wrapped(self, opened: Any) -> Any:
-        """Return the model of what ``open`` returned."""
+        """Return the model of a file; raises ReportedError with the reason."""
         raise NotImplementedError
 
     def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Any:  # noqa: ARG002 -- it has the converted file
@@ -89,7 +86,7 @@ class LlamaCpp(Adapter):
 
     def load_file(self, file: Path) -> Any:
         try:
-            return self.wrapped(self.open(file))
+            return self.open(file)
         except ReportedError as error:
             raise self.refused(str(error)) from error
 
@@ -209,12 +206,7 @@ def _writable(folder: Path, scratch: Path) -> Path:
 
 
 def _room_for(folder: Path, scratch: Path) -> None:
-    needed = 0
-    for tensor in tensors(folder).values():
-        elements = _FLOAT32_BYTES
-        for extent in tensor.shape:
-            elements *= extent
-        needed += elements
+    needed = _FLOAT32_BYTES * sum(math.prod(tensor.shape) for tensor in tensors(folder).values())
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
@@ -242,9 +234,8 @@ class LlamaCppModel:
     def __init__(self, load_perturbed: Callable[[], Any]) -> None:
         self._load_perturbed = load_perturbed
 
-    def perturb(self, row: Sequence[int]) -> Trace:
-        trace: Trace = self._load_perturbed().forward(row)
-        return trace
+    def perturb(self, row: Sequence[int]) -> Any:
+        return self._load_perturbed().forward(row)
 
 
 class StderrCapture:

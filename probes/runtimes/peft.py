@@ -84,9 +84,13 @@ class Adapted(Trainee):
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         trained = sum(value.numel() for value in self.module.parameters() if value.requires_grad)
-        config_json = {
-            id(value): (name, value) for name, value in self.module.named_parameters() if not value.requires_grad
-        }
+        sizes: dict[int, int] = {}
+        experts: dict[int, int] = {}
+        for name, value in self.module.named_parameters():
+            if not value.requires_grad:
+                sizes[id(value)] = value.numel()
+                if any(piece.endswith("experts") and "shared" not in piece for piece in name.split(".")):
+                    experts[id(value)] = value.numel()
         targets: dict[str, None] = {}
         covered: set[int] = set()
         for name, layer in self.module.named_modules():
@@ -96,16 +100,12 @@ class Adapted(Trainee):
                 target = re.sub(r"^base_model\.model\.|\.base_layer\b", "", name)
                 targets[target if parameter == "weight" else f"{target}.{parameter}"] = None
                 covered.add(id(getattr(base, parameter, None)))
-        experts = {key: value.numel() for key, (name, value) in config_json.items() if _of_experts(name)}
         return Coverage(
             targets=list(targets),
             refused=self._refused,
-            share_trained=trained / sum(value.numel() for _, value in config_json.values()),
-            share_covered=sum(config_json[key][1].numel() for key in covered & config_json.keys())
-            / sum(value.numel() for _, value in config_json.values()),
-            experts_covered=sum(experts[key] for key in covered & experts.keys()) / sum(experts.values())
-            if experts
-            else None,
+            share_trained=trained / sum(sizes.values()),
+            share_covered=_share(covered, sizes),
+            experts_covered=_share(covered, experts) if experts else None,
         )
 
     def model(self) -> TransformersModel:
@@ -119,8 +119,8 @@ class Adapted(Trainee):
         return TransformersModel(self.module.merge_and_unload().eval(), {}, self._folder)
 
 
-def _of_experts(name: str) -> bool:
-    return any(piece.endswith("experts") and "shared" not in piece for piece in name.split("."))
+def _share(covered: set[int], sizes: dict[int, int]) -> float:
+    return sum(sizes[key] for key in covered & sizes.keys()) / sum(sizes.values())
 
 
 ADAPTER = Peft

@@ -11,6 +11,7 @@ from typing import Any
 
 from probes.checkpoint import Tensor, tensors
 from probes.runtimes import Loading
+from probes.wire import part_of
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -180,8 +181,6 @@ def _returned(model: Any, files: dict[str, Any]) -> set[str]:
 
 def parts(model: Any) -> dict[str, int]:
     """Count elements by part, tied ones once."""
-    from probes.wire import part_of
-
     counts: dict[str, int] = {}
     seen: set[tuple[int, int]] = set()
     for name, value in model.state_dict(keep_vars=True).items():

