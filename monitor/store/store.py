@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Self
 
 from monitor.store import parity, recording
-from monitor.store.cells import CellsWriter
+from monitor.store.cell_writing import CellsWriter
 from monitor.store.opening import WriterLock, open_writing, spoken
 from monitor.store.outbox import OutboxWriter
 from monitor.store.publishing import Publishing

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from monitor.judge.confirm import RetryNeeded
     from monitor.judge.days import ControlKey, Fingerprint
     from monitor.store import EnvironmentRecord, Reader
-    from monitor.store.cells import Cells, CellsWriter
+    from monitor.store.cell_writing import CellsWriter
+    from monitor.store.cells import Cells
 
 
 def decision(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.domain import CellVerdict, Origin
-from monitor.store.cells import run_id
+from monitor.store.cell_writing import run_id
 from monitor.verdicts.days import carriable_from, rebuild_answer, rebuild_days
 from monitor.verdicts.details import RunDetail, run_detail
 from monitor.verdicts.reference import pin_golden

@@ -10,7 +10,8 @@ from monitor.judge.parity import TRACE, compared_of, doubt, trace_of
 if TYPE_CHECKING:
     from monitor.judge.parity import Compared
     from monitor.store import RunRecord
-    from monitor.store.cells import Cells, CellsWriter
+    from monitor.store.cell_writing import CellsWriter
+    from monitor.store.cells import Cells
     from monitor.verdicts.details import RunDetail
 
 
