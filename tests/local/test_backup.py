@@ -214,7 +214,7 @@ def test_a_history_of_an_older_settle_can_be_backed_up_before_and_is_brought_up_
 @LIVED
 def test_the_commands_say_what_they_did_and_a_home_without_history_is_said(tmp_path: Path) -> None:
     file = tmp_path / "backup.tar"
-    assert "events" in run("backup", str(file), home=tmp_path / "home")
+    assert "event files" in run("backup", str(file), home=tmp_path / "home")
     assert "restored the database" in run("restore", str(file), home=tmp_path / "again")
     with pytest.raises(DatabaseError, match="there is no database"):
         run("backup", str(tmp_path / "other.tar"), home=tmp_path / "nowhere")
