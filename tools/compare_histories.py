@@ -66,11 +66,11 @@ def compare(old: Path, new: Path) -> int:
             failed = True
             continue
         before, after = (json.loads((folder / file).read_text(encoding="utf-8")) for folder in (old, new))
-        found = list(differences(today(before), after))
-        failed = failed or bool(found)
-        click.echo(f"{file}: {len(found)} differences among {sum(1 for _ in values(after))} values")
-        for difference in found[:_SHOWN]:
-            click.echo(f"  {difference}")
+        lines = list(differences(today(before), after))
+        failed = failed or bool(lines)
+        click.echo(f"{file}: {len(lines)} differences among {sum(1 for _ in values(after))} values")
+        for line in lines[:_SHOWN]:
+            click.echo(f"  {line}")
     return int(failed)
 
 

@@ -10,7 +10,7 @@ import click
 from monitor.cli.root import JSON, Options, examples
 from monitor.domain import HubName
 from monitor.errors import UnknownName
-from monitor.store.questions import QUESTIONS
+from monitor.store.example_queries import EXAMPLE_QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None
 
 @click.command(
     epilog=examples(
-        *(line for row in QUESTIONS for line in (f"# {row.title}", f'settle query "{row.sql}"')),
+        *(line for row in EXAMPLE_QUERIES for line in (f"# {row.title}", f'settle query "{row.sql}"')),
         "# For a spreadsheet, and for a program",
         'settle query --csv "SELECT * FROM current" > current.csv',
         'settle query --json "SELECT * FROM current" | jq length',

@@ -8,8 +8,8 @@ from datasette import hookimpl
 from datasette.app import Datasette
 from datasette.plugins import pm
 
+from monitor.store.example_queries import EXAMPLE_QUERIES
 from monitor.store.queries import bound_stranger
-from monitor.store.questions import QUESTIONS
 from monitor.store.schema import described
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _metadata(name: str) -> dict[str, Any]:
         }
         for table in described()
     }
-    queries = {query.name: {"title": query.title, "sql": query.sql, "hide_sql": False} for query in QUESTIONS}
+    queries = {query.name: {"title": query.title, "sql": query.sql, "hide_sql": False} for query in EXAMPLE_QUERIES}
     return {
         "title": "Settle: the history as SQL",
         "description": "Read-only and live. The views current, history, matrix and by_release answer most questions.",

@@ -20,7 +20,7 @@ _LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class FileArchive:
     root: Path
 
     def keep(self, data: bytes) -> str:
@@ -55,7 +55,7 @@ class Archive:
         return data
 
     def sweep(self) -> None:
-        """Remove what a killed writer left half-written; only the one writer may call this."""
+        """Remove what a killed writer left half-written; only the single writer may call this."""
         shutil.rmtree(self._aside, ignore_errors=True)
 
     def size_bytes(self) -> int:
@@ -64,8 +64,8 @@ class Archive:
     def collect(self, budget_bytes: int) -> int:
         """Remove the oldest files until the rest fits the budget; return how many bytes that freed."""
         kept = freed = 0
-        by_age = sorted(((path.stat(), path) for path in self._files()), key=lambda one: one[0].st_mtime, reverse=True)
-        for stat, path in by_age:
+        files = [(path.stat(), path) for path in self._files()]
+        for stat, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
             kept += stat.st_size
             if kept > budget_bytes:
                 path.unlink()

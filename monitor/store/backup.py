@@ -1,7 +1,7 @@
-"""Copies a home's history into one archive while it is in use, and brings it back, checked, into an empty home.
+"""Copies the history into one archive while it is in use, and restores it, checked, into an empty data directory.
 
-The archive holds the database, the raw events and the logs, and last what they must come to, so that one that was cut
-off anywhere is noticed. What can be made again, such as environments, is left out.
+The archive holds the database, the raw events and the logs, and at its end their counts and digest, so that a cut-off
+archive is noticed. What can be made again, such as environments, is left out.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def _pack(home: Path, database: Path, target: Path) -> Contents:
             with database.open("rb") as copied:
                 digest = hashlib.file_digest(copied, "sha256").hexdigest()
             contents = Contents(database_sha256=digest, events=counts["events"], logs=counts["logs"])
-            told = contents.model_dump_json().encode()
+            listed = contents.model_dump_json().encode()
             member = tarfile.TarInfo(CONTENTS)
-            member.size = len(told)
-            archive.addfile(member, io.BytesIO(told))
+            member.size = len(listed)
+            archive.addfile(member, io.BytesIO(listed))
         file.flush()
         os.fsync(file.fileno())
     return contents
@@ -140,8 +140,8 @@ def _pack(home: Path, database: Path, target: Path) -> Contents:
 
 def _unpack(source: Path, target: Path) -> Contents:
     """Unpack what a backup may hold and nothing else, compare it with its names, and all of it with what it must be."""
-    found = dict.fromkeys(ARCHIVES, 0)
-    database, told = "", None
+    counts = dict.fromkeys(ARCHIVES, 0)
+    database, listed = "", None
     for kind in ARCHIVES:
         (target / kind).mkdir()
     with tarfile.open(source, mode="r:") as archive:
@@ -151,17 +151,17 @@ def _unpack(source: Path, target: Path) -> Contents:
             if content is not None and kept:
                 _write(content, target / member.name)
                 _compare(target / member.name, kept[3])
-                found[kept[1]] += 1
+                counts[kept[1]] += 1
             elif content is not None and member.name == DATABASE:
                 database = _write(content, target / DATABASE)
             elif content is not None and member.name == CONTENTS:
-                told = content.read(_CONTENTS_BYTES)
+                listed = content.read(_CONTENTS_BYTES)
             else:
                 raise DatabaseError(f"{source} is no backup of settle's: it holds {member.name[:100]!r}")
-    if told is None:
+    if listed is None:
         raise DatabaseError(f"{source} is not whole: its end is missing", hint="take another backup")
-    contents = Contents.model_validate_json(told)
-    if (contents.database_sha256, contents.events, contents.logs) != (database, found["events"], found["logs"]):
+    contents = Contents.model_validate_json(listed)
+    if (contents.database_sha256, contents.events, contents.logs) != (database, counts["events"], counts["logs"]):
         raise DatabaseError(f"{source} does not hold what it should", hint="take another backup")
     return contents
 

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.cells import Cells
-from monitor.store.facts import write_facts
 from monitor.store.recording import stamp
-from monitor.store.text_pool import delete_unused, write_check_results, write_verdicts
+from monitor.store.text_pool import delete_unused, write_check_results, write_facts, write_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

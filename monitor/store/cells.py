@@ -13,9 +13,9 @@ from monitor.errors import UnknownName
 from monitor.judge.changes import Passed
 from monitor.judge.days import Carry, Day, DayFacts, DayRun
 from monitor.judge.parity import COMPARED, MATCHES
-from monitor.store.facts import VALUE
 from monitor.store.records import RecordedRun
 from monitor.store.rows import day_run, first_row, from_row, judged_day, names, select
+from monitor.store.text_pool import VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

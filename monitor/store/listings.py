@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Release
-from monitor.sources.release_events import EventKind, ReleaseEvent, moved_refs, ref_events, release_events
+from monitor.sources.release_events import ReleaseEvent, moved_refs, ref_events, release_events
 from monitor.store.recording import stamp
 from monitor.store.rows import from_row, select
 
@@ -34,7 +34,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What one listing brought: releases that nobody had seen, and what happened to those that were known."""
+    """What one listing brought: new releases, and what happened to known ones."""
 
     releases: tuple[Release, ...] = ()
     events: tuple[ReleaseEvent, ...] = ()
@@ -47,12 +47,14 @@ class Listings:
         self._db = db
 
     def record_releases(self, listed: Sequence[Release], seen_at: datetime) -> Learnt:
-        """Record a listing. The day of a release is the earliest that any source told: a copy may come later."""
-        known = {runtime: self._known(runtime) for runtime in {one.runtime for one in listed}}
+        """Record a listing. The day of a release is the earliest that any source names: a copy may come later."""
+        known = {runtime: self._known(runtime) for runtime in {release.runtime for release in listed}}
         events = tuple(
             event
             for runtime, before in known.items()
-            for event in release_events(before, (one for one in listed if one.runtime is runtime), seen_at=seen_at)
+            for event in release_events(
+                before, (release for release in listed if release.runtime is runtime), seen_at=seen_at
+            )
         )
         self._db.conn.executemany(
             "INSERT INTO releases (runtime, version, channel, published_at, yanked, requires_python, wheels,"
@@ -61,10 +63,10 @@ class Listings:
             " published_at = min(published_at, excluded.published_at), requires_python = excluded.requires_python,"
             " wheels = coalesce(excluded.wheels, wheels), has_sources = excluded.has_sources,"
             " compatibility = excluded.compatibility, revision = excluded.revision",
-            [_row(one, seen_at) for one in listed],
+            [_row(release, seen_at) for release in listed],
         )
         self._write(events)
-        return Learnt(tuple(one for one in listed if one.version not in known[one.runtime]), events)
+        return Learnt(tuple(release for release in listed if release.version not in known[release.runtime]), events)
 
     def record_refs(self, project: str, repository: str, listed: Refs, seen_at: datetime) -> Learnt:
         """Record where tags and branches point now, where that is not known yet."""
@@ -91,70 +93,50 @@ class Listings:
 
     def polls(self) -> dict[str, Poll]:
         """Return, by source, when each was asked last."""
-        return {row["source"]: _poll_of(row) for row in select(self._db, "SELECT * FROM polls")}
+        return {row["source"]: from_row(Poll, row) for row in select(self._db, "SELECT * FROM polls")}
 
     def refs(self, repository: str) -> dict[str, str]:
         """Return where every tag and branch that was ever seen points now."""
-        # the row written last, whatever the clock said since: one that is set back must not make old news new again
+        # the row written last, whatever the clock shows since: a clock set back must not make old news new again
         sql = "SELECT name, target, max(rowid) FROM refs WHERE repository = ? GROUP BY name"
         return {row["name"]: row["target"] for row in select(self._db, sql, (repository,))}
 
     def first_seen(self, repository: str, name: str) -> datetime | None:
         """Return when a tag or branch was seen first: the best there is, for a listing of refs has no days."""
         sql = "SELECT min(seen_at) AS first FROM refs WHERE repository = ? AND name = ?"
-        found = select(self._db, sql, (repository, name))[0]["first"]
-        return datetime.fromisoformat(found) if found else None
+        first = select(self._db, sql, (repository, name))[0]["first"]
+        return datetime.fromisoformat(first) if first else None
 
     def events(self, project: str) -> list[ReleaseEvent]:
         """Return what happened to a project's releases and tags, in the order in which it was seen."""
-        found = select(self._db, "SELECT * FROM release_events WHERE project = ? ORDER BY seen_at, rowid", (project,))
-        return [
-            ReleaseEvent(
-                project=row["project"],
-                version=row["version"],
-                kind=EventKind(row["kind"]),
-                before=row["before"],
-                after=row["after"],
-                seen_at=datetime.fromisoformat(row["seen_at"]),
-            )
-            for row in found
-        ]
+        listed = select(self._db, "SELECT * FROM release_events WHERE project = ? ORDER BY seen_at, rowid", (project,))
+        return [from_row(ReleaseEvent, row) for row in listed]
 
     def _known(self, runtime: Runtime) -> dict[str, Release]:
-        found = select(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
-        return {row["version"]: from_row(Release, row) for row in found}
+        listed = select(self._db, "SELECT * FROM releases WHERE runtime = ?", (str(runtime),))
+        return {row["version"]: from_row(Release, row) for row in listed}
 
     def _write(self, events: Iterable[ReleaseEvent]) -> None:
         self._db.conn.executemany(
             "INSERT INTO release_events VALUES (?, ?, ?, ?, ?, ?)",
-            [(one.project, one.version, str(one.kind), one.before, one.after, stamp(one.seen_at)) for one in events],
+            [
+                (event.project, event.version, str(event.kind), event.before, event.after, stamp(event.seen_at))
+                for event in events
+            ],
         )
 
 
-def _row(one: Release, seen_at: datetime) -> tuple[Any, ...]:
+def _row(release: Release, seen_at: datetime) -> tuple[Any, ...]:
     return (
-        str(one.runtime),
-        one.version,
-        str(one.channel),
-        stamp(one.published_at),
-        one.yanked,
-        one.requires_python,
-        None if one.wheels is None else json.dumps(one.wheels),
-        int(one.has_sources),
-        str(one.compatibility),
-        one.revision,
+        str(release.runtime),
+        release.version,
+        str(release.channel),
+        stamp(release.published_at),
+        release.yanked,
+        release.requires_python,
+        None if release.wheels is None else json.dumps(release.wheels),
+        int(release.has_sources),
+        str(release.compatibility),
+        release.revision,
         stamp(seen_at),
-    )
-
-
-def _poll_of(row: dict[str, Any]) -> Poll:
-    def moment(name: str) -> datetime | None:
-        return datetime.fromisoformat(row[name]) if row[name] else None
-
-    return Poll(
-        source=row["source"],
-        asked_at=datetime.fromisoformat(row["asked_at"]),
-        answered_at=moment("answered_at"),
-        fault=row["fault"],
-        failing_since=moment("failing_since"),
     )

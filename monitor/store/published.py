@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.sources.model_changes import ModelPart
-    from monitor.store.archive import Archive
+    from monitor.store.archive import FileArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class PublishedModels:
     """What any number of readers may ask about published models."""
 
     db: Database
-    archive: Archive
+    archive: FileArchive
 
     def watched(self) -> dict[str, WatchedModel]:
         """Return every model that was ever discovered on a hub, by its id here."""

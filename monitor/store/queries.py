@@ -1,4 +1,4 @@
-"""Answers SQL that others have written, on connections that can only read, within limits."""
+"""Answers a user's SQL on connections that can only read, within limits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
     db.conn.set_progress_handler(lambda: int(time.monotonic() > deadline), _LOOK_EVERY_STEPS)
     try:
         cursor = db.conn.execute(sql)
-        found = tuple(cursor.fetchall())
+        answered = tuple(cursor.fetchall())
         columns = tuple(column[0] for column in cursor.description or ())
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise _spoken(error, patience_s) from None
@@ -49,7 +49,7 @@ def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
         db.close()
     if not columns:
         raise UsageError("that statement asks nothing", hint="try: SELECT * FROM current")
-    return Answer(columns, found)
+    return Answer(columns, answered)
 
 
 def bound_stranger(connection: sqlite3.Connection) -> None:

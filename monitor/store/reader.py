@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from monitor.domain import Release, Rung, Subject
 from monitor.errors import UnknownName
-from monitor.store.archive import Archive
+from monitor.store.archive import FileArchive
 from monitor.store.cells import Cells
-from monitor.store.facts import teach_events
 from monitor.store.listings import Listings
 from monitor.store.opening import open_reading
 from monitor.store.outbox import Outbox
-from monitor.store.parity import cause_of, parity
 from monitor.store.planning import Planning
 from monitor.store.published import PublishedModels
 from monitor.store.queries import Answer, query
@@ -21,6 +19,7 @@ from monitor.store.records import EnvironmentRecord
 from monitor.store.report import ReportQueries
 from monitor.store.rows import first_row, from_row, names, select
 from monitor.store.site import SiteQueries
+from monitor.store.text_pool import teach_events
 from monitor.store.tracks import read_tracks, tracks_of
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ class Reader:
     def __init__(self, home: Path, db: Database) -> None:
         self.path = home / DATABASE
         self._db = db
-        self.events = Archive(home / "events")  # facts: kept for ever
-        self.logs = Archive(home / "logs")  # may be collected when the disk is full
+        self.events = FileArchive(home / "events")  # facts: kept for ever
+        self.logs = FileArchive(home / "logs")  # may be collected when the disk is full
         self.cells = Cells(db)
         self.planning = Planning(db)
         self.listings = Listings(db)
@@ -140,11 +139,13 @@ class Reader:
 
     def parity(self) -> list[dict[str, Any]]:
         """Return every row of the view ``parity``: one a cell and version, those of one release together."""
-        return parity(self._db)
+        return select(self._db, "SELECT * FROM parity ORDER BY runtime, version, family, subject")
 
     def parity_cause(self, runtime: Runtime, architecture: str) -> str:
         """Return why the runtime's numbers differ for an architecture, "" where no cause is known."""
-        return cause_of(self._db, runtime, architecture)
+        sql = "SELECT cause FROM parity_causes WHERE runtime = ? AND architecture = ?"
+        row = first_row(self._db, sql, str(runtime), architecture)
+        return str(row["cause"]) if row else ""
 
     def matrix(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the rows of the view ``matrix`` whose columns equal what is wanted: one a cell and rung."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.domain import Ending, Model, Subject
+    from monitor.judge.parity import ParityCause
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, SessionRecord
 
 
@@ -61,6 +62,15 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
             )
             for subject in subjects
         ],
+    )
+
+
+def write_parity_causes(db: Database, causes: Iterable[ParityCause]) -> None:
+    """Replace the list."""
+    db.execute("DELETE FROM parity_causes")
+    db.conn.executemany(
+        "INSERT INTO parity_causes VALUES (?, ?, ?)",
+        [(str(runtime), cause.architecture, cause.explanation) for cause in causes for runtime in cause.runtimes],
     )
 
 

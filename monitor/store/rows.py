@@ -14,6 +14,7 @@ from monitor.domain import Platform, Rung, RungVerdict, RunVerdict
 from monitor.judge.confirm import Attempt
 from monitor.judge.days import Day, DayRun, Fingerprint
 from monitor.judge.runs import Stage
+from monitor.sources.release_events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +68,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "datetime": datetime.fromisoformat,
     "Platform": Platform.parse,
     "Rung": _rung,
+    "EventKind": EventKind,
     "Stage": Stage,
     "Ending": lambda value: domain.Ending(**json.loads(value)),
     "dict[str, Any]": json.loads,

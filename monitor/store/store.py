@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Self
 
-from monitor.store import parity, recording
+from monitor.store import recording
 from monitor.store.cell_writing import CellsWriter
 from monitor.store.opening import WriterLock, open_writing, spoken
 from monitor.store.outbox import OutboxWriter
@@ -71,7 +71,7 @@ class Store(Reader):
     def record_parity_causes(self, causes: Iterable[ParityCause]) -> None:
         """Record why numbers differ, in place of what was known before."""
         with self._db.atomic():
-            parity.write_causes(self._db, causes)
+            recording.write_parity_causes(self._db, causes)
 
     def record_releases(self, listed: Sequence[Release], seen_at: datetime) -> Learnt:
         """Record what a source lists now, and what happened to releases since they were listed before."""

@@ -20,7 +20,7 @@ import pytest
 
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
 from monitor.store import Store, open_store
-from monitor.store.questions import QUESTIONS
+from monitor.store.example_queries import EXAMPLE_QUERIES
 from tests.standins.days import FIRST, World, events
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def test_every_answer_is_guarded(served: Served, path: str) -> None:
     assert "server" not in answer.headers
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("question", EXAMPLE_QUERIES, ids=lambda one: one.name)
 def test_every_named_question_has_a_page(served: Served, question: object) -> None:
     name = getattr(question, "name")  # noqa: B009 - parametrize hides its type
     answer, page = served.get(f"/sql/settle/{name}.json?_shape=objects")

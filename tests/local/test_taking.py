@@ -14,7 +14,7 @@ from monitor.cli.demo import SHIPPED
 from monitor.cli.read import query
 from monitor.cli.root import settle
 from monitor.store import open_reader
-from monitor.store.questions import QUESTIONS
+from monitor.store.example_queries import EXAMPLE_QUERIES
 from monitor.store.schema import described
 from monitor.store.shipped import unpack
 
@@ -36,8 +36,9 @@ def run(home: Path, *arguments: str) -> str:
 
 
 def test_there_are_thirteen_useful_examples() -> None:
-    assert len({one.sql for one in QUESTIONS}) == len({one.name for one in QUESTIONS}) == 13
-    assert not {one.name for one in QUESTIONS} & {one.name for one in described()}  # or its page would hide the table's
+    names = {query.name for query in EXAMPLE_QUERIES}
+    assert len({query.sql for query in EXAMPLE_QUERIES}) == len(names) == 13
+    assert not names & {table.name for table in described()}  # or its page would hide the table's
 
 
 @pytest.mark.parametrize("line", [line for line in (query.epilog or "").splitlines() if "settle query" in line])
@@ -48,7 +49,7 @@ def test_every_example_of_the_help_has_an_answer_in_the_shipped_history(shipped:
 
 
 def test_an_example_is_answered_as_table_csv_and_json(shipped: Path) -> None:
-    sql = next(one.sql for one in QUESTIONS if one.name == "rungs_now")
+    sql = next(one.sql for one in EXAMPLE_QUERIES if one.name == "rungs_now")
     table, as_csv, as_json = (run(shipped, "query", *form, sql) for form in ((), ("--csv",), ("--json",)))
     assert len(table.splitlines()) == len(as_csv.splitlines()) == len(json.loads(as_json)) + 1
 

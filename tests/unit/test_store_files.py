@@ -13,7 +13,7 @@ import pytest
 
 from monitor.errors import DatabaseError
 from monitor.store import open_reader, open_store
-from monitor.store.archive import Archive
+from monitor.store.archive import FileArchive
 from monitor.store.opening import SHAPE
 from monitor.store.reader import DATABASE
 from monitor.store.schema import MIGRATIONS, Database
@@ -139,7 +139,7 @@ def test_a_home_that_cannot_be_made_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_archive_names_by_content_and_notices_damage(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
+    archive = FileArchive(tmp_path)
     digest = archive.keep(b"hello " * 1000)
     assert archive.keep(b"hello " * 1000) == digest
     assert archive.read(digest) == b"hello " * 1000

@@ -1,4 +1,4 @@
-"""The questions that people ask of a history, in SQL: examples of `settle query`, and pages under `settle serve`."""
+"""Common queries of a history: the examples of `settle query --help`, and pages under `settle serve`."""
 
 from __future__ import annotations
 
@@ -6,85 +6,85 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ExampleQuery:
     name: str  # of its page
     title: str
     sql: str
 
 
-QUESTIONS = (
-    Question(
+EXAMPLE_QUERIES = (
+    ExampleQuery(
         "broken_now",
         "What is broken now, and why?",
         "SELECT model, runtime, version, reason, blame FROM current WHERE verdict = 'broken' ORDER BY model, runtime",
     ),
-    Question(
+    ExampleQuery(
         "share_that_works",
         "How much of what is watched works in each runtime?",
         "SELECT runtime, version, sum(verdict = 'works') AS works, count(*) AS cells FROM current"
         " GROUP BY runtime, version",
     ),
-    Question(
+    ExampleQuery(
         "days_until_it_worked",
         "How many days after its release did each model first work?",
         "SELECT model, runtime, min(day) AS works, julianday(min(day)) - julianday(released) AS days FROM history"
         " JOIN models ON models.id = model WHERE verdict = 'works' AND released IS NOT NULL GROUP BY cell"
         " ORDER BY days DESC",
     ),
-    Question(
+    ExampleQuery(
         "never_worked",
         "What has never worked yet?",
         "SELECT model, runtime, min(day) AS since, max(day) AS until FROM history GROUP BY cell"
         " HAVING sum(verdict = 'works') = 0 ORDER BY since",
     ),
-    Question(
+    ExampleQuery(
         "latest_flips",
         "What has changed its verdict lately?",
         "SELECT day, cell_id, before, after FROM flips WHERE NOT withdrawn ORDER BY day DESC, cell_id LIMIT 50",
     ),
-    Question(
+    ExampleQuery(
         "breaking_releases",
         "Which releases broke most of what worked before?",
         "SELECT runtime, version, count(*) AS broke FROM flips"
         " JOIN history ON cell = cell_id AND history.day = flips.day WHERE before = 'works' AND after = 'broken'"
         " AND NOT withdrawn GROUP BY runtime, version ORDER BY broke DESC",
     ),
-    Question(
+    ExampleQuery(
         "broken_by_release",
         "How many models does each release break?",
         "SELECT runtime, version, sum(verdict = 'broken') AS broken, count(*) AS models FROM by_release"
         " GROUP BY runtime, version ORDER BY runtime, max(day)",
     ),
-    Question(
+    ExampleQuery(
         "works_in_releases",
         "In which releases does an architecture work?",
         "SELECT architecture, runtime, group_concat(DISTINCT version) AS works_in FROM by_release"
         " WHERE verdict = 'works' GROUP BY architecture, runtime ORDER BY runtime, architecture",
     ),
-    Question(
+    ExampleQuery(
         "rungs_now",
         "On which rungs does it fail now?",
         "SELECT runtime, rung, verdict, count(*) AS cells FROM matrix GROUP BY runtime, step, verdict",
     ),
-    Question(
+    ExampleQuery(
         "same_failure",
         "Which failures do several models share, and since when?",
         "SELECT signature, count(DISTINCT cell_id) AS cells, min(day) AS since, max(day) AS until, min(reason) AS why"
         " FROM days WHERE signature <> '' GROUP BY signature HAVING cells > 1 ORDER BY cells DESC LIMIT 50",
     ),
-    Question(
+    ExampleQuery(
         "unknown_days",
         "Which days say nothing, by whose fault?",
         "SELECT fault, blame, count(*) AS days, min(reason) AS reason FROM history WHERE verdict = 'unknown'"
         " GROUP BY fault, blame ORDER BY days DESC",
     ),
-    Question(
+    ExampleQuery(
         "checks_of_broken",
         "What exactly failed in the last run of what is broken?",
         "SELECT model, runtime, checks.name, checks.fault, message, evidence FROM current JOIN checks ON run_id = run"
         " WHERE verdict = 'broken' AND outcome = 'failed' ORDER BY model, runtime",
     ),
-    Question(
+    ExampleQuery(
         "torch_pins",
         "Which torch did each release get, and when?",
         "SELECT runtime, version, json_extract(packages, '$.torch') AS torch, min(created_at) AS first"
