@@ -7,14 +7,12 @@ import io
 import re
 import zipfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
-
-from monitor.miniatures.first_known import FirstKnown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +24,15 @@ INDEX = "https://pypi.org/simple"
 # The mapping moved in 5.x from configuration_auto.py to a generated neighbour; both are read in every release.
 _SOURCES = ("transformers/models/auto/configuration_auto.py", "transformers/models/auto/auto_mappings.py")
 _ENTRY = re.compile(r'\(\s*"([\w.-]+)",\s*"\w+Config",?\s*\)')
+
+
+@dataclass(frozen=True, slots=True)
+class FirstKnown:
+    """``release`` is ``<=4.49.0`` (and ``published`` None) for an architecture of the oldest release that was read."""
+
+    model_type: str
+    release: str
+    published: date | None
 
 
 @dataclass(frozen=True, slots=True)

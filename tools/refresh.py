@@ -26,9 +26,8 @@ from monitor.cli.output import markdown
 from monitor.config.load import load_config
 from monitor.domain import CellVerdict, Origin, Runtime
 from monitor.errors import SettleError, UsageError
-from monitor.miniatures.derive import NotDerived, read_recipes, write_down
-from monitor.miniatures.first_known import read_first_known
-from monitor.miniatures.manifest import load_miniature, miniature_slugs
+from monitor.miniatures.derive import NotDerived, read_first_known, read_recipes
+from monitor.miniatures.manifest import load_miniature, miniature_slugs, write_folder
 from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
 from monitor.report.docs_pages import findings, runtimes_page
@@ -109,7 +108,7 @@ def _derive(slugs: Sequence[str]) -> None:
                 progress.message(f"{made.slug}: not derived: {made.reason.strip().splitlines()[-1]}")
                 continue
             qualified = _still_qualified(made)
-            write_down(made, recipe=recipes[made.slug], data=DATA)
+            write_folder(made, DATA / "miniatures" / made.slug, template=recipes[made.slug].template)
             _set_qualified(made.slug, qualified)
             progress.message(f"{made.slug}: derived{'' if qualified else ', to be qualified'}")
 

@@ -54,11 +54,11 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
         made = load_miniature(entry.miniatures[0])
         target = _new_folder(out or Path(f"{made.slug}-miniature"))
     written = write_miniature(made, target.parent.absolute() / f".{target.name}-aside")
-    written.path.rename(target)
-    written.path.parent.rmdir()
+    written.rename(target)
+    written.parent.rmdir()
     size = sum(file.stat().st_size for file in target.iterdir())
     if as_json:
-        write_json({"path": str(target.absolute()), "digest": written.digest, "bytes": size, "parts": made.parts})
+        write_json({"path": str(target.absolute()), "digest": written.name, "bytes": size, "parts": made.parts})
     else:
         console = message_console()
         console.print(

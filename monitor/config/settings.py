@@ -177,8 +177,7 @@ def _listening(text: str) -> str:
 
 
 def _pinged(url: SecretStr) -> SecretStr:
-    if url.get_secret_value() and not url.get_secret_value().startswith(("https://", "http://")):
-        raise ValueError("not an address: it must begin with https:// or http://")
+    _page(url.get_secret_value())
     return url
 
 

@@ -10,10 +10,9 @@ from packaging.version import Version
 from monitor.discovery.model_facts import architecture_of, as_config
 from monitor.domain import REFERENCE, Channel, Subject, SubjectForm
 from monitor.errors import SettleError
-from monitor.miniatures.derive import NotDerived, read_recipes
-from monitor.miniatures.first_known import FirstKnown, read_first_known
+from monitor.miniatures.derive import NotDerived, read_first_known, read_recipes
 from monitor.miniatures.manifest import HUB
-from monitor.miniatures.shelf import describe, misfit, shelve
+from monitor.miniatures.writer import describe, misfit, shelve
 from monitor.runner.derive import DATA, NotInstantiated, recipe_for
 from monitor.sources.hub_answers import plain
 from monitor.sources.index import installable
@@ -93,7 +92,7 @@ def _derived(kept: KeptFiles, *, release: str, deriver: Deriver) -> Miniature | 
     known = read_first_known(DATA / "first_known.csv")
     new = architecture not in known
     if new:
-        known[architecture] = FirstKnown(architecture, release, None)
+        known[architecture] = release
     recipe = replace(recipe_for(config, "discovered"), origin=f"{HUB}{revision}")
     try:
         (miniature,) = deriver.derive([complete_recipe(recipe, read_recipes(DATA), files)], known)

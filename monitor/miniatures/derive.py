@@ -1,16 +1,17 @@
-"""Derives miniatures: shrinks a configuration and describes what the first release that knows it instantiates."""
+"""Derives miniatures: shrinks a configuration, describes what a release instantiates, sets the spread of tensors."""
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monitor.miniatures.manifest import Miniature, Tensor, load_template, tokens_from, write_folder
-from monitor.miniatures.scale import scaled
+from monitor.miniatures.manifest import Miniature, Tensor, json_text, load_template, tokens_from
 from monitor.miniatures.shrink import shrink
 from probes.wire import part_of
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from monitor.miniatures.first_known import FirstKnown
     from monitor.miniatures.tokenizer import Tokens
 
-
 _EXPERT = re.compile(r"(?P<experts>.*\.experts)\.(?P<number>\d+)\.(?P<part>gate|up|down)_proj\.weight")
+# Publishers keep these in float32; everything else of a checkpoint is bfloat16.
+_FLOAT32 = re.compile(r"(correction_bias|A_log)$")
+_EMBEDDING = re.compile(r"(embed_tokens|embed_in|wte|embedding|embeddings|lm_head|embed_out|output)\.weight$")
+_AS_MEASURED = re.compile(r"(A_log|dt_bias|dt_proj\.bias|time_step|inv_freq|recurrent_param|\.decay|slope_rate)")
+_CONVOLUTION = re.compile(r"conv")
+_RANDOM_ENOUGH = 1e-4
+_SANE = 100.0
 
 
 class DeriveRun(Protocol):
@@ -60,30 +66,32 @@ def read_recipes(data: Path) -> list[MiniatureRecipe]:
 
 
 def derive(
-    recipes: Iterable[MiniatureRecipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+    recipes: Iterable[MiniatureRecipe], *, known: Mapping[str, str], run: DeriveRun, scratch: Path
 ) -> Iterator[Miniature | NotDerived]:
     """Derive each recipe with the first release that registers its architecture, release by release."""
     by_release: dict[str, list[MiniatureRecipe]] = {}
     for recipe in recipes:
-        first = known[recipe.architecture].release.removeprefix("<=")
+        first = known[recipe.architecture].removeprefix("<=")
         by_release.setdefault(recipe.release or first, []).append(recipe)
     for release, group in by_release.items():
         yield from _derive_in(release, group, known=known, run=run, scratch=scratch / release)
 
 
-def write_down(miniature: Miniature, *, recipe: MiniatureRecipe, data: Path) -> None:
-    """Write one miniature's folder of the project."""
-    write_folder(miniature, data / "miniatures" / miniature.slug, template=recipe.template)
+def read_first_known(path: Path) -> dict[str, str]:
+    """Return the first release of transformers that registers each architecture.
+
+    It is ``<=4.49.0`` for an architecture of the oldest release that was read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["model_type"]: row["release"] for row in csv.DictReader(file)}
 
 
 def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
     parts: Counter[str] = Counter()
     for tensor in tensors:
-        size = 1
-        for length in tensor.shape:
-            size *= length
         # one publisher writes "head"; in the loaded model it is lm_head
-        parts[part_of("lm_head.weight" if tensor.name == "head.weight" else tensor.name)] += size
+        name = "lm_head.weight" if tensor.name == "head.weight" else tensor.name
+        parts[part_of(name)] += math.prod(tensor.shape)
     return dict(sorted(parts.items()))
 
 
@@ -117,7 +125,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
 
 
 def _derive_in(
-    release: str, recipes: list[MiniatureRecipe], *, known: Mapping[str, FirstKnown], run: DeriveRun, scratch: Path
+    release: str, recipes: list[MiniatureRecipe], *, known: Mapping[str, str], run: DeriveRun, scratch: Path
 ) -> Iterator[Miniature | NotDerived]:
     scratch.mkdir(parents=True, exist_ok=True)
     wanted = [recipe.architecture for recipe in recipes if recipe.config is None]
@@ -132,14 +140,14 @@ def _derive_in(
             config = {**config, **_named_ends(config)}
         small[recipe.slug] = shrink(config, recipe.tokens)
         (scratch / recipe.slug).mkdir(exist_ok=True)
-        (scratch / recipe.slug / "config.json").write_text(_json(small[recipe.slug][0]), encoding="utf-8")
+        (scratch / recipe.slug / "config.json").write_text(json_text(small[recipe.slug][0]), encoding="utf-8")
     subjects = [{"slug": slug, "path": str(scratch / slug)} for slug in small]
     answer = run(release, {"subjects": subjects}, scratch)
     for recipe in recipes:
         if recipe.slug in small:
             config, tokens = small[recipe.slug]
             yield _miniature(
-                recipe, config, tokens, answer["subjects"][recipe.slug], release, known[recipe.architecture].release
+                recipe, config, tokens, answer["subjects"][recipe.slug], release, known[recipe.architecture]
             )
 
 
@@ -204,5 +212,52 @@ def _fused(tensors: Iterable[Tensor]) -> list[Tensor]:
     return list(fused.values())
 
 
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+def scaled(tensors: Iterable[Tensor], *, gain: float = 1.0) -> list[Tensor]:
+    """Replace each tensor's measured initial mean and spread; ``gain`` is for models that scale their logits down."""
+    return [_scaled(tensor, gain) for tensor in tensors]
+
+
+def _scaled(tensor: Tensor, gain: float) -> Tensor:
+    if tensor.name.endswith("tid2eid"):  # which experts a token goes to: each of four in turn
+        return replace(tensor, std=3.0)
+    if not tensor.dtype.startswith(("F", "BF")):
+        return tensor
+    dtype = "F32" if _FLOAT32.search(tensor.name) else "BF16"
+    mean, std = _spread(tensor, gain)
+    return replace(tensor, dtype=dtype, mean=float(f"{mean:.3g}"), std=float(f"{std:.3g}"))
+
+
+def _spread(tensor: Tensor, gain: float) -> tuple[float, float]:
+    name, shape = tensor.name, tensor.shape
+    mean = tensor.mean if math.isfinite(tensor.mean) else 0.0
+    std = tensor.std if math.isfinite(tensor.std) else 0.02
+    if name.endswith(("put_max", "put_min")):  # bounds of clipped layers, infinite before training
+        return 10.0 if name.endswith("max") else -10.0, 0.0
+    if abs(mean) > _SANE:  # uninitialised memory
+        return 0.0, 0.02
+    if _AS_MEASURED.search(name):
+        return mean, std
+    if len(shape) <= 1 or shape[-1] == 1:
+        return _vector(name, mean, std)
+    return 0.0, _matrix(name, shape, gain)
+
+
+def _matrix(name: str, shape: tuple[int, ...], gain: float) -> float:
+    """Keep the size of what passes through: one over the root of how many values each output adds up."""
+    if _EMBEDDING.search(name):
+        return 2 * gain / math.sqrt(shape[-1])
+    if _CONVOLUTION.search(name):
+        return 1 / math.sqrt(math.prod(shape[1:]))
+    # stacked experts are published as (experts, in, out), everything else as (..., out, in)
+    stacked = len(shape) > len(("out", "in")) and name.endswith(("gate_up_proj", "down_proj"))
+    return 1 / math.sqrt(shape[-2] if stacked else shape[-1])
+
+
+def _vector(name: str, mean: float, std: float) -> tuple[float, float]:
+    if "sink" in name:
+        return 0.0, 0.5
+    if name.endswith("bias"):
+        return (mean if std < _RANDOM_ENOUGH else 0.0), 0.02
+    if std < _RANDOM_ENOUGH:  # a norm's weight, or a scale: constant at the start
+        return mean, 0.1
+    return mean, std

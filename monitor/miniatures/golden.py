@@ -29,11 +29,9 @@ _SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "c
 def golden(miniature: Miniature) -> dict[str, Any]:
     """Return the ``golden`` of a probe request for a miniature of ours."""
     tokens, ids = miniature.tokens, miniature.tokens.ids()
-    rendered, why = _rendered(miniature, _specials(tokenizer_config(tokens)))
     return {
         "texts": list(TEXTS),
-        "template": None if rendered is None else _rendering(rendered),
-        "no_template": _no_template(why),
+        **_rendering(miniature.template, _specials(tokenizer_config(tokens)), untrusted=miniature.untrusted),
         "parts": dict(miniature.parts) or None,
         "published": miniature.untrusted or miniature.origin.partition(" ")[0] in whole_origins(),
         "specials": {
@@ -51,37 +49,23 @@ def golden_of_folder(folder: Path) -> dict[str, Any]:
     if file.is_file():
         template = file.read_text(encoding="utf-8", errors="replace")
     specials = _specials({**_read(folder / "special_tokens_map.json"), **settings})
-    rendered, why = None, ""
-    if isinstance(template, str):
+    rendering = _rendering(template if isinstance(template, str) else None, specials, untrusted=True)
+    return {"texts": [], **rendering, "parts": None, "specials": None}
+
+
+def _rendering(template: str | None, specials: Mapping[str, Any], *, untrusted: bool) -> dict[str, Any]:
+    """Return the expected rendering of a conversation, or why there is none."""
+    messages = [dict(message) for message in MESSAGES]
+    rendered, reason = None, ""
+    if template is not None and untrusted:
         # an untrusted program, which may need what a plain conversation does not have
-        rendered, why = render_apart(template, _messages(), specials)
+        rendered, reason = render_apart(template, messages, specials)
+    elif template is not None:
+        rendered = render(template, messages, specials)
     return {
-        "texts": [],
-        "template": None if rendered is None else _rendering(rendered),
-        "no_template": _no_template(why),
-        "parts": None,
-        "specials": None,
+        "template": None if rendered is None else {"messages": messages, "rendered": rendered},
+        "no_template": f"the model's template gives no golden rendering: {reason}" if reason else None,
     }
-
-
-def _rendered(miniature: Miniature, specials: Mapping[str, Any]) -> tuple[str | None, str]:
-    if miniature.template is None:
-        return None, ""
-    if miniature.untrusted:
-        return render_apart(miniature.template, _messages(), specials)
-    return render(miniature.template, _messages(), specials), ""
-
-
-def _no_template(why: str) -> str | None:
-    return f"the model's template gives no golden rendering: {why}" if why else None
-
-
-def _messages() -> list[dict[str, str]]:
-    return [dict(message) for message in MESSAGES]
-
-
-def _rendering(text: str) -> dict[str, Any]:
-    return {"messages": _messages(), "rendered": text}
 
 
 def _specials(settings: Mapping[str, Any]) -> dict[str, Any]:

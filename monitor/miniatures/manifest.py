@@ -106,9 +106,9 @@ def whole_origins() -> frozenset[str]:
 def write_folder(miniature: Miniature, folder: Path, *, template: str) -> None:
     """Write what ``read_miniature`` reads; ``template`` names one of the project, "" is the miniature's or none."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(_json(miniature.config), encoding="utf-8")
+    (folder / "config.json").write_text(json_text(miniature.config), encoding="utf-8")
     if miniature.generation_config is not None:
-        (folder / "generation_config.json").write_text(_json(miniature.generation_config), encoding="utf-8")
+        (folder / "generation_config.json").write_text(json_text(miniature.generation_config), encoding="utf-8")
     if not template and miniature.template is not None:
         (folder / TEMPLATE).write_text(miniature.template, encoding="utf-8")
     (folder / "tensors.csv").write_text(format_tensors(miniature.tensors), encoding="utf-8")
@@ -204,12 +204,9 @@ def _products(indices: set[tuple[int, ...]]) -> list[list[list[int]]]:
 def _about(miniature: Miniature, template: str) -> str:
     """Write the provenance as TOML; JSON's strings, numbers and lists of strings are TOML's."""
     tokens = miniature.tokens
+    names = ("architecture", "origin", "derived_with", "first_known", "qualified")
     lines = [
-        f"architecture = {json.dumps(miniature.architecture)}",
-        f"origin = {json.dumps(miniature.origin)}",
-        f"derived_with = {json.dumps(miniature.derived_with)}",
-        f"first_known = {json.dumps(miniature.first_known)}",
-        f"qualified = {json.dumps(miniature.qualified)}",
+        *(f"{name} = {json.dumps(getattr(miniature, name))}" for name in names),
         f"template = {json.dumps(template)}",
         "",
         "[tokens]",
@@ -225,5 +222,5 @@ def _about(miniature: Miniature, template: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _json(value: dict[str, Any]) -> str:
+def json_text(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,176 +1,56 @@
-"""Write a miniature's folder of seeded tensors and its tokenizer, byte for byte the same everywhere."""
+"""Writes miniatures, as checkpoints that are the same bytes everywhere and as descriptions on a shelf."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
 import tempfile
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from monitor.miniatures.manifest import Miniature, Tensor, read_miniature, write_folder
 from monitor.miniatures.tokenizer import tokenizer_config, tokenizer_json
 
 if TYPE_CHECKING:
-    from monitor.miniatures.manifest import Miniature, Tensor
+    from collections.abc import Iterator
 
 WRITER: Final = 1  # raise it when the same inputs make other bytes
 
 # Quantiles of the normal distribution in 1/65536, the positive half. A literal, because a table computed from log and
 # sqrt may differ in its last bit from one libm to the next.
+# fmt: off
 _HALF: Final = (
-    322,
-    965,
-    1608,
-    2252,
-    2896,
-    3540,
-    4184,
-    4829,
-    5474,
-    6120,
-    6767,
-    7414,
-    8062,
-    8710,
-    9360,
-    10010,
-    10661,
-    11314,
-    11967,
-    12622,
-    13278,
-    13935,
-    14594,
-    15254,
-    15915,
-    16579,
-    17244,
-    17910,
-    18579,
-    19250,
-    19922,
-    20597,
-    21274,
-    21953,
-    22634,
-    23318,
-    24004,
-    24693,
-    25385,
-    26080,
-    26777,
-    27478,
-    28182,
-    28889,
-    29599,
-    30313,
-    31030,
-    31751,
-    32476,
-    33205,
-    33938,
-    34675,
-    35417,
-    36163,
-    36914,
-    37670,
-    38431,
-    39197,
-    39968,
-    40745,
-    41527,
-    42316,
-    43111,
-    43912,
-    44719,
-    45534,
-    46355,
-    47184,
-    48021,
-    48865,
-    49717,
-    50578,
-    51448,
-    52326,
-    53215,
-    54113,
-    55021,
-    55940,
-    56870,
-    57811,
-    58765,
-    59731,
-    60710,
-    61703,
-    62710,
-    63732,
-    64770,
-    65824,
-    66895,
-    67985,
-    69093,
-    70222,
-    71371,
-    72543,
-    73739,
-    74959,
-    76206,
-    77481,
-    78786,
-    80122,
-    81493,
-    82900,
-    84346,
-    85834,
-    87367,
-    88950,
-    90586,
-    92280,
-    94038,
-    95866,
-    97771,
-    99762,
-    101850,
-    104045,
-    106363,
-    108822,
-    111444,
-    114255,
-    117294,
-    120605,
-    124256,
-    128335,
-    132980,
-    138403,
-    144974,
-    153427,
-    165600,
-    189589,
+    322, 965, 1608, 2252, 2896, 3540, 4184, 4829, 5474, 6120, 6767, 7414,
+    8062, 8710, 9360, 10010, 10661, 11314, 11967, 12622, 13278, 13935, 14594, 15254,
+    15915, 16579, 17244, 17910, 18579, 19250, 19922, 20597, 21274, 21953, 22634, 23318,
+    24004, 24693, 25385, 26080, 26777, 27478, 28182, 28889, 29599, 30313, 31030, 31751,
+    32476, 33205, 33938, 34675, 35417, 36163, 36914, 37670, 38431, 39197, 39968, 40745,
+    41527, 42316, 43111, 43912, 44719, 45534, 46355, 47184, 48021, 48865, 49717, 50578,
+    51448, 52326, 53215, 54113, 55021, 55940, 56870, 57811, 58765, 59731, 60710, 61703,
+    62710, 63732, 64770, 65824, 66895, 67985, 69093, 70222, 71371, 72543, 73739, 74959,
+    76206, 77481, 78786, 80122, 81493, 82900, 84346, 85834, 87367, 88950, 90586, 92280,
+    94038, 95866, 97771, 99762, 101850, 104045, 106363, 108822, 111444, 114255, 117294, 120605,
+    124256, 128335, 132980, 138403, 144974, 153427, 165600, 189589,
 )
+# fmt: on
 _NORMAL: Final = (*(-value for value in reversed(_HALF)), *_HALF)
 ITEM_BYTES: Final = {"F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "BOOL": 1}
+MAX_BYTES = 256 << 20  # the largest of the project has 83 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    path: Path
-    digest: str
-
-
-def write_miniature(miniature: Miniature, root: Path) -> Written:
+def write_miniature(miniature: Miniature, root: Path) -> Path:
     """Write into ``root/<digest>`` and return it; what is there already is used as it is."""
-    digest = digest_of(miniature)
-    path = root / digest
+    path = root / digest_of(miniature)
     if path.is_dir():
-        return Written(path, digest)
-    root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{digest[:12]}-", dir=root))
-    try:
+        return path
+    with _folder_aside(root) as aside:
         _write_files(miniature, aside)
         aside.chmod(0o755)  # the probe runs as another user
         try:
@@ -178,9 +58,46 @@ def write_miniature(miniature: Miniature, root: Path) -> Written:
         except OSError:  # another process was faster with the same bytes
             if not path.is_dir():
                 raise
+    return path
+
+
+def misfit(miniature: Miniature) -> str:
+    """Return why a checkpoint of this description could not be written, "" where it can."""
+    unknown = sorted({tensor.dtype for tensor in miniature.tensors} - ITEM_BYTES.keys())
+    if unknown:
+        return f"its tensors have types that cannot be written: {', '.join(unknown)[:100]}"
+    size = sum(math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype] for tensor in miniature.tensors)
+    return f"it would have {size >> 20} MiB: shrinking failed" if size > MAX_BYTES else ""
+
+
+def describe(miniature: Miniature) -> tuple[bytes, str]:
+    """Return a miniature's description as it is stored, and the digest of the files that it makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(miniature, Path(folder), template="")
+        files = {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        # writing rounds numbers: the digest is that of what is read
+        return json.dumps(files).encode(), digest_of(read_miniature(Path(folder)))
+
+
+def shelve(description: bytes, shelf: Path) -> None:
+    """Store a description on the shelf, a folder, by the digest of its files, completely or not at all."""
+    with _folder_aside(shelf) as aside:
+        for name, text in json.loads(description).items():
+            (aside / Path(name).name).write_text(text, encoding="utf-8")
+        digest = digest_of(read_miniature(aside))
+        if not (shelf / digest).is_dir():
+            aside.rename(shelf / digest)
+
+
+@contextmanager
+def _folder_aside(root: Path) -> Iterator[Path]:
+    """Lend a new folder in ``root``, which is removed if it has not been renamed."""
+    root.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".", dir=root))
+    try:
+        yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Written(path, digest)
 
 
 @lru_cache(maxsize=512)
@@ -227,7 +144,7 @@ def _header(tensors: tuple[Tensor, ...]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for tensor in tensors:
-        size = _count(tensor) * ITEM_BYTES[tensor.dtype]
+        size = math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype]
         entries[tensor.name] = {
             "dtype": tensor.dtype,
             "shape": list(tensor.shape),
@@ -241,7 +158,7 @@ def _header(tensors: tuple[Tensor, ...]) -> bytes:
 
 def tensor_bytes(tensor: Tensor) -> bytes:
     """Return little-endian values drawn from the tensor's own name, one random byte each."""
-    count = _count(tensor)
+    count = math.prod(tensor.shape)
     if tensor.dtype == "BOOL":
         return bytes(count)
     if tensor.dtype.startswith("I"):
@@ -274,10 +191,3 @@ def _item(value: float, dtype: str) -> bytes:
 def _cycled(count: int, modulus: int, width: int) -> bytes:
     period = b"".join(index.to_bytes(width, "little") for index in range(modulus))
     return (period * (count // modulus + 1))[: count * width]
-
-
-def _count(tensor: Tensor) -> int:
-    count = 1
-    for size in tensor.shape:
-        count *= size
-    return count

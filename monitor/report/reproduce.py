@@ -120,7 +120,7 @@ def _writer(miniature: Traversable) -> bytes:
             "__main__.py",
             "import sys\nfrom pathlib import Path\nfrom monitor.miniatures.manifest import load_miniature\n"
             "from monitor.miniatures.writer import write_miniature\n"
-            f"print(write_miniature(load_miniature({slug!r}), Path(sys.argv[1])).path)\n",
+            f"print(write_miniature(load_miniature({slug!r}), Path(sys.argv[1])))\n",
         )
     return buffer.getvalue()
 

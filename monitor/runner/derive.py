@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from containers.failures import InstallFailure
 from containers.storage import visible_copy
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
-from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive
-from monitor.miniatures.first_known import FirstKnown, read_first_known
+from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive, read_first_known
 from monitor.miniatures.tokenizer import Tokens
 from monitor.runner.session import Script, limits_of
 
@@ -66,9 +65,7 @@ class Deriver:
     tools: RuntimeTools  # of the runtime that instantiates them
     home: Path
 
-    def derive(
-        self, recipes: Sequence[MiniatureRecipe], known: Mapping[str, FirstKnown]
-    ) -> Iterator[Miniature | NotDerived]:
+    def derive(self, recipes: Sequence[MiniatureRecipe], known: Mapping[str, str]) -> Iterator[Miniature | NotDerived]:
         """Derive each recipe in a container, grouped by the release that instantiates it."""
         scratch = self.tools.session_runner.workshop / f"derive-{uuid.uuid4().hex}"
         try:
@@ -123,7 +120,7 @@ def make_miniature(deriver: Deriver, recipe: MiniatureRecipe, *, release: str = 
             raise UnknownName(
                 "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
             )
-        known[recipe.architecture] = FirstKnown(recipe.architecture, release, None)
+        known[recipe.architecture] = release
     (made,) = deriver.derive([replace(recipe, release=release)], known)
     if isinstance(made, NotDerived):
         raise InfraError(

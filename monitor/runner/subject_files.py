@@ -43,5 +43,5 @@ def prepare_subject(
             )
         return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
     miniature = catalogue.miniature_of(subject.id, subject.digest)
-    written = write_miniature(miniature, home / "subjects")
-    return PreparedSubject(subject, written.path, golden(miniature) | expected)
+    folder = write_miniature(miniature, home / "subjects")
+    return PreparedSubject(subject, folder, golden(miniature) | expected)

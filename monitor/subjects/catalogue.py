@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.domain import HubName, Model, ModelKind, Subject, SubjectForm
 from monitor.errors import UnknownName
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
-from monitor.miniatures.shelf import shelve
-from monitor.miniatures.writer import digest_of
+from monitor.miniatures.writer import digest_of, shelve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -196,7 +196,7 @@ def test_what_no_release_knows_is_recorded_with_its_reason(world: World, extra: 
 
 def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(world: World, tmp_path: Path) -> None:
     context, own = world.context, RECIPES[Runtime.TRANSFORMERS]
-    folder = write_miniature(load_miniature("llama"), tmp_path).path
+    folder = write_miniature(load_miniature("llama"), tmp_path)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     for name in ("acme/tiny", "acme/gated", "acme/before"):
         world.served.publish(name, files, FIRST - timedelta(days=9))
@@ -234,7 +234,7 @@ def test_the_real_client_downloads_from_the_stand_in_and_transformers_loads_it(w
 
 
 def test_full_weights_are_fetched_and_probed_in_a_container_of_their_own(world: World) -> None:
-    folder = write_miniature(load_miniature("llama"), HOME / "published-here").path
+    folder = write_miniature(load_miniature("llama"), HOME / "published-here")
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     context = world.context
     world.served.publish("acme/small", files, FIRST, pipeline_tag="text-generation")

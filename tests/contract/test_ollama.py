@@ -128,7 +128,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def write_subject(root: Path) -> Path:
     """Write a miniature with a template that the stand-in knows, and the GGUF that its publisher could have added."""
-    folder = write_miniature(load_miniature("qwen3"), root).path
+    folder = write_miniature(load_miniature("qwen3"), root)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": CHATML}), encoding="utf-8")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -29,9 +29,8 @@ from monitor.errors import UnknownName
 from monitor.miniatures.derive import NotDerived, read_recipes
 from monitor.miniatures.golden import golden
 from monitor.miniatures.manifest import HUB, Tensor, load_miniature, miniature_slugs
-from monitor.miniatures.shelf import describe, misfit
 from monitor.miniatures.tokenizer import Style, vocabulary
-from monitor.miniatures.writer import digest_of
+from monitor.miniatures.writer import describe, digest_of, misfit
 from monitor.progress import ConsoleProgress
 from monitor.runner.derive import DATA, Deriver, recipe_for
 from monitor.runner.parallel import RuntimeTools

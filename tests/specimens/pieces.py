@@ -19,7 +19,7 @@ BPE = 2
 def with_pieces(root: Path, slug: str = "llama") -> Path:
     """Write a miniature with its pieces in tokenizer.model instead of tokenizer.json."""
     miniature = load_miniature(slug)
-    folder = write_miniature(miniature, root).path
+    folder = write_miniature(miniature, root)
     specials = miniature.tokens.ids()
     by_index = sorted((index, word) for word, index in vocabulary(miniature.tokens).items())
     pieces = [(word, -float(index), _kind(word, specials)) for index, word in by_index]

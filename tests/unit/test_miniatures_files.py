@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.miniatures.derive import scaled
 from monitor.miniatures.golden import MESSAGES, golden, golden_of_folder
 from monitor.miniatures.manifest import (
     Tensor,
@@ -23,7 +24,6 @@ from monitor.miniatures.manifest import (
     miniature_slugs,
     parse_tensors,
 )
-from monitor.miniatures.scale import scaled
 from monitor.miniatures.template import render
 from monitor.miniatures.tokenizer import TEXTS, Style, Tokens, merges, tokenizer_json, vocabulary
 from monitor.miniatures.writer import digest_of, tensor_bytes, write_miniature
@@ -67,7 +67,7 @@ def test_integers_count_up_to_their_spread() -> None:
 def test_written_checkpoints_are_whole(slug: str, tmp_path: Path) -> None:
     miniature = load_miniature(slug)
     written = write_miniature(miniature, tmp_path)
-    with (written.path / "model.safetensors").open("rb") as file:
+    with (written / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         start = file.tell()
         size = file.seek(0, 2) - start
@@ -77,16 +77,16 @@ def test_written_checkpoints_are_whole(slug: str, tmp_path: Path) -> None:
     }
     assert max(entry["data_offsets"][1] for entry in header.values()) == size
     assert start % 8 == 0
-    assert json.loads((written.path / "config.json").read_text(encoding="utf-8")) == miniature.config
+    assert json.loads((written / "config.json").read_text(encoding="utf-8")) == miniature.config
 
 
 def test_what_is_written_is_written_once(tmp_path: Path) -> None:
     miniature = load_miniature("llama")
     first = write_miniature(miniature, tmp_path)
-    before = (first.path / "model.safetensors").stat().st_mtime_ns
+    before = (first / "model.safetensors").stat().st_mtime_ns
     assert write_miniature(miniature, tmp_path) == first
-    assert (first.path / "model.safetensors").stat().st_mtime_ns == before
-    assert [entry.name for entry in tmp_path.iterdir()] == [first.digest]
+    assert (first / "model.safetensors").stat().st_mtime_ns == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [first.name]
 
 
 def test_another_configuration_is_another_digest() -> None:
