@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +58,11 @@ def tree_of(installer: PackageInstaller, artefact: Artefact) -> Path:
 
 def _fetch(installer: PackageInstaller, wanted: Wanted, address: str) -> Artefact | InstallFailure:
     trees = installer.root / "artefacts"
-    known = _Hashes(trees / "known.json")
+    hashes = trees / "known.json"
     local = address.removeprefix("file://")
     is_local = "://" not in local
     # without a publisher's list an address is fetched once: only the archive itself would show its hash
-    sha256 = wanted.sha256 or ("" if wanted.sums or is_local else known.read().get(address, ""))
+    sha256 = wanted.sha256 or ("" if wanted.sums or is_local else _known_hashes(hashes).get(address, ""))
     with installer.workspace() as folder:
         request = {
             "address": local,
@@ -85,7 +85,7 @@ def _fetch(installer: PackageInstaller, wanted: Wanted, address: str) -> Artefac
     if not (trees / (fetched or "none")).is_dir():
         message = f"the installer printed no hash of {wanted.name}'s archive"
         return InstallFailure.of(execution, InstallStage.INSTALL, InstallFault.RECIPE, message)
-    known.write(address, fetched)
+    _note_hash(hashes, address, fetched)
     return Artefact(wanted.name, wanted.version, redacted(address), fetched)
 
 
@@ -98,21 +98,16 @@ def _failure(execution: Execution, wanted: Wanted) -> InstallFailure:
     return replace(failure, no_such_version=slug is InstallFault.UNRESOLVABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hashes:
-    """A file of the hash that each address had."""
+def _known_hashes(file: Path) -> dict[str, str]:
+    """Return the hash that each address had."""
+    try:
+        hashes = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return hashes if isinstance(hashes, dict) else {}
 
-    path: Path
 
-    def read(self) -> dict[str, str]:
-        try:
-            hashes = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return hashes if isinstance(hashes, dict) else {}
-
-    def write(self, address: str, sha256: str) -> None:
-        text = json.dumps(self.read() | {redacted(address): sha256})
-        aside = self.path.with_suffix(".new")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(self.path)
+def _note_hash(file: Path, address: str, sha256: str) -> None:
+    aside = file.with_suffix(".new")
+    aside.write_text(json.dumps(_known_hashes(file) | {redacted(address): sha256}), encoding="utf-8")
+    aside.replace(file)

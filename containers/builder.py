@@ -24,7 +24,6 @@ from containers.storage import note_wheel, noted_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from containers.lock import Lock
 
 # Reading the requirements of sources runs their code, too, so that even the choice of a version is the builder's.
 CHOOSE = """

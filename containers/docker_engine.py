@@ -15,15 +15,13 @@ from docker.errors import DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 
-from containers.engine import HOME, USER_NAMES, BoundedLog, Command, Execution, Role, ending_signal
+from containers.engine import HOME, USER_NAMES, BoundedLog, Command, CommandLimits, Execution, Role, ending_signal
 from containers.images import Images
 from containers.processes import MemoryGroup, home_digest, memory_group, owner_lives, owner_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from containers.engine import CommandLimits
 
 # a request that fails in one of these ways shows a fault of the engine, not of the command
 ENGINE_FAULTS = (DockerException, OSError, HTTPException)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.artefacts import fetch, fetch_missing, tree_of
-from containers.builder import NewestResolver
+from containers.builder import ListedVersions, NewestResolver
 from containers.environment import (
     MARKER,
     Environment,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from containers.base import Base
-    from containers.builder import ListedVersions
     from containers.engine import Engine, Execution
     from containers.lock import Lock
     from containers.recipe import Wanted

@@ -8,12 +8,12 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uv
-from packaging.tags import compatible_tags, cpython_tags
+from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from containers.engine import Command, CommandLimits, Engine, Execution, Mount, Role
@@ -22,9 +22,7 @@ from containers.storage import TOOLS, visible_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
 
-    from packaging.tags import Tag
     from packaging.version import Version
 
     from containers.base import Base

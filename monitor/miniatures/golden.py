@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.miniatures.manifest import whole_origins
+from monitor.miniatures.manifest import Miniature, whole_origins
 from monitor.miniatures.template import render, render_apart
 from monitor.miniatures.tokenizer import TEXTS, tokenizer_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from monitor.miniatures.manifest import Miniature
 
 # Turns that every published template accepts: user and assistant in turn, beginning with the user, no system, no tools.
 MESSAGES = (

@@ -165,10 +165,8 @@ def _with_ids(config: Config, tokens: Tokens) -> Config:
             mapped[key] = ends if isinstance(value, list) else ends[0]
         elif not _TOKEN_ID.search(key) or not _is_id(value):
             mapped[key] = value
-        elif key in known:
-            mapped[key] = known[key]
         else:
-            mapped[key] = ids[_token_name(key)]
+            mapped[key] = known[key] if key in known else ids[_token_name(key)]
     return mapped
 
 
@@ -210,7 +208,8 @@ def _layers(config: Config) -> int:
     kinds = [value for value in config.values() if _per_layer(value, config)]
     kinds += [list(config["hybrid_override_pattern"])] if config.get("hybrid_override_pattern") else []
     periods = [config[key] for key in _PERIODS if isinstance(config.get(key), int)]
-    first_seen = [max(row.index(kind) for kind in set(row)) + 1 for row in map(_hashable, kinds)]
+    rows = [[repr(kind) for kind in row] for row in kinds]
+    first_seen = [max(row.index(kind) for kind in set(row)) + 1 for row in rows]
     layers: int = max([2, *first_seen, *periods])
     if any(config.get(key) for key in ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")):
         layers = max(layers, 3)
@@ -222,10 +221,6 @@ def _layers(config: Config) -> int:
 def _per_layer(value: Any, config: Config) -> bool:
     depth = config.get("num_hidden_layers")
     return isinstance(value, list) and isinstance(depth, int) and depth > 1 and len(value) == depth
-
-
-def _hashable(row: list[Any]) -> list[str]:
-    return [repr(item) for item in row]
 
 
 def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C901, PLR0911, PLR0912 -- one table, read downwards
@@ -340,7 +335,6 @@ def _many(experts: Any) -> bool:
 def _merged(config: Config, needs: Config) -> Config:
     merged = dict(config)
     for key, value in needs.items():
-        merged[key] = (
-            _merged(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
-        )
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if nested else value
     return merged

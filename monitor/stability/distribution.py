@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from monitor.stability.values import MOST_DOUBT_DAYS, Distribution, Quantile, Share
+from monitor.stability.values import MOST_DOUBT_DAYS, Distribution, Quantile, Share, TimeToSupport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-
-    from monitor.stability.values import TimeToSupport
 
     Floats: TypeAlias = NDArray[np.float64]
     Possible: TypeAlias = tuple[int, int | None]  # first and last day, both included; None: not seen yet

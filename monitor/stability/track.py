@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import accumulate, groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from monitor.stability.values import (
     Epoch,
     Lack,
     Milestone,
+    Observation,
     Provisional,
     Setback,
     Span,
@@ -25,9 +26,6 @@ from monitor.stability.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
-
-    from monitor.stability.values import Observation
 
     Days = Sequence[Observation]  # in order; valid ones only, except where they are called seen
 

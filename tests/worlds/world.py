@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from containers.processes import home_digest, marked
+from containers.processes import home_digest, marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,7 +176,7 @@ class World:
         return [*(str(path) for pattern in patterns for path in self.home.glob(pattern)), *self._at_work()]
 
     def _at_work(self) -> Iterator[str]:
-        yield from (f"process {one.pid}" for one in marked() if one.mark.startswith(home_digest(self.home)))
+        yield from (f"process {pid}" for pid, mark in marks().items() if mark.startswith(home_digest(self.home)))
         if self.engine == "docker":
             with closing(docker.from_env()) as client:
                 label = f"settle.home={home_digest(self.home)}"
