@@ -94,7 +94,6 @@ class Environments:
         listed: ListedVersions | None = None,
         progress: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
-        artefact: Wanted | None = None,
         overrides: Sequence[str] = (),
     ) -> Resolution | InstallFailure:
         """Pin the packages as of a moment (None: now); nothing is installed.
@@ -102,8 +101,8 @@ class Environments:
         ``extra`` are requirements of this machine and not of the runtime: where only they do not fit, the failure is
         ours. ``exempt`` names packages that the cutoff does not touch. A newer version than the resolver's that is
         ``listed`` is built where an installer that may build takes it. Packages that have only sources are built, apart
-        from everything here, with ``build_env`` (``CMAKE_ARGS``). An ``artefact`` is fetched and unpacked now, because
-        its hash is part of the lock. ``overrides`` replace requirements of packages, where the settings' own do not.
+        from everything here, with ``build_env`` (``CMAKE_ARGS``). ``overrides`` replace requirements of packages, where
+        the settings' own do not.
         """
         request = ResolveRequest(
             requirements=tuple(requirements),
@@ -112,10 +111,7 @@ class Environments:
             exempt=(*self._installer.settings.exempt, *exempt),
             overrides=tuple(overrides),
         )
-        result = self._resolver.resolve(request, listed, progress=progress, env=build_env or {})
-        if artefact is None or isinstance(result, InstallFailure):
-            return result
-        return self.with_artefact(result, artefact)
+        return self._resolver.resolve(request, listed, progress=progress, env=build_env or {})
 
     def with_artefact(self, resolution: Resolution, wanted: Wanted) -> Resolution | InstallFailure:
         """Add an artefact to a resolution; it is fetched now, because its hash is part of the lock."""

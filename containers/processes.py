@@ -23,7 +23,8 @@ def home_digest(home: Path) -> str:
 def owner_token(pid: int | None = None) -> str:
     """Name a process so that after a reused id or a reboot no other process looks like the owner."""
     pid = os.getpid() if pid is None else pid
-    return f"{pid}-{_started_at(pid) or 0}-{_boot()}"
+    boot = _text(Path("/proc/sys/kernel/random/boot_id"))[:8]
+    return f"{pid}-{_started_at(pid) or 0}-{boot or 0}"
 
 
 def owner_lives(token: str) -> bool:
@@ -40,10 +41,6 @@ def _started_at(pid: int) -> str:
         return ""
     # the name in parentheses may itself hold spaces and parentheses
     return stat[stat.rindex(b")") + 2 :].split()[19].decode()
-
-
-def _boot() -> str:
-    return _text(Path("/proc/sys/kernel/random/boot_id"))[:8] or "0"
 
 
 def _text(file: Path) -> str:

@@ -172,7 +172,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         for name, shape, dtype, mean, std in described["tensors"]
         if 0 not in shape  # a mixture without experts: no published file has tensors of nothing
     ]
-    tensors = tuple(scaled(_fused(measured) if recipe.fused else measured, gain=recipe.gain))
+    tensors = tuple(scaled(tensor, recipe.gain) for tensor in (_fused(measured) if recipe.fused else measured))
     parts = {part: count for part, count in count_parts(tensors).items() if part not in recipe.uncounted}
     generation = recipe.generation_config
     return Miniature(
@@ -212,12 +212,8 @@ def _fused(tensors: Iterable[Tensor]) -> list[Tensor]:
     return list(fused.values())
 
 
-def scaled(tensors: Iterable[Tensor], *, gain: float = 1.0) -> list[Tensor]:
-    """Replace each tensor's measured initial mean and spread; ``gain`` is for models that scale their logits down."""
-    return [_scaled(tensor, gain) for tensor in tensors]
-
-
-def _scaled(tensor: Tensor, gain: float) -> Tensor:
+def scaled(tensor: Tensor, gain: float) -> Tensor:
+    """Replace the measured initial mean and spread; ``gain`` is for models that scale their logits down."""
     if tensor.name.endswith("tid2eid"):  # which experts a token goes to: each of four in turn
         return replace(tensor, std=3.0)
     if not tensor.dtype.startswith(("F", "BF")):

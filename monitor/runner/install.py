@@ -135,9 +135,10 @@ class Installer:
             listed=self._listed_by(request),
             progress=self.progress.message,
             build_env=recipe.build_environment,
-            artefact=archive,
             overrides=recipe.overrides(newest),
         )
+        if archive is not None and not isinstance(result, InstallFailure):
+            result = self.environments.with_artefact(result, archive)
         if isinstance(result, InstallFailure):
             not_built = result.slug is InstallFault.NOT_BUILT and recipe.distribution in result.sources
             return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT) if not_built else result

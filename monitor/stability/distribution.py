@@ -66,7 +66,8 @@ def distribution(
     undecided = sum(entry.undecided for entry in entries)
     late = sum(entry.last is not None and entry.last - entry.first > MOST_DOUBT_DAYS for entry in entries)
     if undecided > MOST_UNDECIDED * len(entries) or late > MOST_LATE * (len(entries) - len(unseen)):
-        curves, followed, horizons = _no_curves(), -1, ()
+        empty = np.zeros(0)
+        curves, followed, horizons = Curves(empty, empty, empty, None, None), -1, ()
     return Distribution(
         entries=len(entries),
         architectures=len({entry.architecture for entry in entries}),
@@ -97,11 +98,6 @@ def _curves(entries: Sequence[TimeToSupport], *, seed: int, resamples: int) -> C
         return Curves(evenly, first, last, None, None)
     samples = resampled(cells, masses, architectures, resamples=resamples, seed=seed)
     return Curves(evenly, first, last, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
-
-
-def _no_curves() -> Curves:
-    empty = np.zeros(0)
-    return Curves(empty, empty, empty, None, None)
 
 
 def _quantile(curves: Curves, share: float) -> Quantile:

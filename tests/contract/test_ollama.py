@@ -75,11 +75,10 @@ class Shop:
     def install(self, version: str, archive: Path, *, converter: bool = False) -> Environment:
         assert RECIPE.archive is not None
         pattern = replace(RECIPE.archive, addresses=(str(archive),), sums="")
-        resolution = self.environments.resolve(
-            RECIPE.requirements(None) if converter else (),
-            None,
-            artefact=pattern.of("ollama", version, platform.machine()),
-        )
+        resolution = self.environments.resolve(RECIPE.requirements(None) if converter else (), None)
+        assert not isinstance(resolution, InstallFailure), resolution.message
+        wanted = pattern.of("ollama", version, platform.machine())
+        resolution = self.environments.with_artefact(resolution, wanted)
         assert not isinstance(resolution, InstallFailure), resolution.message
         if converter:
             settings = settings_from_environment(os.environ)
