@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,15 @@ def test_a_carried_day_keeps_the_note_and_rejudging_changes_nothing(world: Answe
     assert world.notes() == ["", NOTE, NOTE]
     assert verdicts.rejudge(world.store).changed_days == 0
     assert world.notes() == ["", NOTE, NOTE]
+
+
+def test_rejudging_without_events_keeps_the_note(world: Answering) -> None:
+    """The answers that it compares are in the events, which a shipped history does not have."""
+    world.answer(FIRST, 0.0)
+    world.answer(FIRST + timedelta(days=1), 0.25)
+    shutil.rmtree(world.store.events.root)
+    assert verdicts.rejudge(world.store).changed_days == 0
+    assert world.notes() == ["", NOTE]
 
 
 def test_a_day_that_does_not_work_pins_nothing(world: Answering) -> None:
