@@ -116,9 +116,8 @@ def renamed(written: Any, effective: Any) -> bool:
         return False
     words = list(zip(map(str, written), map(str, effective)))
     pairs = set(words)
-    return all(isinstance(item, str) for item in written) and len(pairs) == len(set(written)) == len(
-        {new for _, new in pairs}
-    )
+    is_words = all(isinstance(item, str) for item in written)
+    return is_words and len(pairs) == len(set(written)) == len({new for _, new in pairs})
 
 
 def equal(written: Any, effective: Any) -> bool:
@@ -182,10 +181,8 @@ def rope(values: dict[str, Any], *, by_parameters: bool = True) -> dict[str, dic
         if kind != "sliding_attention":
             entry.setdefault("rope_theta", values.get("rope_theta"))
             entry.setdefault("partial_rotary_factor", values.get("partial_rotary_factor"))
-    filled = {
-        kind: {name: value for name, value in entry.items() if value is not None} for kind, entry in entries.items()
-    }
-    return {kind: entry for kind, entry in filled.items() if entry}
+        entries[kind] = {name: value for name, value in entry.items() if value is not None}
+    return {kind: entry for kind, entry in entries.items() if entry}
 
 
 def metadata_difference(written: dict[str, Any], metadata: dict[str, Any]) -> Difference:

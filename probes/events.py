@@ -37,16 +37,8 @@ class Events:
         self.append("started", subject=subject, check=check)
 
     def finished(self, subject: str | None, check: str, answer: Answer, seconds: float) -> None:
-        self.append(
-            "finished",
-            subject=subject,
-            check=check,
-            outcome=answer.outcome,
-            seconds=round(seconds, 4),
-            fault=answer.fault,
-            message=answer.message[:MAX_MESSAGE_CHARS],
-            evidence=answer.evidence,
-        )
+        bounded = answer._replace(message=answer.message[:MAX_MESSAGE_CHARS])
+        self.append("finished", subject=subject, check=check, seconds=round(seconds, 4), **bounded._asdict())
 
     def fact(self, subject: str | None, name: str, value: Any) -> None:
         self.append("fact", subject=subject, name=name, value=value)

@@ -13,6 +13,8 @@ from probes.catalogue import checks
 from probes.checkpoint import BadFileError
 from probes.events import Answer, failed
 
+Phrases = Sequence[tuple[str, tuple[str, ...]]]  # faults, and what the messages contain that mean them
+
 
 class ReportedError(Exception):
     """What a runtime reports of its own failure: the runtime's fault, although our line raises it."""
@@ -33,7 +35,7 @@ _MODULE = re.compile(
 )
 
 
-def phrases_in(table: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def phrases_in(table: str) -> Phrases:
     """Read lines of a fault, a colon and the phrases of error messages that mean it, in lower case with bars between.
 
     The first line with a phrase of the message wins. Lines that begin with # are comments.
@@ -78,9 +80,7 @@ _LIMITS = (
 _RUST_ERRNO = re.compile(r"\bos error (\d+)\b")
 
 
-def failure(
-    exception: BaseException, check: str, runtime: str, phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
-) -> Answer:
+def failure(exception: BaseException, check: str, runtime: str, phrases: Phrases = ()) -> Answer:
     """Return the failed answer for an exception that a check let through."""
     return failed(
         classify(exception, check, runtime, phrases),
@@ -90,14 +90,14 @@ def failure(
     )
 
 
-def classify(
-    exception: BaseException, check: str, runtime: str, phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
-) -> str:
+def classify(exception: BaseException, check: str, runtime: str, phrases: Phrases = ()) -> str:
     chain = _chain(exception)
     imports = next((link for link in chain if isinstance(link, ImportError)), None)
     named = next((link.fault for link in chain if isinstance(link, FaultError)), "")
-    fault = named or fault_in(_text(chain), phrases) or _infra_fault(chain)
-    fault = fault or (imports and _import_fault(imports, check, runtime)) or _reported_fault(chain)
+    text = " ".join(f"{type(link).__name__}: {link}" for link in chain)
+    fault = named or fault_in(text, phrases) or _infra_fault(chain)
+    fault = fault or (_import_fault(imports, check, runtime) if imports else "")
+    fault = fault or ("bad-checkpoint" if isinstance(exception, BadFileError) else fault_in(text, _PHRASES))
     if not fault and _raised_by_us(exception):
         fault = "infra-recipe"
     return fault or _fault_of(check)
@@ -119,20 +119,10 @@ def _infra_fault(chain: list[BaseException]) -> str:
     return ""
 
 
-def _reported_fault(chain: list[BaseException]) -> str:
-    if isinstance(chain[0], BadFileError):
-        return "bad-checkpoint"
-    return fault_in(_text(chain), _PHRASES)
-
-
-def fault_in(text: str, phrases: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+def fault_in(text: str, phrases: Phrases) -> str:
     """Return the fault of the first saying that occurs in what was said, "" for none; sayings are in lower case."""
     text = text.lower()
     return next((fault for fault, phrases in phrases if any(phrase in text for phrase in phrases)), "")
-
-
-def _text(chain: list[BaseException]) -> str:
-    return " ".join(f"{type(link).__name__}: {link}" for link in chain)
 
 
 def _import_fault(exception: ImportError, check: str, runtime: str) -> str:

@@ -123,11 +123,8 @@ def seed(subject: Subject) -> Answer:
     freely = [_answer(subject, _PROMPTS[2], **ways) for _ in others]
     if any(other == first for other in freely):
         return skipped(f"the model has one likely answer: {first!r}, with a seed and without")
-    return failed(
-        "parameter-ignored",
-        f"four seeds all give {first!r}; without a seed the answer is {freely[0]!r}",
-        parameter="seed",
-    )
+    text = f"four seeds all give {first!r}; without a seed the answer is {freely[0]!r}"
+    return failed("parameter-ignored", text, parameter="seed")
 
 
 @_check("serves.bias", needs="token-bias")

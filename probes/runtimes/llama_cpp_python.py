@@ -88,9 +88,8 @@ class LlamaCppPythonModel(LlamaCppModel):
         if not plan.forced:
             self.llama.reset()
             tokens = list(itertools.islice(self.llama.generate(row, temp=0.0, repeat_penalty=1.0), steps))
-            return [
-                Generated([int(token) for token in tokens], self.forward([*row, *tokens[:-1]])[len(row) - 1 :], None)
-            ]
+            trace = self.forward([*row, *tokens[:-1]])[len(row) - 1 :]
+            return [Generated([int(token) for token in tokens], trace, None)]
         if plan.full_length:
             return [self._along(row, plan.forced[0], cache=plan.cache)]
         return [self._until_end(row, plan)]

@@ -31,9 +31,8 @@ _KEPT_LINES = 6
 _DATE = re.compile(r"""set\s+date_string\s*=\s*["']([^"']+)["']""")
 # how a miniature differs from published files: the names of its tensors, and no SentencePiece file
 _MINIATURE_ERRORS = ("Can not map tensor", "tokenizer.model")
-_DATA = re.compile(
-    r" - kv +\d+:|print_info:|system_info:|build_info:"
-)  # about the file or the build, whatever words are in it
+# about the file or the build, whatever words are in it
+_DATA = re.compile(r" - kv +\d+:|print_info:|system_info:|build_info:")
 _FRAME = re.compile(r"^\S+\(\S*\+0x[0-9a-f]+\) *\[0x[0-9a-f]+\]$")  # of a backtrace, with addresses of this one process
 _STAMP = re.compile(r"^\d+(\.\d+)+ [A-Z] ")  # seconds since the start, and the level
 _SHAPE = "has wrong shape"
@@ -90,9 +89,6 @@ class LlamaCpp(Adapter):
         except ReportedError as error:
             raise self.refused(str(error)) from error
 
-    def load_perturbed(self) -> Any:
-        return self.load_file(self.perturbed_file())
-
     def loaded(self) -> Any:
         """Return the loaded model, of which the tokenizer is a part."""
         if self._loaded is None:
@@ -105,16 +101,16 @@ class LlamaCpp(Adapter):
     def config(self, folder: Path) -> Any:
         return self.converter.class_of(folder)
 
-    def convert(self, subject: Subject) -> dict[str, Any]:
-        """Convert to float32; the file is there for the checks after it."""
-        return self.converted(subject, "f32")
-
-    def converted(self, subject: Subject, kind: str) -> dict[str, Any]:
+    def convert(self, subject: Subject, kind: str = "f32") -> dict[str, Any]:
+        """Convert; the file is there for the checks after it."""
         target = file_of(kind)
         if kind == "f32":  # also what the subject before left behind
             shutil.rmtree(target.parent, ignore_errors=True)
             target.parent.mkdir(parents=True)
-            _room_for(subject.folder, target.parent)
+            needed = _FLOAT32_BYTES * sum(math.prod(tensor.shape) for tensor in tensors(subject.folder).values())
+            free = shutil.disk_usage(target.parent).free
+            if needed > free:
+                raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
             self._metadata = None
         synthetic = bool(subject.golden.get("texts"))
         self.shrunk = synthetic
@@ -152,8 +148,8 @@ class LlamaCpp(Adapter):
             return MemoryError(f"from outside, most likely by our memory limit: {reason}")
         return UnfitError(reason) if self.made_up and number != signal.SIGILL else ReportedError(reason)
 
-    def perturbed_file(self) -> Path:
-        """Return a copy of the converted file with every embedding moved by float32's last bit, at random."""
+    def load_perturbed(self) -> Any:
+        """Load a copy of the converted file with every embedding moved by float32's last bit, at random."""
         from gguf.gguf_reader import GGUFReader  # type: ignore[import-not-found, unused-ignore]
         from numpy import finfo, float32, random
 
@@ -167,7 +163,7 @@ class LlamaCpp(Adapter):
         embedded.data[...] *= 1 + finfo(float32).eps * directions
         embedded.data.flush()
         self._draws += 1
-        return target
+        return self.load_file(target)
 
     def metadata(self) -> dict[str, Any]:
         """Return the converted file's metadata; raises UnavailableError without a file."""
@@ -203,13 +199,6 @@ def _writable(folder: Path, scratch: Path) -> Path:
     if not copy.is_dir():
         shutil.copytree(folder, copy, copy_function=shutil.copyfile)
     return copy
-
-
-def _room_for(folder: Path, scratch: Path) -> None:
-    needed = _FLOAT32_BYTES * sum(math.prod(tensor.shape) for tensor in tensors(folder).values())
-    free = shutil.disk_usage(scratch).free
-    if needed > free:
-        raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
 
 
 def with_stderr(begin: Callable[[], Any]) -> Any:

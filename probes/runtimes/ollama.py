@@ -78,9 +78,10 @@ class Ollama(Adapter):
         server = self.server
         answer = server.version()
         server.stop()
-        asked = _asked_version()
-        if asked and _plain(answer) != _plain(asked):
-            raise FaultError("infra-recipe", f"the server is version {answer!r}, and {asked} was asked for")
+        lock = Path(sys.prefix) / _LOCK
+        asked = _ASKED.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
+        if asked and _plain(answer) != _plain(asked[1]):
+            raise FaultError("infra-recipe", f"the server is version {answer!r}, and {asked[1]} was asked for")
         converter = Converter()
         try:
             versions = converter.load()
@@ -242,12 +243,6 @@ class Template:
 def _request(steps: int, more: dict[str, Any]) -> dict[str, Any]:
     options = {"temperature": 0, "seed": 1, "num_predict": steps, "num_ctx": CONTEXT, "num_gpu": 0, "num_thread": 1}
     return {"model": _NAME, **more, "options": {**options, **more.get("options", {})}}
-
-
-def _asked_version() -> str:
-    lock = Path(sys.prefix) / _LOCK
-    answer = _ASKED.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
-    return answer[1] if answer else ""
 
 
 def _plain(version: str) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 
 from probes.configuration import ROPE, Effective
 from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, tensors
-from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
-from probes.runtimes.traces import Forced, TorchTrace
+from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, perturbed
 
 _QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -238,12 +237,8 @@ def _note_width(widths: list[int], _module: Any, arguments: tuple[Any, ...], nam
 
     Models name their caches differently; this holds for all.
     """
-    given = next(
-        (item for item in (*arguments[:1], named.get("input_ids"), named.get("inputs_embeds")) if item is not None),
-        None,
-    )
-    if given is not None:
-        widths.append(int(given.shape[1]))
+    inputs = (*arguments[:1], named.get("input_ids"), named.get("inputs_embeds"))
+    widths += [int(given.shape[1]) for given in inputs if given is not None][:1]
 
 
 def _value(config: Any, key: str) -> Any:
@@ -257,15 +252,9 @@ def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
     """Return the auto class that users call for this model, with its other parts when its files have them."""
     import transformers
 
-    names = [
-        "AutoModelForCausalLM",
-        "AutoModelForImageTextToText",
-        "AutoModelForVision2Seq",
-        "AutoModelForMultimodalLM",
-    ]
+    names = ["AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForMultimodalLM"]
     architectures = config_json.get("architectures") or [""]
-    if "ForConditionalGeneration" in architectures[0]:
-        names = [*names[1:], names[0]]
+    names.insert(len(names) if "ForConditionalGeneration" in architectures[0] else 0, "AutoModelForCausalLM")
     for name in names:
         auto = getattr(transformers, name, None)
         if auto is not None and type(config) in auto._model_mapping:  # noqa: SLF001 -- what the class itself looks up, in every release

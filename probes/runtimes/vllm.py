@@ -15,8 +15,7 @@ from typing import Any
 
 from probes.checkpoint import read_config, text_part
 from probes.runtimes import Generated, Plan, Trace, UnavailableError, imported_versions
-from probes.runtimes.huggingface import Tokenizer, TorchAdapter, perturbed
-from probes.runtimes.traces import PlainTrace
+from probes.runtimes.traces import PlainTrace, Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
 from probes.runtimes.vllm_server import Understudy, become_server, serve
 from probes.served import Server

@@ -121,20 +121,17 @@ def _wait_and_become(order: int, become: Callable[[dict[str, Any]], None]) -> No
 
     def work() -> None:
         settings = json.loads(text)
-        _write_to(Path(settings["log"]))
+        log = Path(settings["log"])
+        os.chdir(log.parent)
+        with log.open("wb") as stream, Path(os.devnull).open("rb") as silence:
+            os.dup2(silence.fileno(), 0)
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        # a new process looks at the main module, and must not find the probe
+        sys.modules["__main__"] = types.ModuleType("__main__")
         become(settings)
 
     work_and_exit(work)
-
-
-def _write_to(log: Path) -> None:
-    os.chdir(log.parent)
-    with log.open("wb") as stream, Path(os.devnull).open("rb") as silence:
-        os.dup2(silence.fileno(), 0)
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    # a new process looks at the main module, and must not find the probe
-    sys.modules["__main__"] = types.ModuleType("__main__")

@@ -42,7 +42,7 @@ class Xllamacpp(LlamaCpp):
     def quantised(self, subject: Subject, kind: str) -> Any:
         if kind != "q8_0":
             raise UnavailableError(f"xllamacpp has no quantiser, and llama.cpp's converter makes no {kind}")
-        self.converted(subject, kind)
+        self.convert(subject, kind)
         return self.load_file(file_of(kind))
 
     def tokenizer(self, folder: Path) -> XllamacppTokenizer:  # noqa: ARG002 -- it is in the converted file
