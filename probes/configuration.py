@@ -100,14 +100,11 @@ def _agrees(key: str, written: Any, effective: Any, siblings: dict[str, Any]) ->
     if key in {"sliding_window", "max_window_layers"} and siblings.get("use_sliding_window") is False:
         return True  # the model says itself that the window is off
     if key.endswith("token_id"):
-        return _ids(written) == _ids(effective)
+        ids, others = (list(value) if isinstance(value, (list, tuple)) else [value] for value in (written, effective))
+        return ids == others
     if isinstance(effective, (list, tuple)) and isinstance(written, (int, float)):
         return all(equal(written, item) for item in effective)  # one value for all layers, written out layer by layer
     return isinstance(written, list) and ("layer" in key or "block" in key) and renamed(written, effective)
-
-
-def _ids(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def renamed(written: Any, effective: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from probes.catalogue import check
 from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
-from probes.runtimes import Model, Plan, Trace, UnavailableError
+from probes.runtimes import Model, Plan, UnavailableError
 from probes.subject import Subject
 
 _check = functools.partial(check, needs="tokens", after=("generates.forward",))
@@ -105,22 +105,14 @@ def batch(subject: Subject) -> Answer:
     distances: dict[str, float] = {}
     evidence: dict[str, Any] = {"distances": distances}
     for row, tokens, answer in zip(rows, forced, together):
-        distance, alone = _from_alone(subject, answer.trace, row, tokens)
-        distances[str(len(row))] = distance
+        alone = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
+        if not answer.trace.distance(alone) <= subject.tolerance(alone):  # else one pass over the row will do
+            alone = subject.model.generate([row], len(tokens), Plan(forced=(tokens,)))[0].trace
+        distance = distances[str(len(row))] = answer.trace.distance(alone)
         if subject.beyond(distance, [*row, *tokens], alone, evidence):
             message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
             return failed("batch-differs", message, **evidence)
     return passed("rows of 5 and 14 tokens are the same in a batch", **evidence)
-
-
-def _from_alone(subject: Subject, together: Trace, row: list[int], tokens: tuple[int, ...]) -> tuple[float, Trace]:
-    """Return how far a row of a batch is from the row alone, in one pass where that will do."""
-    whole = subject.model.forward([*row, *tokens])[len(row) - 1 : len(row) - 1 + len(tokens)]
-    distance = together.distance(whole)
-    if distance <= subject.tolerance(whole):
-        return distance, whole
-    alone = subject.model.generate([row], len(tokens), Plan(forced=(tokens,)))[0].trace
-    return together.distance(alone), alone
 
 
 @_check("generates.attention", needs="attentions")

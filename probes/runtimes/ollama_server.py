@@ -158,8 +158,7 @@ class Server:
             self._process.wait(1.0)  # a connection closes a moment before its process is gone
         if self.running:
             return ServerError(self._with_reason(f"the connection broke: {type(error).__name__}: {error}"))
-        self._reader.join(_STOP_S)
-        return ServerEndedError(self._with_reason(f"the server ended with {_ending(self._process.returncode)}"))
+        return ServerEndedError(self._with_reason(self._ending()))
 
     def _await(self) -> float:
         """Return the seconds until it answers; raises ServerEndedError with the log's end where it ends instead."""
@@ -167,14 +166,18 @@ class Server:
         began = time.monotonic()
         while time.monotonic() < began + _READY_S:
             if not self.running:
-                self._reader.join(_STOP_S)
-                last = " | ".join(list(self._log)[-3:])
-                raise ServerEndedError(f"the server ended with {_ending(self._process.returncode)}: {last}")
+                raise ServerEndedError(f"{self._ending()}: {' | '.join(list(self._log)[-3:])}")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1.0):
                 return time.monotonic() - began
             time.sleep(_LOOK_S)
         self.stop()
         raise ServerEndedError(f"the server timed out waiting for its own port for {_READY_S:.0f} s")
+
+    def _ending(self) -> str:
+        self._reader.join(_STOP_S)
+        code = self._process.returncode
+        name = f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return f"the server ended with {name}"
 
     def _keep(self) -> None:
         """Keep the end of the log, and show all of it: the container bounds its log."""
@@ -204,7 +207,3 @@ def _variables(given: Mapping[str, str], home: Path, port: int) -> dict[str, str
         "OLLAMA_NOPRUNE": "1",
         "OLLAMA_DEBUG": "1",
     }
-
-
-def _ending(code: int | None) -> str:
-    return f"signal: {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit status {code}"
