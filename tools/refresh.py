@@ -37,8 +37,7 @@ from monitor.runner.derive import DATA
 from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
-from monitor.subjects.catalogue import load_catalogue
-from monitor.subjects.parity_causes import load_parity_causes
+from monitor.subjects.catalogue import load_catalogue, load_parity_causes
 from tools.first_known import fetch_first_known, write_first_known
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ def doctor(options: Options, *, engine: str | None, as_json: bool) -> None:
     The exit code is 5 when a finding prevents every measurement.
     """
     from monitor.cli.output import data_console, write_json
-    from monitor.sources.access import hub_access, install_settings
+    from monitor.sources.hub_http import hub_access
+    from monitor.sources.web import install_settings
 
     config = options.with_engine(engine)
     settings = install_settings(config)

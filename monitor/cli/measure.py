@@ -273,7 +273,7 @@ def replay(
 
 def _record_known(context: RunContext, subjects: Sequence[Subject], models: Sequence[Model] = ()) -> None:
     """Record the catalogue and the command line's models before any run refers to them."""
-    from monitor.subjects.parity_causes import load_parity_causes
+    from monitor.subjects.catalogue import load_parity_causes
 
     context.store.record_catalogue([*context.catalogue.models, *models], [*context.catalogue.subjects(), *subjects])
     context.store.record_parity_causes(load_parity_causes())

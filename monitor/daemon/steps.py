@@ -18,8 +18,8 @@ from monitor.errors import InfraError
 from monitor.runner.session import GIB
 from monitor.schedule.today import Watched
 from monitor.site.publish import publish_pages
-from monitor.sources.access import hub_access
 from monitor.sources.hub import HubClient
+from monitor.sources.hub_http import hub_access
 from monitor.subjects.catalogue import load_catalogue
 
 if TYPE_CHECKING:

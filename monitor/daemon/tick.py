@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from monitor.domain import Isolation, Platform
 from monitor.errors import InfraError, SettleError, disk_full
+from monitor.runner.parallel import worker_count
 from monitor.runner.session import GIB
-from monitor.runner.threads import worker_count
 from monitor.schedule.plan import backoff, plan
 from monitor.schedule.today import Scope, Watched, measure, resolve, stable_lines, survey
-from monitor.subjects.parity_causes import load_parity_causes
+from monitor.subjects.catalogue import load_parity_causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

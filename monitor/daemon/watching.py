@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from monitor.errors import ConfigError, InfraError, UsageError
 from monitor.serve.health import Heartbeat, Pulse, health_of, patience_s
 from monitor.serve.metrics import metrics_of
-from monitor.sources.access import install_settings
-from monitor.sources.web import fetch
+from monitor.sources.web import fetch, install_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import HubName, Model, ModelKind
+from monitor.sources.changes import EPOCH, has_weights, what_changed
 from monitor.sources.hub import Refused
-from monitor.sources.model_changes import EPOCH, has_weights, what_changed
 from monitor.store.published import Listing, Revision
 from monitor.subjects.local_folder import has_experts
 

@@ -20,8 +20,8 @@ from monitor.discovery.model_facts import (
 )
 from monitor.domain import HubName, folder_id
 from monitor.errors import AskAgain, InfraError, NoAnswer, SettleError
+from monitor.sources.changes import ModelState, Presence, new_states
 from monitor.sources.hub import Gone, Renamed
-from monitor.sources.model_changes import ModelState, Presence, new_states
 from monitor.store.published import WatchedModel
 from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.local_folder import folder_subject

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from containers.lock import redacted
 from monitor.errors import SettleError
-from monitor.sources.access import install_settings
 from monitor.sources.git_refs import fetch_refs
 from monitor.sources.index import available_releases, with_compatibility
 from monitor.sources.publishers import fetch_image_tags, fetch_nightlies
+from monitor.sources.web import install_settings
 from monitor.store.listings import Learnt
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config, Releases
     from monitor.domain import Release, Runtime
     from monitor.progress import Progress
-    from monitor.sources.release_events import ReleaseEvent
+    from monitor.sources.changes import ReleaseEvent
     from monitor.store import Store
     from monitor.store.listings import Poll
 

@@ -1,4 +1,4 @@
-"""Opens what measuring needs: the store, an engine, a base, environments, and the tools of each runtime."""
+"""Opens what measuring needs: the store, an engine, a base, environments, the tools of runtimes, subjects' files."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from containers.base import base_with_packages, ensure_base
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
 from containers.recipes import recipe_of
-from monitor.domain import REFERENCE, Isolation, Platform
+from monitor.domain import REFERENCE, Isolation, Origin, Platform, SubjectForm, folder_named
 from monitor.errors import InfraError
+from monitor.miniatures.golden import golden, golden_of_folder
+from monitor.miniatures.writer import write_miniature
 from monitor.runner.derive import Deriver
 from monitor.runner.install import Installer
-from monitor.runner.parallel import Runner, RuntimeTools
-from monitor.runner.session import GIB, SessionRunner
-from monitor.runner.subject_files import prepare_subject
-from monitor.runner.threads import worker_count
-from monitor.sources.access import install_settings
+from monitor.runner.parallel import Runner, RuntimeTools, worker_count
+from monitor.runner.session import GIB, PreparedSubject, SessionRunner
+from monitor.sources.web import install_settings
 from monitor.store import open_store
 from monitor.subjects.catalogue import catalogue_of
+from monitor.subjects.weights import checkpoint_folder
 from monitor.wire.bundle import build_bundle
 
 if TYPE_CHECKING:
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
     from containers.base import Base
     from containers.engine import Engine
     from monitor.config.settings import Config
-    from monitor.domain import Runtime
+    from monitor.domain import Runtime, Subject
     from monitor.progress import Progress
-    from monitor.store import Store
+    from monitor.runner.request import ProbeRequest
+    from monitor.store import Reader, Store
     from monitor.subjects.catalogue import Catalogue
 
 
@@ -185,3 +188,31 @@ def _as_infra_error() -> Iterator[None]:
         yield
     except ContainersError as error:
         raise InfraError(str(error), hint=error.hint) from error
+
+
+def prepare_subject(
+    store: Reader, catalogue: Catalogue, home: Path, subject: Subject, request: ProbeRequest
+) -> PreparedSubject:
+    """Return the subject with its files in place, the values that its files promise, and the reference's.
+
+    Raises InfraError where full weights were removed.
+    """
+    reference = request.runtime is REFERENCE
+    expected: dict[str, Any] = {
+        "trace": store.cells.golden(subject.digest, with_trace=not reference),
+        "pins": reference and request.origin is Origin.LIVE,
+    }
+    if subject.form is SubjectForm.FOLDER:
+        folder = Path(folder_named(subject.id))
+        return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
+    if subject.form is SubjectForm.FULL:
+        folder = checkpoint_folder(home, subject.digest)
+        if not folder.is_dir():
+            raise InfraError(
+                f"the weights of {subject.model_id} are not here",
+                hint="name it in hub.full, and the daemon fetches them; or probe its miniature",
+            )
+        return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
+    miniature = catalogue.miniature_of(subject.id, subject.digest)
+    folder = write_miniature(miniature, home / "subjects")
+    return PreparedSubject(subject, folder, golden(miniature) | expected)

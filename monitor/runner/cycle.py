@@ -16,8 +16,7 @@ from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
-from monitor.runner.parallel import SessionGroup, run_sessions
-from monitor.runner.threads import round_robin
+from monitor.runner.parallel import SessionGroup, round_robin, run_sessions
 from monitor.store import RunRecord
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from containers.lock import redacted
 from monitor.errors import InfraError
-from monitor.sources.release_events import BRANCHES, TAGS, Refs
+from monitor.sources.changes import BRANCHES, TAGS, Refs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

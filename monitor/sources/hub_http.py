@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,11 +18,13 @@ import httpx
 from containers.lock import redacted
 from containers.settings import InstallSettings
 from monitor.errors import AskAgain, InfraError, NoAnswer
-from monitor.sources.web import open_client
+from monitor.sources.web import install_settings, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from monitor.config.settings import Config
 
 DEFAULT_HUB = "https://huggingface.co"
 CHECK = "check the section [hub] of the configuration, the proxy and the certificate authority"
@@ -160,3 +164,24 @@ def _as_no_answer() -> Iterator[None]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         cause = f"{type(error).__name__}: {redacted(str(error))[:200]}"
         raise NoAnswer(f"the hub does not answer: {cause}", hint=CHECK) from error
+
+
+def hub_access(config: Config, env: Mapping[str, str] | None = None) -> HubAccess:
+    """Return how the hub is asked: the configuration first, then the variables and files of the hub's tools."""
+    env = os.environ if env is None else env
+    section = config.hub
+    token = section.token.get_secret_value() if section.token else ""
+    return HubAccess(
+        endpoint=section.endpoint or env.get("HF_ENDPOINT") or DEFAULT_HUB,
+        token=token or env.get("HF_TOKEN", "").strip() or _stored_token(env),
+        network=install_settings(config, env),
+    )
+
+
+def _stored_token(env: Mapping[str, str]) -> str:
+    """Read the token that `hf auth login` keeps."""
+    home = env.get("HF_HOME") or str(Path(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    try:
+        return Path(env.get("HF_TOKEN_PATH") or f"{home}/token").expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        return ""

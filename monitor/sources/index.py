@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 
@@ -15,9 +16,8 @@ from containers.installer import supported_tags
 from containers.lock import SOURCES, redacted
 from containers.recipe import Wanted, source_shape
 from containers.recipes import recipe_of
-from monitor.domain import Release
+from monitor.domain import Channel, Compatibility, Release
 from monitor.errors import InfraError, SettleError, UnknownName
-from monitor.sources.compatibility import channel_of, compatibility_of, wheel_fits
 from monitor.sources.web import fetch
 
 if TYPE_CHECKING:
@@ -217,3 +217,36 @@ def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: dateti
         return fetch_newest_wheel(recipe.distribution, settings, cutoff=cutoff, tags=tags) or None
     except SettleError:
         return None  # the resolver reports what is wrong with the index
+
+
+def channel_of(version: Version) -> Channel:
+    """Return the channel: a development version is a nightly, whatever release it precedes."""
+    if version.is_devrelease:
+        return Channel.NIGHTLY
+    return Channel.PRERELEASE if version.is_prerelease else Channel.STABLE
+
+
+def compatibility_of(release: Release, *, python: str, tags: Container[Tag]) -> Compatibility:
+    """Return what there is of a release for a Python such as 3.11 that takes wheels with these tags."""
+    if release.wheels is None:
+        return Compatibility.UNKNOWN
+    if not _accepts(release.requires_python, python):
+        return Compatibility.NOTHING
+    if any(wheel_fits(name, tags) for name in release.wheels):
+        return Compatibility.WHEEL
+    return Compatibility.SOURCES if release.has_sources else Compatibility.NOTHING
+
+
+def _accepts(requires_python: str, python: str) -> bool:
+    try:
+        # environments have the newest patch of their Python, which no release excludes
+        return SpecifierSet(requires_python).contains(f"{python}.99")
+    except InvalidSpecifier:
+        return True  # installers ignore what they cannot parse, too
+
+
+def wheel_fits(name: str, tags: Container[Tag]) -> bool:
+    try:
+        return any(tag in tags for tag in parse_wheel_filename(name)[3])
+    except InvalidWheelFilename:
+        return False

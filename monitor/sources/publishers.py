@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from monitor.domain import Release
 from monitor.errors import InfraError
-from monitor.sources.compatibility import channel_of
-from monitor.sources.release_events import Refs
+from monitor.sources.changes import Refs
+from monitor.sources.index import channel_of
 from monitor.sources.web import fetch
 
 if TYPE_CHECKING:

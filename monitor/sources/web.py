@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
 from containers.lock import redacted
+from containers.settings import TorchBuild, settings_from_environment
 from monitor.errors import InfraError
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from containers.settings import InstallSettings
+    from monitor.config.settings import Config
 
+GIB = 1 << 30
+T = TypeVar("T")
 LIMIT_BYTES = 8 << 20
 SECONDS = 30.0
 _NOT_FOUND = 404
@@ -125,3 +130,33 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # "-0000" is UTC too
+
+
+def install_settings(config: Config, env: Mapping[str, str] | None = None) -> InstallSettings:
+    """Return how packages are fetched: the configuration first, then the environment."""
+    defaults = settings_from_environment(os.environ if env is None else env)
+    section = config.install
+    return replace(
+        defaults,
+        index_url=_first(section.index_url, defaults.index_url),
+        extra_index_urls=_first(section.extra_index_urls, defaults.extra_index_urls),
+        find_links=_first(section.find_links, defaults.find_links),
+        ca_bundle=_first(section.ca_bundle, defaults.ca_bundle),
+        http_proxy=_first(section.http_proxy, defaults.http_proxy),
+        https_proxy=_first(section.https_proxy, defaults.https_proxy),
+        no_proxy=_first(section.no_proxy, defaults.no_proxy),
+        overrides=section.overrides,
+        constraints=section.constraints,
+        exempt=section.exempt,
+        torch=TorchBuild.CPU if section.torch == "cpu" else TorchBuild.CUDA,
+        python=section.python,
+        base_image=_first(section.base_image, f"docker.io/library/python:{section.python}-slim-bookworm"),
+        debian_mirror=_first(section.debian_mirror, defaults.debian_mirror),
+        free_bytes=int(config.disk.floor_gib * GIB),
+        seconds=config.limits.install_seconds,
+        memory_bytes=int(config.limits.memory_gib * GIB),
+    )
+
+
+def _first(configured: T | None, default: T) -> T:
+    return default if configured is None else configured

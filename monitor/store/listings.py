@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Release
-from monitor.sources.release_events import ReleaseEvent, moved_refs, ref_events, release_events
+from monitor.sources.changes import ReleaseEvent, moved_refs, ref_events, release_events
 from monitor.store.recording import stamp
 from monitor.store.rows import from_row, select
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from monitor.domain import Runtime
-    from monitor.sources.release_events import Refs
+    from monitor.sources.changes import Refs
 
 
 @dataclass(frozen=True, slots=True)

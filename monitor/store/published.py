@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Model, Subject
-from monitor.sources.model_changes import ModelState, Presence
+from monitor.sources.changes import ModelState, Presence
 from monitor.store.recording import stamp
 from monitor.store.rows import from_row, select
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from monitor.sources.model_changes import ModelPart
+    from monitor.sources.changes import ModelPart
     from monitor.store.archive import FileArchive
 
 

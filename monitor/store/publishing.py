@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from monitor.domain import Model, Subject
-    from monitor.sources.model_changes import ModelState
+    from monitor.sources.changes import ModelState
     from monitor.store.published import KeptFiles, Listing, Revision
 
 

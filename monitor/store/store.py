@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import Ending, Model, Release, Subject
     from monitor.judge.parity import ParityCause
-    from monitor.sources.release_events import Refs
+    from monitor.sources.changes import Refs
     from monitor.store.listings import Learnt
     from monitor.store.records import Departure, EnvironmentRecord, ResolutionRecord, SessionRecord
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.domain import HubName, Model, ModelKind, Subject, SubjectForm
 from monitor.errors import UnknownName
+from monitor.judge.parity import ParityCause
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
 from monitor.miniatures.writer import digest_of, shelve
 
@@ -166,3 +167,13 @@ def _architectures(entry: CatalogueEntry) -> set[str]:
 def _choice(name: str, matches: list[CatalogueEntry]) -> str:
     first, *others = [entry.model.id for entry in matches]
     return f"{name!r} matches several models: {first} is used, not {', '.join(others)}" if others else ""
+
+
+def load_parity_causes() -> tuple[ParityCause, ...]:
+    """Read the known causes of differences from the reference's numbers, by the runtime's family."""
+    text = (files("monitor") / "data" / "parity_causes.toml").read_text(encoding="utf-8")
+    return tuple(
+        ParityCause(row["family"], architecture, row["finding"])
+        for row in tomllib.loads(text)["cause"]
+        for architecture in row["architectures"]
+    )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint, disk_full
+from monitor.sources.changes import ModelPart, part_of
 from monitor.sources.hub import Refused
-from monitor.sources.model_changes import ModelPart, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence

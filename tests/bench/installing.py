@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from containers.environment import Environment
 from containers.environments import Environments
-from monitor.sources.access import install_settings
+from monitor.sources.web import install_settings
 from tests.bench.timing import Times, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:

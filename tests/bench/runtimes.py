@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from containers.installer import cpu_torches
 from containers.recipes import recipe_of
 from monitor.domain import Outcome, Runtime
-from monitor.sources.access import install_settings
+from monitor.sources.web import install_settings
 from tests.bench.probing import Probing
 from tests.bench.timing import Times, tell, timed, title
 

@@ -16,9 +16,7 @@ from monitor.discovery.models import DiscoveredModels, find_models
 from monitor.domain import ModelKind
 from monitor.miniatures.manifest import load_miniature
 from monitor.progress import ConsoleProgress
-from monitor.sources.hub import HubClient
-from monitor.sources.hub_http import HubAccess
-from monitor.sources.model_changes import (
+from monitor.sources.changes import (
     ModelPart,
     ModelState,
     Presence,
@@ -27,6 +25,8 @@ from monitor.sources.model_changes import (
     part_of,
     what_changed,
 )
+from monitor.sources.hub import HubClient
+from monitor.sources.hub_http import HubAccess
 from monitor.store import open_store
 from monitor.subjects.catalogue import load_catalogue
 from tests.standins import hub as standin

@@ -17,9 +17,9 @@ from monitor.config.settings import Config
 from monitor.discovery.releases import find_releases
 from monitor.domain import Channel, Compatibility, Runtime
 from monitor.errors import InfraError, UnknownName
+from monitor.sources.changes import EventKind
 from monitor.sources.git_refs import fetch_refs
 from monitor.sources.index import fetch_releases
-from monitor.sources.release_events import EventKind
 from monitor.sources.web import fetch
 from monitor.store import open_store
 from tests.standins.publishers import Publishers, nightly, tag, wheel

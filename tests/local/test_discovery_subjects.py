@@ -34,7 +34,7 @@ from monitor.miniatures.writer import describe, digest_of, misfit
 from monitor.progress import ConsoleProgress
 from monitor.runner.derive import DATA, Deriver, recipe_for
 from monitor.runner.parallel import RuntimeTools
-from monitor.sources.model_changes import ModelPart
+from monitor.sources.changes import ModelPart
 from monitor.store import open_reader, open_store
 from monitor.store.backup import back_up, restore
 from monitor.store.published import Revision

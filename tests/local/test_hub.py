@@ -11,10 +11,9 @@ import pytest
 
 from monitor.config.load import load_config
 from monitor.errors import AskAgain, InfraError, NoAnswer
-from monitor.sources.access import hub_access
 from monitor.sources.hub import Gone, HubClient, Refused, Renamed
 from monitor.sources.hub_answers import HubModel
-from monitor.sources.hub_http import DEFAULT_HUB, HubAccess, wait_of
+from monitor.sources.hub_http import DEFAULT_HUB, HubAccess, hub_access, wait_of
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:

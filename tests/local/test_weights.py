@@ -21,8 +21,8 @@ from monitor.discovery.full_weights import in_use, unfetched
 from monitor.domain import Runtime, SubjectForm
 from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint
 from monitor.progress import ConsoleProgress
+from monitor.runner.context import prepare_subject
 from monitor.runner.request import ProbeRequest
-from monitor.runner.subject_files import prepare_subject
 from monitor.sources.hub import HubClient
 from monitor.sources.hub_http import HubAccess
 from monitor.store import open_store

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.config.load import load_config
 from monitor.errors import ConfigError
-from monitor.sources.access import install_settings
+from monitor.sources.web import install_settings
 
 HOME = {"SETTLE_HOME": "/somewhere"}
 

@@ -20,7 +20,7 @@ from monitor.errors import NotReleased, UnknownName, UsageError
 from monitor.judge.faults import BLAME
 from monitor.runner.install import Installer
 from monitor.runner.request import ProbeRequest
-from monitor.sources.access import install_settings
+from monitor.sources.web import install_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,7 @@ from monitor import verdicts
 from monitor.domain import Cell, Origin, Runtime
 from monitor.judge.parity import ParityCause
 from monitor.store import Store, open_store
-from monitor.subjects.catalogue import load_catalogue
-from monitor.subjects.parity_causes import load_parity_causes
+from monitor.subjects.catalogue import load_catalogue, load_parity_causes
 from tests.standins.days import FIRST, World
 from tests.standins.traces import APART, DIFFERS, TRACE, told
 

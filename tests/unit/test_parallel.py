@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from monitor.runner.threads import LEAST_SHARE, round_robin, side_by_side, worker_count
+from monitor.runner.parallel import LEAST_SHARE, round_robin, side_by_side, worker_count
 
 if TYPE_CHECKING:
-    from monitor.runner.threads import Job, Post
+    from monitor.runner.parallel import Job, Post
 
 
 def test_jobs_run_together_and_their_posts_are_called_here_in_order() -> None:
