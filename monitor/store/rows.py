@@ -14,7 +14,7 @@ from monitor.domain import Platform, Rung, RungVerdict, RunVerdict
 from monitor.judge.confirm import Attempt
 from monitor.judge.days import Day, DayRun, Fingerprint
 from monitor.judge.runs import Stage
-from monitor.sources.release_events import EventKind
+from monitor.sources.changes import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
