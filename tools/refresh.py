@@ -30,7 +30,6 @@ from monitor.miniatures.derive import NotDerived, read_first_known, read_recipes
 from monitor.miniatures.manifest import load_miniature, miniature_slugs, write_folder
 from monitor.miniatures.writer import digest_of
 from monitor.progress import ConsoleProgress
-from monitor.report.docs_pages import findings, runtimes_page
 from monitor.runner.context import open_context
 from monitor.runner.cycle import run_cycle
 from monitor.runner.derive import DATA
@@ -38,6 +37,7 @@ from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue, load_parity_causes
+from tools.docs_pages import findings, runtimes_page
 from tools.first_known import fetch_first_known, write_first_known
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pytest
 
 from monitor.domain import Channel, Origin, Release, Runtime
 from monitor.judge.parity import ParityCause
-from monitor.report.docs_pages import runtimes_page
 from monitor.store import open_store
 from tests.standins.days import FIRST, World
 from tests.standins.traces import DIFFERS, TRACE, told
+from tools.docs_pages import runtimes_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
