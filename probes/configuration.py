@@ -30,7 +30,7 @@ SEMANTIC = frozenset(
     num_global_key_value_heads num_key_value_heads num_kv_shared_layers query_pre_attn_scalar residual_multiplier
     rms_norm_eps routed_scaling_factor sliding_window sliding_window_pattern top_k_experts topk_group""".split()  # noqa: SIM905 -- as above
 )
-# other words for the same, and ways to lay positions out, none of which scales them
+# other words for the same, and ways to lay positions out; none of them scales positions
 _ROPE_TYPES = {"su": "longrope", "mrope": "default", "axial": "default", None: "default"}
 # what the file calls it, after the architecture's name -> what configurations call it, the first that is there
 _METADATA = (

@@ -34,11 +34,11 @@ class ServerError(ReportedError):
 class Server:
     """One server: where it listens, what it calls the model, and whether it takes a bias for each token."""
 
-    def __init__(self, url: str, model: str, *, biases: bool = True) -> None:
+    def __init__(self, url: str, model: str, *, biases: bool = True, kills: Callable[[], int] = oom_kills) -> None:
         self.url = url.rstrip("/")
         self.model = model
         self.biases = biases
-        self._kills = oom_kills()
+        self._count_kills, self._kills_before = kills, kills()
 
     def get(self, path: str) -> Any:
         return _parsed(self._answer(path, None), path)
@@ -57,7 +57,7 @@ class Server:
 
     def broken(self, message: str) -> Exception:
         """Return why there is no answer: a server that our memory limit ended is not to blame for it."""
-        if oom_kills() > self._kills:
+        if self._count_kills() > self._kills_before:
             return MemoryError(f"our memory limit ended a process of the server: {message}")
         return ServerError(message)
 

@@ -25,15 +25,12 @@ import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOT_FOUND, NETWORK, MISMATCH, REFUSED, DISK = 81, 82, 83, 84, 85
-MAX_ARCHIVE_BYTES = 8 << 30
-MAX_TREE_BYTES = 16 << 30
-MAX_MEMBERS = 20_000
 MAX_SUMS_BYTES = 1 << 20
 CHUNK = 1 << 20
 SILENCE_SECONDS = 60
@@ -48,18 +45,27 @@ class Ended(Exception):
         self.code = code
 
 
-def main(request: dict[str, Any]) -> str:
+class ArchiveLimits(NamedTuple):
+    archive_bytes: int = 8 << 30
+    tree_bytes: int = 16 << 30
+    members: int = 20_000
+
+
+ARCHIVE_LIMITS = ArchiveLimits()
+
+
+def main(request: dict[str, Any], limits: ArchiveLimits = ARCHIVE_LIMITS) -> str:
     into, work = Path(request["into"]), Path(request["work"])
     sha256 = request["sha256"] or published(request["sums"], request["address"])
     if sha256 and (into / sha256).is_dir():
         return sha256
     archive = work / "archive"
-    fetched = fetch(request["address"], archive)
+    fetched = fetch(request["address"], archive, limits.archive_bytes)
     if sha256 and fetched != sha256:
         raise Ended(MISMATCH, f"Hash mismatch: {name_of(request['address'])} has {fetched}, {sha256} was expected")
     if not (into / fetched).is_dir():
         tree = work / "tree"
-        unpack(archive, tree, request)
+        unpack(archive, tree, request, limits)
         if not (tree / request["wanted"]).is_file():
             raise Ended(REFUSED, f"the archive holds no {request['wanted']}")
         try:
@@ -107,14 +113,14 @@ def opened(address: str) -> Any:
         raise Ended(NETWORK, f"{name_of(address)} cannot be fetched: {getattr(error, 'reason', error)}") from None
 
 
-def fetch(address: str, target: Path) -> str:
+def fetch(address: str, target: Path, most_bytes: int) -> str:
     """Copy the archive, within its size limit, and return its sha256."""
     digest, size = hashlib.sha256(), 0
     with opened(address) as stream, target.open("wb") as out:
         while chunk := received(stream, address):
             size += len(chunk)
-            if size > MAX_ARCHIVE_BYTES:
-                raise Ended(REFUSED, f"the archive is larger than {MAX_ARCHIVE_BYTES >> 30} GiB")
+            if size > most_bytes:
+                raise Ended(REFUSED, f"the archive is larger than {most_bytes >> 30} GiB")
             digest.update(chunk)
             out.write(chunk)
         length = getattr(stream, "length", None)
@@ -130,7 +136,7 @@ def received(stream: Any, address: str) -> bytes:
         raise Ended(NETWORK, f"{name_of(address)}: {error}") from None
 
 
-def unpack(archive: Path, tree: Path, request: dict[str, Any]) -> None:
+def unpack(archive: Path, tree: Path, request: dict[str, Any], limits: ArchiveLimits) -> None:
     """Write the wanted members below ``tree``: only regular files and links that stay inside."""
     tree.mkdir()
     size = count = 0
@@ -138,14 +144,14 @@ def unpack(archive: Path, tree: Path, request: dict[str, Any]) -> None:
         with plain(archive, request["uv"]) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
             for member in members:
                 count += 1
-                if count > MAX_MEMBERS:
-                    raise Ended(REFUSED, f"the archive has more than {MAX_MEMBERS} members")
+                if count > limits.members:
+                    raise Ended(REFUSED, f"the archive has more than {limits.members} members")
                 name = inner(member.name)
                 if member.isdir() or not chosen(name, request):
                     continue
                 size += member.size
-                if size > MAX_TREE_BYTES:
-                    raise Ended(REFUSED, f"the archive unpacks to more than {MAX_TREE_BYTES >> 30} GiB")
+                if size > limits.tree_bytes:
+                    raise Ended(REFUSED, f"the archive unpacks to more than {limits.tree_bytes >> 30} GiB")
                 put(member, name, members, tree)
         held_inside(tree)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:

@@ -43,22 +43,22 @@ def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[st
     older = release_before(version, listed_releases(request.runtime))
     older_foundation = release_before(foundation_version, listed_releases(foundation))
     pairs = {
-        corner: (first, f"{foundation}=={second}")
-        for corner, first, second in (
+        pairing: (first, f"{foundation}=={second}")
+        for pairing, first, second in (
             (Pairing.OLDER_RUNTIME, older, foundation_version),
             (Pairing.OLDER_FOUNDATION, version, older_foundation),
         )
         if first and second
     }
     subjects = [subject for subject in request.subjects if subject.id in {Cell.parse(cell).subject_id for cell in here}]
-    checks_by_corner: dict[Pairing, dict[str, Sequence[CheckResult]]] = {}
-    for corner, (first, pin) in pairs.items():
+    checks_by_pairing: dict[Pairing, dict[str, Sequence[CheckResult]]] = {}
+    for pairing, (first, pin) in pairs.items():
         pinned = replace(request, version=first, extra_pins=(pin,), origin=Origin.ADHOC, subjects=subjects, force=True)
-        checks_by_corner[corner] = _checks(runner.store, run_cycle(runner, pinned).runs)
-    names = {corner: f"{request.runtime} {first} with {pin}" for corner, (first, pin) in pairs.items()}
+        checks_by_pairing[pairing] = _checks(runner.store, run_cycle(runner, pinned).runs)
+    names = {pairing: f"{request.runtime} {first} with {pin}" for pairing, (first, pin) in pairs.items()}
     return {
         cell: attributions(
-            {Pairing.HERE: checks, **{corner: cells.get(cell, ()) for corner, cells in checks_by_corner.items()}},
+            {Pairing.HERE: checks, **{pairing: cells.get(cell, ()) for pairing, cells in checks_by_pairing.items()}},
             names,
             str(request.runtime),
             str(foundation),

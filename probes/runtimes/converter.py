@@ -28,14 +28,15 @@ class NotSupportedError(Exception):
 class Converter:
     """Imported once; a conversion changes its classes, so each belongs into a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = sys.prefix) -> None:
+        self._sources = Path(prefix, "share", "sources")
         self._root = Path()
         self._module: Any = None  # where its classes live: one file, or a package since the middle of 2026
         self._find: Callable[[str], Any]
 
     def load(self) -> dict[str, str]:
         """Import the converter with everything it imports lazily; return the versions of what it stands on."""
-        places = sorted(Path(sys.prefix, "share", "sources").rglob(_SCRIPT))
+        places = sorted(self._sources.rglob(_SCRIPT))
         if not places:
             raise RuntimeError(f"the environment's sources hold no {_SCRIPT}")
         self._root = places[0].parent

@@ -90,7 +90,7 @@ class LlamaCpp(Adapter):
             raise self.refused(str(error)) from error
 
     def loaded(self) -> Any:
-        """Return the loaded model, of which the tokenizer is a part."""
+        """Return the loaded model, which includes the tokenizer."""
         if self._loaded is None:
             raise UnavailableError("the tokenizer is a part of the loaded model, and none is loaded")
         return self._loaded

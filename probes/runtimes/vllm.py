@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class Vllm(TorchAdapter):
     abilities = ("checkpoint", "tokens", "batches", "template", "comparison", "server", "token-bias")
     phrases = PHRASES
 
-    def __init__(self) -> None:
+    def __init__(self, start_server: Callable[..., tuple[Server, float]] = serve) -> None:
+        self._start_server = start_server
         self._model: VllmModel | None = None
         self._primed = False
         self._understudy: Understudy | None = None
@@ -121,7 +122,7 @@ class Vllm(TorchAdapter):
         # the control's server is a fresh process, so that what breaks only those shows in every environment
         understudy = None if subject.control else self._understudy
         classes = self._model.classes
-        return serve(subject.folder, names=names, context=context, understudy=understudy, classes=classes)
+        return self._start_server(subject.folder, names=names, context=context, understudy=understudy, classes=classes)
 
 
 class VllmModel:

@@ -50,14 +50,20 @@ class Understudy:
 
 
 def serve(
-    folder: Path, *, names: Path, context: int, understudy: Understudy | None, classes: Sequence[str]
+    folder: Path,
+    *,
+    names: Path,
+    context: int,
+    understudy: Understudy | None,
+    classes: Sequence[str],
+    scratch: Path | None = None,
 ) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
 
     It ends with the subject's group of processes. ``classes`` are those that the model may run as.
     """
     port = free_port()
-    scratch = Path(tempfile.mkdtemp(prefix="vllm-serve-"))
+    scratch = scratch or Path(tempfile.mkdtemp(prefix="vllm-serve-"))
     log = scratch / "log"
     arguments = serve_arguments(folder, port=port, context=context)
     if understudy is None:

@@ -65,9 +65,8 @@ def test_a_server_that_is_not_there_is_the_runtimes_fault() -> None:
     assert classify(caught.value, "serves.ready", "xllamacpp") == "server-error"
 
 
-def test_a_server_that_our_memory_limit_ended_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_our_memory_limit_ended_is_nobodys_fault() -> None:
     kills = iter([0, 0, 1])  # when it began, at the first question, at its end
-    monkeypatch.setattr("probes.served.oom_kills", lambda: next(kills))
     with pytest.raises(MemoryError) as caught:
-        wait_until_ready(Server("http://127.0.0.1:9", "m"), lambda: False)
+        wait_until_ready(Server("http://127.0.0.1:9", "m", kills=lambda: next(kills)), lambda: False)
     assert classify(caught.value, "serves.ready", "xllamacpp") == "infra-memory"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
@@ -58,11 +57,10 @@ def test_it_becomes_the_server_it_is_told_to_be(tmp_path: Path) -> None:
     assert over(understudy)
 
 
-def test_why_it_could_not_is_what_its_log_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(tmp_path))
+def test_why_it_could_not_is_what_its_log_says(tmp_path: Path) -> None:
     understudy = Understudy(cannot)
     with pytest.raises(ReportedError, match="Unexpected head dim size, 32"):
-        serve(tmp_path, names=tmp_path, context=64, understudy=understudy, classes=[])
+        serve(tmp_path, names=tmp_path, context=64, understudy=understudy, classes=[], scratch=tmp_path)
     assert "Traceback" in (tmp_path / "log").read_text()
 
 

@@ -97,6 +97,8 @@ class PlainModel:
         return Loading(**said, counts={"in_files": 2} if values else {})
 
     def parts(self) -> dict[str, int]:
+        if self.defect == "huge":
+            return {"language": 1 << 60}
         return {"language": 1000} if self.defect == "part" else {"language": 1000, "vision": 500}
 
     def save(self, folder: Path) -> None:

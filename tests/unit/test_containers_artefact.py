@@ -119,14 +119,16 @@ def test_an_archive_without_the_program_is_not_the_one_that_was_meant(tmp_path: 
     assert ended.value.code == artefact.REFUSED
 
 
-def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_is_refused(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "a.tgz", entry("lib/ollama/a"), entry("lib/ollama/b"))
-    for name, limit in (("MAX_MEMBERS", 2), ("MAX_TREE_BYTES", 5), ("MAX_ARCHIVE_BYTES", 10)):
-        with monkeypatch.context() as patched:
-            patched.setattr(artefact, name, limit)
-            with pytest.raises(artefact.Ended) as ended:
-                artefact.main(request(tmp_path, archive))
-            assert ended.value.code == artefact.REFUSED
+    for limits in (
+        artefact.ArchiveLimits(members=2),
+        artefact.ArchiveLimits(tree_bytes=5),
+        artefact.ArchiveLimits(archive_bytes=10),
+    ):
+        with pytest.raises(artefact.Ended) as ended:
+            artefact.main(request(tmp_path, archive), limits)
+        assert ended.value.code == artefact.REFUSED
 
 
 def test_nothing_at_an_address_is_told_apart_from_nobody_there(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import random
 import signal
-import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +55,9 @@ def test_a_package_that_the_converter_lacks_is_our_recipes(tmp_path: Path, monke
     folder = tmp_path / "share" / "sources" / "llama.cpp"
     folder.mkdir(parents=True)
     (folder / "convert_hf_to_gguf.py").write_text("import mistral_uncommon\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.syspath_prepend(tmp_path)  # and what loading puts before it is taken back
     with pytest.raises(FaultError, match="asks for mistral_uncommon") as caught:
-        Converter().load()
+        Converter(prefix=str(tmp_path)).load()
     assert classify(caught.value, "installs.imports", "xllamacpp", PHRASES) == "infra-recipe"
 
 

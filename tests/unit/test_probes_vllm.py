@@ -160,12 +160,13 @@ def test_the_cpu_builds_package_is_found_as_vllm(tmp_path: Path, package: str, t
 
 
 @pytest.mark.parametrize("control", [True, False])
-def test_the_controls_server_is_started_as_users_start_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
-) -> None:
+def test_the_controls_server_is_started_as_users_start_it(tmp_path: Path, control: bool) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(vllm, "serve", lambda _, **how: asked.update(how))
-    runtime, understudy = vllm.Vllm(), object()
+
+    def start(_: Path, **how: Any) -> Any:
+        asked.update(how)
+
+    runtime, understudy = vllm.Vllm(start_server=start), object()
     runtime._model = vllm.VllmModel(None, 1, classes=["X"])
     runtime._model.answered = True
     runtime._understudy = understudy  # type: ignore[assignment]
