@@ -34,13 +34,13 @@ _LATEST = f"""{_CELLS}
 _VERDICTS = "    LEFT JOIN verdicts ON verdicts.number = day_verdicts.verdict\n"
 
 CURRENT = f"""
-CREATE VIEW current AS -- one row a cell: what is known of it now
+CREATE VIEW current AS -- one row per cell: its latest day
 SELECT {_NAMED},
     day_verdicts.note AS note
 {_LATEST}{_VERDICTS}"""
 
 HISTORY = f"""
-CREATE VIEW history AS -- one row a cell and day
+CREATE VIEW history AS -- one row per cell and day
 SELECT {_NAMED},
     day_verdicts.carried_from AS carried,
     day_verdicts.origin AS origin,
@@ -51,7 +51,7 @@ SELECT {_NAMED},
 {_VERDICTS}"""
 
 MATRIX = f"""
-CREATE VIEW matrix AS -- one row a cell and rung, as of the cell's latest day
+CREATE VIEW matrix AS -- one row per cell and rung, on the cell's latest day
 SELECT
     models.id AS model,
     models.family AS family,
@@ -73,7 +73,7 @@ SELECT
 """
 
 BY_RELEASE = """
-CREATE VIEW by_release AS -- one row a cell and version: its last day there, or else what was asked of it by hand
+CREATE VIEW by_release AS -- one row per cell and version: the last day with it, or the result of a pinned run
 SELECT
     models.id AS model,
     models.family AS family,
@@ -88,7 +88,7 @@ SELECT
     latest.blame AS blame,
     latest.fault AS fault,
     latest.day AS day,
-    latest.by_hand AS by_hand, -- 1 for an answer to `settle probe` of a pinned version
+    latest.by_hand AS by_hand, -- 1 for a result of a pinned version (`settle probe --runtime X==Y`)
     subjects.id AS subject,
     cells.id AS cell,
     latest.run_id AS run
@@ -108,7 +108,7 @@ JOIN models ON models.id = subjects.model_id
 
 # a left join on a key is left out of a question that needs nothing of it
 CHECKS = """
-CREATE VIEW checks AS -- one row a run and check, in the order in which they were asked
+CREATE VIEW checks AS -- one row per run and check, in the order of the run
 SELECT
     runs.id AS run_id,
     run_checks.position AS position,
@@ -126,7 +126,7 @@ JOIN runs ON runs.number = run_checks.run
 JOIN check_results ON check_results.number = run_checks.result
 """
 DAYS = """
-CREATE VIEW days AS -- one row a cell and day: what it came to, and the run that speaks for it
+CREATE VIEW days AS -- one row per cell and day: its verdict, and the run that decided it
 SELECT
     cells.id AS cell_id,
     day_verdicts.day AS day,
@@ -151,7 +151,7 @@ LEFT JOIN verdicts ON verdicts.number = day_verdicts.verdict
 LEFT JOIN runs ON runs.number = day_verdicts.run
 """
 DAY_RUNGS = """
-CREATE VIEW day_rungs AS -- one row a cell, day and rung; a carried day has those of the day it is carried from
+CREATE VIEW day_rungs AS -- one row per cell, day and rung; a carried day has no rows: join days.carried_from
 SELECT
     cells.id AS cell_id,
     rung_verdicts.day AS day,
@@ -167,7 +167,7 @@ JOIN cells ON cells.number = rung_verdicts.cell
 LEFT JOIN verdicts ON verdicts.number = rung_verdicts.verdict
 """
 FACTS = """
-CREATE VIEW facts AS -- one row a run and fact; a value is NULL where it is too long: it stays in the run's events
+CREATE VIEW facts AS -- one row per run and recorded value; NULL if the value is too long and only in the run's events
 SELECT
     runs.id AS run_id,
     run_facts.name AS name,
@@ -178,20 +178,20 @@ LEFT JOIN fact_values ON fact_values.number = run_facts.value
 """
 
 PARITY = """
-CREATE VIEW parity AS -- one row a cell and version that answered along the reference's tokens: its latest run
+CREATE VIEW parity AS -- one row per cell and version whose numbers were compared with the reference: its latest run
 SELECT
     models.id AS model,
     models.family AS family,
     subjects.architecture AS architecture,
     cells.runtime AS runtime,
-    latest.version AS version, -- of the runtime
+    latest.version AS version, -- version of the runtime
     goldens.runtime AS reference,
-    goldens.version AS reference_version, -- that was pinned
-    json_extract(latest.evidence, '$.maximum') AS max, -- nats, at the token that differs most
-    json_extract(latest.evidence, '$.p99') AS p99, -- nats, at the 99th percentile
-    json_extract(latest.evidence, '$.allowed') AS allowed, -- nats
-    coalesce(day_rungs.verdict, latest.outcome) AS verdict, -- of the rung matches
-    CASE WHEN latest.outcome = 'failed' THEN parity_causes.cause END AS cause, -- what a person found
+    goldens.version AS reference_version, -- pinned version of the reference
+    json_extract(latest.evidence, '$.maximum') AS max, -- largest difference, in nats
+    json_extract(latest.evidence, '$.p99') AS p99, -- 99th percentile of the differences, in nats
+    json_extract(latest.evidence, '$.allowed') AS allowed, -- largest allowed difference, in nats
+    coalesce(day_rungs.verdict, latest.outcome) AS verdict, -- verdict of the rung matches
+    CASE WHEN latest.outcome = 'failed' THEN parity_causes.cause END AS cause, -- known cause of the difference, or NULL
     latest.day AS day,
     subjects.id AS subject,
     cells.id AS cell,
@@ -223,15 +223,15 @@ WHERE latest.place = 1
 """
 
 REVISED = """
-CREATE VIEW revised AS -- one row a model and revision, oldest first; an epoch begins where what is probed changes
+CREATE VIEW revised AS -- one row per model and revision, oldest first; a change of what is probed begins an epoch
 SELECT
-    model_id AS model,
-    revision,
-    committed_at,
-    first_seen,
-    (SELECT group_concat(value, ' ') FROM json_each(changed)) AS changed,
-    begins AS begins_epoch,
-    sum(begins) OVER (PARTITION BY model_id ORDER BY id) AS epoch
+    model_id AS model, -- hub id
+    revision AS revision, -- commit hash
+    committed_at AS committed_at, -- commit time, from the hub
+    first_seen AS first_seen, -- when Settle noticed
+    (SELECT group_concat(value, ' ') FROM json_each(changed)) AS changed, -- parts that differ from the revision before
+    begins AS begins_epoch, -- 1 if the revision begins an epoch
+    sum(begins) OVER (PARTITION BY model_id ORDER BY id) AS epoch -- number of the epoch
 FROM (
     SELECT *, EXISTS (
         SELECT 1 FROM json_each(changed) WHERE value IN ('weights', 'config', 'tokenizer', 'template')
