@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _CHECKS = (logging.DEBUG + logging.INFO) // 2  # the level of failed checks; that of passed ones is lower
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Progress(Protocol):
     """Takes progress. Every method returns at once and never raises."""
 
@@ -102,7 +106,7 @@ class JsonProgress(_LoggedProgress):
     Passed checks are left out: there are thousands a day, and all of them are in the database.
     """
 
-    def __init__(self, out: TextIO | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, out: TextIO | None = None, now: Callable[[], datetime] = utc_now) -> None:
         super().__init__(out or sys.stderr, _CHECKS, _JsonFormatter(now))
 
 

@@ -3,64 +3,48 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from monitor.daemon.steps import STEPS, subjects_to_watch
 from monitor.daemon.tick import DaemonState, tick
 from monitor.daemon.watching import observed
+from monitor.progress import utc_now
 from monitor.store import open_store
 from monitor.wire.bundle import suite_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from monitor.config.settings import Config
     from monitor.daemon.tick import Clock, EngineTools, Step
     from monitor.domain import Subject
     from monitor.progress import Progress
-    from monitor.store import Store
 
 _NAP_S = 60.0
 
 
-class Connect(Protocol):
-    """Opens what a step works with; raises InfraError where no engine answers."""
-
-    def __call__(
-        self,
-        config: Config,
-        store: Store,
-        progress: Progress,
-        *,
-        now: Callable[[], datetime],
-        sleep: Callable[[float], None],
-    ) -> AbstractContextManager[EngineTools]: ...
-
-
 class SystemClock:
-    @staticmethod
-    def now() -> datetime:
-        return datetime.now(UTC)
-
-    @staticmethod
-    def sleep(seconds: float) -> None:
-        time.sleep(seconds)
+    now = staticmethod(utc_now)
+    sleep = staticmethod(time.sleep)
 
 
 def watch(
     config: Config,
     progress: Progress,
     *,
-    connect: Connect,
+    connect: Callable[..., AbstractContextManager[EngineTools]],
     subjects: Sequence[Subject],
     discovered: bool = True,
     clock: Clock | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> None:
-    """Tick for ever. Ends by the exception that a signal raises; unfinished work is ended on the way out."""
+    """Tick for ever. Ends by the exception that a signal raises; unfinished work is ended on the way out.
+
+    ``connect`` opens what a step works with, as ``run_context`` does; it raises InfraError where no engine answers.
+    """
     clock = clock or SystemClock()
     with open_store(config.home) as store, observed(config, clock, progress) as observers:
         state = DaemonState(

@@ -6,7 +6,6 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from monitor.domain import REFERENCE, Isolation, Origin, Platform, SubjectForm, 
 from monitor.errors import InfraError
 from monitor.miniatures.golden import golden, golden_of_folder
 from monitor.miniatures.writer import write_miniature
+from monitor.progress import utc_now
 from monitor.runner.derive import Deriver
 from monitor.runner.install import Installer
 from monitor.runner.parallel import Runner, RuntimeTools, worker_count
@@ -32,6 +32,7 @@ from monitor.wire.bundle import build_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from containers.base import Base
     from containers.engine import Engine
@@ -43,10 +44,6 @@ if TYPE_CHECKING:
     from monitor.subjects.catalogue import Catalogue
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class RunContext:
     config: Config
@@ -54,7 +51,8 @@ class RunContext:
     engine: Engine
     base: Base
     environments: Environments
-    session_runner: SessionRunner
+    bundle: Path  # the probes
+    workshop: Path  # the files of sessions in progress
     catalogue: Catalogue
     platform: Platform
     progress: Progress
@@ -109,7 +107,9 @@ class RunContext:
                 progress=self.progress,
                 now=self.now,
             ),
-            session_runner=replace(self.session_runner, image=base.image),
+            session_runner=SessionRunner(
+                self.engine, base.image, self.bundle, self.workshop, self.config.limits, recipe
+            ),
         )
 
 
@@ -157,7 +157,8 @@ def run_context(
             engine=engine,
             base=base,
             environments=environments,
-            session_runner=SessionRunner(engine, base.image, bundle, workshop, config.limits),
+            bundle=bundle,
+            workshop=workshop,
             catalogue=catalogue_of(config.home, store),
             platform=Platform(
                 python=config.install.python,

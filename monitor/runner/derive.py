@@ -15,7 +15,7 @@ from containers.storage import visible_copy
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive, read_first_known
 from monitor.miniatures.tokenizer import Tokens
-from monitor.runner.session import Script, limits_of
+from monitor.runner.session import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,12 +87,8 @@ class Deriver:
             isolated=sessions.engine.isolated,
         )
         script.lay_out(json.loads(json.dumps(request).replace(str(folder), script.inside(folder))))
-        limits = limits_of(
-            sessions.allowed, seconds=sessions.allowed.import_seconds + sessions.allowed.check_seconds * 3
-        )
-        execution = sessions.engine.run(
-            script.command(image=sessions.image, limits=limits, env=self.tools.recipe.environment, labels={})
-        )
+        seconds = sessions.allowed.import_seconds + sessions.allowed.check_seconds * 3
+        execution = sessions.engine.run(sessions.command(script, seconds=seconds, labels={}))
         if execution.engine_fault:
             raise InfraError(f"instantiating with transformers {release} failed: {execution.engine_fault[:300]}")
         answer = script.out / script.answer

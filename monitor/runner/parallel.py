@@ -122,7 +122,6 @@ class _Sessions:
 
     def spec(self, group: SessionGroup) -> SessionSpec:
         assert self.installation.environment is not None  # noqa: S101 - a session needs an environment
-        recipe = self.tools.recipe
         return SessionSpec(
             id=uuid.uuid4().hex,
             runtime=self.request.runtime,
@@ -132,9 +131,6 @@ class _Sessions:
             solo=group.solo,
             limit_factor=group.limit_factor,
             seed=self.request.seed,
-            env=tuple(recipe.environment.items()),
-            memory_bytes=recipe.memory_bytes,
-            shm_bytes=recipe.shm_bytes,
         )
 
     def _begin(self, spec: SessionSpec) -> None:
@@ -157,7 +153,7 @@ class _Sessions:
         self.turns.append(turn)
 
     def _end(self, spec: SessionSpec, result: SessionResult) -> None:
-        self.announced = self.announced or result.session.announced is not None
+        self.announced = self.announced or result.session.announced
         self.runner.store.end_session(
             spec.id, self.runner.now(), result.ending, log=result.log, log_dropped_bytes=result.log_dropped_bytes
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from containers.engine import Engine
     from containers.environment import Environment
+    from containers.recipe import Recipe
     from monitor.config.settings import Limits as Allowed
     from monitor.domain import Runtime, Subject
     from monitor.judge.observations import Finished, Session
@@ -54,9 +55,6 @@ class SessionSpec:
     solo: bool = False
     limit_factor: int = 1
     seed: int = 0
-    env: tuple[tuple[str, str], ...] = ()
-    memory_bytes: int | None = None  # None: what is configured
-    shm_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +88,14 @@ class Script:
         """Return the path under which the script sees one of its files."""
         return dict(self._targets())[path]
 
-    def command(
-        self, *, image: str, limits: CommandLimits, env: Mapping[str, str], labels: Mapping[str, str]
-    ) -> Command:
+    @property
+    def argv(self) -> tuple[str, ...]:
         script, request, out = map(self.inside, (self.file, self.request, self.out))
-        return Command(
-            argv=(f"{self.inside(self.environment)}/bin/python", "-I", script, request, f"{out}/{self.answer}"),
-            role=Role.PROBE,
-            image=image,
-            mounts=tuple(Mount(path, target, writable=path == self.out) for path, target in self._targets()),
-            env=env,
-            labels=labels,
-            limits=limits,
-        )
+        return f"{self.inside(self.environment)}/bin/python", "-I", script, request, f"{out}/{self.answer}"
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        return tuple(Mount(path, target, writable=path == self.out) for path, target in self._targets())
 
     def _targets(self) -> list[tuple[Path, str]]:
         inputs = dict.fromkeys(self.inputs)  # models may share a miniature
@@ -114,21 +107,6 @@ class Script:
             "out": self.out,  # last: it may lie within an input, which is not writable
         }
         return [(path, f"/settle/{name}" if self.isolated else str(path)) for name, path in paths.items()]
-
-
-def limits_of(
-    allowed: Allowed, *, seconds: float, memory_bytes: int | None = None, shm_bytes: int = 64 << 20
-) -> CommandLimits:
-    """Return the limits of one container; the recipe's memory comes before the configured one."""
-    return CommandLimits(
-        seconds=seconds,
-        memory_bytes=memory_bytes or int(allowed.memory_gib * GIB),
-        cpus=allowed.cpus,
-        pids=allowed.processes,
-        log_bytes=int(allowed.log_mib * MIB),
-        tmpfs_bytes=int(allowed.scratch_gib * GIB),
-        shm_bytes=shm_bytes,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +126,7 @@ class SessionRunner:
     bundle: Path
     workshop: Path  # a folder for the files of sessions in progress
     allowed: Allowed
+    recipe: Recipe
     output_bytes: int = 2 * wire.MAX_EVENTS_BYTES  # a session that writes more is ended
 
     def run_session(
@@ -167,14 +146,37 @@ class SessionRunner:
             subject_finished=lambda events: subject_finished(events, ending),
         )
         tail = Tail(script.out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
+        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(spec.prepared_subjects)
+        command = self.command(script, seconds=patience * spec.limit_factor, labels={"settle.session": spec.id})
         try:
-            execution = self._follow(self._command(spec), tail, listener, script.out)
+            execution = self._follow(command, tail, listener, script.out)
             ending = ending_of(execution)
             session = listener.close(tail.problem)
         finally:
             tail.close()
             shutil.rmtree(script.folder, ignore_errors=True)
         return SessionResult(session, ending, execution.log, execution.log_dropped_bytes)
+
+    def command(self, script: Script, *, seconds: float, labels: Mapping[str, str]) -> Command:
+        """Return what runs a script; the recipe's memory comes before the configured one."""
+        recipe, allowed = self.recipe, self.allowed
+        return Command(
+            argv=script.argv,
+            role=Role.PROBE,
+            image=self.image,
+            mounts=script.mounts,
+            env=recipe.environment,
+            labels=labels,
+            limits=CommandLimits(
+                seconds=seconds,
+                memory_bytes=recipe.memory_bytes or int(allowed.memory_gib * GIB),
+                cpus=allowed.cpus,
+                pids=allowed.processes,
+                log_bytes=int(allowed.log_mib * MIB),
+                tmpfs_bytes=int(allowed.scratch_gib * GIB),
+                shm_bytes=recipe.shm_bytes,
+            ),
+        )
 
     def _follow(self, command: Command, tail: Tail, listener: Listener, out: Path) -> Execution:
         """Run to the end, and feed the listener meanwhile."""
@@ -207,7 +209,7 @@ class SessionRunner:
             "limit_s": self.allowed.check_seconds * spec.limit_factor,
             "import_limit_s": self.allowed.import_seconds * spec.limit_factor,
             "memory_bytes": max(
-                int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (spec.memory_bytes or 0))
+                int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (self.recipe.memory_bytes or 0))
             ),
             "subjects": [
                 {
@@ -229,17 +231,6 @@ class SessionRunner:
             inputs=[prepared.path for prepared in spec.prepared_subjects],
             isolated=self.engine.isolated,
         )
-
-    def _command(self, spec: SessionSpec) -> Command:
-        patience = self.allowed.import_seconds + self.allowed.check_seconds * len(spec.prepared_subjects)
-        limits = limits_of(
-            self.allowed,
-            seconds=patience * spec.limit_factor,
-            memory_bytes=spec.memory_bytes,
-            shm_bytes=spec.shm_bytes,
-        )
-        labels = {"settle.session": spec.id}
-        return self._script(spec).command(image=self.image, limits=limits, env=dict(spec.env), labels=labels)
 
 
 def _bytes_below(folder: Path) -> int:

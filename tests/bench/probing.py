@@ -67,13 +67,13 @@ class Probing:
         """Run the checks in a plain process of this machine, in the same environment; return what came of each."""
         environment = self.installation.environment
         assert environment is not None
-        request = self.context.session_runner.request(self._spec(cells))
+        request = self._cycle.tools.session_runner.request(self._spec(cells))
         for given, cell in zip(request["subjects"], cells, strict=True):
             given["path"] = str(self._prepared(cell).path)
         file = self.context.config.home / "bare.json"
         file.write_text(json.dumps(request), encoding="utf-8")
         answer = subprocess.run(
-            [f"{environment.path}/bin/python", "-I", str(BARE), str(self.context.session_runner.bundle), str(file)],
+            [f"{environment.path}/bin/python", "-I", str(BARE), str(self.context.bundle), str(file)],
             env={"PATH": os.environ["PATH"], **RECIPES[self.request.runtime].environment},
             capture_output=True,
             text=True,

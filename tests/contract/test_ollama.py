@@ -120,7 +120,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         build_bundle(bundle)
         yield Shop(
             Environments(engine, base, home / "install", settings),
-            SessionRunner(engine, base.image, bundle, home / "sessions", Limits(check_seconds=60, memory_gib=1)),
+            SessionRunner(
+                engine, base.image, bundle, home / "sessions", Limits(check_seconds=60, memory_gib=1), RECIPE
+            ),
             write_subject(root),
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from containers.engine import Command, Execution
 from containers.environment import Environment
+from containers.recipes import RECIPES
 from monitor.config.settings import Limits
 from monitor.domain import Runtime, Subject, SubjectForm
 from monitor.runner.session import PreparedSubject, SessionRunner, SessionSpec
@@ -54,7 +55,13 @@ def run_session(
     environment = Environment("digest", folder / "env", built=False, seconds=0.0)
     subject = Subject("a", "a", SubjectForm.MINIATURE, "llama", "files")
     session_runner = SessionRunner(
-        PlainEngine(probe), "", folder / "probes.pyz", folder / "sessions", Limits(), **limits
+        PlainEngine(probe),
+        "",
+        folder / "probes.pyz",
+        folder / "sessions",
+        Limits(),
+        RECIPES[Runtime.TRANSFORMERS],
+        **limits,
     )
     spec = SessionSpec("one", Runtime.TRANSFORMERS, "5.0.0", environment, (PreparedSubject(subject, folder / "a", {}),))
     turns: list[str] = []
