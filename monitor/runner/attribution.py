@@ -34,7 +34,11 @@ def foundation_of(runtime: Runtime) -> Runtime:
 def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[str, list[Attribution]]:
     """Return per cell whose fault its failing checks are; where nothing fails, nothing is probed."""
     foundation = foundation_of(request.runtime)
-    here = {cell: checks for cell, checks in _checks(runner.store, result.runs).items() if _fails(checks)}
+    here = {
+        cell: checks
+        for cell, checks in _checks(runner.store, result.runs).items()
+        if any(check.outcome is Outcome.FAILED for check in checks)
+    }
     environment = runner.store.environment(result.installation.key)
     if not here or environment is None:
         return {}
@@ -71,7 +75,3 @@ def _checks(store: Reader, runs: Sequence[str]) -> dict[str, Sequence[CheckResul
     """Return the checks of each cell's last run."""
     details = [verdicts.run_detail(store, run) for run in runs]
     return {str(detail.row["cell_id"]): detail.checks for detail in details}
-
-
-def _fails(checks: Sequence[CheckResult]) -> bool:
-    return any(check.outcome is Outcome.FAILED for check in checks)

@@ -58,42 +58,20 @@ class CycleState:
     pauses: int = 0
     unchanged: int = 0
 
-    def after(self, outcome: Round) -> CycleState:
-        return replace(
-            self,
-            runs=self.runs + outcome.runs,
-            probed=self.probed | outcome.cells,
-            lost_turn=self.lost_turn | outcome.lost_turn,
-        )
 
+def repeated_together(
+    retries: Sequence[tuple[Cell, RetryNeeded]], lost_turn: frozenset[str]
+) -> tuple[list[Cell], list[Cell]]:
+    """Decide which cells share a session, and return with them those that do so only because they lost their turn.
 
-@dataclass(frozen=True, slots=True)
-class Repetition:
-    """Which cells are repeated together, and which alone; ``lost_turn`` are together only because they lost theirs."""
-
-    together: tuple[Cell, ...]
-    alone: tuple[tuple[Cell, RetryNeeded], ...]
-    lost_turn: frozenset[str]
-
-
-def repetition(retries: Sequence[tuple[Cell, RetryNeeded]], lost_turn: frozenset[str]) -> Repetition:
-    """Decide who shares a session; who is in ``lost_turn`` may do so once, for nothing they did ended the session."""
+    Cells in ``lost_turn`` may share once, for nothing they did ended the session.
+    """
     # the import is the session's own: what fails there fails for all, and one session repeats it for all
     shared = [cell for cell, retry in retries if not retry.solo or retry.leaning.rung is Rung.INSTALLS]
     lost: list[Cell] = []
     if len(shared) < _SHARED:
         shared = lost = [cell for cell, _ in retries if cell.id in lost_turn]
-    together = tuple(shared) if len(shared) >= _SHARED else ()
-    return Repetition(
-        together=together,
-        alone=tuple((cell, retry) for cell, retry in retries if cell not in together),
-        lost_turn=frozenset(cell.id for cell in lost),
-    )
-
-
-def pause_s(pauses: int, faults: Iterable[str]) -> float:
-    """Return how long to wait before repeating, each time longer, where an engine or an index may come back."""
-    return PAUSES_S[pauses] if pauses < len(PAUSES_S) and _MAY_COME_BACK.intersection(faults) else 0.0
+    return shared if len(shared) >= _SHARED else [], lost
 
 
 def run_cycle(runner: Runner, request: ProbeRequest, *, installation: InstallResult | None = None) -> CycleResult:
@@ -154,7 +132,12 @@ class Cycle:
             return self._record(turn.cell, installation, purpose, group, turn)
 
         outcome = run_sessions(self.runner, self.tools, self.request, installation, groups, record=record)
-        return outcome, state.after(outcome)
+        return outcome, replace(
+            state,
+            runs=state.runs + outcome.runs,
+            probed=state.probed | outcome.cells,
+            lost_turn=state.lost_turn | outcome.lost_turn,
+        )
 
     def decision(self, cell: Cell, installation: InstallResult) -> Settled | RetryNeeded:
         return verdicts.decision(
@@ -200,14 +183,15 @@ class Cycle:
         """Repeat what has to be confirmed until it is settled; the store's rules bound how often."""
         while retries := self._retries(installation, cells):
             state = self._pause(state, [retry.leaning.fault for _, retry in retries])
-            repeated = repetition(retries, state.lost_turn - state.shared_again)
-            if repeated.together:
-                self._say(f"once more for {len(repeated.together)}, because {retries[0][1].why}")
-            for cell, retry in repeated.alone:
-                self._say(f"{cell.subject_id}: once more, because {retry.why}")
-            groups = self.groups(repeated.together)
-            groups += [self.group([cell], solo=True, limit_factor=retry.limit_factor) for cell, retry in repeated.alone]
-            state = replace(state, shared_again=state.shared_again | repeated.lost_turn)
+            together, lost = repeated_together(retries, state.lost_turn - state.shared_again)
+            groups = self.groups(together)
+            if together:
+                self._say(f"once more for {len(together)}, because {retries[0][1].why}")
+            for cell, retry in retries:
+                if cell not in together:
+                    self._say(f"{cell.subject_id}: once more, because {retry.why}")
+                    groups.append(self.group([cell], solo=True, limit_factor=retry.limit_factor))
+            state = replace(state, shared_again=state.shared_again.union(cell.id for cell in lost))
             _, state = self.run(installation, groups, Purpose.CONFIRM, state)
         return state
 
@@ -216,9 +200,10 @@ class Cycle:
         return [(cell, decision) for cell, decision in decisions if isinstance(decision, RetryNeeded)]
 
     def _pause(self, state: CycleState, faults: Iterable[str]) -> CycleState:
-        seconds = pause_s(state.pauses, faults)
-        if not seconds:
+        """Wait before repeating, each time longer, where an engine or an index may come back."""
+        if state.pauses >= len(PAUSES_S) or not _MAY_COME_BACK.intersection(faults):
             return state
+        seconds = PAUSES_S[state.pauses]
         self._say(f"waiting {seconds:g} s before the next attempt")
         self.runner.sleep(seconds)
         return replace(state, pauses=state.pauses + 1)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from monitor.domain import Release, Subject
+    from monitor.judge.confirm import RetryNeeded
     from monitor.runner.parallel import Runner
     from monitor.store import EnvironmentRecord
 
@@ -91,7 +92,11 @@ def replay(runner: Runner, order: Order) -> Replayed:
             between = list(days_between(day + A_DAY, following - A_DAY))
             carried += past.carry(between, probed, resolution) if between else 0
             day = following  # noqa: PLW2901 - the loop's own step within a span
-        runner.progress.message(_progress(number, len(heads), until, clock.monotonic() - began))
+        minutes = (clock.monotonic() - began) / 60
+        left = minutes / number * (len(heads) - number)
+        runner.progress.message(
+            f"[{number}/{len(heads)}] up to {until}: {minutes:.0f} min so far, about {left:.0f} min left"
+        )
     return Replayed(environments, runs, carried, clock.monotonic() - began)
 
 
@@ -246,18 +251,11 @@ class _Past:
         return self._published[package]
 
     def _all_settled(self, day: date, record: EnvironmentRecord) -> bool:
-        decisions = (
-            verdicts.decision(
-                self.store,
-                cell,
-                day,
-                Origin.REPLAY,
-                fingerprint=self._fingerprint(cell, record),
-                version=record.version,
-            )
-            for cell in self._cells
-        )
-        return all(isinstance(decision, Settled) for decision in decisions)
+        def decision(cell: Cell) -> Settled | RetryNeeded:
+            fingerprint, version = self._fingerprint(cell, record), record.version
+            return verdicts.decision(self.store, cell, day, Origin.REPLAY, fingerprint=fingerprint, version=version)
+
+        return all(isinstance(decision(cell), Settled) for cell in self._cells)
 
     def _fingerprint(self, cell: Cell, record: EnvironmentRecord) -> Fingerprint:
         return Fingerprint(record.digest, self._suite, self._cells[cell].digest)
@@ -266,8 +264,3 @@ class _Past:
 def end_of(day: date) -> datetime:
     """Return the day's last second, UTC: a release of a day belongs to it."""
     return datetime.combine(day, time(23, 59, 59), UTC)
-
-
-def _progress(done: int, count: int, until: date, seconds: float) -> str:
-    left = seconds / done * (count - done)
-    return f"[{done}/{count}] up to {until}: {seconds / 60:.0f} min so far, about {left / 60:.0f} min left"
