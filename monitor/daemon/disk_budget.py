@@ -11,11 +11,10 @@ from monitor.discovery.full_weights import in_use
 from monitor.subjects.weights import WeightStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from containers.environments import Environments, Usage
-    from containers.storage import StoredItem
     from monitor.config.settings import Config
     from monitor.store import Store
 
@@ -35,20 +34,6 @@ class FreedSpace:
     after_bytes: int
 
 
-def unneeded(stored: Sequence[StoredItem], *, excess_bytes: int, removed: Collection[str] = ()) -> list[StoredItem]:
-    """Return the items to remove, longest unused first; an item that a remaining environment needs stays.
-
-    ``removed`` are the environments that are removed already.
-    """
-    chosen: list[StoredItem] = []
-    for item in stored:
-        if sum(other.bytes for other in chosen) >= excess_bytes:
-            break
-        if item.needed_by <= set(removed):
-            chosen.append(item)
-    return chosen
-
-
 class _Removal:
     """What is removed so far, and how many bytes are still too many; a dry run removes nothing."""
 
@@ -61,6 +46,9 @@ class _Removal:
         return self.excess_bytes - sum(item.bytes for item in self.items)
 
     def remove(self, what: str, size: int, remove: Callable[[], object]) -> None:
+        """Remove something, unless enough is removed already."""
+        if self.left <= 0:
+            return
         self.items.append(FreedItem(what, size))
         if not self.dry_run:
             remove()
@@ -80,16 +68,15 @@ def apply_disk_budget(
     before = usage.total_bytes + subjects + logs + weights.used_bytes()
     removal = _Removal(before - budget_bytes, dry_run=dry_run)
     share = int(budget_bytes * _LOG_SHARE)
-    if removal.left > 0 and logs > share:
+    if logs > share:
         removal.remove("old logs", logs - share, lambda: store.logs.collect(share))
-    if removal.left > 0 and subjects:
+    if subjects:
         removal.remove("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
-    if removal.left > 0 and (loose := weights.loose_bytes()):
+    if loose := weights.loose_bytes():
         removal.remove("unfinished weights", loose, weights.remove_loose)
     for checkpoint in weights.checkpoints():
-        if removal.left > 0:
-            remove = partial(weights.remove, checkpoint.digest)
-            removal.remove(f"weights {checkpoint.digest[:12]}", checkpoint.freeable_bytes, remove)
+        remove = partial(weights.remove, checkpoint.digest)
+        removal.remove(f"weights {checkpoint.digest[:12]}", checkpoint.freeable_bytes, remove)
     _remove_installed(environments, home, usage, removal)
     after = before - sum(item.bytes for item in removal.items)
     if not dry_run:
@@ -99,20 +86,21 @@ def apply_disk_budget(
 
 
 def _remove_installed(environments: Environments, home: Path, usage: Usage, removal: _Removal) -> None:
-    removed: list[str] = []
+    removed: set[str] = set()
     for environment in usage.environments[:-1]:  # longest unused first; the last used one always stays
         if removal.left <= 0:
             break
-        removed.append(environment.digest)
+        removed.add(environment.digest)
         remove = partial(environments.remove, environment.digest)
         removal.remove(f"environment {environment.digest[:12]}", environment.bytes, remove)
     cache = home / "install" / "cache"
-    if removal.left > 0 and usage.cache_bytes:
+    if usage.cache_bytes:
         removal.remove("the package cache", min(usage.cache_bytes, removal.left), partial(_empty, cache))
-    for artefact in unneeded(usage.artefacts, excess_bytes=removal.left, removed=removed):
+    # longest unused first, too; what a remaining environment needs stays
+    for artefact in (item for item in usage.artefacts if item.needed_by <= removed):
         remove = partial(environments.remove_artefact, artefact.digest)
         removal.remove(f"an unpacked archive, {artefact.digest[:12]}", artefact.bytes, remove)
-    for wheel in unneeded(usage.wheels, excess_bytes=removal.left, removed=removed):
+    for wheel in (item for item in usage.wheels if item.needed_by <= removed):
         remove = partial(environments.remove_wheel, wheel.digest)
         removal.remove(f"{wheel.name}, built from source", wheel.bytes, remove)
 

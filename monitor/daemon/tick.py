@@ -78,10 +78,6 @@ class Wait:
     until: datetime
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
 @dataclass
 class DaemonState:
     """The state of a running daemon. It may be lost at any time: everything that matters is in the database."""
@@ -99,14 +95,10 @@ class DaemonState:
     idle: tuple[tuple[int, int], datetime] | None = None  # nothing is due until then, while the database has this mark
     hub: HubClient | None = None  # connected when it is first needed
     budget_applied: datetime | None = None  # when the disk budget was last applied
-    free_bytes: Callable[[Path], int] = _free_bytes
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     published: tuple[tuple[int, int], datetime] | None = None  # mark and time of the last pages
     done: Counter[Reason] = field(default_factory=Counter)  # cells probed since the start, by reason
     last_fault: str = ""
-
-    @property
-    def lines(self) -> Sequence[ReleaseLine]:
-        return stable_lines(self.config.runtimes)
 
 
 def tick(state: DaemonState, steps: Sequence[Step]) -> datetime:
@@ -194,7 +186,7 @@ def _nothing_due(state: DaemonState, watched: Watched, now: datetime) -> datetim
 
 def _survey(state: DaemonState, watched: Watched) -> Survey:
     assert state.platform is not None  # noqa: S101 - known from the first connection on
-    lines = _not_waiting(state, state.lines)
+    lines = _not_waiting(state, stable_lines(state.config.runtimes))
     suites = {line.runtime: state.suite_of(line.runtime) for line in lines}
     limits = state.config.limits
     workers = worker_count(limits.workers, container_bytes=int(limits.memory_gib * GIB))

@@ -20,14 +20,12 @@ from monitor.subjects.catalogue import SHELF, load_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from monitor.domain import Release
     from monitor.miniatures.derive import MiniatureRecipe
     from monitor.miniatures.manifest import Miniature
     from monitor.miniatures.tokenizer import Tokens
     from monitor.runner.derive import Deriver
-    from monitor.runner.install import Installer
     from monitor.store import Reader, Store
     from monitor.store.published import KeptFiles
 
@@ -61,7 +59,10 @@ def derive_discovered(store: Store, deriver: Deriver, model_id: str) -> Subject 
     kept = store.published.files(model_id)
     installer = deriver.tools.installer
     progress, now = installer.progress, installer.now()
-    release = newest_stable(store.releases(REFERENCE)) or _fetch_newest(store, installer, now)
+    if not (release := newest_stable(store.releases(REFERENCE))):
+        releases = installable(installer.settings, REFERENCE, installer.platform.accelerator).releases
+        store.record_releases(releases, seen_at=now)
+        release = newest_stable(releases)
     miniature = _derived(kept, release=release, deriver=deriver)
     if isinstance(miniature, NotDerived):
         failure = NotDerived(model_id, plain(miniature.reason)[:_REASON_CHARS])  # often untrusted text
@@ -116,12 +117,6 @@ def _reason(config: Mapping[str, object], architecture: str, release: str, outpu
     if new and ("model type" in output or "model_type" in output or "KeyError" in output):
         return f"unknown architecture: transformers {release} does not know {architecture}"
     return output.strip().splitlines()[-1] if output.strip() else "it was not instantiated"
-
-
-def _fetch_newest(store: Store, installer: Installer, now: datetime) -> str:
-    answer = installable(installer.settings, REFERENCE, installer.platform.accelerator)
-    store.record_releases(answer.releases, seen_at=now)
-    return newest_stable(answer.releases)
 
 
 def complete_recipe(

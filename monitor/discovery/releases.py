@@ -117,6 +117,6 @@ def _from_registry(
 ) -> Learnt:
     repository = f"{redacted(releases.registry)}/{releases.image}"
     known = store.listings.refs(repository)
-    tags = fetch_image_tags(runtime, releases.registry, releases.image, settings, known=known)
-    moved = store.record_refs(str(runtime), repository, tags.refs, now)
-    return Learnt(store.record_releases(tags.releases, now).releases, moved.events)
+    listed, refs = fetch_image_tags(runtime, releases.registry, releases.image, settings, known=known)
+    moved = store.record_refs(str(runtime), repository, refs, now)
+    return Learnt(store.record_releases(listed, now).releases, moved.events)

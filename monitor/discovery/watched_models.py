@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import folder_id
@@ -48,33 +49,20 @@ def discovered_subjects(home: Path, name: str) -> list[Subject]:
         return store.published.subjects(name)
 
 
-_EMPTY: dict[str, Any] = {
-    "family": "",
-    "architecture": "",
-    "kind": "",
-    "organisation": "",
-    "released": None,
-    "released_source": "",
-    "first_known": "",
-    "qualified": False,
-    "subjects": [],
-    "source": "",
-    "state": "",
-    "problem": "",
-}
+_COLUMNS = (
+    *("family", "architecture", "kind", "organisation", "released", "released_source"),
+    *("first_known", "qualified", "subjects", "source", "state", "problem"),
+)
+_EMPTY: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | {"released": None, "qualified": False, "subjects": []}
 
 
 def _catalogue_rows() -> list[dict[str, Any]]:
     return [
         _EMPTY
+        | {key: value for key, value in asdict(entry.model).items() if key in _EMPTY}
         | {
             "id": entry.model.id,
-            "family": entry.model.family,
-            "architecture": entry.model.architecture,
             "kind": str(entry.model.kind),
-            "organisation": entry.model.organisation,
-            "released": entry.model.released,
-            "released_source": entry.model.released_source,
             "first_known": subject.first_known,
             "qualified": subject.qualified,
             "subjects": list(entry.subject_ids),

@@ -41,18 +41,10 @@ class SubjectNotes:
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
-    suite: str
-    runtime: str
-    version: str
-    python: str
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
     """One events file, read. ``subjects`` holds every requested subject, in the request's order."""
 
-    announced: Announcement | None
+    announced: bool  # whether its first event came
     shared: SubjectNotes  # of the session itself: the import, which serves every subject
     subjects: Mapping[str, SubjectNotes]
     malformed: str = ""  # the first thing wrong with the file; what came before it is kept

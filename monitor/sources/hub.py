@@ -84,10 +84,14 @@ class HubClient:
     def model(self, name: str) -> HubModel | Renamed | Gone:
         answer = self._client.ask(f"api/models/{_name(name)}", [("expand", word) for word in MODEL_FIELDS])
         if answer.status in {301, 302, 303, 307, 308}:
-            return Renamed(_new_name(answer.headers.get("location", "")))
+            return Renamed(_name(urlsplit(answer.headers.get("location", "")).path.partition("/api/models/")[2]))
         if _says_gone(answer):
             return Gone()
-        model = self._parsed(answer, name)
+        self._check(answer, name)
+        try:
+            model = parse_item(answer.body, HubModel)
+        except ValueError as error:
+            raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
         return model if model.id == name else Renamed(model.id)
 
     def commits(self, name: str, revision: str) -> list[Commit]:
@@ -141,13 +145,6 @@ class HubClient:
             query = parse_qsl(answer.following)
         return items, [*problems, f"only the first {_PAGES} pages of {path} were read"]
 
-    def _parsed(self, answer: HubAnswer, name: str) -> HubModel:
-        self._check(answer, name)
-        try:
-            return parse_item(answer.body, HubModel)
-        except ValueError as error:
-            raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
-
     @staticmethod
     def _check(answer: HubAnswer, about: str) -> None:
         if answer.status == _OK:
@@ -162,10 +159,6 @@ def _name(name: str) -> str:
     if not re.fullmatch(NAME, name):
         raise InfraError(f"{name!r} is no name of a model", hint="write it as organisation/name")
     return name
-
-
-def _new_name(location: str) -> str:
-    return _name(urlsplit(location).path.partition("/api/models/")[2])
 
 
 def _says_gone(answer: HubAnswer) -> bool:

@@ -6,8 +6,7 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,10 @@ import httpx
 from containers.lock import redacted
 from containers.settings import InstallSettings
 from monitor.errors import AskAgain, InfraError, NoAnswer
-from monitor.sources.web import install_settings, open_client
+from monitor.sources.web import http_date, install_settings, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from monitor.config.settings import Config
 
@@ -76,7 +74,11 @@ class HubConnection:
     def ask(self, path: str, query: Sequence[tuple[str, str]]) -> HubAnswer:
         """Ask once, and again after a short rate limit or a passing failure of the server."""
         for attempt in range(1, _TRIES + 1):
-            with _as_no_answer(), self._ask(path, query) as response:
+            with (
+                _as_no_answer(),
+                # redirects are not followed: a moved model is an answer
+                self._client.stream("GET", self._url(path), params=list(query), follow_redirects=False) as response,
+            ):
                 last = attempt == _TRIES
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     wait = wait_of(response.headers, self._now()) + 1
@@ -101,10 +103,6 @@ class HubConnection:
             if response.is_server_error:
                 raise NoAnswer(f"the hub answers {response.status_code} to {path}", hint=CHECK)
             yield Stream(response.status_code, response.headers, response.iter_raw(1 << 20))
-
-    def _ask(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractContextManager[httpx.Response]:
-        """Ask without following redirects: a moved model is an answer."""
-        return self._client.stream("GET", self._url(path), params=list(query), follow_redirects=False)
 
     def _read(self, response: httpx.Response, path: str) -> HubAnswer:
         until = self._now() + timedelta(seconds=_ANSWER_S)
@@ -139,12 +137,8 @@ def wait_of(headers: Mapping[str, str], now: datetime) -> float:
     retry_after = headers.get("retry-after", "")
     if retry_after.isdecimal():
         return float(retry_after[:9])
-    try:
-        at = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return 60.0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    at = http_date(retry_after)
+    return 60.0 if at is None else max(0.0, (at - now).total_seconds())
 
 
 def bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:

@@ -57,11 +57,6 @@ def fetch_releases(runtime: Runtime, distribution: str, settings: InstallSetting
     )
 
 
-def fetch_newest_wheel(distribution: str, settings: InstallSettings, *, cutoff: datetime, tags: Container[Tag]) -> str:
-    """Ask the index which version a user could install at a moment on a platform; "" for none. Raises as above."""
-    return newest_wheel(_fetch(distribution, settings)[0], cutoff=cutoff, tags=tags)
-
-
 def newest_wheel(packages: Iterable[DistributionPackage], *, cutoff: datetime, tags: Container[Tag]) -> str:
     """Return the newest stable version that had a fitting wheel by then: single wheels come long after a release."""
     stable = [
@@ -184,24 +179,23 @@ def available_releases(settings: InstallSettings, runtime: Runtime, accelerator:
     releases = fetch_releases(runtime, recipe.runtime, settings).releases
     if recipe.distribution != recipe.runtime:
         packages = {release.version: release for release in installable(settings, runtime, accelerator).releases}
-        releases = tuple(_with_files_of(release, packages.get(release.version)) for release in releases)
+        releases = tuple(
+            replace(
+                release,
+                requires_python=package.requires_python,
+                wheels=package.wheels,
+                has_sources=package.has_sources,
+            )
+            if (package := packages.get(release.version))
+            else replace(release, wheels=(), has_sources=False)
+            for release in releases
+        )
     return tuple(with_compatibility(release, settings) for release in releases)
 
 
 def with_compatibility(release: Release, settings: InstallSettings) -> Release:
     tags = supported_tags(settings.python)
     return replace(release, compatibility=compatibility_of(release, python=settings.python, tags=tags))
-
-
-def _with_files_of(release: Release, package: Release | None) -> Release:
-    if package is None:
-        return replace(release, wheels=(), has_sources=False)
-    return replace(
-        release,
-        requires_python=package.requires_python,
-        wheels=package.wheels,
-        has_sources=package.has_sources,
-    )
 
 
 def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: datetime) -> str | None:
@@ -212,11 +206,11 @@ def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: dateti
     """
     if recipe.distribution == recipe.runtime:
         return None
-    tags = supported_tags(settings.python)
     try:
-        return fetch_newest_wheel(recipe.distribution, settings, cutoff=cutoff, tags=tags) or None
+        packages, _ = _fetch(recipe.distribution, settings)
     except SettleError:
         return None  # the resolver reports what is wrong with the index
+    return newest_wheel(packages, cutoff=cutoff, tags=supported_tags(settings.python)) or None
 
 
 def channel_of(version: Version) -> Channel:

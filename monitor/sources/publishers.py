@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,12 +62,6 @@ class _Page(BaseModel):
     results: Annotated[list[_Tag], Field(max_length=_PER_PAGE)]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageTags:
-    releases: tuple[Release, ...]
-    refs: Refs
-
-
 _WHEELS = TypeAdapter(Annotated[list[_Wheel], Field(max_length=1000)])
 
 
@@ -91,23 +84,22 @@ def fetch_nightlies(
     except (ValidationError, InvalidVersion) as error:
         raise InfraError(f"{address} does not list wheels in the known form: {str(error)[:200]}") from error
     published_at = document.changed_at or now
-    return tuple(_nightly(runtime, version, wheels, published_at) for version, wheels in sorted(by_version.items()))
-
-
-def _nightly(runtime: Runtime, version: Version, wheels: list[_Wheel], published_at: datetime) -> Release:
-    return Release(
-        runtime=runtime,
-        version=str(version),
-        channel=channel_of(version),
-        published_at=published_at,
-        wheels=tuple(sorted(wheel.filename for wheel in wheels)),
-        revision=next((match[1] for wheel in wheels if (match := _COMMIT.search(wheel.path))), ""),
+    return tuple(
+        Release(
+            runtime=runtime,
+            version=str(version),
+            channel=channel_of(version),
+            published_at=published_at,
+            wheels=tuple(sorted(wheel.filename for wheel in wheels)),
+            revision=next((match[1] for wheel in wheels if (match := _COMMIT.search(wheel.path))), ""),
+        )
+        for version, wheels in sorted(by_version.items())
     )
 
 
 def fetch_image_tags(
     runtime: Runtime, address: str, image: str, settings: InstallSettings, *, known: Mapping[str, str]
-) -> ImageTags:
+) -> tuple[tuple[Release, ...], Refs]:
     """Fetch the tags that name a version, the last pushed first, until a page holds only ``known`` ones.
 
     ``known`` maps a tag to its digest. The tags of an image, unlike git's, all have a day. Raises InfraError when the
@@ -122,15 +114,13 @@ def fetch_image_tags(
         complete = page.next is None
         if complete or (new and all(known.get(tag.name) == tag.digest for tag in new.values())):
             break
-    return ImageTags(
+    releases = tuple(
         # the tag as it is written: the address of the release archive contains it
-        releases=tuple(
-            Release(runtime, tag.name, channel_of(tag.version), tag.pushed_at)
-            for tag in tags.values()
-            if tag.version is not None and tag.pushed_at is not None
-        ),
-        refs=Refs({tag.name: tag.digest for tag in tags.values() if tag.digest}, complete=complete),
+        Release(runtime, tag.name, channel_of(tag.version), tag.pushed_at)
+        for tag in tags.values()
+        if tag.version is not None and tag.pushed_at is not None
     )
+    return releases, Refs({tag.name: tag.digest for tag in tags.values() if tag.digest}, complete=complete)
 
 
 def _page(address: str, image: str, settings: InstallSettings, number: int) -> _Page:

@@ -78,8 +78,8 @@ def fetch(
                 body=bytes(body),
                 url=str(answer.url),
                 media_type=answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-                changed_at=_moment(answer.headers.get("Last-Modified", "")),
-                served_at=_moment(answer.headers.get("Date", "")),
+                changed_at=http_date(answer.headers.get("Last-Modified", "")),
+                served_at=http_date(answer.headers.get("Date", "")),
             )
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise _no_answer(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
@@ -124,7 +124,8 @@ def _no_answer(host: str, why: str) -> InfraError:
     )
 
 
-def _moment(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Parse the date of a header, None where it is none."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

@@ -38,6 +38,12 @@ class CatalogueEntry:
         """``<model id>`` for the main miniature, ``<model id>#text`` for one of the language part alone."""
         return tuple(self.model.id if place == 0 else f"{self.model.id}#text" for place in range(len(self.miniatures)))
 
+    @property
+    def names(self) -> tuple[set[str], set[str], set[str]]:
+        """Its ids, its family and its architecture."""
+        ids = {self.model.id, HubName.parse(self.model.id).name, *self.subject_ids}
+        return ids, {self.model.family}, {self.model.architecture}
+
     def subjects(self) -> tuple[Subject, ...]:
         """Read the miniatures and describe each as a subject; the digest names files that need not exist yet."""
         return tuple(
@@ -97,11 +103,11 @@ class Catalogue:
     def find(self, name: str) -> CatalogueMatch:
         """Find by hub id (or its last part), then family, then architecture, ignoring case. Raises UnknownName."""
         wanted = name.strip().lower()
-        for names in (_ids, _families, _architectures):
-            matches = [entry for entry in self.entries if wanted in {known.lower() for known in names(entry)}]
+        for place in range(3):
+            matches = [entry for entry in self.entries if wanted in {known.lower() for known in entry.names[place]}]
             if matches:
                 return CatalogueMatch(matches[0], _choice(name, matches))
-        known = {text for entry in self.entries for names in (_ids, _families, _architectures) for text in names(entry)}
+        known = {text for entry in self.entries for names in entry.names for text in names}
         raise UnknownName("model", name, sorted(known), hint="`settle models` lists them")
 
 
@@ -150,18 +156,6 @@ def _subject(model: Model, name: str, miniature: Miniature) -> Subject:
         first_known=miniature.first_known,
         control=model.control,
     )
-
-
-def _ids(entry: CatalogueEntry) -> set[str]:
-    return {entry.model.id, HubName.parse(entry.model.id).name, *entry.subject_ids}
-
-
-def _families(entry: CatalogueEntry) -> set[str]:
-    return {entry.model.family}
-
-
-def _architectures(entry: CatalogueEntry) -> set[str]:
-    return {entry.model.architecture}
 
 
 def _choice(name: str, matches: list[CatalogueEntry]) -> str:

@@ -28,7 +28,15 @@ _NOT_PROBING = frozenset({"derive.py"})  # runs by itself when miniatures are ma
 
 def build_bundle(target: Path) -> str:
     """Write the bundle to ``target`` and return its sha256."""
-    content = _content()
+    buffer = io.BytesIO()
+    # stored, not deflated: compressors differ between machines, and it is read once
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
+        for name, source in sorted(_files().items()):
+            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            bundle.writestr(entry, source)
+    content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != digest:
         aside = target.with_name(f"{target.name}.{os.getpid()}")
@@ -85,19 +93,6 @@ def _files() -> dict[str, bytes]:
     files = dict(_sources(resources.files("probes"), "probes/"))
     files["__main__.py"] = _MAIN.encode()
     return files
-
-
-def _content() -> bytes:
-    files = _files()
-    buffer = io.BytesIO()
-    # stored, not deflated: compressors differ between machines, and it is read once
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
-        for name, source in sorted(files.items()):
-            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            bundle.writestr(entry, source)
-    return buffer.getvalue()
 
 
 def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

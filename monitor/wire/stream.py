@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from monitor.domain import Ending
-from monitor.judge.observations import Announcement, Fact, Finished, Session, SubjectNotes
+from monitor.judge.observations import Fact, Finished, Session, SubjectNotes
 from monitor.wire.events import (
     DiedEvent,
     DoneEvent,
@@ -197,7 +197,7 @@ class _Order:
 
     def __init__(self, requested: Iterable[str]) -> None:
         self._notes: dict[str | None, _Notes] = {None: _Notes()} | {subject: _Notes() for subject in requested}
-        self._announced: Announcement | None = None
+        self._announced = False
         self.current: str | None = None
         self._touched: set[str | None] = set()
         self._done = False
@@ -207,7 +207,11 @@ class _Order:
             raise MalformedEventError(f"{event.event} after done")
         match event:
             case SessionEvent():
-                self._announce(event)
+                if event.wire != wire.WIRE:
+                    raise MalformedEventError(f"wire version {event.wire}, expected {wire.WIRE}")
+                if self._announced:
+                    raise MalformedEventError("a second session event")
+                self._announced = True
             case DoneEvent():
                 self._done = True
             case StartedEvent() | FinishedEvent() | FactEvent() | DiedEvent():
@@ -221,12 +225,11 @@ class _Order:
 
     def session(self, malformed: str) -> Session:
         """Return what was taken. Where the file is malformed, who was touched and who never came is spoiled."""
-        spoiled = dict.fromkeys(self._notes, "")
-        if malformed:
-            for subject, notes in self._notes.items():
-                if subject in self._touched or subject == self.current or notes.first_at is None:
-                    spoiled[subject] = malformed
-        frozen = {subject: notes.frozen(subject, spoiled[subject]) for subject, notes in self._notes.items()}
+        touched = self._touched | {self.current}
+        frozen = {
+            subject: notes.frozen(subject, malformed if subject in touched or notes.first_at is None else "")
+            for subject, notes in self._notes.items()
+        }
         return Session(
             announced=self._announced,
             shared=frozen[None],
@@ -234,18 +237,11 @@ class _Order:
             malformed=malformed,
         )
 
-    def _announce(self, event: SessionEvent) -> None:
-        if event.wire != wire.WIRE:
-            raise MalformedEventError(f"wire version {event.wire}, expected {wire.WIRE}")
-        if self._announced is not None:
-            raise MalformedEventError("a second session event")
-        self._announced = Announcement(event.suite, event.runtime, event.version, event.python)
-
     def _turn_to(self, event: StartedEvent | FinishedEvent | FactEvent | DiedEvent) -> _Notes:
         subject = event.subject
         if subject not in self._notes:
             raise MalformedEventError(f"subject {subject!r} was not requested")
-        if subject is not None and self._announced is None:
+        if subject is not None and not self._announced:
             raise MalformedEventError("a subject before the session event")
         notes = self._notes[subject]
         if subject != self.current and (notes.first_at is not None or subject is None):
@@ -275,14 +271,7 @@ class _Order:
             case FactEvent():
                 notes.facts.append(Fact(event.name, event.value))
             case DiedEvent():
-                notes.died = Ending(
-                    exit_code=event.exit_code,
-                    signal=event.signal,
-                    timed_out=event.timed_out,
-                    out_of_memory=event.out_of_memory,
-                    seconds=event.seconds,
-                    peak_memory_bytes=event.peak_memory_bytes,
-                )
+                notes.died = Ending(**event.model_dump(exclude={"at", "event", "subject"}))
             case _:
                 assert_never(event)
 

@@ -29,7 +29,7 @@ IMPORTED = SubjectNotes(None, ("installs.imports",), (passed("installs.imports")
 
 
 def session(said: SubjectNotes, *, own: SubjectNotes = IMPORTED, malformed: str = "") -> Session:
-    return Session(None, own, {"a": said}, malformed)
+    return Session(False, own, {"a": said}, malformed)
 
 
 def until(check: str, *, died: Ending | None = None, spoiled: str = "") -> SubjectNotes:
