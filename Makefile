@@ -54,13 +54,14 @@ local: setup ## the tests with servers and processes of this machine, without en
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/local
 
 .PHONY: gates
-gates: setup ## style, types, rooms, dead code, dependencies
+gates: setup ## style, types, rooms, words, dead code, dependencies
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/vulture
 	@.venv/bin/deptry .
+	@.venv/bin/python -m pytest -q tests/gates
 
 .PHONY: docs
 docs: setup ## write the pages that come from the code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,16 @@ ROOT = Path(__file__).parents[2]
 OURS = ("monitor", "containers", "probes")
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def sources(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     for folder in folders:
         for file in sorted((ROOT / folder).rglob("*.py")):
             if "packages" not in file.parts:  # packages that a specimen installs are no code of ours
-                yield file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))
+                yield file.relative_to(ROOT), parsed(file)
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
