@@ -254,11 +254,13 @@ def test_a_sweep_removes_what_a_killed_daemon_left_and_only_that(
     )
     answers: list[Execution] = []
     thread = threading.Thread(target=lambda: answers.append(engine.run(shell(probe, f"sleep 8; echo {living}"))))
-    thread.start()
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as daemon:
-        assert wait_for(lambda: running(f"sleep {orphan}")), "the orphan never started"
-        assert wait_for(lambda: running(living))
-        daemon.kill()
+        try:
+            assert wait_for(lambda: running(f"sleep {orphan}"), 60), "the orphan never started"
+            thread.start()  # only now: the other process takes its time to start on a busy machine
+            assert wait_for(lambda: running(living))
+        finally:
+            daemon.kill()
     elsewhere = home.parent / "elsewhere"
     elsewhere.mkdir()
 
