@@ -186,9 +186,9 @@ class Model:
     family: str
     architecture: str
     kind: ModelKind
-    organisation: str
-    released: date | None
-    released_source: str
+    organisation: str = ""
+    released: date | None = None
+    released_source: str = ""
     license: str = ""
     note: str = ""
     control: bool = False

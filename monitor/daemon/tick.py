@@ -159,7 +159,11 @@ def probe_what_is_due(state: DaemonState) -> datetime | None:
         due = _survey(state, watched)
         unresolved = _not_waiting(state, due.unresolved)
         for line in unresolved:
-            _resolve(state, tools.runner, line)
+            try:
+                resolve(tools.runner, line, state.clock.now())
+            except SettleError as error:
+                _line_waits(state, line, str(error))
+                state.progress.message(f"{line.runtime}: {error}")
         if unresolved:
             due = _survey(state, watched)
         done = measure(tools.runner, due, watched, state.clock.now)
@@ -192,14 +196,6 @@ def _survey(state: DaemonState, watched: Watched) -> Survey:
     workers = worker_count(limits.workers, container_bytes=int(limits.memory_gib * GIB))
     scope = Scope(state.platform, watched, lines, suites, state.config.daemon, workers)
     return survey(state.store, scope, state.clock.now())
-
-
-def _resolve(state: DaemonState, runner: Runner, line: ReleaseLine) -> None:
-    try:
-        resolve(runner, line, state.clock.now())
-    except SettleError as error:
-        _line_waits(state, line, str(error))
-        state.progress.message(f"{line.runtime}: {error}")
 
 
 def _not_waiting(state: DaemonState, lines: Sequence[ReleaseLine]) -> list[ReleaseLine]:

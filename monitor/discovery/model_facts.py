@@ -49,8 +49,6 @@ def model_of(model_id: str, seen: HubModel, *, families: Mapping[str, str]) -> M
         architecture=seen.model_type,
         kind=ModelKind.DENSE,
         organisation=HubName.parse(model_id).organisation,
-        released=None,
-        released_source="",
         license=seen.license,
     )
 

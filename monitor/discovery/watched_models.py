@@ -27,9 +27,11 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
     database, where nothing is discovered.
     """
     discovered = {row["id"]: row for row in (store.published.rows_of_watched() if store else ())}
-    rows = [row | _sources(discovered.get(row["id"])) for row in _catalogue_rows()]
-    in_catalogue = {row["id"] for row in rows}
-    rows += [_row(row) for row in discovered.values() if row["id"] not in in_catalogue]
+    rows = _catalogue_rows()
+    for row in rows:
+        if again := discovered.pop(row["id"], None):
+            row |= {"source": f"{CATALOGUE}, {again['source']}", "state": again["state"] or ""}
+    rows += [_row(row) for row in discovered.values()]
     known = {row["id"] for row in rows} | {row["source"] for row in rows}
     wanted = [(f"model:{name}", name) for name in settings.named]
     wanted += [(folder_id(folder), folder_id(folder)) for folder in settings.folders]
@@ -71,12 +73,6 @@ def _catalogue_rows() -> list[dict[str, Any]]:
         for entry in load_catalogue()
         for subject in entry.subjects()[:1]
     ]
-
-
-def _sources(discovered: dict[str, Any] | None) -> dict[str, Any]:
-    if discovered is None:
-        return {}
-    return {"source": f"{CATALOGUE}, {discovered['source']}", "state": discovered["state"] or ""}
 
 
 def _row(discovered: dict[str, Any]) -> dict[str, Any]:

@@ -46,14 +46,11 @@ def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[st
     version, foundation_version = environment.packages[str(request.runtime)], environment.packages[str(foundation)]
     older = release_before(version, listed_releases(request.runtime))
     older_foundation = release_before(foundation_version, listed_releases(foundation))
-    pairs = {
-        pairing: (first, f"{foundation}=={second}")
-        for pairing, first, second in (
-            (Pairing.OLDER_RUNTIME, older, foundation_version),
-            (Pairing.OLDER_FOUNDATION, version, older_foundation),
-        )
-        if first and second
-    }
+    pairs = {}
+    if older:
+        pairs[Pairing.OLDER_RUNTIME] = (older, f"{foundation}=={foundation_version}")
+    if older_foundation:
+        pairs[Pairing.OLDER_FOUNDATION] = (version, f"{foundation}=={older_foundation}")
     subjects = [subject for subject in request.subjects if subject.id in {Cell.parse(cell).subject_id for cell in here}]
     checks_by_pairing: dict[Pairing, dict[str, Sequence[CheckResult]]] = {}
     for pairing, (first, pin) in pairs.items():

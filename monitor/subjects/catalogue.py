@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -47,8 +46,17 @@ class CatalogueEntry:
     def subjects(self) -> tuple[Subject, ...]:
         """Read the miniatures and describe each as a subject; the digest names files that need not exist yet."""
         return tuple(
-            _subject(self.model, name, load_miniature(slug))
-            for name, slug in zip(self.subject_ids, self.miniatures, strict=True)
+            Subject(
+                id=name,
+                model_id=self.model.id,
+                form=SubjectForm.MINIATURE,
+                architecture=miniature.architecture,
+                digest=digest_of(miniature),
+                qualified=bool(miniature.qualified),
+                first_known=miniature.first_known,
+                control=self.model.control,
+            )
+            for name, miniature in zip(self.subject_ids, map(load_miniature, self.miniatures), strict=True)
         )
 
 
@@ -127,35 +135,8 @@ def load_catalogue() -> Catalogue:
 
 
 def _entry(row: dict[str, Any]) -> CatalogueEntry:
-    released = row.get("released")
-    return CatalogueEntry(
-        model=Model(
-            id=row["id"],
-            family=row["family"],
-            architecture=row["architecture"],
-            kind=ModelKind(row["kind"]),
-            organisation=row.get("organisation", ""),
-            released=released if isinstance(released, date) else None,
-            released_source=row.get("released_source", ""),
-            license=row.get("license", ""),
-            note=row.get("note", ""),
-            control=row.get("control", False),
-        ),
-        miniatures=tuple(row["miniatures"]),
-    )
-
-
-def _subject(model: Model, name: str, miniature: Miniature) -> Subject:
-    return Subject(
-        id=name,
-        model_id=model.id,
-        form=SubjectForm.MINIATURE,
-        architecture=miniature.architecture,
-        digest=digest_of(miniature),
-        qualified=bool(miniature.qualified),
-        first_known=miniature.first_known,
-        control=model.control,
-    )
+    fields = {name: value for name, value in row.items() if name != "miniatures"}
+    return CatalogueEntry(Model(**fields | {"kind": ModelKind(row["kind"])}), tuple(row["miniatures"]))
 
 
 def _choice(name: str, matches: list[CatalogueEntry]) -> str:

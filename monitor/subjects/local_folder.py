@@ -33,9 +33,6 @@ def folder_subject(folder: Path) -> tuple[Model, Subject]:
         family=folder.name,
         architecture=str(config.get("model_type", "")),
         kind=ModelKind.MIXTURE if has_experts(config) else ModelKind.DENSE,
-        organisation="",
-        released=None,
-        released_source="",
     )
     subject = Subject(id=name, model_id=name, form=SubjectForm.FOLDER, architecture=model.architecture, digest=digest)
     return model, subject
