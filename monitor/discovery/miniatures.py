@@ -161,7 +161,9 @@ def tokens_of(settings: Mapping[str, Any], generation: Mapping[str, Any], usual:
     """
     if not settings:
         return usual
-    added = _added(settings)
+    decoder = settings.get("added_tokens_decoder")
+    entries = decoder.items() if isinstance(decoder, dict) else ()
+    added = {key: _text_of(token) for key, token in entries if isinstance(token, dict) and token.get("special")}
     eos = _text_of(settings.get("eos_token")) or usual.eos[0]
     ids = generation.get("eos_token_id")
     ends = [added.get(str(id_), "") for id_ in (ids if isinstance(ids, list) else [ids])][:_EXTRA]
@@ -172,12 +174,6 @@ def tokens_of(settings: Mapping[str, Any], generation: Mapping[str, Any], usual:
     taken = {bos, pad, *every}
     extra = [token for token in dict.fromkeys(added.values()) if token and token in template and token not in taken]
     return replace(usual, bos=bos or None, eos=every, pad=pad, extra=tuple(extra[:_EXTRA]))
-
-
-def _added(settings: Mapping[str, Any]) -> dict[str, str]:
-    tokens = settings.get("added_tokens_decoder")
-    entries = tokens.items() if isinstance(tokens, dict) else ()
-    return {key: _text_of(token) for key, token in entries if isinstance(token, dict) and token.get("special")}
 
 
 def _text_of(token: Any) -> str:

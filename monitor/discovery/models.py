@@ -45,7 +45,7 @@ _MOST_SINGLE = 100  # single models asked about in a step: a hub counts requests
 _POPULARITY = "popularity"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DiscoveredModels:
     """The result of a step; until ``again_at`` the hub limits the rate."""
 
@@ -68,7 +68,7 @@ def find_models(
         if search.given_up:
             break
         search.ask(source)
-    return search.result()
+    return search.result
 
 
 @dataclass
@@ -78,11 +78,7 @@ class _Search:
     settings: Settings
     now: datetime
     progress: Progress
-    new: list[str] = field(default_factory=list)
-    revised: list[str] = field(default_factory=list)
-    states: list[tuple[str, ModelState, str]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-    again_at: datetime | None = None
+    result: DiscoveredModels = field(default_factory=DiscoveredModels)
     unanswered: int = 0
 
     def __post_init__(self) -> None:
@@ -97,12 +93,7 @@ class _Search:
 
     @property
     def given_up(self) -> bool:
-        return self.again_at is not None or self.unanswered >= _MOST_UNANSWERED
-
-    def result(self) -> DiscoveredModels:
-        return DiscoveredModels(
-            tuple(self.new), tuple(self.revised), tuple(self.states), tuple(self.troubles), self.again_at
-        )
+        return self.result.again_at is not None or self.unanswered >= _MOST_UNANSWERED
 
     def sources(self) -> list[str]:
         """Return all sources; a model that moved out of its organisation is a source by itself."""
@@ -121,7 +112,7 @@ class _Search:
         """Ask a source, and record when it is due again."""
         kind, _, name = source.partition(":")
         due, trouble = self.now + timedelta(minutes=self.settings.poll_minutes), ""
-        before = len(self.troubles)
+        before = len(self.result.troubles)
         with self._tolerating(name or source):
             match kind:
                 case "organisation":
@@ -132,9 +123,9 @@ class _Search:
                     self._folder(next(folder for folder in self.settings.folders if str(folder) == name), source)
                 case _:
                     due = self._popularity() or due
-        if len(self.troubles) > before:
-            trouble = self.troubles[-1]
-            due = self.again_at or min(due, self.now + _RETRY)
+        if len(self.result.troubles) > before:
+            trouble = self.result.troubles[-1]
+            due = self.result.again_at or min(due, self.now + _RETRY)
         self.store.published.record_poll(source, self.now, due=due, trouble=trouble)
 
     @contextmanager
@@ -143,14 +134,14 @@ class _Search:
         try:
             yield
         except AskAgain as error:
-            self.again_at = error.at
+            self.result.again_at = error.at
             self._complain(str(error))
         except SettleError as error:
             self.unanswered += isinstance(error, NoAnswer)
             self._complain(f"{about}: {error}")
 
     def _complain(self, trouble: str) -> None:
-        self.troubles.append(trouble)
+        self.result.troubles += (trouble,)
         self.progress.message(trouble)
 
     def _organisation(self, organisation: str) -> None:
@@ -207,7 +198,7 @@ class _Search:
         if known is None:
             model = self.ours.get(model_id) or model_of(model_id, seen, families=self.families)
             self.store.published.record_discovery(model, source, self.now, created_at=seen.created)
-            self.new.append(model_id)
+            self.result.new += (model_id,)
             self.progress.message(f"{model_id} is new")
             known = self.watched[model_id] = WatchedModel(model_id, source, Presence())
         self._record_states(model_id, known.presence, name=seen.id, there=True, gated=bool(seen.gated))
@@ -229,7 +220,7 @@ class _Search:
         self.store.published.record_states(model_id, states, self.now)
         for state, detail in states:
             before = before.after(state, detail)
-            self.states.append((model_id, state, detail))
+            self.result.states += ((model_id, state, detail),)
             if state not in {ModelState.LISTED, ModelState.OPENED}:
                 self.progress.message(f"{model_id} is {state}{f' to {detail}' if state is ModelState.RENAMED else ''}")
         self.watched[model_id] = replace(self.watched[model_id], presence=before)
@@ -249,7 +240,7 @@ class _Search:
         model = self._described(model_id, seen.license, config, revisions)
         published.record_revisions(model_id, revisions, self.now, model=model)
         if known and revisions:
-            self.revised.append(model_id)
+            self.result.revised += (model_id,)
             changed = ", ".join(revisions[-1].changed) or "nothing"
             self.progress.message(f"{model_id} has a new revision: {changed} changed")
 
@@ -281,7 +272,7 @@ class _Search:
     def _folder(self, folder: Path, source: str) -> None:
         model, subject = folder_subject(folder)
         if self.store.published.record_discovery(model, source, self.now, created_at=self.now):
-            self.new.append(model.id)
+            self.result.new += (model.id,)
         self.store.record_catalogue([model], [subject])
 
     def _popularity(self) -> datetime | None:
