@@ -16,7 +16,7 @@ ARCHIVE = click.argument("file", type=click.Path(path_type=Path))
 @JSON
 @click.pass_obj
 def rejudge(options: Options, *, as_json: bool) -> None:
-    """Rebuild every check, day and flip from the recorded facts.
+    """Rebuild all check results, days and flips from the recorded facts.
 
     The recorded facts stay, and announced news is not announced again. A second run changes nothing.
     """
@@ -29,14 +29,19 @@ def rejudge(options: Options, *, as_json: bool) -> None:
     if as_json:
         write_json(counts)
     else:
-        message_console().print(f"rebuilt: {counts}", markup=False)
+        message_console().print(
+            f"judged {counts.runs} runs again: {counts.changed_runs} runs and {counts.changed_days} days changed;"
+            f" {counts.without_events} runs have no stored events and stay as they are",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @click.command(
     name="disk-budget",
     epilog=examples("settle disk-budget", "settle disk-budget --dry-run", "settle disk-budget --budget-gib 10"),
 )
-@click.option("--budget-gib", type=click.FloatRange(min=0), help="Instead of disk.budget_gib.")
+@click.option("--budget-gib", type=click.FloatRange(min=0), help="Budget to apply instead of disk.budget_gib.")
 @click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 @JSON
 @click.pass_obj
@@ -44,7 +49,7 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
     """Remove files until cache, environments, subjects and logs fit the disk budget.
 
     Removes in this order, until the rest fits: logs beyond a tenth of the budget, written miniatures, unused weights,
-    environments by longest disuse (never the last one), the package cache, and then archives and wheels built from
+    environments, longest unused first (never the last one), the package cache, and then archives and wheels built from
     source that no remaining environment needs. Environments share files with the cache, so removing them alone frees
     little. Everything but the logs can be made again, a wheel with a different hash. The database and the raw events
     are never removed.
@@ -84,9 +89,9 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
 @JSON
 @click.pass_obj
 def check_config(options: Options, *, show_reference: bool, as_json: bool) -> None:
-    """Check the configuration, list all problems together, and print the values in force."""
+    """Check the configuration, list all problems together, and print the effective values."""
     from monitor.cli.output import write_json, write_table
-    from monitor.config.load import reference
+    from monitor.config.load import default_text, reference
 
     if show_reference:
         columns = ("key", "default", "meaning")
@@ -106,7 +111,7 @@ def check_config(options: Options, *, show_reference: bool, as_json: bool) -> No
         if isinstance(keys, dict)
         for key, value in keys.items()
     ]
-    rows = [(key, "from the environment" if value is None else value) for key, value in top + nested]
+    rows = [(key, default_text(key) if value is None else value) for key, value in top + nested]
     write_table(("key", "value"), rows)
 
 

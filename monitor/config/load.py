@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 
 _SECRET = frozenset({"daemon.ping_url"})  # even a wrong value is not shown
+# by pydantic's type of error, whose own words are about its types
+_PLAIN_PROBLEMS = {
+    "tuple_type": "must be a list",
+    "too_short": "needs at least one valid value",
+    "missing": "is required",
+    "date_from_datetime_parsing": "must be a day, such as 2026-03-31",
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+}
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
@@ -45,15 +54,20 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
 
 _DESCRIBED_DEFAULTS = {
     "home": "the user's data directory",
-    "install.base_image": "the image of Python, or Debian",
+    "install.base_image": "the official Python image, or one built from Debian packages",
     "limits.workers": "as processors and memory allow",
-    "site.folder": "the folder site in home",
+    "site.folder": "site in the data directory",
 }
 
 
 def reference() -> list[tuple[str, str, str]]:
     """Return (key, default, meaning) of every setting, for the page and for ``check-config --reference``."""
     return list(_fields(Config, ""))
+
+
+def default_text(key: str) -> str:
+    """Say in words what an unset key means."""
+    return _DESCRIBED_DEFAULTS.get(key, "from the environment")
 
 
 def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
@@ -63,7 +77,7 @@ def _fields(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]
             rows += _fields(type(field.default), f"{prefix}{name}.")
             continue
         default = _DESCRIBED_DEFAULTS.get(prefix + name, field.default)
-        shown = "from the environment" if default is None else _toml(default)
+        shown = default_text(prefix + name) if default is None else _toml(default)
         rows.append((prefix + name, "required" if field.is_required() else shown, field.description or ""))
         item = next(iter(get_args(field.annotation)), None)
         if isinstance(item, type) and issubclass(item, SettingsSection):
@@ -96,7 +110,9 @@ def _problem(details: dict[str, Any]) -> str:
         # a whole table may hold an address with a password, and so may a malformed address
         secret = where in _SECRET or where.endswith(".url") or isinstance(details["input"], dict)
         shown = "" if secret else f" (found {details['input']!r})"
-        return f"{where}: {details['msg'].removeprefix('Value error, ')}{shown}"
+        problem = _PLAIN_PROBLEMS.get(details["type"]) or details["msg"].removeprefix("Value error, ")
+        problem = problem.replace("Input should be", "must be")
+        return f"{where}: {problem}{shown}"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)

@@ -87,19 +87,21 @@ class Install(SettingsSection):
     index_url: _Address | None = Field(None, description="package index")
     extra_index_urls: tuple[_Address, ...] | None = Field(None, description="additional package indexes")
     find_links: tuple[_Link, ...] | None = Field(None, description="folders or pages with additional wheels")
-    overrides: tuple[_Line, ...] = Field((), description="requirements that replace those of packages")
+    overrides: tuple[_Line, ...] = Field((), description="requirements that override those of other packages")
     constraints: tuple[_Line, ...] = Field((), description="requirements that only restrict versions")
     extra: tuple[_Line, ...] = Field((), description="requirements installed with every runtime")
     exempt: tuple[str, ...] = Field(
         (), description="packages whose versions are not limited to the day, in addition to the recipe's"
     )
-    torch: Literal["cpu", "default"] = Field("cpu", description='"default": the build of the index, gigabytes of CUDA')
+    torch: Literal["cpu", "default"] = Field(
+        "cpu", description='"cpu": the CPU build; "default": the build on the index, with gigabytes of CUDA'
+    )
     ca_bundle: _File | None = Field(None, description="certificate authorities (PEM) for TLS to the index")
     http_proxy: str | None = Field(None, description="proxy for http://")
     https_proxy: str | None = Field(None, description="proxy for https://")
-    no_proxy: str | None = Field(None, description="hosts without a proxy")
+    no_proxy: str | None = Field(None, description="hosts that are reached without a proxy")
     python: str = Field("3.11", pattern=r"^3\.\d+$", description="Python of the environments under test")
-    base_image: str | None = Field(None, description="base image, best by digest")
+    base_image: str | None = Field(None, description="base image; pin it by its digest")
     ollama: ArchiveSettings = ArchiveSettings()
     debian_mirror: str | None = Field(
         None, description="Debian mirror for building a base image when no registry answers"
@@ -185,7 +187,7 @@ class Daemon(SettingsSection):
     """The loop of `settle run`, and how to monitor it."""
 
     tick_seconds: _Positive = Field(60, description="interval between two checks for due work")
-    slice_minutes: _Positive = Field(20, description="longest probing before priorities are computed again")
+    slice_minutes: _Positive = Field(20, description="longest time of probing before priorities are computed again")
     hours_a_day: _Positive = Field(24, le=24, description="probing time per day, all runtimes together")
     listen: Annotated[str, AfterValidator(_listening)] = Field(
         "127.0.0.1:9750", description='address of /healthz and /metrics; "" disables them'
@@ -200,7 +202,7 @@ class Target(SettingsSection):
     """A receiver of alerts; ``${NAME}`` in its address comes from the environment, and empty filters pass all."""
 
     name: str = Field(pattern="^[A-Za-z0-9_-]{1,40}$", description="name in lists and filters")
-    url: SecretStr = Field(description="address in the form of apprise: mailto://, slack://, json://, ...")
+    url: SecretStr = Field(description="address as apprise writes it: mailto://, slack://, json://, ...")
     runtimes: tuple[Runtime, ...] = Field((), description="only news about these runtimes")
     organisations: tuple[str, ...] = Field((), description="only news about models of these organisations")
     severities: tuple[Severity, ...] = Field((), description="only these severities: info, warning, failure")
@@ -210,10 +212,10 @@ class Target(SettingsSection):
 class Alerts(SettingsSection):
     """Alerts about news; without a target no message is written."""
 
-    targets: tuple[Target, ...] = Field((), description="receivers: a table `[[alerts.targets]]` each")
+    targets: tuple[Target, ...] = Field((), description="receivers, one table `[[alerts.targets]]` each")
     digest_hour: int = Field(7, ge=0, le=23, description="UTC hour of the daily digest")
     flap_days: int = Field(
-        7, ge=1, le=90, description="a third flip within this number of days is flapping, announced once"
+        7, ge=1, le=90, description="a cell with three flips within this many days is flapping, which is announced once"
     )
     link_base: _Page = Field("", description="address of the published site, for links in alerts and in the feed")
 
@@ -248,13 +250,17 @@ class Hub(SettingsSection):
     full: tuple[_HubName, ...] = Field(
         (), description="models that are also probed with their full weights, downloaded once per revision"
     )
-    folders: tuple[Path, ...] = Field((), description="checkpoint folders to watch, to rehearse a launch")
+    folders: tuple[Path, ...] = Field(
+        (), description="checkpoint folders to watch, for example before a model is public"
+    )
     pipeline_tags: tuple[str, ...] = Field(
         ("text-generation", "image-text-to-text"),
         description="filter: only models for one of these tasks; [] takes all",
     )
-    minimum_billions: float = Field(0, ge=0, description="filter: least parameters; a model without that number passes")
-    maximum_billions: float = Field(1_000_000, gt=0, description="filter: most parameters")
+    minimum_billions: float = Field(
+        0, ge=0, description="filter: fewest parameters, in billions; models of unknown size pass"
+    )
+    maximum_billions: float = Field(1_000_000, gt=0, description="filter: most parameters, in billions")
     since: date = Field(date(2025, 1, 1), description="filter: created on the hub on this day or later")
     poll_minutes: _Positive = Field(60, description="interval between two queries of organisations, models and folders")
     popularity: bool = Field(
@@ -293,7 +299,7 @@ class Serve(SettingsSection):
 class Config(SettingsSection):
     home: Path = Field(
         default_factory=default_home,
-        description="database, environments, cache and logs; one filesystem, or files cannot be shared",
+        description="database, environments, cache and logs; must be one filesystem",
     )
     engine: Literal["auto", "docker", "podman", "process"] = Field(
         "auto", description="container engine; auto: the first that answers"

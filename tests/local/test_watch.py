@@ -303,7 +303,7 @@ def test_a_ping_that_fails_is_said_without_its_address_and_is_not_fatal() -> Non
         ('listen = "9750"', "daemon.listen: "),
         ('listen = "localhost:99999"', "daemon.listen: "),
         ('ping_url = "5ecre7"', "daemon.ping_url: not an address"),
-        ('logs = "xml"', "daemon.logs: Input should be 'auto', 'text' or 'json'"),
+        ('logs = "xml"', "daemon.logs: must be 'auto', 'text' or 'json'"),
     ],
 )
 def test_what_the_daemon_cannot_do_is_refused_and_a_secret_is_not_repeated(

@@ -27,7 +27,7 @@ def test_every_problem_is_named_at_once_and_a_misspelt_key_has_a_near_match(tmp_
     assert "4 problems" in text
     assert "engin: unknown key; did you mean 'engine'?" in text
     assert "limits.memory_gb: unknown key; did you mean 'limits.memory_gib'?" in text
-    assert "limits.cpus: Input should be greater than 0 (found -1)" in text
+    assert "limits.cpus: must be greater than 0 (found -1)" in text
     assert "install.torch" in text
 
 
@@ -62,9 +62,9 @@ def test_the_environment_names_the_home_and_what_the_file_leaves_out(tmp_path: P
         ('install.find_links = ["/nowhere/at/all"]', "install.find_links.0: the folder does not exist"),
         ('install.index_url = "index.example"', "install.index_url: not an address: it must begin with https://"),
         ('install.ca_bundle = "/nowhere.pem"', "install.ca_bundle: the file does not exist"),
-        ("limits.cpus = inf", "limits.cpus: Input should be a finite number"),
-        ("limits.memory_gib = 0.001", "limits.memory_gib: Input should be greater than or equal to 0.1"),
-        ("limits.check_seconds = nan", "limits.check_seconds: Input should be"),
+        ("limits.cpus = inf", "limits.cpus: must be a finite number"),
+        ("limits.memory_gib = 0.001", "limits.memory_gib: must be greater than or equal to 0.1"),
+        ("limits.check_seconds = nan", "limits.check_seconds: must be"),
     ],
 )
 def test_a_value_that_could_only_fail_later_is_refused_now(tmp_path: Path, line: str, says: str) -> None:
@@ -96,9 +96,9 @@ def test_no_address_of_a_target_is_ever_printed_with_what_is_wrong(tmp_path: Pat
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text), HOME)
     message = str(caught.value)
-    assert "alerts.digest_hour: Input should be less than or equal to 23 (found 25)" in message
-    assert "alerts.targets.0.name: Field required" in message
-    assert "alerts.targets.1.url: Input should be a valid string" in message
+    assert "alerts.digest_hour: must be less than or equal to 23 (found 25)" in message
+    assert "alerts.targets.0.name: is required" in message
+    assert "alerts.targets.1.url: must be a valid string" in message
     assert "alerts.targets.1.link: unknown key" in message
     assert "t0ps3cret" not in message
 
