@@ -59,7 +59,7 @@ def _answer(summary: Summary) -> Section:
             continue
         missing = ", ".join(f"{share_text(share)} not by day {share.day}" for share in times.not_by)
         sentences.append(
-            f"Of {times.entries} models with a sourced release day ({times.architectures} architectures) half {event}"
+            f"Of {times.entries} models with a known release day ({times.architectures} architectures) half {event}"
             f" by day {quantile_text(times.median)} after their release, three quarters by day"
             f" {quantile_text(times.upper_quartile)}; {missing}."
         )
@@ -73,7 +73,7 @@ def _unknown(store: Reader, summary: Summary) -> Section:
     total = store.report.probed_days(runtime)
     count = sum(int(row["days"]) for row in rows)
     return Section(
-        "What stayed unknown",
+        "Days that stayed unknown",
         (f"{count} of {total} probed days of cells ({count / max(1, total):.1%}).",),
         ("subject", "days", "first", "last", "reason", "show"),
         tuple(
@@ -134,9 +134,9 @@ def _counts(measured: Sequence[Row], releases: Sequence[RuntimeRelease], publish
         numbers = (count.total(), *(count[verdict] for verdict in CellVerdict))
         rows.append((runtime, version or "-", str(day), *(str(number) for number in numbers)))
     note = (
-        "Older releases were measured by hand with every watched subject, unless their row counts fewer. Unknown means"
-        " not measurable: a limit of Settle, a miniature that does not fit, or a release that cannot be asked, such as"
-        " one without a server. The reasons are below."
+        "Older releases were measured on request, with every watched subject unless their row counts fewer. Unknown"
+        " means not measurable: a limit of Settle, a miniature that does not fit, or a release that cannot be probed,"
+        " such as one without a server. The reasons are below."
     )
     heading = ("runtime", "release", "published", "measured", *map(str, CellVerdict))
     return Section("How much works in which release", (note,), heading, tuple(rows))
@@ -195,8 +195,8 @@ def _reasons(title: str, measured: Sequence[Row], releases: Sequence[RuntimeRele
 def _parity(compared: Sequence[Row], releases: Sequence[RuntimeRelease]) -> Section:
     """Return a summary of how far each release's log-probabilities are from the reference's."""
     note = (
-        "The largest difference of a log-probability from the pinned transformers, in nats, over every position of the"
-        " forced texts. docs/definitions.md says how much rounding is allowed."
+        "The largest difference between a log-probability and that of the pinned transformers, in nats, over all"
+        " positions of the given texts. docs/definitions.md says how much rounding is allowed."
     )
     rows = []
     for release in releases:
@@ -252,7 +252,7 @@ def _differences(compared: Sequence[Row], releases: Sequence[RuntimeRelease]) ->
             "allowed",
             "verdict",
             "cause",
-            "rounding again in",
+            "within rounding again in",
             "run",
         ),
         tuple(rows),

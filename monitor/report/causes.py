@@ -67,11 +67,22 @@ def causes_section(grouped: Sequence[Cause]) -> Section:
     return Section(
         "Setbacks and regressions by cause",
         (
-            "One row a release and failure. A regression is a failure after stable support, a setback one before it."
+            "One row per release and failure. A regression is a failure after stable support, a setback one before it."
             if grouped
             else "None.",
         ),
-        ("since", "release", "hit", "regressions", "failure", "ended by", "days", "moved with it", "looked at", "show"),
+        (
+            "since",
+            "release",
+            "subjects",
+            "regressions",
+            "failure",
+            "fixed by",
+            "days",
+            "also changed",
+            "explanation",
+            "show",
+        ),
         tuple(_row(cause) for cause in grouped),
     )
 
@@ -87,7 +98,7 @@ def _row(cause: Cause) -> tuple[str, ...]:
         ", ".join(dict.fromkeys(hit.setback.restored_in or "open" for hit in cause.hits)),
         ", ".join(dict.fromkeys(length_text(hit.setback) for hit in cause.hits)),
         moved_text([change for change in first.moved if change.package != cause.runtime]),
-        cause.finding or "not yet",
+        cause.finding or "none yet",
         f"settle demo show {first.broken.run}",
     )
 

@@ -97,8 +97,8 @@ def caveats(store: Reader, summary: Summary) -> list[str]:
     """Return, as sentences, which past days could not be rebuilt as they were, and what is assumed."""
     runtime = summary.lines[0].track.runtime
     sentences = [
-        f"On {row['days']} past days, {row['package']} {row['version']} replaces the original {row['package']}, which"
-        f" cannot be rebuilt ({row['why']})."
+        f"On {row['days']} past days, {row['package']} {row['version']} replaces the {row['package']} of that day,"
+        f" which cannot be installed any more (for example: {row['why']})."
         for row in store.report.departures(runtime)
     ]
     if assumed := store.report.days_without_a_resolution(runtime):

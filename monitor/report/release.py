@@ -65,14 +65,14 @@ def release_sections(store: Reader, runtime: str, version: str, seen: Sequence[E
     yield Section(
         f"{runtime} {version}, first seen on {first}",
         (
-            f"{len(seen)} subjects: {verdicts}; {sum(effect.changed for effect in seen)} changed.",
-            *([f"Moved with it: {moved_text(moved, first=runtime)}."] if moved else []),
+            f"{len(seen)} subjects: {verdicts}; {sum(effect.changed for effect in seen)} changed their verdict.",
+            *([f"Changed packages: {moved_text(moved, first=runtime)}."] if moved else []),
         ),
         level=1,
     )
     for title in (*_KINDS.values(), _OTHER):
         rows = tuple(_row(evidence, effect) for effect in seen if effect.kind == title)
-        columns = ("subject", "before", "with it", "reason", "show")
+        columns = ("subject", "before", "after", "reason", "show")
         yield Section(title, () if rows else ("None.",), columns, rows)
 
 

@@ -43,7 +43,9 @@ _DISTRIBUTION_COLUMNS = (
 _METHOD = (
     "Turnbull's estimate, with a 95 percent interval from a bootstrap over architectures. The median and the upper"
     " quartile are the first days by which half and three quarters of the models are supported; 'not by day' is the"
-    " share of models that are not supported at the end of that day."
+    " share of models that are not supported at the end of that day. 'exact' counts the models whose day is known"
+    " exactly, 'not seen yet' those without support so far, 'undecided' those that pass, but have too few days to be"
+    " called stable."
 )
 _NOT_SHOWN = (
     "Not shown: too few observed days, or most models already worked on the first observed day. `settle replay` fills"
@@ -74,7 +76,7 @@ def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
     )
     yield Section(
         "Architectures without a sourced release day: works since",
-        ("They enter no distribution.",),
+        ("They are not part of the distributions.",),
         ("subject", "works since", "stable since", "standing", "setbacks"),
         tuple(
             (
@@ -105,12 +107,12 @@ def side_by_side(summaries: Sequence[Summary]) -> Section:
 def line_sections(store: Reader, line: Line) -> Iterator[Section]:
     """Yield everything about one track: the answer, the strip of days, setbacks, and each change of the lock."""
     track, answer, evidence = line.track, line.answer, Evidence(store)
-    released = f"{answer.released} ({track.released_source})" if answer.released else "no sourced day"
+    released = f"{answer.released} ({track.released_source})" if answer.released else "not known"
     young = answer.provisional
     since = f"since {young.span.by}, lacks {', '.join(young.lacks)}" if young else ""
     events = (
         ("first works", answer.works),
-        (f"stable (lasts {STABLE_DAYS} days and a change)", answer.stable.span),
+        (f"stable ({STABLE_DAYS} days, across a change)", answer.stable.span),
         (f"established ({ESTABLISHED_DAYS} days)", answer.established.span),
     )
     yield Section(
@@ -125,13 +127,13 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
             ("standing", str(answer.standing), since),
         ),
     )
-    legend = f"{LETTER_LEGEND}, . not measured; small letters are carried over from an earlier day."
+    legend = f"{LETTER_LEGEND}, . not measured; lower-case letters are carried over from an earlier day."
     yield Section("Day by day", (legend,), ("month", "days"), tuple(strip(track.observations)))
     yield setbacks(evidence, [line])
     yield Section(
         "Each change of the lock or of the verdict",
         (),
-        ("day", "version", "verdict", "moved", "run", "reason"),
+        ("day", "version", "verdict", "changed packages", "run", "reason"),
         tuple(
             (
                 str(change.after.day),
@@ -165,11 +167,11 @@ def setbacks(evidence: Evidence, lines: Iterable[Line]) -> Section:
                     f"settle show {broken.run}" if broken else "",
                 )
             )
-    note = "A regression is a failure after stable support, a setback one before it; `settle show RUN` shows it."
+    note = "A regression is a failure after stable support, a setback one before it; `settle show RUN` shows the run."
     return Section(
         "Setbacks and regressions",
         (note if rows else "None.",),
-        ("subject", "kind", "broken since", "releases", "fixed by", "days", "moved", "reason", "show"),
+        ("subject", "kind", "broken since", "releases", "fixed by", "days", "changed packages", "reason", "show"),
         tuple(rows),
     )
 
@@ -222,9 +224,9 @@ def _figures(distribution: Distribution) -> tuple[str, ...]:
 
 def _sensitivity(summary: Summary) -> Section:
     return Section(
-        "How the length of the window changes the answer",
+        "How the length of the stable window changes the times",
         (),
-        ("stable means", "median", "upper quartile", "not seen yet"),
+        ("stable after", "median", "upper quartile", "not seen yet"),
         tuple(
             (
                 f"{window} days",
