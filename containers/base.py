@@ -128,7 +128,7 @@ def _obtain(engine: Engine, images: Images, settings: InstallSettings, progress:
         progress(f"{reference} cannot be pulled ({refusal.splitlines()[0][:200]})")
     if "@" not in reference and (base := _made_by_another_home(engine, images, settings)):
         if reference:
-            progress(f"using {base.image}, which another data directory made, instead")
+            progress(f"using {base.image} instead, which was built for another data directory")
         return base
     progress("building the base from Debian packages")
     fresh = f"{REPOSITORY}:building-{os.getpid()}"

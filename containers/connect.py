@@ -38,7 +38,7 @@ def connect(choice: Choice, *, home: Path) -> Engine:
             except (DockerException, OSError) as error:
                 errors.append(f"{address}: {error}")
         if choice != "auto":
-            reason = "; ".join(errors) or f"this machine has no socket of {name}"
+            reason = "; ".join(errors) or f"no {name} socket was found on this machine"
             raise EngineUnavailable(f"{name} does not answer: {reason}", hint=HINTS[name])
     return ProcessEngine(home=home, bubblewrap=find_bubblewrap())
 

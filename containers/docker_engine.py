@@ -67,7 +67,7 @@ class DockerEngine:
 
     def describe(self) -> str:
         rootless = ", rootless" if self._rootless else ""
-        return f"{self.name} {self._version}{rootless}: every command runs in a container"
+        return f"{self.name} {self._version}{rootless}: all probes and installations run in containers"
 
     def close(self) -> None:
         self._client.close()

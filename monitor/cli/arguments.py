@@ -59,9 +59,9 @@ def past_day(text: str, today: date) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is not a day", hint="write it as 2026-03-31") from None
+        raise UsageError(f"{text!r} is not a day", hint="write it as YYYY-MM-DD, such as 2026-03-31") from None
     if day > today:
-        raise UsageError(f"{day} is in the future (today is {today}, UTC)", hint="give today or a past day")
+        raise UsageError(f"{day} is in the future (today is {today}, UTC)", hint="give today or an earlier day")
     return day
 
 
@@ -69,7 +69,7 @@ def replayable_day(text: str, today: date) -> date:
     """Return a day whose environments can be rebuilt."""
     day = past_day(text, today)
     if day < FIRST_DAY:
-        raise UsageError(f"{day} is too early", hint=f"environments can be rebuilt from {FIRST_DAY} on")
+        raise UsageError(f"{day} is before {FIRST_DAY}, the first day that can be rebuilt", hint="give a later day")
     return day
 
 

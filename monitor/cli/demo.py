@@ -26,13 +26,15 @@ SHIPPED_RUNTIMES = "runtimes.db.xz"  # every runtime, newest and older releases,
     ),
     context_settings={"ignore_unknown_options": True},
 )
-@click.option("--runtimes", is_flag=True, help="Open the second history: every runtime; its default command is status.")
+@click.option(
+    "--runtimes", is_flag=True, help="Open the second history, of every runtime; its default command is status."
+)
 @click.argument("arguments", metavar="[COMMAND ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def demo(options: Options, *, runtimes: bool, arguments: tuple[str, ...]) -> None:
-    """Open a shipped history: the watched models in every release of transformers since 2025.
+    """Open a history that comes with Settle: the watched models in every release of transformers since 2025.
 
-    A second history has every runtime, in its newest and older releases, with the differences of their numbers.
+    A second history has every runtime, in its newest and older releases, and how far their numbers differ.
 
     COMMAND is report (the default), show, release, status, query or site, with its arguments. The demo measures nothing
     and does not touch your history.
@@ -43,11 +45,14 @@ def demo(options: Options, *, runtimes: bool, arguments: tuple[str, ...]) -> Non
     command = arguments or ("status" if runtimes else "report",)
     if command[0] not in READING:
         raise UsageError(
-            f"the demo only reads: {command[0]!r} is not one of {', '.join(READING)}", hint="try `settle demo report`"
+            f"{command[0]!r} is not available in the demo, which only reads", hint=f"available: {', '.join(READING)}"
         )
+    name = "demo --runtimes" if runtimes else "demo"
     home = cache_folder() / ("demo-runtimes" if runtimes else "demo")
     unpack((files("monitor") / "data" / (SHIPPED_RUNTIMES if runtimes else SHIPPED)).read_bytes(), home)
-    message_console().print(f"the shipped history, in {home}", soft_wrap=True)
+    message_console().print(
+        f"demo history, unpacked in {home}; below, read `settle` as `settle {name}`", soft_wrap=True
+    )
     os.environ["SETTLE_HOME"] = str(home)  # only for this process, which ends with the command
     config_option = ["--config", str(options.config_file)] if options.config_file else []
     settle.main([*config_option, *command], prog_name="settle", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""`settle doctor`: checks engine, disk, index, certificates, hub, memory and clock; each finding has a fix."""
+"""`settle doctor`: checks engine, disk, index, certificates, hub, memory and clock; each problem comes with a fix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CLOCK_TOLERANCE_S = 120
 @JSON
 @click.pass_obj
 def doctor(options: Options, *, engine: str | None, as_json: bool) -> None:
-    """Check engine, disk, index, certificates, hub, memory and clock; each finding has a fix.
+    """Check engine, disk, index, certificates, hub, memory and clock; each problem comes with a fix.
 
     The exit code is 5 when a finding prevents every measurement.
     """
@@ -59,7 +59,7 @@ def doctor(options: Options, *, engine: str | None, as_json: bool) -> None:
         write_json(findings)
     bad = [finding.subject for finding in findings if finding.state is State.BAD]
     if bad:
-        raise InfraError(f"cannot measure: {', '.join(bad)}", hint="each finding above has a fix")
+        raise InfraError(f"cannot measure: {', '.join(bad)}", hint="each problem above comes with a fix")
 
 
 class State(StrEnum):
@@ -120,7 +120,7 @@ def _certificates(bundle: Path | None) -> Finding:
     except (OSError, ssl.SSLError) as error:
         fix = "set SSL_CERT_FILE or install.ca_bundle to a readable PEM file"
         return Finding("certificates", State.BAD, f"{bundle} cannot be used: {error}", fix)
-    return Finding("certificates", State.GOOD, f"{count} authorities in {bundle}, also for installers")
+    return Finding("certificates", State.GOOD, f"{count} authorities in {bundle}; installers use them too")
 
 
 def _load(bundle: Path) -> list[object]:

@@ -179,7 +179,7 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
     console.print(
         f"run {detail.id}  {row['cell_id']}\n{row['day']} {row['origin']}, {row['purpose']}, "
         f"version {row['version'] or '-'}, environment {row['environment'][:12]}, suite {row['suite'][:12]}, "
-        f"{'a fresh process' if row['solo'] else 'a fork'}",
+        f"{'in a fresh process' if row['solo'] else 'in a forked process'}",
         markup=False,
         soft_wrap=True,
     )

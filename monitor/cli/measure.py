@@ -71,7 +71,7 @@ def run(
 ) -> None:
     """Watch all models in the newest stable release of every runtime, day by day, until stopped.
 
-    New models and releases are probed at once, young models daily, unchanged ones less and less often. While an
+    New models and releases are probed at once, recent models daily, unchanged ones less and less often. While an
     engine, a network or a disk fails, the daemon logs it and waits. SIGTERM or Ctrl-C ends it cleanly.
 
     With --once, one cycle: installs what a user would get now, probes every model that is due, confirms every change,
@@ -120,7 +120,7 @@ def _watch(
     pinned = [runtime_and_version(name) for name in runtimes]
     if as_json or any(version for _, version in pinned):
         raise UsageError(
-            "the daemon prints no results and follows releases by itself",
+            "`settle run` without --once prints no results and chooses releases itself",
             hint="--json and runtime==version need --once; `settle status` shows what the daemon has recorded",
         )
     watched = config.model_copy(update={"runtimes": tuple(runtime for runtime, _ in pinned) or config.runtimes})
@@ -246,7 +246,7 @@ def replay(
     engine: str | None,
     as_json: bool,
 ) -> None:
-    """Backfill of past days: rebuild the history of MODELs (default: the whole catalogue) between two days.
+    """Backfill past days: rebuild the history of MODELs (default: the whole catalogue) between two days.
 
     For each day Settle resolves and locks the environment that a user would have got. Where a package that the probe
     imports differs from the day before, the environment is built and probed; otherwise the day is carried. The same
@@ -259,7 +259,9 @@ def replay(
 
     name, version = runtime_and_version(runtime)
     if version:
-        raise UsageError("a replay takes the version of each day", hint=f"write --runtime {name}")
+        raise UsageError(
+            "a replay uses the version of each day, so --runtime takes no version", hint=f"write --runtime {name}"
+        )
     begin, end = replayable_range(first, last, datetime.now(UTC).date())
     progress = ConsoleProgress()
     control = load_catalogue().control.subjects()[0]

@@ -70,7 +70,7 @@ def status(options: Options, *, verdict: str | None, family: str | None, as_json
 def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None:
     """Show the history and last run of a cell, or a single run: checks, evidence, log.
 
-    A history has a sign per day, the day on which the cell first worked and became stable, every setback with the
+    A history has a letter per day, the day on which the cell first worked and became stable, every setback with the
     releases that began and ended it, and the changes of the lock at each change of verdict.
 
     Name a cell by its model, subject, family or full id, and a run by the beginning of its id.
@@ -111,7 +111,8 @@ def query(options: Options, *, sql: str, as_json: bool, as_csv: bool) -> None:
     The views `current` (a row per cell) and `history` (a row per cell and day) have model, family, architecture,
     runtime, version, channel, platform, day, verdict, rung, reason and note; `matrix` has a row per cell and rung,
     `by_release` a row per cell and version, `checks` a row per run and check. docs/schema.md lists every table and
-    column; `settle serve` has the queries below as pages, and `settle demo query ...` runs them on a shipped history.
+    column; `settle serve` has the queries below as pages, and `settle demo query ...` runs them on a history that comes
+    with Settle.
     """
     from monitor.cli.output import write_csv, write_json, write_table
     from monitor.store import open_reader

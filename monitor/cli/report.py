@@ -96,6 +96,8 @@ def _summaries(store: Reader, chosen: _Chosen) -> list[Summary]:
     tracks = store.tracks(rung=Rung[chosen.rung.upper()] if chosen.rung else None, **columns)
     if chosen.rung and not tracks:
         raise UsageError(f"no run has measured the rung {chosen.rung}", hint="`settle status` shows the measured rungs")
+    if chosen.runtime and not tracks:
+        raise UsageError(f"the history has no results of {chosen.runtime}", hint="`settle status` shows all results")
     tracks = _tracks_named(tracks, chosen.models)
     through = past_day(chosen.last, today) if chosen.last else max(track.observations[-1].day for track in tracks)
     rungs = [] if chosen.rung else rung_tracks(store, tracks, through)

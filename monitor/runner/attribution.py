@@ -27,7 +27,9 @@ def foundation_of(runtime: Runtime) -> Runtime:
     foundation = catalogue.adapter_class(runtime).stands_on
     if not foundation:
         able = ", ".join(other for other in Runtime if catalogue.adapter_class(other).stands_on)
-        raise UsageError(f"{runtime} stands on no other runtime, so there is nothing to cross", hint=f"try {able}")
+        raise UsageError(
+            f"--attribute does not apply to {runtime}: it builds on no other runtime", hint=f"use it with {able}"
+        )
     return Runtime(foundation)
 
 

@@ -244,13 +244,13 @@ class Installer:
             )
         if request.extra_pins:
             name = request.recorded_version(f"{request.runtime}=={request.version}".removesuffix("=="))
-            return UsageError(f"there is no {name} on the index", hint="look at each of the versions")
+            return UsageError(f"there is no {name} on the index", hint="check each version")
         releases = self._installable(request.runtime)
         versions = [release.version for release in releases if release.published_at <= request.cutoff]
         if releases and not versions:
             return _not_released(request, releases)
         return UnknownName(
-            f"release of {request.runtime} as of {request.day}",
+            f"release of {request.runtime} up to {request.day}",
             request.version,
             versions,
             hint=f"the newest on that day is {versions[-1] if versions else 'none'}",

@@ -118,7 +118,9 @@ def _check_place(place: Path) -> None:
     if place.is_symlink() and (place / MARKER).exists():
         return
     if place.is_symlink() or (place.exists() and not place.is_dir()) or (place.is_dir() and any(place.iterdir())):
-        raise UsageError(f"{place} exists and is not a site of settle's", hint="name a folder that does not exist")
+        raise UsageError(
+            f"{place} exists and is not a site that Settle wrote", hint="name a folder that does not exist"
+        )
 
 
 def _remove_leftovers(place: Path) -> None:

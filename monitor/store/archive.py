@@ -51,7 +51,7 @@ class FileArchive:
         except (OSError, EOFError, zlib.error) as error:
             raise DatabaseError(f"{path} cannot be read: {error}") from None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise DatabaseError(f"{path} does not hold what its name says")
+            raise DatabaseError(f"{path} is damaged: its contents differ from their hash")
         return data
 
     def sweep(self) -> None:

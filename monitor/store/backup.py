@@ -35,6 +35,7 @@ _KEPT = re.compile(r"(events|logs)/([0-9a-f]{2})/(\2[0-9a-f]{62})\.gz")
 _CHUNK_BYTES = 1 << 20
 _CONTENTS_BYTES = 10_000
 _UNFINISHED = ".restoring"
+_ANOTHER = "give another file that `settle backup` wrote"
 
 
 class Contents(BaseModel):
@@ -54,7 +55,7 @@ def back_up(home: Path, target: Path) -> Contents:
     Raises UsageError for a file that is there, and DatabaseError for a home without a database that can be read.
     """
     if target.exists():
-        raise UsageError(f"there is a {target} already", hint="give each backup a name of its own, such as its day")
+        raise UsageError(f"{target} already exists", hint="name each backup differently, for example by its day")
     aside = target.parent / f".{target.name}.writing"
     with _spoken(target, "written"):
         shutil.rmtree(aside, ignore_errors=True)
@@ -157,12 +158,14 @@ def _unpack(source: Path, target: Path) -> Contents:
             elif content is not None and member.name == CONTENTS:
                 listed = content.read(_CONTENTS_BYTES)
             else:
-                raise DatabaseError(f"{source} is no backup of settle's: it holds {member.name[:100]!r}")
+                raise DatabaseError(
+                    f"{source} is not a Settle backup: it contains {member.name[:100]!r}", hint=_ANOTHER
+                )
     if listed is None:
-        raise DatabaseError(f"{source} is not whole: its end is missing", hint="take another backup")
+        raise DatabaseError(f"{source} is incomplete: its end is missing", hint=_ANOTHER)
     contents = Contents.model_validate_json(listed)
     if (contents.database_sha256, contents.events, contents.logs) != (database, counts["events"], counts["logs"]):
-        raise DatabaseError(f"{source} does not hold what it should", hint="take another backup")
+        raise DatabaseError(f"{source} is damaged: its contents differ from their list", hint=_ANOTHER)
     return contents
 
 
@@ -181,7 +184,7 @@ def _write(content: IO[bytes], path: Path) -> str:
 def _compare(path: Path, digest: str) -> None:
     with gzip.open(path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise DatabaseError(f"{path.name} does not hold what its name says", hint="take another backup")
+            raise DatabaseError(f"{path.name} is damaged: its contents differ from their hash", hint=_ANOTHER)
 
 
 @contextmanager
@@ -189,7 +192,7 @@ def _spoken(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, ValidationError, FileExistsError) as error:
-        raise DatabaseError(f"{path} is no backup that can be {done}: {error}", hint="take another") from None
+        raise DatabaseError(f"{path} is not a complete Settle backup: {error}", hint=_ANOTHER) from None
     except (OSError, sqlite3.Error) as error:
         raise disk_full(error) or DatabaseError(
             f"{path} cannot be {done}: {error}", hint="check the paths and their permissions"

@@ -99,7 +99,8 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
     """Return the database on a connection that cannot write. It must exist, and be up to date or may be older."""
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         raise DatabaseError(
-            f"there is no database at {path}", hint="`settle run --once` makes one; `settle demo` opens a shipped one"
+            f"there is no database at {path}",
+            hint="`settle run --once` creates it; `settle demo` opens one that comes with Settle",
         )
     with spoken(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
@@ -181,7 +182,7 @@ def _recognise(db: Database, path: Path, *, may_be_empty: bool) -> None:
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     application = _application_id(db)
     if application != APPLICATION_ID and (tables or application or not may_be_empty):
-        raise DatabaseError(f"{path} is a database, but not one of settle's", hint=_ASIDE)
+        raise DatabaseError(f"{path} is a database, but not one of Settle's", hint=_ASIDE)
     known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True, execute_plugins=False))}
     newer = [] if is_old(db) else [row.name for row in MIGRATIONS.applied(db) if row.name not in known]
     if newer:

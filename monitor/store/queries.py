@@ -48,7 +48,7 @@ def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
     finally:
         db.close()
     if not columns:
-        raise UsageError("that statement asks nothing", hint="try: SELECT * FROM current")
+        raise UsageError("the SQL statement is empty or returns no columns", hint="try: SELECT * FROM current")
     return Answer(columns, answered)
 
 
@@ -71,9 +71,9 @@ def _spoken(error: Exception, patience_s: float) -> UsageError:
     text = str(error)
     if any(sign in text for sign in ("not authorized", "authorization denied", "prohibited", "readonly")):
         return UsageError(
-            "only reading is allowed here, and this SQL does something else",
-            hint="one SELECT; try: SELECT * FROM current",
+            "only SQL that reads the history is allowed here",
+            hint="write one SELECT, such as: SELECT * FROM current",
         )
     if "interrupted" in text:
         return UsageError(f"the query took longer than {patience_s:g} s", hint="narrow it with WHERE or LIMIT")
-    return UsageError(f"that is not SQL that can be answered: {text}", hint="`settle query --help` has examples")
+    return UsageError(f"the SQL statement failed: {text}", hint="`settle query --help` has examples")

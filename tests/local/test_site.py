@@ -152,7 +152,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("full")
     for name in ("full", "file", "link"):
-        with pytest.raises(UsageError, match="not a site of settle's"):
+        with pytest.raises(UsageError, match="not a site that Settle wrote"):
             publish(made(index_html="a"), tmp_path / name)
     (tmp_path / "empty").mkdir()
     publish(made(index_html="a"), tmp_path / "empty")

@@ -112,7 +112,7 @@ def test_what_another_home_has_made_serves_where_the_configured_image_is_nowhere
     assert said == [
         "pulling the base image mine:1",
         "mine:1 cannot be pulled (no registry here)",
-        f"using {made.image}, which another data directory made, instead",
+        f"using {made.image} instead, which was built for another data directory",
     ]
 
 

@@ -102,7 +102,7 @@ def test_foreign_and_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
     foreign.execute("CREATE TABLE bookmarks (id INTEGER)")
     foreign.close()
     for opener in (open_store, open_reader):
-        with pytest.raises(DatabaseError, match="not one of settle's"):
+        with pytest.raises(DatabaseError, match="not one of Settle's"):
             opener(tmp_path)
     path.write_bytes(b"#!/bin/sh\necho this is no database at all, but long enough to be one\n" * 40)
     for opener in (open_store, open_reader):
@@ -148,7 +148,7 @@ def test_the_archive_names_by_content_and_notices_damage(tmp_path: Path) -> None
     assert archive.read("0" * 64) is None
     other = archive.keep(b"other")
     archive.path(digest).write_bytes(archive.path(other).read_bytes())
-    with pytest.raises(DatabaseError, match="does not hold what its name says"):
+    with pytest.raises(DatabaseError, match="is damaged: its contents differ from their hash"):
         archive.read(digest)
     archive.path(digest).write_bytes(b"no gzip")
     with pytest.raises(DatabaseError, match="cannot be read"):
