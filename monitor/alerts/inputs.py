@@ -106,13 +106,13 @@ def _troubles(store: Reader, now: datetime) -> Iterator[Trouble]:
         if row["ours"] == row["cells"]:
             sentence = (
                 f"nothing could be measured in {row['runtime']} on {row['day']}: all {row['cells']} cells are unknown"
-                f" by an infra fault, such as: {row['reason']}"
+                f" because of infra faults, such as: {row['reason']}"
             )
             yield Trouble(_measuring(row), sentence, row["runtime"])
     if rows and not _recent(rows[0]["day"], now):
         yield Trouble(_SILENCE, f"nothing has been recorded since {rows[0]['day']}")
     for target, problem in store.outbox.given_up().items():
-        yield Trouble(TroubleId(TroubleArea.TARGET, target), f"messages to {target} are given up: {problem}")
+        yield Trouble(TroubleId(TroubleArea.TARGET, target), f"messages to {target} failed for good: {problem}")
 
 
 def _fine(store: Reader, now: datetime, open_troubles: Collection[TroubleId]) -> Iterator[TroubleId]:

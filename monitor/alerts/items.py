@@ -34,7 +34,7 @@ MOST_FLIPS = 6
 
 def flip_item(history: CellHistory, flip: FlipEvidence, kind: Kind) -> Item:
     version = flip.since.version if flip.since else ""
-    verb = _VERBS.get(kind, f"is {flip.after}, was {flip.before}")
+    verb = _VERBS.get(kind, f"is {flip.after} (before: {flip.before})")
     return _item(
         history,
         kind,
@@ -56,7 +56,7 @@ def _facts_of(history: CellHistory, flip: FlipEvidence, kind: Kind) -> Iterator[
             version = day.version or "an unresolved version"
             yield name, f"{version} on {day.day}" + ("" if sets_back else f", {verdict}")
     if flip.moved:
-        yield "moved", moved_text(flip.moved, first=str(history.track.runtime))
+        yield "packages", moved_text(flip.moved, first=str(history.track.runtime))
     if since is not None and since.blame:
         yield "blame", since.blame
     if since is not None and since.reason:
@@ -150,7 +150,7 @@ def withdrawn_item(flip: WithdrawnFlip) -> Item:
     return Item(
         key=str(AnnouncementKey("withdrawn", flip.cell, (flip.day, flip.after))),
         kind=Kind.WITHDRAWN,
-        line=f"{flip.subject} is not {flip.after} in {flip.runtime} since {flip.day}: a later judgement withdraws that",
+        line=f"{flip.subject}: '{flip.after} in {flip.runtime} since {flip.day}' is withdrawn by a later judgement",
         day=flip.day,
         model=flip.model,
         subject=flip.subject,

@@ -87,7 +87,7 @@ def expanded(url: str, env: Mapping[str, str]) -> str:
     missing = sorted({name for name in _NAME.findall(url) if not env.get(name)})
     if missing:
         raise ConfigError(
-            f"the address needs {', '.join(missing)} from the environment, which is not set",
+            f"the address needs the environment variable {', '.join(missing)}, which is not set",
             hint="set it in the environment of the daemon",
         )
     if whole := _NAME.fullmatch(url.strip()):

@@ -114,10 +114,11 @@ def _digests(outbox: Outbox, settings: Alerts, now: datetime) -> Iterator[tuple[
     for target in settings.targets:
         if target.digest:
             items = [item for item in announced if item.passes(target)]
+            count = f"{len(items)} news item{'s' if len(items) != 1 else ''}"
             heading = Item(
                 key="",
                 kind=Kind.DIGEST,
-                line=f"digest of {now.astimezone(UTC).date()}: {f'{len(items)} news' if items else 'nothing new'}",
+                line=f"digest of {now.astimezone(UTC).date()}: {count if items else 'nothing new'}",
                 facts=tuple(
                     (runtime, ", ".join(counts))
                     for runtime, counts in verdicts.items()

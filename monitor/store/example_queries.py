@@ -20,7 +20,7 @@ EXAMPLE_QUERIES = (
     ),
     ExampleQuery(
         "share_that_works",
-        "How much of what is watched works in each runtime?",
+        "How many of the watched models work in each runtime?",
         "SELECT runtime, version, sum(verdict = 'works') AS works, count(*) AS cells FROM current"
         " GROUP BY runtime, version",
     ),
@@ -39,7 +39,7 @@ EXAMPLE_QUERIES = (
     ),
     ExampleQuery(
         "latest_flips",
-        "What has changed its verdict lately?",
+        "Which verdicts changed lately?",
         "SELECT day, cell_id, before, after FROM flips WHERE NOT withdrawn ORDER BY day DESC, cell_id LIMIT 50",
     ),
     ExampleQuery(
@@ -51,7 +51,7 @@ EXAMPLE_QUERIES = (
     ),
     ExampleQuery(
         "broken_by_release",
-        "How many models does each release break?",
+        "How many models are broken in each release?",
         "SELECT runtime, version, sum(verdict = 'broken') AS broken, count(*) AS models FROM by_release"
         " GROUP BY runtime, version ORDER BY runtime, max(day)",
     ),
@@ -63,7 +63,7 @@ EXAMPLE_QUERIES = (
     ),
     ExampleQuery(
         "rungs_now",
-        "On which rungs does it fail now?",
+        "On which rungs do the runtimes fail now?",
         "SELECT runtime, rung, verdict, count(*) AS cells FROM matrix GROUP BY runtime, step, verdict",
     ),
     ExampleQuery(
@@ -74,13 +74,13 @@ EXAMPLE_QUERIES = (
     ),
     ExampleQuery(
         "unknown_days",
-        "Which days say nothing, by whose fault?",
+        "Which days are unknown, and whose fault is it?",
         "SELECT fault, blame, count(*) AS days, min(reason) AS reason FROM history WHERE verdict = 'unknown'"
         " GROUP BY fault, blame ORDER BY days DESC",
     ),
     ExampleQuery(
         "checks_of_broken",
-        "What exactly failed in the last run of what is broken?",
+        "What exactly failed in the last run of each broken cell?",
         "SELECT model, runtime, checks.name, checks.fault, message, evidence FROM current JOIN checks ON run_id = run"
         " WHERE verdict = 'broken' AND outcome = 'failed' ORDER BY model, runtime",
     ),

@@ -215,7 +215,7 @@ def test_a_target_that_is_away_keeps_nobody_else_waiting_and_is_given_up_in_the_
         assert "Connection refused" in rows["away"]["problem"]
         assert "secret-path" not in rows["away"]["problem"]
         tell(store, config, later)
-    assert any("messages to away are given up" in title for title in hook.titles)
+    assert any("messages to away failed for good" in title for title in hook.titles)
     assert any("nothing has been recorded since" in title for title in hook.titles)
 
 
@@ -276,7 +276,7 @@ def test_the_digest_comes_once_a_day_and_routes_by_runtime(hook: Received, mail:
         assert tell(store, config, NOW) == 1  # no news of vLLM
         assert tell(store, config, late) == 2
         assert tell(store, config, late + timedelta(minutes=5)) == 0
-    assert "digest of 2026-04-03: 1 news" in hook.titles[-1]
+    assert "digest of 2026-04-03: 1 news item" in hook.titles[-1]
     assert "nothing new" in mail.titles[-1]
     assert "acme/new no longer works" in hook.posts["/told"][-1]["message"]
 

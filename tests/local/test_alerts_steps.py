@@ -181,7 +181,7 @@ def test_the_digest_comes_at_its_hour_and_what_was_missed_is_in_the_next(tmp_pat
         assert write_alerts(store, settings, after(2) + timedelta(hours=1)) == 1
         assert write_alerts(store, settings, after(2) + timedelta(hours=2)) == 0
         [digest, _] = store.outbox.letters(most=2)
-    assert digest["title"] == "digest of 2026-04-03: 1 news"
+    assert digest["title"] == "digest of 2026-04-03: 1 news item"
 
 
 def test_a_target_that_is_gone_is_given_up_at_once_and_a_reader_sees_it(world: World, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ ITEM = Item(
     facts=(
         ("last good", "5.3.0 on 2026-04-02"),
         ("first bad", "5.4.0 on 2026-04-03"),
-        ("moved", "transformers 5.3.0 → 5.4.0"),
+        ("packages", "transformers 5.3.0 → 5.4.0"),
         ("blame", "runtime"),
         ("reason", "missing tensors: KeyError: 'lm_head.weight'"),
         ("show", "settle show 3f9c2a1b77de"),
@@ -67,7 +67,7 @@ def test_a_regression_reads_well() -> None:
         "acme/new was stable and is broken in transformers 5.4.0, cpu-py3.11-container since 2026-04-03\n"
         "  last good:     5.3.0 on 2026-04-02\n"
         "  first bad:     5.4.0 on 2026-04-03\n"
-        "  moved:         transformers 5.3.0 → 5.4.0\n"
+        "  packages:      transformers 5.3.0 → 5.4.0\n"
         "  blame:         runtime\n"
         "  reason:        missing tensors: KeyError: 'lm_head.weight'\n"
         "  show:          settle show 3f9c2a1b77de\n"
@@ -120,7 +120,7 @@ def test_secrets_come_from_the_environment_quoted_inside_an_address_and_whole_as
     env = {"PW": "p@ss/word", "URL": "json://host/x"}
     assert expanded("mailto://me:${PW}@host", env) == "mailto://me:p%40ss%2Fword@host"
     assert expanded("${URL}", env) == "json://host/x"
-    with pytest.raises(ConfigError, match="NOT_SET from the environment"):
+    with pytest.raises(ConfigError, match="environment variable NOT_SET"):
         expanded("json://${NOT_SET}@host", env)
     with pytest.raises(ConfigError, match="EMPTY"):
         expanded("json://${EMPTY}@host", {"EMPTY": ""})
