@@ -58,7 +58,7 @@ def pages() -> Mapping[str, str]:
 def _commands() -> str:
     parts = [
         "# Commands\n",
-        "Generated from `--help` by `make docs`; the gate compares them.\n",
+        "Generated from `--help` by `make docs`; a test compares them.\n",
         _help(settle, "settle"),
     ]
     root = click.Context(settle, info_name="settle")
