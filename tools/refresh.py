@@ -24,7 +24,7 @@ from monitor import verdicts
 from monitor.cli.demo import SHIPPED, SHIPPED_RUNTIMES
 from monitor.cli.output import markdown
 from monitor.config.load import load_config
-from monitor.domain import CellVerdict, Origin, Runtime
+from monitor.domain import Cell, CellVerdict, Origin, Runtime
 from monitor.errors import SettleError, UsageError
 from monitor.miniatures.derive import NotDerived, read_first_known, read_recipes
 from monitor.miniatures.manifest import load_miniature, miniature_slugs, write_folder
@@ -157,7 +157,7 @@ def _passing(runner: Runner, version: str, subjects: Sequence[Subject]) -> tuple
     )
     held = run_cycle(runner, request)
     passing = [
-        name.rpartition("@")[0]
+        Cell.parse(name).subject_id
         for name, settled in held.settled.items()
         if settled.verdict.verdict is CellVerdict.WORKS
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from monitor.discovery.model_facts import (
@@ -27,7 +27,7 @@ from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.local_folder import folder_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -64,7 +64,7 @@ def find_models(
     After a failure the rest is asked soon, after a rate limit when the hub allows it.
     """
     search = _Search(store, hub, settings, now, progress)
-    for source in store.published.due(search.sources(), now):
+    for source in store.published.due(list(search.sources), now):
         if search.given_up:
             break
         search.ask(source)
@@ -95,34 +95,35 @@ class _Search:
     def given_up(self) -> bool:
         return self.result.again_at is not None or self.unanswered >= _MOST_UNANSWERED
 
-    def sources(self) -> list[str]:
-        """Return all sources; a model that moved out of its organisation is a source by itself."""
-        named = [f"model:{name}" for name in self.settings.named]
-        organisations = [f"organisation:{name}" for name in self.settings.organisations]
+    @cached_property
+    def sources(self) -> dict[str, tuple[str, Callable[[], datetime | None]]]:
+        """Return, by source, its name and the question to ask; a model that left its organisation is its own source."""
+        organisations = {f"organisation:{name}": name for name in self.settings.organisations}
         moved = [
-            f"model:{name}"
+            name
             for source, name in self.store.published.renamed()
-            if source in organisations and f"organisation:{HubName.parse(name).organisation}" not in organisations
+            if source in organisations and HubName.parse(name).organisation not in organisations.values()
         ]
-        folders = [folder_id(folder) for folder in self.settings.folders]
-        popularity = [_POPULARITY] if self.settings.popularity and (named or organisations) else []
-        return list(dict.fromkeys([*folders, *named, *organisations, *moved, *popularity]))
+        asked: dict[str, tuple[str, Callable[[], datetime | None]]] = {}
+        for folder in self.settings.folders:
+            asked[folder_id(folder)] = str(folder), partial(self._folder, folder, folder_id(folder))
+        for name in self.settings.named:
+            asked[f"model:{name}"] = name, partial(self._look, name, f"model:{name}")
+        for source, name in organisations.items():
+            asked[source] = name, partial(self._organisation, name)
+        for name in moved:
+            asked.setdefault(f"model:{name}", (name, partial(self._look, name, f"model:{name}")))
+        if self.settings.popularity and (self.settings.named or organisations):
+            asked[_POPULARITY] = _POPULARITY, self._popularity
+        return asked
 
     def ask(self, source: str) -> None:
         """Ask a source, and record when it is due again."""
-        kind, _, name = source.partition(":")
+        about, answer = self.sources[source]
         due, trouble = self.now + timedelta(minutes=self.settings.poll_minutes), ""
         before = len(self.result.troubles)
-        with self._tolerating(name or source):
-            match kind:
-                case "organisation":
-                    self._organisation(name)
-                case "model":
-                    self._look(name, source)
-                case "folder":
-                    self._folder(next(folder for folder in self.settings.folders if str(folder) == name), source)
-                case _:
-                    due = self._popularity() or due
+        with self._tolerating(about):
+            due = answer() or due
         if len(self.result.troubles) > before:
             trouble = self.result.troubles[-1]
             due = self.result.again_at or min(due, self.now + _RETRY)

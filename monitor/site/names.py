@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from monitor.domain import HubName
 from monitor.judge.signature import Signature
 
 MARKER = ".settle-site"  # the file that shows that a folder or a branch holds a site
@@ -27,8 +28,8 @@ def slug(text: str) -> str:
 
 def path_of(hub_id: str) -> str:
     """Return ``organisation/name`` as a path of plain names."""
-    organisation, slash, name = hub_id.partition("/")
-    return f"{slug(organisation)}/{slug(name)}" if slash else slug(organisation)
+    organisation, name = HubName.parse(hub_id)
+    return f"{slug(organisation)}/{slug(name)}" if "/" in hub_id else slug(name)
 
 
 def model_page(model: str) -> str:
