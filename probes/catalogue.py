@@ -23,8 +23,8 @@ MODULES = ("creates", "loads", "generates", "speaks", "text_api", "matches", "se
 # rung 0 is no function of a subject: the session answers the import, the installer the rest
 INSTALLS = {
     "installs.resolves": "the index has a consistent set of packages for this release on this platform",
-    "installs.builds": "every package installs, from its wheel or from one built of its sources",
-    "installs.consistent": "what is installed is the lock, and no installed package contradicts another",
+    "installs.builds": "every package installs, from its wheel or from one that is built from source",
+    "installs.consistent": "the installed packages are those of the lock, and none contradicts another",
     "installs.imports": "the runtime imports",
 }
 

@@ -34,7 +34,7 @@ def gguf(subject: Subject) -> Answer:
 
 @_check("knows.accepts")
 def accepts(subject: Subject) -> Answer:
-    """A model is created and loaded without a failure for its architecture.
+    """A model is created and loaded without an error about its architecture.
 
     Create and load a model: Ollama has no list of architectures to ask.
     """
@@ -62,7 +62,7 @@ def creates(subject: Subject) -> Answer:
 
 @_check("loads.runs", after=("loads.creates",))
 def runs(subject: Subject) -> Answer:
-    """The created model is taken into memory."""
+    """The created model is loaded into memory."""
     tried = _creating(subject).attempt
     if tried.error is not None:
         raise tried.error

@@ -75,7 +75,7 @@ def streams(subject: Subject) -> Answer:
 
 @_check("serves.limits", needs="token-bias")
 def limits(subject: Subject) -> Answer:
-    """As many tokens come as max_tokens says.
+    """An answer has as many tokens as max_tokens allows.
 
     The answer of few tokens is the beginning of the answer of more.
     """
@@ -112,7 +112,7 @@ def stop(subject: Subject) -> Answer:
 
 @_check("serves.seed")
 def seed(subject: Subject) -> Answer:
-    """Equal seeds give equal answers, and other seeds others."""
+    """Equal seeds give equal answers, and different seeds different ones."""
     ways = {"temperature": 1.0, "top_p": 1.0}
     first, repeated = (_answer(subject, _PROMPTS[2], seed=7, **ways) for _ in range(2))
     if first != repeated:
@@ -129,7 +129,7 @@ def seed(subject: Subject) -> Answer:
 
 @_check("serves.bias", needs="token-bias")
 def bias(subject: Subject) -> Answer:
-    """A token is pushed by logit_bias."""
+    """A token with a high logit_bias is generated."""
     if not subject.server.biases:
         return skipped("the server takes no bias for a token")
     letters = _letters(subject)
@@ -200,7 +200,7 @@ def schema(subject: Subject) -> Answer:
 
 @_check("serves.alike")
 def alike(subject: Subject) -> Answer:
-    """Neither a known prefix nor requests at the same time change an answer."""
+    """An answer stays the same with a cached prefix and with parallel requests."""
     alone = [_answer(subject, prompt) for prompt in _PROMPTS]
     for _ in range(2):  # twice: what happened once is not yet a property of the server
         repeated = [_answer(subject, prompt) for prompt in _PROMPTS]

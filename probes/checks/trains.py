@@ -84,7 +84,7 @@ def checkpointing(subject: Subject) -> Answer:
 
 @_check("trains.overfits")
 def overfits(subject: Subject) -> Answer:
-    """The loss of one batch falls well below what guessing costs."""
+    """The loss of one batch falls well below that of random guessing."""
     wanted = _guessing(subject, _LEARNED)
     return _judged(_trainee(subject).train_steps(_STEPS, wanted, _PATIENCE_S), wanted, "does-not-learn")
 
