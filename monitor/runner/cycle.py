@@ -175,7 +175,7 @@ class Cycle:
         if outcome.silent:
             raise InfraError(
                 "no probe can be run: two sessions ended before any subject had a turn",
-                hint="`settle doctor` looks at the engine; `settle show RUN` has the session's log",
+                hint="`settle doctor` checks the engine; `settle show RUN` has the session's log",
             )
         return state
 

@@ -236,7 +236,9 @@ class _Past:
             if published is None:
                 yield Departure(package, version, "the index does not say when it was published")
             elif published > day:
-                yield Departure(package, version, f"published on {published}, {(published - day).days} days later")
+                later = (published - day).days
+                after = f"{later} day{'s' if later != 1 else ''} later"
+                yield Departure(package, version, f"published on {published}, {after}")
 
     def _published_on(self, package: str) -> dict[str, date]:
         if package not in self._published:
