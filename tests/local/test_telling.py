@@ -41,8 +41,8 @@ def test_an_engine_that_is_away_is_told_when_it_lasts_and_when_it_is_back(days: 
     live(days, 12)
     days.releases[FIRST + timedelta(days=1)] = "5.1.0"
     days.engine = False
-    away = ["the watcher is in trouble: probing: no engine answers"]
+    away = ["trouble: probing: no engine answers"]
     assert live(days, 16) == away
     assert live(days, 5) == away
     days.engine = True
-    assert live(days, 5) == [*away, "trouble over: over: probing: no engine answers"]
+    assert live(days, 5) == [*away, "Resolved: probing. The step works again."]
