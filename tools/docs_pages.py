@@ -52,9 +52,9 @@ def findings(store: Reader) -> Iterator[Section]:
 
 
 def _answer(summary: Summary) -> Section:
-    everything = summary.groups[0]
+    all_models = summary.groups[0]
     sentences = []
-    for event, times in (("work", everything.works), ("are stable", everything.stable)):
+    for event, times in (("work", all_models.works), ("are stable", all_models.stable)):
         if times is None:
             continue
         missing = ", ".join(f"{share_text(share)} not by day {share.day}" for share in times.not_by)

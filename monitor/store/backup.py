@@ -57,7 +57,7 @@ def back_up(home: Path, target: Path) -> Contents:
     if target.exists():
         raise UsageError(f"{target} already exists", hint="name each backup differently, for example by its day")
     aside = target.parent / f".{target.name}.writing"
-    with _spoken(target, "written"):
+    with _archive_errors(target, "written"):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
@@ -76,7 +76,7 @@ def restore(source: Path, home: Path) -> Contents:
     Raises UsageError for a home that is not empty, and DatabaseError for a backup that is damaged or none.
     """
     aside = home / _UNFINISHED
-    with _spoken(source, "restored"):
+    with _archive_errors(source, "restored"):
         home.mkdir(parents=True, exist_ok=True)
         lock = WriterLock.take(home / LOCK)
         try:
@@ -188,7 +188,7 @@ def _compare(path: Path, digest: str) -> None:
 
 
 @contextmanager
-def _spoken(path: Path, done: str) -> Iterator[None]:
+def _archive_errors(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, ValidationError, FileExistsError) as error:

@@ -75,7 +75,7 @@ def open_writing(path: Path) -> Database:
     """Return the database, created or brought up to date. The caller holds the writer's lock."""
     from monitor.store.schema import Database
 
-    with spoken(path):
+    with database_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_S)
         try:
@@ -102,7 +102,7 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
             f"there is no database at {path}",
             hint="`settle run --once` creates it; `settle demo` opens one that comes with Settle",
         )
-    with spoken(path):
+    with database_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
             if not is_marked(connection):
@@ -160,7 +160,7 @@ def _blank() -> bytes:
 
 
 @contextmanager
-def spoken(path: Path) -> Iterator[None]:
+def database_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say into a DatabaseError that names the file."""
     try:
         yield

@@ -44,7 +44,7 @@ def query(path: Path, sql: str, *, patience_s: float = PATIENCE_S) -> Answer:
         answered = tuple(cursor.fetchall())
         columns = tuple(column[0] for column in cursor.description or ())
     except (sqlite3.Error, sqlite3.Warning) as error:
-        raise _spoken(error, patience_s) from None
+        raise _usage_error(error, patience_s) from None
     finally:
         db.close()
     if not columns:
@@ -67,7 +67,7 @@ def _authorize(action: int, name: str | None, argument: str | None, *_: object) 
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
 
-def _spoken(error: Exception, patience_s: float) -> UsageError:
+def _usage_error(error: Exception, patience_s: float) -> UsageError:
     text = str(error)
     if any(sign in text for sign in ("not authorized", "authorization denied", "prohibited", "readonly")):
         return UsageError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import containers
 import monitor
-from monitor.store.opening import SHAPE, bring_up_to_date, is_marked, spoken
+from monitor.store.opening import SHAPE, bring_up_to_date, database_errors, is_marked
 from monitor.store.reader import DATABASE
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def pack(home: Path, target: Path) -> None:
     """Write a copy of the home's database, consistent whatever is written meanwhile, without the largest facts."""
     aside = target.with_suffix(".tmp")
     aside.unlink(missing_ok=True)
-    with spoken(home), closing(sqlite3.connect(home / DATABASE)) as source, closing(sqlite3.connect(aside)) as copy:
+    with (
+        database_errors(home),
+        closing(sqlite3.connect(home / DATABASE)) as source,
+        closing(sqlite3.connect(aside)) as copy,
+    ):
         source.backup(copy)
         guards = [
             copy.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).fetchone()[0] for name in _GUARDS
@@ -50,7 +54,7 @@ def unpack(packed: bytes, home: Path) -> None:
     """Put a packed history into the home, unless it is there. Raises DatabaseError where that cannot be written."""
     digest = hashlib.sha256(packed + str(SHAPE).encode()).hexdigest()
     stamp, database = home / _STAMP, home / DATABASE
-    with spoken(database):
+    with database_errors(database):
         if database.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
             return
         home.mkdir(parents=True, exist_ok=True)

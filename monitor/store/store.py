@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.store import recording
 from monitor.store.cell_writing import CellsWriter
-from monitor.store.opening import WriterLock, open_writing, spoken
+from monitor.store.opening import WriterLock, database_errors, open_writing
 from monitor.store.outbox import OutboxWriter
 from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader
@@ -34,7 +34,7 @@ def open_store(home: Path) -> Store:
 
     Raises DatabaseError where another process writes to it, and for a file that is foreign, damaged or newer.
     """
-    with spoken(home):
+    with database_errors(home):
         home.mkdir(parents=True, exist_ok=True)
     lock = WriterLock.take(home / LOCK)
     try:

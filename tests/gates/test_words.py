@@ -31,10 +31,12 @@ ROOMS = ("monitor", "containers", "probes", "tools")
 BANNED_NAMES = re.compile(
     r"""\b(told|tells?|said|own|one|nobody|whoever|found|heard|beside|anew|sittings?|sat|sit|seats?|workbench|shop|bench
     |lanes?|dealt|offered|fitting|outfit|outfitted|meant|crossings?|crossed|corners?|tremble|shaken|seams?|salt
-    |sightings?|sayings?|numbered|standings|census|tidy|tidied|gc)\b""",
+    |sightings?|sayings?|numbered|standings|census|tidy|tidied|gc|talk|spoken|everything)\b""",
     re.VERBOSE,
 )
-BANNED_CLASSES = re.compile("^(Question|Place|Held|Talk|Spoken|Logged|Signs|Fit|Again|Why)$")
+BANNED_WHOLE_NAMES = re.compile(
+    "^(Question|Place|Held|Talk|Spoken|Logged|Signs|Fit|Again|Why|keep_house|hold_cycle|hold_sessions|take_seat|at_work)$"
+)
 NOT_OURS = re.compile(r"(?i)not_?found|^gc$")  # of errors everywhere; the standard library's module
 BANNED_WORDS = re.compile(
     r"\b(told|tells|is said|are said|nobody|whoever|sittings?|workbench|shop|bench|outfit(ted)?|dealt|tidy|tidied)\b"
@@ -75,7 +77,7 @@ def banned_in_names(source: str) -> set[str]:
     return {
         name
         for name in names_of(ast.parse(source))
-        if BANNED_NAMES.search(" ".join(words_of(NOT_OURS.sub("", name)))) or BANNED_CLASSES.match(name)
+        if BANNED_NAMES.search(" ".join(words_of(NOT_OURS.sub("", name)))) or BANNED_WHOLE_NAMES.match(name)
     }
 
 

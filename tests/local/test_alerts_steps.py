@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor import verdicts
+from monitor.alerts.message import Message
+from monitor.alerts.sending import Arrival, Sent, send
 from monitor.alerts.steps import FIRST_PAUSE, LONGEST_PAUSE, MOST_ATTEMPTS, next_attempt, send_alerts, write_alerts
 from monitor.alerts.values import Trouble, TroubleArea, TroubleId
 from monitor.config.settings import Alerts, Target
-from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.domain import Model, ModelKind, Severity, Subject, SubjectForm
 from monitor.errors import DatabaseError
 from monitor.progress import ConsoleProgress
 from monitor.store import open_reader, open_store
@@ -198,3 +200,10 @@ def test_pauses_double_up_to_a_limit_and_end() -> None:
     assert pauses[:3] == [BEGAN + FIRST_PAUSE, BEGAN + 2 * FIRST_PAUSE, BEGAN + 4 * FIRST_PAUSE]
     assert pauses[-2] == BEGAN + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (MOST_ATTEMPTS - 2))
     assert pauses[-1] is None
+
+
+def test_an_address_that_nothing_can_be_sent_to_is_a_refusal_that_does_not_name_it() -> None:
+    told = send("nonsense://secret-token", Message("t", "x", "x"), Severity.INFO, {})
+    assert told.arrival is Arrival.REFUSED
+    assert "secret-token" not in told.problem
+    assert isinstance(told, Sent)
