@@ -82,7 +82,7 @@ def test_there_is_too_little_room_to_begin(product: Product) -> None:
     install = {**product.configuration["install"], "extra": ["six"]}
     answer = product.ask("probe", SUBJECT, install=install, disk={"floor_gib": 1 << 20, "budget_gib": 1})
     hold(product, answer, SUBJECT, Expected("unknown", "installs", "infra-disk", "infra"))
-    assert "are free where environments are built" in answer.settled(SUBJECT)["reason"]
+    assert "are free for environments" in answer.settled(SUBJECT)["reason"]
 
 
 @pytest.fixture
