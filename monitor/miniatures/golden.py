@@ -31,7 +31,8 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         "texts": list(TEXTS),
         **_rendering(miniature.template, _specials(tokenizer_config(tokens)), untrusted=miniature.untrusted),
         "parts": dict(miniature.parts) or None,
-        "published": miniature.untrusted or miniature.origin.partition(" ")[0] in whole_origins(),
+        "published": miniature.untrusted
+        or any(miniature.origin in (file, f"{file} (text_config)") for file in whole_origins()),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],
