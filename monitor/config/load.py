@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_RENAMED = {"limits.lanes": "limits.workers"}  # before: now, where the nearest name would be another
 _SECRET = frozenset({"daemon.ping_url"})  # even a wrong value is not shown
 # by pydantic's type of error, whose own words are about its types
 _PLAIN_PROBLEMS = {
@@ -113,6 +114,8 @@ def _problem(details: dict[str, Any]) -> str:
         problem = _PLAIN_PROBLEMS.get(details["type"]) or details["msg"].removeprefix("Value error, ")
         problem = problem.replace("Input should be", "must be")
         return f"{where}: {problem}{shown}"
+    if where in _RENAMED:
+        return f"{where}: unknown key; it is {_RENAMED[where]!r} now"
     siblings = [key for key, _, _ in reference()]
     sections = sorted({key.rpartition(".")[0] for key in siblings} - {""})
     close = difflib.get_close_matches(where, siblings + sections, n=1, cutoff=0.6)

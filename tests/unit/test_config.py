@@ -107,3 +107,8 @@ def test_two_targets_of_one_name_are_refused(tmp_path: Path) -> None:
     target = "[[alerts.targets]]\nname = 'a'\nurl = 'json://host'\n"
     with pytest.raises(ConfigError, match="two targets have the same name"):
         load_config(write(tmp_path, target * 2), HOME)
+
+
+def test_a_renamed_key_is_answered_with_its_present_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"limits\.lanes: unknown key; it is 'limits\.workers' now"):
+        load_config(write(tmp_path, "limits.lanes = 2\n"), HOME)
