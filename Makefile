@@ -34,7 +34,7 @@ engine: ## install and start Docker (Debian, as root)
 .PHONY: test
 test: setup gates ## set up, all gates, all tests
 	@deploy/engine for-tests
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadfile tests/unit
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/local
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lives specimens
 
@@ -47,7 +47,7 @@ specimens:
 
 .PHONY: unit
 unit: setup ## the quick tests: no engine, no index, no process or server
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/unit
+	@.venv/bin/python -m pytest -n 2 --dist loadfile tests/unit
 
 .PHONY: local
 local: setup ## the tests with servers and processes of this machine, without engine or index
@@ -68,8 +68,9 @@ docs: setup ## write the pages that come from the code
 	@.venv/bin/python -m tools.manual docs
 
 .PHONY: soak
-soak: setup ## the full counts of kills and faults, and vLLM (by hand; long)
+soak: setup ## the full counts of examples, kills and faults, and vLLM (by hand; long)
 	@deploy/engine for-tests
+	@.venv/bin/python -m pytest -n 2 --dist worksteal --hypothesis-profile=thorough tests/unit
 	@.venv/bin/python -m pytest -m soak -s tests/contract tests/specimens tests/worlds
 
 .PHONY: bench

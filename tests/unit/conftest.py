@@ -20,11 +20,13 @@ MEMORY = Path("/dev/shm")
 WANTED_BYTES = 1 << 30
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > WANTED_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("any machine")
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("quick", patient, max_examples=50)
+    settings.register_profile("thorough", patient, max_examples=2000)  # make soak
+    settings.load_profile(config.getoption("--hypothesis-profile") or "quick")
 
 
 @pytest.fixture
