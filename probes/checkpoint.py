@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _MAX_HEADER_BYTES = 100 << 20
+_ENDS = 2  # of a tensor's bytes
+_CUT_CHARS = 200
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.spm", "vocab.json", "vocab.txt", "*.tiktoken", "tekken.json")
 _TOKENIZER_OBJECTS = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class Tensor(NamedTuple):
@@ -106,27 +109,62 @@ def _tensors_of(file: Path) -> dict[str, Tensor]:
             raise BadFileError(f"{file.name} is cut off or has no safetensors header")
         try:
             header = json.loads(stream.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadFileError(f"the header of {file.name} is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise BadFileError(f"the header of {file.name} holds a {type(header).__name__}, not an object")
     by_name = {}
     for name, entry in header.items():
         if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            tensor = Tensor(file, entry["dtype"], tuple(entry["shape"]), 8 + length + first, 8 + length + last)
+            tensor = _tensor(file, name, entry, 8 + length)
             if tensor.stop > size:
                 raise BadFileError(f"{file.name} ends {tensor.stop - size} bytes before the end of {name}")
             width, stored = _ITEM_BYTES.get(tensor.dtype), tensor.stop - tensor.start
             if width is not None and math.prod(tensor.shape) * width != stored:
                 raise BadFileError(f"{name} of {file.name} has {stored} bytes for shape {tensor.shape}")
             by_name[name] = tensor
+    _require_disjoint(by_name, file)
     return by_name
 
 
-def require_weights(folder: Path) -> None:
-    """Raise BadFileError where no runtime could load these weights safely."""
+def _tensor(file: Path, name: str, entry: Any, start: int) -> Tensor:
+    """Return a tensor as its entry of the header describes it; raises BadFileError where that is no description."""
+    described: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    values: list[Any] = [described.get(key) for key in ("dtype", "shape", "data_offsets")]
+    dtype, shape, offsets = values
+    if not isinstance(dtype, str) or not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != _ENDS:
+        raise BadFileError(
+            f"{name} of {file.name} is not described by a dtype, a shape and data_offsets: {_cut(entry)}"
+        )
+    first, last = offsets
+    if first > last:
+        raise BadFileError(f"{name} of {file.name} ends before it begins: {_cut(offsets)}")
+    return Tensor(file, dtype, tuple(shape), start + first, start + last)
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _cut(value: Any) -> str:
+    return repr(value)[:_CUT_CHARS]
+
+
+def _require_disjoint(by_name: dict[str, Tensor], file: Path) -> None:
+    ordered = sorted(
+        (tensor.start, tensor.stop, name) for name, tensor in by_name.items() if tensor.stop > tensor.start
+    )
+    for (_, stop, name), (start, _, other) in zip(ordered, ordered[1:]):
+        if start < stop:
+            raise BadFileError(f"{name} and {other} of {file.name} overlap by {stop - start} bytes")
+
+
+def require_weights(folder: Path, withheld: Sequence[str] = ()) -> None:
+    """Raise BadFileError where no runtime could load these weights safely; ``withheld`` files are not shown here."""
     if tensors(folder):
         return
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    names = {*withheld, *(path.name for path in folder.iterdir())}
+    pickles = sorted(name for name in names if name.endswith(_PICKLES))
     if pickles:
         message = f"the weights are only there as pickle ({pickles[0]}), which can run any code"
         raise BadFileError(message, fault="pickle-weights")

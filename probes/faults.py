@@ -54,7 +54,8 @@ _PHRASES = phrases_in("""
     pickle-weights: no file named model.safetensors | does not appear to have a file named model.safetensors
     pickle-weights: weights_only | safe_serialization
     bad-checkpoint: incompletemetadata | headertoolarge | invalidheader | error while deserializing header
-    bad-checkpoint: not a valid json file | metadataincompletebuffer
+    bad-checkpoint: not a valid json file | metadataincompletebuffer | invalidoffset | tensorinvalidinfo
+    bad-checkpoint: tensoroverlap | headertoosmall
     missing-dependency: requires the following packages | but it was not found in your environment
     missing-dependency: you need to install | you need to have | requires installing | please install
     unsupported-on-platform: not compiled with cuda | no nvidia driver | found no nvidia | requires cuda
