@@ -23,6 +23,7 @@ from containers.environment import (
 )
 from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
 from containers.installer import FOLDERS, PackageInstaller, companions, unique_path
+from containers.leftovers import remove
 from containers.resolving import Resolution, ResolveRequest
 from containers.storage import StoredItem, disk_bytes, remove_wheel, stored_items, touch, wheel_folders
 
@@ -47,7 +48,7 @@ uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8; shift 8
 "$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock"
 link=; [ "$mode" = hardlink ] && link=l
 while [ $# -gt 0 ]; do mkdir -p "$build/$2"; cp "-a$link" "$1/." "$build/$2/"; shift 2; done
-"$python" -I -B "$script" "$build/$site" "$store" "$mode" || exit {NO_BYTECODE}
+"$python" -I -B "$script" "$build/$site" "$store" "$mode" "$lock" || exit {NO_BYTECODE}
 "$uv" pip check --python "$build/bin/python" || exit {NOT_CONSISTENT}
 """
 
@@ -148,11 +149,11 @@ class Environments:
         aside = unique_path(self._root / "envs" / f".removing-{digest}")
         with contextlib.suppress(FileNotFoundError):
             (self._root / "envs" / digest).rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
 
     def remove_artefact(self, digest: str) -> None:
         """Remove an unpacked archive; it is fetched again where a lock names it."""
-        shutil.rmtree(self._root / "artefacts" / digest, ignore_errors=True)
+        remove(self._root / "artefacts" / digest)
 
     def remove_wheel(self, digest: str) -> None:
         """Remove a wheel that was built from source; another build of it gives another wheel."""
@@ -202,7 +203,7 @@ class Environments:
         except OSError as error:  # after the script there is only writing, and a disk may be full
             return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, str(error), b"", time.monotonic() - began)
         finally:
-            shutil.rmtree(build, ignore_errors=True)
+            remove(build)
         if read_environment(target) is None:
             return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, f"{target.name} is in the way", b"", seconds)
         return Environment(lock.digest, target, built=True, seconds=seconds, log=execution.log)

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import platform
-import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from containers.engine import Command, CommandLimits, Engine, Execution, Mount, Role
+from containers.leftovers import remove
 from containers.processes import owner_lives, owner_token
 from containers.storage import TOOLS, visible_copy
 
@@ -97,14 +97,14 @@ class PackageInstaller:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def sweep(self) -> list[str]:
         """Remove what a crash left half built, half removed or half resolved; running processes keep theirs."""
         removed = []
         for folder in (*(self.root / "envs").glob(".*@*"), *(self.root / "work").iterdir()):
             if not owner_lives(folder.name.rpartition("@")[2]):
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 removed.append(folder.name)
         return removed
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from containers.engine import HOME, USER_NAMES, BoundedLog, Command, CommandLimits, Execution, Role, ending_signal
+from containers.leftovers import remove
 from containers.processes import MARK, home_digest, kill_marked, marks, owner_lives, owner_token, resident_bytes, tree
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class ProcessEngine:
             return self._run_in(scratch, command, mark, log, began, cancel=cancel or threading.Event())
         finally:
             kill_marked(mark)
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove(scratch)
 
     def stop(self) -> None:
         self._stopped = True
@@ -148,7 +149,7 @@ class ProcessEngine:
         if self._scratch.is_dir():
             for folder in self._scratch.iterdir():
                 if not owner_lives(folder.name.partition(".")[0]):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove(folder)
                     removed.append(f"scratch {folder.name}")
         return removed
 

@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 from containers.errors import NoRoom
+from containers.leftovers import remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,15 +54,16 @@ def disk_bytes(*folders: Path, unique: bool = False) -> int:
     total = 0
     waiting = list(map(str, folders))
     while waiting:
-        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+        # what vanishes meanwhile, or cannot be reached by its path, does not count
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if status.st_ino not in seen and not (unique and status.st_nlink > 1):
-                    total += status.st_blocks * 512
-                    seen.add(status.st_ino)
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append(entry.path)
+                    elif status.st_ino not in seen and not (unique and status.st_nlink > 1):
+                        total += status.st_blocks * 512
+                        seen.add(status.st_ino)
     return total
 
 
@@ -95,7 +98,7 @@ def wheel_folders(wheels: Path, digests: Collection[str]) -> list[Path]:
 
 def remove_wheel(wheels: Path, digest: str) -> None:
     """Remove a built wheel and its note; a note that a crash leaves behind names no file, and does no harm."""
-    shutil.rmtree(wheels / digest, ignore_errors=True)
+    remove(wheels / digest)
     for note in wheels.glob("*.json"):
         if _wheel_of(note) is None:
             note.unlink(missing_ok=True)
