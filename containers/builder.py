@@ -7,6 +7,7 @@ import json
 import shutil
 import stat
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from containers.engine import Command, CommandLimits, Execution, Mount, Role
 from containers.environment import sync_folder
 from containers.failures import InstallFailure, InstallFault, InstallStage, from_build
 from containers.installer import PackageInstaller, cutoff_arguments, uv_environment
+from containers.leftovers import Bounds, excess
 from containers.lock import Lock, MalformedLock, Pin, parse_lock, redacted
 from containers.resolving import Resolution, ResolveRequest, compile_arguments, resolve, torch_choices
+from containers.settings import without_credentials
 from containers.storage import note_wheel, noted_wheel
+from containers.watched import run_watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +44,9 @@ UV_CACHE_DIR=${TMPDIR:-/tmp}/uv; export UV_CACHE_DIR
 "$uv" pip install --quiet --no-deps --python "$python" --target "${TMPDIR:-/tmp}/target" "$@"
 find "$UV_CACHE_DIR" -name '*.whl' -exec cp '{}' "$out" ';'
 """
+WANTING = (InstallFault.INDEX, InstallFault.NETWORK)  # how it shows that an address wants credentials
 _SCRATCH_BYTES = 8 << 30
+_OUT = Bounds(_SCRATCH_BYTES)  # what a build may leave in the folder that it hands its wheel over in
 _CHOSEN_BYTES = 1 << 20
 
 
@@ -155,26 +161,35 @@ def _with_wheels(request: ResolveRequest, wheels: Iterable[Path]) -> ResolveRequ
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """Everything that a build may see: no cache, no environment, no subject."""
+    """Everything that a build may see: no cache, no environment, no subject, and no credentials."""
 
     installer: PackageInstaller
     request: ResolveRequest
     env: Mapping[str, str]
 
     def run(self, script: str, out: Path, *arguments: str, reading: Iterable[Path] = ()) -> Execution:
-        installer, settings = self.installer, self.installer.settings
+        installer, settings = self.installer, without_credentials(self.installer.settings)
         base = installer.toolchain() if installer.toolchain else installer.base
         shown = [Mount(path, str(path)) for path in (*map(Path, self.request.wheels), *reading)]
-        return installer.engine.run(
-            Command(
-                argv=("/bin/sh", "-c", script, "build", installer.uv, installer.base.interpreter, str(out), *arguments),
-                role=Role.BUILDER,
-                image=base.image,
-                mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
-                env={**uv_environment(settings, cache=None, wheels=self.request.wheels), **self.env},
-                limits=CommandLimits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
-            )
+        command = Command(
+            argv=("/bin/sh", "-c", script, "build", installer.uv, installer.base.interpreter, str(out), *arguments),
+            role=Role.BUILDER,
+            image=base.image,
+            mounts=(*installer.reading_mounts(), *shown, Mount(out, str(out), writable=True)),
+            env={**uv_environment(settings, cache=None, wheels=self.request.wheels), **self.env},
+            limits=CommandLimits(settings.seconds, settings.memory_bytes, tmpfs_bytes=_SCRATCH_BYTES),
         )
+        execution, over = run_watched(installer.engine, command, lambda: excess(out, _OUT), seconds=0.5)
+        note = f"\nerror: the build left {over} beside its wheel, and was ended\n"
+        return replace(execution, log=execution.log + note.encode()) if over else execution
+
+    def failure(self, execution: Execution) -> InstallFailure:
+        """Classify a build that failed; where the index or the proxy wants credentials, the fault is ours."""
+        failure = from_build(execution)
+        if failure.slug not in WANTING or without_credentials(self.installer.settings) == self.installer.settings:
+            return failure
+        reason = "a builder gets no credentials of the index or the proxy, because code of packages runs in it"
+        return replace(failure, message=f"{failure.message} ({reason})")
 
     def key(self, pin: Pin) -> str:
         """Name what a wheel depends on. Not the day: no two builds are equal, and a lock names their hash."""
@@ -197,7 +212,7 @@ def _build_wheel(builder: _Builder, name: str) -> Path | InstallFailure:
     cutoff = cutoff_arguments(builder.request.cutoff, builder.request.exempt)
     with builder.installer.workspace(mode=0o777) as out:
         execution = builder.run(BUILD, out, "--no-binary", name, f"{name}=={pin.version}", *cutoff)
-        wheel = _store_wheel(out, name, wheels, execution) if execution.ok else from_build(execution)
+        wheel = _store_wheel(out, name, wheels, execution) if execution.ok else builder.failure(execution)
     if not isinstance(wheel, InstallFailure):
         note_wheel(note, wheel)
     return wheel
@@ -210,7 +225,7 @@ def _choose(builder: _Builder, name: str, binary: Sequence[str] = ()) -> Pin | I
         with installer.workspace(mode=0o777) as out, installer.workspace() as files:
             execution = builder.run(CHOOSE, out, *compile_arguments(choice, files), *binary, reading=[files])
             text = _read(out / "chosen.txt")
-        failure = None if execution.ok else from_build(execution)
+        failure = None if execution.ok else builder.failure(execution)
         if failure is None or failure.slug is not InstallFault.UNRESOLVABLE:
             break
     if failure is not None:
@@ -240,14 +255,18 @@ def _read(path: Path) -> str:
 
 def _store_wheel(out: Path, name: str, wheels: Path, execution: Execution) -> Path | InstallFailure:
     """Store the one wheel of that name; the other files that a build leaves behind are not trusted."""
-    files = [file for file in out.iterdir() if stat.S_ISREG(file.lstat().st_mode)]
+    files = [file for file in islice(out.iterdir(), _OUT.entries) if stat.S_ISREG(file.lstat().st_mode)]
     matches = [file for file in files if _package_of(file) == canonicalize_name(name)]
     if len(matches) != 1:
         reason = f"the build gave {len(matches)} wheels of {name}, 1 was expected"
         return InstallFailure.of(execution, InstallStage.INSTALL, InstallFault.NO_WHEEL, reason)
     wheel = matches[0]
-    with wheel.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with wheel.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        reason = f"the build gave a wheel of {name} that cannot be read: {error.strerror}"
+        return InstallFailure.of(execution, InstallStage.INSTALL, InstallFault.NO_WHEEL, reason)
     target = wheels / digest / wheel.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(wheel, target)  # the copy belongs to us, the file itself to the builder's user

@@ -74,7 +74,10 @@ MESSAGE_CHARS = 2000
 OURS = (
     (InstallFault.DISK, r"No space left on device|os error 28\b|Disk quota exceeded|File too large \(os error 27\)"),
     (InstallFault.MEMORY, r"Cannot allocate memory|os error 12\b|memory allocation of \d+ bytes failed|MemoryError"),
-    (InstallFault.INDEX, r"Hash mismatch|HTTP status (server|client) error|end of file before message length"),
+    (
+        InstallFault.INDEX,
+        r"Hash mismatch|HTTP status (server|client) error|end of file before message length|authentication credentials",
+    ),
     (
         InstallFault.NETWORK,
         (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from containers.lock import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +40,22 @@ class InstallSettings:
     free_bytes: int = 3 << 30  # below this nothing is built: a full disk fails in less clear ways
     seconds: float = 1800.0
     memory_bytes: int = 4 << 30
+
+
+def without_credentials(settings: InstallSettings) -> InstallSettings:
+    """Return the settings for a place where foreign code runs: addresses without user names, passwords and tokens."""
+
+    def bare(address: str) -> str:
+        return redacted(address) if "://" in address else re.sub(r"^[^/?#\s]*@", "", address)  # a proxy needs no scheme
+
+    return replace(
+        settings,
+        index_url=bare(settings.index_url),
+        extra_index_urls=tuple(map(bare, settings.extra_index_urls)),
+        find_links=tuple(bare(link) if "://" in link else link for link in settings.find_links),
+        http_proxy=bare(settings.http_proxy),
+        https_proxy=bare(settings.https_proxy),
+    )
 
 
 def settings_from_environment(env: Mapping[str, str]) -> InstallSettings:

@@ -24,6 +24,7 @@ LONGEST_CHARS = 1 << 20  # a conversation of three turns
 SECONDS = 10.0
 MEMORY_BYTES = 512 << 20
 _REASON_CHARS = 300
+_ENVIRONMENT = {"LANG": "C.UTF-8"}  # nothing of the daemon's: its variables hold tokens
 
 
 def render(template: str, messages: list[dict[str, str]], specials: Mapping[str, Any]) -> str:
@@ -52,6 +53,7 @@ def render_apart(
     try:
         process = subprocess.run(
             [sys.executable, "-I", "-m", __name__],
+            env=_ENVIRONMENT,
             input=request.encode(),
             capture_output=True,
             timeout=seconds,
@@ -61,9 +63,9 @@ def render_apart(
         return None, f"rendering takes longer than {seconds:g} s"
     try:
         answer = json.loads(process.stdout)
-    except ValueError:
+        return answer["rendered"], answer["reason"]
+    except (KeyError, RecursionError, TypeError, ValueError):
         return None, f"the process ended with {process.returncode}"
-    return answer["rendered"], answer["reason"]
 
 
 def _answer() -> None:

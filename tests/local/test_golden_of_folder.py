@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from typing import TYPE_CHECKING
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from monitor.miniatures.golden import MESSAGES, golden_of_folder
 from monitor.miniatures.template import render_apart
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ROLES = "{% for message in messages %}{{ message.role }};{% endfor %}"
 
@@ -92,3 +92,22 @@ def test_the_reason_travels_to_the_probe(tmp_path: Path) -> None:
 def test_a_pipe_in_the_folder_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokenizer_config.json")
     assert golden_of_folder(tmp_path)["template"] is None
+
+
+def test_the_process_that_renders_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a template runs for ever, look at the variables of the process that runs it."""
+    monkeypatch.setenv("SETTLE_SECRET", "sesame")
+    loops = "{% for i in range(99999) %}" * 4 + "{% endfor %}" * 4
+    rendering = threading.Thread(target=render_apart, args=(loops, [], {}), kwargs={"seconds": 3.0})
+    rendering.start()
+    seen: list[bytes] = []
+    while rendering.is_alive():
+        for task in Path("/proc/self/task").iterdir():
+            for child in (task / "children").read_text(encoding="ascii").split():
+                with contextlib.suppress(OSError):
+                    program = Path(f"/proc/{child}/cmdline").read_bytes()
+                    if b"monitor.miniatures.template" in program:
+                        seen.append(Path(f"/proc/{child}/environ").read_bytes())
+        time.sleep(0.05)
+    assert seen
+    assert not any(b"sesame" in variables for variables in seen)
