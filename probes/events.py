@@ -17,7 +17,7 @@ _MAX_DEPTH = 8
 
 
 class Events:
-    """The events file, shared with forked children: every line is a single write in append mode."""
+    """The events file, written by one process: a forked child writes into the pipe that its relay gives it."""
 
     def __init__(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -25,13 +25,20 @@ class Events:
         self._began = time.monotonic()
 
     def append(self, event: str, **fields: Any) -> None:
-        line = _line({"event": event, "at": round(time.monotonic() - self._began, 4), **fields})
+        self.write(_line({"event": event, "at": round(time.monotonic() - self._began, 4), **fields}))
+
+    def write(self, line: bytes) -> None:
+        """Write a whole line as it is."""
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
         except OSError as error:  # no disk, no quota: nothing more can be written
             sys.stderr.write(f"the events file cannot be written: {error}\n")
             raise SystemExit(OUR_BUG_EXIT) from error
+
+    def redirect(self, descriptor: int) -> None:
+        """Write into another file from now on, and let go of this one."""
+        os.dup2(descriptor, self._descriptor, inheritable=False)
 
     def started(self, subject: str | None, check: str) -> None:
         self.append("started", subject=subject, check=check)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from probes.relay import Relay, set_dumpable
 from probes.wire import OUR_BUG_EXIT
 
 _WATCH_S = 0.05
@@ -40,10 +41,16 @@ class End(NamedTuple):
         return self.exit_code == 0
 
 
-def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], float] = lambda: 0.0) -> End:
+def supervise(
+    work: Callable[[], None],
+    limit: Limit,
+    allowance: Callable[[], float] = lambda: 0.0,
+    relay: Relay | None = None,
+) -> End:
     """Fork, do the work in the child, and wait for it no longer and no larger than the limit.
 
-    ``allowance`` says at any moment how many seconds are granted beyond the limit's.
+    ``allowance`` says at any moment how many seconds are granted beyond the limit's; ``relay`` carries the child's
+    events, all of them before this returns.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,25 +62,42 @@ def supervise(work: Callable[[], None], limit: Limit, allowance: Callable[[], fl
     if child == 0:
         os.close(ended)
         _become_expendable(parent)
+        if relay is not None:
+            relay.begin_in_child()
         work_and_exit(work)
     os.close(open_in_child)
+    if relay is not None:
+        relay.begin_in_parent()
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(child, child)  # the child does it too; either may come first
     try:
-        return _watch(child, ended, began, limit, allowance=allowance, kills_before=kills_before)
+        return _watch(child, ended, began, limit, allowance=allowance, relay=relay, kills_before=kills_before)
     finally:
         os.close(ended)
         # what the subject left running must end before the next one starts
         _kill(child)
+        if relay is not None:
+            relay.finish()
 
 
 def _watch(
-    child: int, ended: int, began: float, limit: Limit, *, allowance: Callable[[], float], kills_before: int
+    child: int,
+    ended: int,
+    began: float,
+    limit: Limit,
+    *,
+    allowance: Callable[[], float],
+    relay: Relay | None,
+    kills_before: int,
 ) -> End:
     peak, killed_for = 0, ""
     while True:
+        events = [relay.fileno()] if relay is not None and relay.open else []
+        ready = select.select([ended, *events], [], [], _WATCH_S)[0]
+        if relay is not None and relay.fileno() in ready:
+            relay.pump()
         # the pipe ends when the child does, so a short subject does not wait for the next look
-        if select.select([ended], [], [], _WATCH_S)[0]:
+        if ended in ready:
             time.sleep(_REAP_S)  # between the closing of its files and its end; or something closed the pipe early
         pid, status, used = os.wait4(child, os.WNOHANG)
         seconds = time.monotonic() - began
@@ -107,6 +131,7 @@ def _fork() -> int:
 def _become_expendable(parent: int) -> None:
     """Make the kernel choose this child first, let it die with its parent, and give it a group to be killed by."""
     os.setpgid(0, 0)
+    set_dumpable(True)  # a parent that closed itself off has a child that nothing can be written to in /proc
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with contextlib.suppress(OSError, AttributeError):

@@ -6,8 +6,9 @@ one JSON object a line to the events file and flushes after each. Everything the
 Request::
 
     {"wire": 1, "runtime": "transformers", "version": "5.23.0", "isolation": "fork" | "solo", "seed": 0,
-     "limit_s": 60.0, "import_limit_s": 300.0, "memory_bytes": 2147483648,
-     "subjects": [{"id": "...", "path": "/subjects/0", "golden": {...}, "control": true}, ...]}
+     "limit_s": 60.0, "import_limit_s": 300.0, "memory_bytes": 2147483648, "private": true,
+     "subjects": [{"id": "...", "path": "/subjects/0", "golden": {...}, "control": true,
+                   "withheld": ["modeling_x.py", ...]}, ...]}
 
 Events (``at`` is seconds since the session began)::
 
@@ -29,6 +30,10 @@ can be confirmed without it: ``limit_s`` then counts from the end of the import,
 that dies while importing takes the session with it, by the same signal or exit code. Non-finite numbers are the
 strings ``nan``, ``inf`` and ``-inf``.
 
+With ``private`` the events file is held open outside: the session takes its name away and keeps it to itself, so that
+no subject can write for another. ``withheld`` names files of the model's folder that a probe never sees, because they
+may hold code: ``path`` has data only.
+
 ``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
 
     {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
@@ -44,6 +49,7 @@ WIRE = 1
 MAX_LINE_BYTES = 1 << 20
 MAX_EVENTS_BYTES = 64 << 20
 MAX_MESSAGE_CHARS = 4000
+MAX_FACTS = 200  # of one subject; of its other events there are two a check
 OUR_BUG_EXIT = 70  # our own code raised, or could not write what it saw: neither the runtime nor the subject
 
 RUNGS = ("installs", "knows", "loads", "generates", "speaks", "matches", "serves", "adapts", "trains")

@@ -92,7 +92,7 @@ def _judge_events(
     stopped = ""  # why what follows was not reached; the first unanswered check carries the fault
     for name in expected:
         if name in finished:
-            result = _judge_finished(finished[name], malformed=events.spoiled or session.malformed)
+            result = _judge_finished(finished[name], spoiled=events.spoiled, malformed=session.malformed)
             results.append(result)
             if result.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
                 stopped = stopped or f"not reached: {name} did not pass"
@@ -108,8 +108,11 @@ def _judge_events(
     return tuple(results)
 
 
-def _judge_finished(finished: Finished, *, malformed: str) -> CheckResult:
+def _judge_finished(finished: Finished, *, spoiled: str, malformed: str) -> CheckResult:
     match finished.outcome:
+        case _ if spoiled:
+            # another process may have written it: a pass proves no more than a failure
+            return fault_result(finished.check, "infra-events", spoiled, seconds=finished.seconds)
         case "passed":
             return CheckResult(
                 finished.check,

@@ -37,7 +37,7 @@ class SubjectNotes:
     facts: tuple[Fact, ...] = ()
     died: Ending | None = None
     seconds: float = 0.0  # from its first event to its last
-    spoiled: str = ""  # why only its passes can be trusted; "" when the record is whole
+    spoiled: str = ""  # why nothing in it can be trusted; "" when the record is whole
 
 
 @dataclass(frozen=True, slots=True)

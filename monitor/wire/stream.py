@@ -113,11 +113,14 @@ class Listener:
 
     def feed(self, data: bytes) -> None:
         """Take more of the file. After the first malformed line nothing more is believed."""
+        if self._malformed:
+            return
         *lines, self._torn = (self._torn + data).split(b"\n")
         for line in lines:
-            if not self._malformed:
-                self._take(line)
-        if len(self._torn) > wire.MAX_LINE_BYTES and not self._malformed:
+            self._take(line)
+            if self._malformed:
+                return
+        if len(self._torn) > wire.MAX_LINE_BYTES:
             self._take(self._torn)
             self._torn = b""
 
@@ -221,11 +224,12 @@ class _Order:
 
     def touch(self, subject: str | None) -> None:
         """Mark whom a malformed line concerns: whose turn it was, and who is named in it."""
-        self._touched |= {self.current, subject}
+        self._touched |= {self.current} | ({subject} - {None})  # a line may name no subject, and no import is meant
 
     def session(self, malformed: str) -> Session:
         """Return what was taken. Where the file is malformed, who was touched and who never came is spoiled."""
-        touched = self._touched | {self.current}
+        # a problem of the file as a whole concerns the turn in progress, and no import that is done
+        touched = self._touched | ({self.current} - {None})
         frozen = {
             subject: notes.frozen(subject, malformed if subject in touched or notes.first_at is None else "")
             for subject, notes in self._notes.items()
@@ -269,6 +273,8 @@ class _Order:
                     raise MalformedEventError(f"{event.check} finished and never started")
                 notes.finished[event.check] = _finished(event)
             case FactEvent():
+                if len(notes.facts) >= wire.MAX_FACTS:
+                    raise MalformedEventError(f"more than {wire.MAX_FACTS} facts")
                 notes.facts.append(Fact(event.name, event.value))
             case DiedEvent():
                 notes.died = Ending(**event.model_dump(exclude={"at", "event", "subject"}))

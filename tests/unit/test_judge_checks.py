@@ -142,6 +142,19 @@ def test_a_malformed_file_never_breaks_anyone(check: str, ending: Ending, spoile
     assert verdict.verdict is not CellVerdict.BROKEN
 
 
+@pytest.mark.parametrize("outcome", ["passed", "skipped", "failed"])
+def test_nothing_of_a_spoiled_record_counts(outcome: str) -> None:
+    """Whoever spoiled it may have written its passes, too."""
+    fault = "load-error" if outcome == "failed" else ""
+    answers = tuple(Finished(check, outcome, 0.1, fault) for check in SUBJECT_CHECKS)
+    forged = SubjectNotes("a", SUBJECT_CHECKS, answers, spoiled="line 7")
+    judged = judge_subject(session(forged, malformed="line 7"), "a", CLEAN, runtime=HERE, hang_counts=False)
+    assert {(str(one.outcome), one.fault) for one in judged[1:]} == {("unknown", "infra-events")}
+    whole = SubjectNotes("a", SUBJECT_CHECKS, tuple(map(passed, SUBJECT_CHECKS)))  # done before the line that spoils
+    judged = judge_subject(session(whole, malformed="line 7"), "a", CLEAN, runtime=HERE, hang_counts=False)
+    assert {str(one.outcome) for one in judged} == {"passed"}
+
+
 def test_equal_failures_in_other_places_have_equal_signatures() -> None:
     def failing(message: str, line: int) -> CheckResult:
         evidence = {"frames": [{"file": "modeling.py", "line": line, "function": "forward"}]}

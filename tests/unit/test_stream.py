@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.wire.stream import Listener, Tail, read_events
+from probes import wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +121,27 @@ def test_a_malformed_line_spoils_whose_turn_it_is_and_who_comes_after_but_not_wh
         recorded = events.session.subjects[events.subject]
         reread = read_events(events.raw, [events.subject], recorded.spoiled)
         assert (reread.subjects[events.subject], reread.malformed) == (recorded, events.session.malformed)
+
+
+def test_the_events_of_a_subject_are_bounded_in_number() -> None:
+    """Tiny facts without end are refused after a few, and nothing after them is taken."""
+    fact = text([{"event": "fact", "at": 1.0, "subject": "b", "name": "n", "value": 1}])
+    listener = Listener("abc")
+    listener.feed(text(STORY[:5]))
+    for _ in range(20):
+        listener.feed(fact * 50_000)
+    session = listener.close()
+    assert len(session.subjects["b"].facts) == wire.MAX_FACTS
+    assert "more than 200 facts" in session.malformed
+    assert (session.subjects["a"].spoiled, bool(session.subjects["b"].spoiled)) == ("", True)
+
+
+def test_a_line_that_names_no_subject_does_not_spoil_the_import() -> None:
+    _, session = turns([text(STORY[:4]) + b"garbage\n"])
+    assert session.shared.spoiled == ""
+    assert session.subjects["a"].spoiled
+    _, session = turns([text(STORY[:2]) + b"garbage\n"])  # the import's own turn
+    assert session.shared.spoiled
 
 
 def test_a_torn_last_line_was_never_said() -> None:
