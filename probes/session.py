@@ -19,6 +19,8 @@ from typing import Any
 from probes.catalogue import adapter_class
 from probes.events import Events, failed, passed
 from probes.faults import failure
+from probes.relay import Relay, close_off
+from probes.remote_code import refuse
 from probes.runtimes import Runtime
 from probes.subject import Subject, run_checks
 from probes.supervise import End, Limit, supervise
@@ -38,7 +40,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"this probe speaks wire {WIRE}, the request is wire {request.get('wire')}\n")
         return 2
     signal.signal(signal.SIGTERM, _end_with_the_group)
+    refuse()
     events = Events(arguments[1])
+    if request.get("private"):
+        close_off(arguments[1])
     events.append(
         "session",
         wire=WIRE,
@@ -89,7 +94,8 @@ def _probe(runtime: Runtime, request: dict[str, Any], given: dict[str, Any], eve
     sys.stderr.write(f"=== subject {given['id']} ===\n")
     subject = Subject(runtime, request["runtime"], given, request.get("seed", 0))
     limit = Limit(request["limit_s"], request["memory_bytes"])
-    _report(supervise(lambda: run_checks(subject, given["id"], events), limit), given, events)
+    relay = Relay(events, (given["id"],))
+    _report(supervise(lambda: run_checks(subject, given["id"], events), limit, relay=relay), given, events)
 
 
 def alone(runtime: Runtime, request: dict[str, Any], events: Events) -> int:
@@ -112,7 +118,8 @@ def alone(runtime: Runtime, request: dict[str, Any], events: Events) -> int:
         seconds, reached = progress.get()
         return seconds if reached else float(request.get("import_limit_s", _IMPORT_LIMIT_S))
 
-    end = supervise(work, Limit(request["limit_s"], request["memory_bytes"]), allowance)
+    limit = Limit(request["limit_s"], request["memory_bytes"])
+    end = supervise(work, limit, allowance, Relay(events, (None, given["id"])))
     seconds, reached = progress.get()
     if not reached:
         return _end_as(end, events)

@@ -43,6 +43,7 @@ class Subject:
         # here and not in the child: a module of the bundle is compiled at every import
         self.checks = sequence(runtime_name)
         self.folder = Path(given["path"])
+        self.withheld: list[str] = given.get("withheld") or []  # files that are in the model's folder and not here
         self.golden: dict[str, Any] = given.get("golden") or {}
         self.control = bool(given.get("control"))
         self.seed = seed

@@ -18,6 +18,7 @@ from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
 from monitor.subjects.catalogue import catalogue_of
+from monitor.subjects.shown_files import DATA
 from monitor.wire.bundle import build_bundle, suite_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def script(store: Reader, detail: RunDetail) -> str:
     (subject,) = [subject for subject in request["subjects"] if subject["id"] == subject_id]
     folder = folder_named(subject_id)
     lock, sources = _without_local_wheels(environment, store.path.parent / "install" / "wheels")
-    solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo"}
+    solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo", "private": False}
     changed = (
         ""
         if suite_of(request["runtime"]) == detail.row["suite"]
@@ -83,7 +84,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         sources="".join(f"{_BUILD} --no-binary {name} {name}=={version}\n" for name, version in sources),
         request=json.dumps(solo_request, ensure_ascii=True),
         bundle=_base64(_bundle()),
-        subject=f"SUBJECT={shlex.quote(folder)}"
+        subject=_FOLDER.format(folder=shlex.quote(folder), data=_DATA)
         if miniature is None
         else _SUBJECT.format(writer=_base64(_writer(miniature))),
         show=_SHOW.strip("\n"),
@@ -151,6 +152,16 @@ _SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
 {writer}
 END_OF_WRITER
 SUBJECT=$(env/bin/python -I writer.pyz subject)"""
+
+# a model's own code is not run here either: the probe sees its data
+_DATA = " -o ".join(f"-name '*{suffix}'" for suffix in sorted(DATA))
+_FOLDER = """FOLDER={folder} SUBJECT=subject
+mkdir "$SUBJECT"
+find -L "$FOLDER" -mindepth 1 -name '.?*' -prune -o -type f \\( {data} \\) -print | while read -r file; do
+    name=$SUBJECT/${{file#"$FOLDER"/}}
+    mkdir -p "$(dirname "$name")"
+    ln -s "$file" "$name"
+done"""
 
 _SCRIPT = """#!/bin/sh
 # Repeats Settle's run {run} of {day} by hand.

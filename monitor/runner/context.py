@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from containers.base import base_with_packages, ensure_base
 from containers.connect import connect
 from containers.environments import Environments
 from containers.errors import ContainersError
+from containers.leftovers import remove
 from containers.recipes import recipe_of
 from monitor.domain import REFERENCE, Isolation, Origin, Platform, SubjectForm, folder_named
 from monitor.errors import InfraError
@@ -150,7 +150,7 @@ def run_context(
         bundle = config.home / "probes.pyz"
         build_bundle(bundle)
         workshop = config.home / "sessions"
-        shutil.rmtree(workshop, ignore_errors=True)  # we hold the lock, so no session runs there
+        remove(workshop)  # we hold the lock, so no session runs there
         yield RunContext(
             config=config,
             store=store,

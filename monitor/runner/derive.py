@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -11,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from containers.failures import InstallFailure
+from containers.leftovers import Bounds, excess, remove
 from containers.storage import visible_copy
+from containers.watched import run_watched
 from monitor.errors import InfraError, NotACheckpoint, UnknownName
 from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive, read_first_known
 from monitor.miniatures.tokenizer import Tokens
 from monitor.runner.session import Script
+from monitor.wire.stream import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +73,7 @@ class Deriver:
         try:
             yield from derive(recipes, known=known, run=self._run, scratch=scratch)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove(scratch)
 
     def _run(self, release: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
         count = len(request.get("subjects") or request.get("defaults") or ())
@@ -88,14 +90,16 @@ class Deriver:
         )
         script.lay_out(json.loads(json.dumps(request).replace(str(folder), script.inside(folder))))
         seconds = sessions.allowed.import_seconds + sessions.allowed.check_seconds * 3
-        execution = sessions.engine.run(sessions.command(script, seconds=seconds, labels={}))
+        bounds = Bounds(2 * _MAX_ANSWER_BYTES)
+        command = sessions.command(script, seconds=seconds, labels={})
+        execution, over = run_watched(sessions.engine, command, lambda: excess(script.out, bounds), seconds=1.0)
         if execution.engine_fault:
             raise InfraError(f"instantiating with transformers {release} failed: {execution.engine_fault[:300]}")
-        answer = script.out / script.answer
-        if not execution.ok or not answer.is_file() or answer.is_symlink() or answer.stat().st_size > _MAX_ANSWER_BYTES:
-            last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-            raise NotInstantiated(f"instantiating with transformers {release} failed: {last[0][:300]}")
-        return dict(json.loads(answer.read_text(encoding="utf-8")))
+        answer = _answer_in(script.out / script.answer) if execution.ok else None
+        if answer is None:
+            last = execution.log.decode(errors="replace").strip().splitlines()[-1:] or ["no answer"]
+            raise NotInstantiated(f"instantiating with transformers {release} failed: {(over or last[0])[:300]}")
+        return answer
 
     def _environment(self, version: str) -> Environment:
         recipe, installer = self.tools.recipe, self.tools.installer
@@ -106,6 +110,19 @@ class Deriver:
                 return environment
             resolution = environment
         raise InfraError(f"transformers {version} does not install: {resolution.message[:300]}")
+
+
+def _answer_in(file: Path) -> dict[str, Any] | None:
+    """Return the object that an untrusted program wrote, None where there is no such thing."""
+    tail = Tail(file, limit_bytes=_MAX_ANSWER_BYTES)
+    try:
+        text = b"".join(iter(tail.read, b""))
+        answer = json.loads(text) if not tail.problem else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    finally:
+        tail.close()
+    return answer if isinstance(answer, dict) else None
 
 
 def make_miniature(deriver: Deriver, recipe: MiniatureRecipe, *, release: str = "") -> Miniature:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from containers.engine import Command, CommandLimits, Execution, Mount, Role
+from containers.leftovers import Bounds, excess, remove
+from containers.watched import run_watched
 from monitor.domain import Ending
+from monitor.subjects.shown_files import ShownFiles, shown_files
 from monitor.wire.stream import Listener, Tail
 from probes import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from containers.engine import Engine
     from containers.environment import Environment
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from monitor.judge.observations import Finished, Session
     from monitor.wire.stream import SubjectEvents
 
-_LOOK_EVERY_S = 0.05
+_MOST_NAMES = 100  # of files that a probe does not see
 _SUBJECTS_SHARE = 0.75  # of a container that a recipe sizes: the importing process needs the rest
 MIB = 1 << 20
 GIB = 1 << 30
@@ -41,6 +39,10 @@ class PreparedSubject:
     subject: Subject
     path: Path
     golden: Mapping[str, Any]
+    shown: ShownFiles = field(init=False)  # by construction, so that no caller can show anything else
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shown", shown_files(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class SessionSpec:
 class Script:
     """A script with its request, to be run in an environment; it may write below ``out`` only.
 
-    A plain process sees every path where it lies, a container no path of the host.
+    A plain process sees every path where it lies, a container no path of the host. Of an input that is named in
+    ``parts`` the script sees these files and no other: a container as mounts, a plain process as links in a folder.
     """
 
     folder: Path  # holds request.json and out/
@@ -70,6 +73,7 @@ class Script:
     answer: str  # the file that the script writes into out/
     inputs: Sequence[Path]
     isolated: bool
+    parts: Mapping[Path, Mapping[str, Path]] = field(default_factory=dict)  # real files by their names in the input
 
     @property
     def out(self) -> Path:
@@ -82,11 +86,26 @@ class Script:
     def lay_out(self, request: Mapping[str, Any]) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         self.out.chmod(0o777)
+        if not self.isolated:
+            for path, files in self.parts.items():
+                for name, file in files.items():
+                    link = Path(self.inside(path), name)
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(file)
         self.request.write_text(json.dumps(request), encoding="utf-8")
+
+    def events_file(self) -> Tail:
+        """Create the events file and hold it open, so that the session can take its name away from its subjects."""
+        file = self.out / self.answer
+        file.touch()
+        file.chmod(0o666)  # a container runs as another user
+        tail = Tail(file, limit_bytes=wire.MAX_EVENTS_BYTES)
+        tail.read()
+        return tail
 
     def inside(self, path: Path) -> str:
         """Return the path under which the script sees one of its files."""
-        return dict(self._targets())[path]
+        return self._targets()[path]
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -95,9 +114,18 @@ class Script:
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        return tuple(Mount(path, target, writable=path == self.out) for path, target in self._targets())
+        mounts: list[Mount] = []
+        for path, target in self._targets().items():
+            if path not in self.parts:
+                mounts.append(Mount(path, target, writable=path == self.out))
+            elif self.isolated:
+                mounts += [Mount(file, f"{target}/{name}") for name, file in self.parts[path].items()]
+            elif self.parts[path]:
+                mounts.append(Mount(Path(target), target))
+                mounts += [Mount(file, str(file)) for file in dict.fromkeys(self.parts[path].values())]
+        return tuple(mounts)
 
-    def _targets(self) -> list[tuple[Path, str]]:
+    def _targets(self) -> dict[Path, str]:
         inputs = dict.fromkeys(self.inputs)  # models may share a miniature
         paths = {
             "env": self.environment,
@@ -106,7 +134,9 @@ class Script:
             **{f"subjects/{number}": path for number, path in enumerate(inputs)},
             "out": self.out,  # last: it may lie within an input, which is not writable
         }
-        return [(path, f"/settle/{name}" if self.isolated else str(path)) for name, path in paths.items()]
+        if self.isolated:
+            return {path: f"/settle/{name}" for name, path in paths.items()}
+        return {path: str(self.folder / name if path in self.parts else path) for name, path in paths.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +175,7 @@ class SessionRunner:
             check_finished=check_finished,
             subject_finished=lambda events: subject_finished(events, ending),
         )
-        tail = Tail(script.out / "events.jsonl", limit_bytes=wire.MAX_EVENTS_BYTES)
+        tail = script.events_file()
         patience = self.allowed.import_seconds + self.allowed.check_seconds * len(spec.prepared_subjects)
         command = self.command(script, seconds=patience * spec.limit_factor, labels={"settle.session": spec.id})
         try:
@@ -154,7 +184,7 @@ class SessionRunner:
             session = listener.close(tail.problem)
         finally:
             tail.close()
-            shutil.rmtree(script.folder, ignore_errors=True)
+            remove(script.folder)
         return SessionResult(session, ending, execution.log, execution.log_dropped_bytes)
 
     def command(self, script: Script, *, seconds: float, labels: Mapping[str, str]) -> Command:
@@ -180,20 +210,15 @@ class SessionRunner:
 
     def _follow(self, command: Command, tail: Tail, listener: Listener, out: Path) -> Execution:
         """Run to the end, and feed the listener meanwhile."""
-        cancel = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(self.engine.run, command, cancel=cancel)
-            try:
-                while not running.done():
-                    listener.feed(tail.read())
-                    if tail.problem or _bytes_below(out) > self.output_bytes:
-                        tail.problem = tail.problem or "the probe wrote more files than it may"
-                        cancel.set()  # its folder lies on our disk, and what is over the limit is never read
-                    time.sleep(_LOOK_EVERY_S)
-            except BaseException:
-                cancel.set()  # or leaving the pool would wait for the container's own end
-                raise
-            execution = running.result()
+
+        def look() -> str:
+            listener.feed(tail.read())
+            # its folder lies on our disk, and what is over the limit is never read
+            if not tail.problem and (over := excess(out, Bounds(self.output_bytes))):
+                tail.problem = f"the probe wrote more files than it may: {over}"
+            return tail.problem
+
+        execution, _ = run_watched(self.engine, command, look)
         while more := tail.read():
             listener.feed(more)
         return execution
@@ -211,12 +236,14 @@ class SessionRunner:
             "memory_bytes": max(
                 int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (self.recipe.memory_bytes or 0))
             ),
+            "private": self.engine.isolated and len(spec.prepared_subjects) > 1,
             "subjects": [
                 {
                     "id": prepared.subject.id,
                     "path": script.inside(prepared.path),
                     "golden": dict(prepared.golden),
                     "control": prepared.subject.control,
+                    "withheld": list(prepared.shown.withheld[:_MOST_NAMES]),
                 }
                 for prepared in spec.prepared_subjects
             ],
@@ -230,16 +257,12 @@ class SessionRunner:
             answer="events.jsonl",
             inputs=[prepared.path for prepared in spec.prepared_subjects],
             isolated=self.engine.isolated,
+            parts={
+                prepared.path: prepared.shown.files
+                for prepared in spec.prepared_subjects
+                if not prepared.shown.is_whole
+            },
         )
-
-
-def _bytes_below(folder: Path) -> int:
-    """Return what an untrusted process has written, following nothing; what vanishes meanwhile counts nothing."""
-    total = 0
-    for path in (folder, *folder.rglob("*")):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_blocks * 512
-    return total
 
 
 def ending_of(execution: Execution) -> Ending:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Model, ModelKind, Subject, SubjectForm, folder_id
 from monitor.errors import NotACheckpoint
+from monitor.subjects.shown_files import ShownFiles, shown_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,13 @@ def folder_subject(folder: Path) -> tuple[Model, Subject]:
             f"{folder} holds no weights ({', '.join(_WEIGHTS)})",
             hint="give a folder that from_pretrained can load; `settle miniature` makes one from a config.json",
         )
-    digest = _digest(folder)
+    shown = shown_files(folder)
+    if shown.leading_out:
+        raise NotACheckpoint(
+            f"{folder / shown.leading_out[0]} is a link to something outside of the folder",
+            hint="copy the file: a probe sees nothing but the folder",
+        )
+    digest = _digest(shown)
     name = folder_id(folder)
     model = Model(
         id=name,
@@ -55,12 +62,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _digest(folder: Path) -> str:
-    """Digest the folder's files: small ones by content, weights by size and time, as hashing them takes too long."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+def _digest(shown: ShownFiles) -> str:
+    """Digest what a probe sees: small files by content, weights by size and time, as hashing them takes too long."""
+    digest = hashlib.sha256("\0".join(shown.withheld).encode())
+    for name, file in shown.files.items():
         facts = file.stat()
-        digest.update(f"{file.relative_to(folder)}\0{facts.st_size}\0".encode())
+        digest.update(f"{name}\0{facts.st_size}\0".encode())
         digest.update(file.read_bytes() if facts.st_size <= _READ_WHOLE_BYTES else str(facts.st_mtime_ns).encode())
     return digest.hexdigest()
 

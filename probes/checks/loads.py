@@ -70,7 +70,7 @@ def _compared(outcome: Difference, without: str, **evidence: Any) -> Answer:
 @check("loads.converts", needs="conversion", after=("knows.architecture",), fault="not-converted")
 def converts(subject: Subject) -> Answer:
     """The checkpoint is converted to the runtime's own format."""
-    require_weights(subject.folder)
+    require_weights(subject.folder, subject.withheld)
     message = subject.runtime.convert(subject)
     return passed(f"converted by {message['class']}", **message)
 
@@ -85,7 +85,7 @@ def metadata(subject: Subject) -> Answer:
 @check("loads.model", needs="checkpoint", after=("loads.converts",), fault="load-error")
 def model(subject: Subject) -> Answer:
     """The checkpoint loads."""
-    require_weights(subject.folder)
+    require_weights(subject.folder, subject.withheld)
     try:
         subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "eager")
     except UnavailableError as error:

@@ -121,7 +121,7 @@ class Ollama(Adapter):
             raise FaultError("infra-recipe", reason)
         try:
             self._converter.convert(folder, self._scratch / "model.gguf", synthetic=synthetic)
-        except (MemoryError, OSError):
+        except (FaultError, MemoryError, OSError):
             raise
         except Exception as error:
             if unfit := self._converter.out_of_range():

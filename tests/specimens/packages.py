@@ -33,6 +33,12 @@ def _in_qwen3_forward(body: str) -> str:
     return f"TARGET, BEFORE = {_QWEN3!r}, False\ndef damage(module):\n{indent(damage)}\n{HOOK}"
 
 
+# the probe's own way to write events, out of its frames
+_WRITE = (
+    "import sys\nframe = sys._getframe()\nwhile 'events' not in frame.f_locals:\n    frame = frame.f_back\n"
+    "write = frame.f_locals['events'].write\n"
+)
+
 # the table of expected verdicts is in test_specimens.py
 PACKAGES: Mapping[str, Package] = {
     "import-error": (on_import("raise ImportError(\"cannot import name 'gone' from 'huggingface_hub'\")"), []),
@@ -49,14 +55,21 @@ PACKAGES: Mapping[str, Package] = {
         [],
     ),
     "malformed-events": (
-        _in_qwen3_forward(
-            "import sys\nwith open(sys.argv[-1], 'a') as file:\n    file.write('{\"event\": \"finished\", nonsense\\n')"
-        ),
+        _in_qwen3_forward(f'{_WRITE}write(b\'{{"event": "finished", nonsense\\n\')'),
         [],
     ),
     "oversized-events": (
+        _in_qwen3_forward(f"{_WRITE}write(b'\"' + b'x' * (2 << 20) + b'\"\\n')"),
+        [],
+    ),
+    # by the name of the events file, and through whatever the session's first process holds open
+    "events-behind-its-back": (
         _in_qwen3_forward(
-            "import sys\nwith open(sys.argv[-1], 'a') as file:\n    file.write('\"' + 'x' * (2 << 20) + '\"\\n')"
+            "import contextlib, glob, os, sys\n"
+            "for file in (sys.argv[-1], *glob.glob(f'/proc/{os.getppid()}/fd/*'), *glob.glob('/proc/1/fd/*')):\n"
+            "    with contextlib.suppress(OSError), open(file, 'ab', buffering=0) as events:\n"
+            "        if 'events' in os.readlink(f'/proc/self/fd/{events.fileno()}'):\n"
+            "            events.write(b'garbage\\n')"
         ),
         [],
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,68 @@ def test_a_probe_that_writes_more_than_is_read_is_ended(tmp_path: Path) -> None:
     assert not (tmp_path / "sessions" / "one").exists()
 
 
+def test_a_probe_that_leaves_empty_files_without_end_is_ended(tmp_path: Path) -> None:
+    def litter(events: Path, stopped: threading.Event) -> int:
+        for number in range(100_000):
+            (events.parent / f"empty{number}").touch()
+            if number % 500 == 0 and stopped.wait(0.02):
+                return 137
+        return 0
+
+    session, turns = run_session(tmp_path, litter)
+    assert "more than 1000 files" in session.malformed
+    assert turns == ["a 137"]
+    assert not (tmp_path / "sessions" / "one").exists()
+
+
+def test_whatever_a_probe_leaves_the_session_ends_and_its_folder_goes(tmp_path: Path) -> None:
+    """Folders deeper than any stack, one that vanishes while it is looked at, and one that is closed."""
+
+    def nest(events: Path, stopped: threading.Event) -> int:
+        descriptor = os.open(events.parent, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("deep", dir_fd=descriptor)
+            inner = os.open("deep", os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        os.close(descriptor)
+        for number in range(200):
+            (events.parent / "going" / str(number)).mkdir(parents=True)
+            (events.parent / "going" / str(number)).rmdir()
+            (events.parent / "going").rmdir()
+        (events.parent / "closed").mkdir(mode=0o000)
+        return 137 if stopped.wait(5) else 0
+
+    session, turns = run_session(tmp_path, nest)
+    assert "folders more than 16 deep" in session.malformed
+    assert turns == ["a 137"]
+    assert not (tmp_path / "sessions" / "one").exists()
+
+
+def test_the_events_file_is_held_before_the_probe_begins(tmp_path: Path) -> None:
+    """So that a session can take its name away, and what is put in its place later is never read."""
+
+    def swap(events: Path, _stopped: threading.Event) -> int:
+        with events.open("a", encoding="utf-8") as kept:
+            events.unlink()
+            events.write_text("garbage\n", encoding="utf-8")
+            line = {
+                "event": "session",
+                "at": 0.0,
+                "wire": 1,
+                "suite": "",
+                "runtime": "t",
+                "version": "5",
+                "python": "3",
+            }
+            kept.write(json.dumps(line) + "\n")
+        return 0
+
+    session, _ = run_session(tmp_path, swap)
+    assert session.announced
+    assert session.malformed == ""
+
+
 def test_a_probe_reads_its_request_beside_its_output(tmp_path: Path) -> None:
     seen: list[dict[str, object]] = []
 
@@ -94,5 +157,7 @@ def test_a_probe_reads_its_request_beside_its_output(tmp_path: Path) -> None:
         return 0
 
     run_session(tmp_path, read)
-    assert seen[0]["subjects"] == [{"id": "a", "path": str(tmp_path / "a"), "golden": {}, "control": False}]
+    assert seen[0]["subjects"] == [
+        {"id": "a", "path": str(tmp_path / "a"), "golden": {}, "control": False, "withheld": []}
+    ]
     assert seen[0]["isolation"] == "fork"
