@@ -178,9 +178,28 @@ class ModelKind(StrEnum):
     HYBRID = "hybrid"
 
 
+class ReleaseKind(StrEnum):
+    """What the source of a release day dates."""
+
+    WEIGHTS = "weights"  # they can be downloaded
+    ANNOUNCEMENT = "announcement"
+    PAPER = "paper"
+    LISTING = "listing"  # Settle itself saw the model in its organisation's listing, or its first commit since
+
+
+class Confidence(StrEnum):
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A published checkpoint. ``released`` is None when no source for the day is known."""
+    """A published checkpoint. ``released`` is None when no source for the day is known.
+
+    A repository may be private at first, so the release lies between ``created`` and ``released``, the day on which an
+    independent source first shows it.
+    """
 
     id: str
     family: str
@@ -192,6 +211,9 @@ class Model:
     license: str = ""
     note: str = ""
     control: bool = False
+    created: date | None = None  # the earliest day of the release; None: ``released`` alone is known
+    released_kind: ReleaseKind | None = None
+    released_confidence: Confidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

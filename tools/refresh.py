@@ -91,7 +91,9 @@ def _rejudge(shipped: str) -> None:
     with TemporaryDirectory() as folder:
         home = Path(folder)
         unpack((DATA / shipped).read_bytes(), home)
+        catalogue = load_catalogue()
         with open_store(home) as store:
+            store.record_catalogue(catalogue.models, catalogue.subjects())
             store.record_parity_causes(load_parity_causes())
             counts = verdicts.rejudge(store)
         pack(home, DATA / shipped)

@@ -51,6 +51,8 @@ class MiniatureRecipe:
     uncounted: tuple[str, ...] = ()  # parts whose size is the release's own choice
     rename: tuple[tuple[str, str], ...] = ()  # what the release saves under other names than the publisher
     fused: bool = False  # published with all experts of a layer in one tensor, which the release saves one by one
+    published_type: str = ""  # where no release knows the published model type: the tensors are another's
+    alone: bool = False  # no release knows the architecture: the miniature is its configuration, without tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ def derive(
     """Derive each recipe with the first release that registers its architecture, release by release."""
     by_release: dict[str, list[MiniatureRecipe]] = {}
     for recipe in recipes:
+        if recipe.alone:
+            yield _configuration_alone(recipe)
+            continue
         first = known[recipe.architecture].removeprefix("<=")
         by_release.setdefault(recipe.release or first, []).append(recipe)
     for release, group in by_release.items():
@@ -121,6 +126,21 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
         uncounted=tuple(entry.get("uncounted", ())),
         rename=tuple((old, new) for old, new in entry.get("rename", ())),
         fused=entry.get("fused", False),
+        published_type=entry.get("published_type", ""),
+        alone=entry.get("alone", False),
+    )
+
+
+def _configuration_alone(recipe: MiniatureRecipe) -> Miniature:
+    config, tokens = shrink(recipe.config or {}, recipe.tokens)
+    return Miniature(
+        slug=recipe.slug,
+        architecture=recipe.architecture,
+        config=config,
+        tokens=tokens,
+        tensors=(),
+        template=load_template(recipe.template),
+        origin=recipe.origin,
     )
 
 
@@ -175,9 +195,11 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
     tensors = tuple(scaled(tensor, recipe.gain) for tensor in (_fused(measured) if recipe.fused else measured))
     parts = {part: count for part, count in count_parts(tensors).items() if part not in recipe.uncounted}
     generation = recipe.generation_config
+    if recipe.published_type:
+        config = {**config, "model_type": recipe.published_type}
     return Miniature(
         slug=recipe.slug,
-        architecture=recipe.architecture,
+        architecture=recipe.published_type or recipe.architecture,
         config=config,
         tokens=tokens,
         tensors=tensors,
@@ -186,7 +208,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         parts=parts,
         origin=recipe.origin,
         derived_with=release,
-        first_known=first,
+        first_known="" if recipe.published_type else first,
     )
 
 

@@ -31,6 +31,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         "texts": list(TEXTS),
         **_rendering(miniature.template, _specials(tokenizer_config(tokens)), untrusted=miniature.untrusted),
         "parts": dict(miniature.parts) or None,
+        **({"alone": True} if miniature.alone else {}),
         "published": miniature.untrusted
         or any(miniature.origin in (file, f"{file} (text_config)") for file in whole_origins()),
         "specials": {

@@ -54,6 +54,11 @@ class Miniature:
     qualified: str = ""  # release in which every check passed, "" when none did yet
 
     @property
+    def alone(self) -> bool:
+        """Whether it is a configuration without a checkpoint: no release was known that could have made one."""
+        return not self.tensors
+
+    @property
     def untrusted(self) -> bool:
         """Whether its template is untrusted, and its configuration a whole published one."""
         return self.origin.startswith(HUB)

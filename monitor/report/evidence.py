@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from monitor.domain import Cell
 from monitor.judge.lock_diff import moved
+from monitor.store.renaming import names_over_time
 from monitor.text import printable
 
 if TYPE_CHECKING:
@@ -124,5 +125,8 @@ def log_of(store: Reader, digest: str, cell_id: str) -> str:
     """Return what a run's container printed: from a shared session only the lines of this cell's subject."""
     raw = store.log(digest) if digest else None
     text = printable((raw or b"").decode("utf-8", errors="replace"))
-    before, marker, rest = text.partition(f"=== subject {Cell.parse(cell_id).subject_id} ===\n")
-    return rest.partition("=== subject ")[0] if marker else before
+    for name in names_over_time(Cell.parse(cell_id).subject_id):
+        _, marker, rest = text.partition(f"=== subject {name} ===\n")
+        if marker:
+            return rest.partition("=== subject ")[0]
+    return text

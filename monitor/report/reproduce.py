@@ -17,6 +17,7 @@ from monitor.domain import Cell, folder_named
 from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
+from monitor.store.renaming import names_over_time
 from monitor.subjects.catalogue import catalogue_of
 from monitor.subjects.shown_files import DATA
 from monitor.wire.bundle import build_bundle, suite_of
@@ -58,7 +59,7 @@ def script(store: Reader, detail: RunDetail) -> str:
     if environment is None or request is None:
         raise UsageError(f"the request of run {detail.id} is no longer stored", hint="probe it again")
     subject_id = Cell.parse(detail.row["cell_id"]).subject_id
-    (subject,) = [subject for subject in request["subjects"] if subject["id"] == subject_id]
+    (subject,) = [subject for subject in request["subjects"] if subject["id"] in names_over_time(subject_id)]
     folder = folder_named(subject_id)
     lock, sources = _without_local_wheels(environment, store.path.parent / "install" / "wheels")
     solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo", "private": False}

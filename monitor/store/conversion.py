@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from monitor.errors import DatabaseError
+from monitor.store.renaming import rename_models
 from monitor.store.schema import MIGRATIONS
 from monitor.store.text_pool import digest_of
 
@@ -52,6 +53,9 @@ _FORMER_COLUMNS = {
     "day_verdicts.verdict": "opinion",
     "rung_verdicts.verdict": "opinion",
     "announcements.key": "replace(key, ':bench-', ':infra-')",
+    "models.created": "NULL",
+    "models.released_kind": "NULL",
+    "models.released_confidence": "NULL",
 }
 _DIGESTS = {
     "check_results": ("name", "rung", "outcome", "fault", "blame", "message", "signature", "evidence"),
@@ -94,6 +98,7 @@ def convert(db: Database) -> None:
             _copy(db, name, order="" if without_rowid else " ORDER BY rowid")
         for name in former:
             db.execute(f"DROP TABLE former_{name}")
+        rename_models(db)
 
 
 def _copy(db: Database, table: str, *, order: str) -> None:

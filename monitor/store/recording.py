@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 def write_models(db: Database, models: Iterable[Model]) -> None:
     db.conn.executemany(
-        "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        "INSERT INTO models (id, family, architecture, kind, organisation, released, released_source, license, note,"
+        " control, created, released_kind, released_confidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET"
         " family = excluded.family, architecture = excluded.architecture, kind = excluded.kind,"
         " organisation = excluded.organisation, released = excluded.released,"
         " released_source = excluded.released_source, license = excluded.license, note = excluded.note,"
-        " control = excluded.control",
+        " control = excluded.control, created = excluded.created, released_kind = excluded.released_kind,"
+        " released_confidence = excluded.released_confidence",
         [
             (
                 model.id,
@@ -37,6 +40,9 @@ def write_models(db: Database, models: Iterable[Model]) -> None:
                 model.license,
                 model.note,
                 int(model.control),
+                model.created.isoformat() if model.created else None,
+                model.released_kind,
+                model.released_confidence,
             )
             for model in models
         ],

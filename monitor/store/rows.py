@@ -58,7 +58,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
         name: getattr(domain, name)
         for name in (
             *("Blame", "CellVerdict", "Channel", "Compatibility", "ModelKind", "Origin", "Outcome", "Purpose"),
-            *("Runtime", "SubjectForm", "Verdict"),
+            *("Runtime", "SubjectForm", "Verdict", "ReleaseKind", "Confidence"),
         )
     },
     **dict.fromkeys(("int", "float", "RunVerdict", "Fingerprint", "tuple[RungVerdict, ...]"), _unchanged),

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from monitor.store.renaming import rename_models
 from monitor.store.tables import FACT_TABLES, TABLES
 from monitor.store.views import VIEWS
 
@@ -43,6 +44,15 @@ def m016_schema(db: Database) -> None:
                 f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table}"
                 f" BEGIN SELECT RAISE(ABORT, '{table} are facts: they are only added'); END"
             )
+
+
+@MIGRATIONS()
+def m017_release_days(db: Database) -> None:
+    """Give models what is known of their release day, and their published ids; a new database has the columns."""
+    if "created" not in {column for _, column, *_ in db.execute("PRAGMA table_info(models)").fetchall()}:
+        for column in ("created", "released_kind", "released_confidence"):
+            db.execute(f"ALTER TABLE models ADD COLUMN {column} TEXT")
+    rename_models(db)
 
 
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")

@@ -9,11 +9,14 @@ CREATE TABLE models ( -- the checkpoints that are watched
     architecture TEXT NOT NULL, -- model_type in its configuration
     kind TEXT NOT NULL, -- dense, mixture or hybrid
     organisation TEXT NOT NULL, -- who published it
-    released TEXT, -- day of the first public commit with weights; NULL when no source is known
+    released TEXT, -- day on which a source first shows the weights to be public; NULL when no source is known
     released_source TEXT NOT NULL, -- where the release day comes from
     license TEXT NOT NULL, -- as its publisher names it
     note TEXT NOT NULL, -- remark for readers
-    control INTEGER NOT NULL -- 1 for the control: the old model that is probed in every environment
+    control INTEGER NOT NULL, -- 1 for the control: the old model that is probed in every environment
+    created TEXT, -- earliest day of the release, such as the creation of a repository that was private; NULL if unknown
+    released_kind TEXT, -- what the source dates: weights, announcement, paper or listing
+    released_confidence TEXT -- high, medium or low; NULL for what Settle saw itself
 ) STRICT;
 CREATE TABLE subjects ( -- what is probed: one form of one model
     id TEXT PRIMARY KEY, -- model id, and #PART where a model is probed in parts

@@ -8,11 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import HubName, Model, ModelKind, Subject, SubjectForm
+from monitor.domain import Confidence, HubName, Model, ModelKind, ReleaseKind, Subject, SubjectForm
 from monitor.errors import UnknownName
 from monitor.judge.parity import ParityCause
 from monitor.miniatures.manifest import data_folder, load_miniature, miniature_slugs, read_miniature
 from monitor.miniatures.writer import digest_of, shelve
+from monitor.store.renaming import former_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,16 +32,20 @@ class CatalogueEntry:
 
     model: Model
     miniatures: tuple[str, ...]
+    part: bool = False  # all of them are of the language part: the whole model is not measured
 
     @property
     def subject_ids(self) -> tuple[str, ...]:
         """``<model id>`` for the main miniature, ``<model id>#text`` for one of the language part alone."""
-        return tuple(self.model.id if place == 0 else f"{self.model.id}#text" for place in range(len(self.miniatures)))
+        return tuple(
+            f"{self.model.id}#text" if place or self.part else self.model.id for place in range(len(self.miniatures))
+        )
 
     @property
     def names(self) -> tuple[set[str], set[str], set[str]]:
-        """Its ids, its family and its architecture."""
-        ids = {self.model.id, HubName.parse(self.model.id).name, *self.subject_ids}
+        """Its ids, former ones included, its family and its architecture."""
+        former = {before for before, after in former_names().items() if after.model == self.model.id}
+        ids = {self.model.id, HubName.parse(self.model.id).name, *self.subject_ids, *former}
         return ids, {self.model.family}, {self.model.architecture}
 
     def subjects(self) -> tuple[Subject, ...]:
@@ -135,8 +140,13 @@ def load_catalogue() -> Catalogue:
 
 
 def _entry(row: dict[str, Any]) -> CatalogueEntry:
-    fields = {name: value for name, value in row.items() if name != "miniatures"}
-    return CatalogueEntry(Model(**fields | {"kind": ModelKind(row["kind"])}), tuple(row["miniatures"]))
+    closed = {"kind": ModelKind, "released_kind": ReleaseKind, "released_confidence": Confidence}
+    fields: dict[str, Any] = {
+        name: closed[name](value) if name in closed else value
+        for name, value in row.items()
+        if name not in {"miniatures", "part"}
+    }
+    return CatalogueEntry(Model(**fields), tuple(row["miniatures"]), row.get("part", False))
 
 
 def _choice(name: str, matches: list[CatalogueEntry]) -> str:

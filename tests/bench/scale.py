@@ -37,7 +37,7 @@ MODEL = "google/gemma-4-31B-it"  # one that has changed often
 # a cell of the copy is the recorded one in another runtime; from the second time round it is another model's
 _COPIED_CELLS = """
 INSERT OR IGNORE INTO models SELECT id || :sibling, family, architecture, kind, organisation, released,
-    released_source, license, note, control FROM seed.models;
+    released_source, license, note, control, created, released_kind, released_confidence FROM seed.models;
 INSERT OR IGNORE INTO subjects SELECT id || :sibling, model_id || :sibling, form, architecture, digest, qualified,
     first_known, control FROM seed.subjects;
 INSERT INTO cells (id, subject_id, runtime, channel, platform, number)

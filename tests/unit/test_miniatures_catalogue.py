@@ -54,8 +54,9 @@ def test_there_is_one_control() -> None:
         ("gemma 4", "google/gemma-4-31B-it"),
         ("Gemma 4 E2B", "google/gemma-4-E2B-it"),
         ("google/gemma-4-31B-it#text", "google/gemma-4-31B-it"),
-        ("architecture/mistral", "architecture/mistral"),
-        ("mistral", "architecture/mistral"),
+        ("architecture/lfm3", "architecture/lfm3"),
+        ("architecture/mistral", "mistralai/Mistral-7B-v0.1"),  # what it was called before
+        ("mistral", "mistralai/Mistral-7B-v0.1"),
     ],
 )
 def test_a_name_finds_its_model(name: str, model: str) -> None:
