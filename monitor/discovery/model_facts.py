@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import HubName, Model, ModelKind
+from monitor.domain import HubName, Model, ModelKind, ReleaseKind
 from monitor.sources.changes import EPOCH, has_weights, what_changed
 from monitor.sources.hub import Refused
 from monitor.store.published import Listing, Revision
@@ -15,6 +16,7 @@ from monitor.subjects.local_folder import has_experts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+    from datetime import datetime
 
     from monitor.config.settings import Hub as Settings
     from monitor.sources.hub import HubClient
@@ -67,13 +69,34 @@ def architecture_of(config: Mapping[str, Any]) -> str:
     return model_type if isinstance(model_type, str) and re.fullmatch(r"[\w.-]{1,100}", model_type) else ""
 
 
-def with_release_day(model: Model, revisions: Sequence[Revision]) -> Model:
-    """Date a model by its first commit with weights, if that is among the revisions."""
+@dataclass(frozen=True, slots=True)
+class FirstListing:
+    """When a model was first seen in its organisation's listing, and when that last answered without it."""
+
+    seen: datetime
+    missing: datetime | None  # None: not known, so it may have been there long before
+
+
+def with_release_day(model: Model, revisions: Sequence[Revision], first_seen: FirstListing) -> Model:
+    """Date a model by the later of its first commit with weights and the first time that it is listed.
+
+    Weights are committed while a repository is private, and a listing shows it only once it is public: the release was
+    on a day from the later of the commit and the last listing without the model, to the first with it.
+    """
     first = next((revision for revision in revisions if has_weights(revision.tree)), None)
     if first is None or model.released is not None:
         return model
-    source = f"hub: first commit with weights, {first.revision[:12]}"
-    return replace(model, released=first.committed_at.date(), released_source=source)
+    committed = first.committed_at.astimezone(UTC)
+    released = max(committed, first_seen.seen)
+    earliest = min(released, max(committed, first_seen.missing or committed))
+    what = "first commit with weights" if committed >= first_seen.seen else "first listed; weights committed before"
+    return replace(
+        model,
+        released=released.astimezone(UTC).date(),
+        created=earliest.astimezone(UTC).date(),
+        released_source=f"hub: {what}, {first.revision[:12]}",
+        released_kind=ReleaseKind.LISTING,
+    )
 
 
 def listing_of(seen: HubModel) -> Listing:

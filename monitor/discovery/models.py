@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from monitor.discovery.model_facts import (
+    FirstListing,
     as_config,
     is_wanted,
     listing_of,
@@ -268,7 +269,13 @@ class _Search:
         if before is None or model_id in self.ours:
             return None
         model = replace(before, license=license_name or before.license)
-        return with_release_day(with_config(model, as_config(config), families=self.families), revisions)
+        model = with_config(model, as_config(config), families=self.families)
+        return with_release_day(model, revisions, self._first_listing(model_id))
+
+    def _first_listing(self, model_id: str) -> FirstListing:
+        """Return when the model was first seen; in the step that sees it, the poll before was the last without it."""
+        source, seen = self.store.published.first_seen(model_id)
+        return FirstListing(seen, self.store.published.answered(source) if seen == self.now else None)
 
     def _folder(self, folder: Path, source: str) -> None:
         model, subject = folder_subject(folder)

@@ -89,6 +89,16 @@ class PublishedModels:
         )
         return [from_row(Subject, row) for row in rows]
 
+    def first_seen(self, model_id: str) -> tuple[str, datetime]:
+        """Return from which source, and when, a model was discovered."""
+        (row,) = select(self.db, "SELECT source, first_seen FROM discoveries WHERE model_id = ?", (model_id,))
+        return row["source"], datetime.fromisoformat(row["first_seen"])
+
+    def answered(self, what: str) -> datetime | None:
+        """Return when the latest query of a source was, None where there was none or it had trouble."""
+        rows = select(self.db, "SELECT asked_at FROM hub_polls WHERE what = ? AND trouble = ''", (what,))
+        return datetime.fromisoformat(rows[0]["asked_at"]) if rows else None
+
     def births(self) -> dict[str, date]:
         """Return, by model, the day of its first public weights, or else when it was first seen."""
         rows = select(

@@ -96,7 +96,9 @@ def world(tmp_path: Path) -> Iterator[World]:
         found.hub.close()
 
 
-def test_a_new_model_is_dated_by_its_first_commit_with_weights_and_not_by_its_repository(world: World) -> None:
+def test_a_new_model_is_dated_by_the_later_of_its_first_commit_with_weights_and_its_first_listing(
+    world: World,
+) -> None:
     world.publish("acme/new", {"README.md": b"soon"})
     for day in range(1, 9):
         world.now = FIRST + day * DAY
@@ -105,12 +107,27 @@ def test_a_new_model_is_dated_by_its_first_commit_with_weights_and_not_by_its_re
     assert world.find().new == ("acme/new",)
     model = world.store.published.model("acme/new")
     assert model is not None
-    assert model.released == date(2026, 4, 6)
-    assert model.released_source.startswith("hub: first commit with weights, ")
+    # nobody asked before: it was released on a day from the commit to that day
+    assert (model.created, model.released) == (date(2026, 4, 6), date(2026, 4, 21))
+    assert model.released_source.startswith("hub: first listed; weights committed before, ")
     assert (model.architecture, model.family, model.organisation) == ("qwen3", "Qwen 3", "acme")
     (row,) = world.store.published.rows_of_watched()
-    assert (row["first_seen"][:10], row["source"], row["released"]) == ("2026-04-21", "organisation:acme", "2026-04-06")
+    assert (row["first_seen"][:10], row["source"], row["released"]) == ("2026-04-21", "organisation:acme", "2026-04-21")
     assert [changed for _, changed, _ in world.revised("acme/new")] == ["weights config card", "weights"]
+
+
+def test_a_prepared_launch_is_dated_by_the_day_it_is_public(world: World) -> None:
+    world.publish("acme/new", WHOLE)
+    world.served.repositories["acme/new"].private = True
+    for day in range(20):
+        world.now = FIRST + day * DAY
+        assert world.find().new == ()
+    world.now = FIRST + 20 * DAY
+    world.served.repositories["acme/new"].private = False
+    assert world.find().new == ("acme/new",)
+    model = world.store.published.model("acme/new")
+    assert model is not None
+    assert (model.created, model.released) == ((FIRST + 19 * DAY).date(), (FIRST + 20 * DAY).date())
 
 
 def test_nothing_is_found_twice_and_nothing_is_asked_before_it_is_due(world: World) -> None:
@@ -342,5 +359,9 @@ def test_the_kind_of_a_model_is_read_from_its_configuration() -> None:
         for entry in load_catalogue()
         if kind_of(load_miniature(entry.miniatures[0]).config) is not entry.model.kind
     }
-    assert wrong == {"architecture/lfm2_moe": ModelKind.HYBRID}  # both: the catalogue names it by its experts
+    assert wrong == {
+        "LiquidAI/LFM2-8B-A1B": ModelKind.HYBRID,  # both: the catalogue names it by its experts
+        "LiquidAI/LFM2-24B-A2B": ModelKind.HYBRID,
+        "internlm/Intern-S2-Preview": ModelKind.DENSE,  # of its configuration only the type is at hand
+    }
     assert kind_of({}) is ModelKind.DENSE
