@@ -1,4 +1,4 @@
-"""Turnbull's estimate of the distribution of many cells' times, with intervals from resampled architectures; pure."""
+"""Turnbull's estimate of the distribution of many cells' times, with intervals by the number of architectures; pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from monitor.stability.limits import limits
 from monitor.stability.values import MOST_DOUBT_DAYS, Distribution, Quantile, Share, TimeToSupport
 
 if TYPE_CHECKING:
@@ -20,46 +21,42 @@ if TYPE_CHECKING:
     Possible: TypeAlias = tuple[int, int | None]  # first and last day, both included; None: not seen yet
 
 HORIZONS = (30, 90, 180)  # days since the release
-RESAMPLES = 400
 MOST_UNDECIDED = 0.1  # with more, cells leave the set at risk because they pass, and none seems to be supported
 MOST_LATE = 0.5  # with more, the estimate shows when observation began: Turnbull's puts all mass where ranges overlap
-FEWEST_ARCHITECTURES = 5  # to resample
-LOW, HIGH = 0.025, 0.975
+FEWEST_ARCHITECTURES = 5  # for intervals; their coverage was simulated from here on
 ROUNDING = 1e-6
 STEPS = 2000
-TOLERANCE, RESAMPLE_TOLERANCE = 1e-8, 1e-4  # of every probability
+TOLERANCE = 1e-8  # of every probability
 TINY, LONGEST_STEP = 1e-300, 1e4
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The share supported by the end of each day from 0: the estimate's, of shape (days,), and the samples'.
+    """The share supported by the end of each day from 0, each of shape (days,).
 
-    ``first`` and ``last`` are the estimate's with all mass on the first, and on the last day that the data allow.
-    ``early`` and ``late`` are of shape (samples, days), with the mass on the first and on the last possible day:
-    resampling alone does not show that doubt, and its intervals would be too short.
+    ``first`` and ``last`` are the estimate's with all mass on the first, and on the last day that the data allow; the
+    ``most`` that may be supported is the upper limit of ``first`` and the ``least`` the lower one of ``last``, because
+    limits of the estimate alone would not show that doubt.
     """
 
     estimate: Floats
     first: Floats
     last: Floats
-    early: Floats | None  # None where there are too few architectures
-    late: Floats | None
+    least: Floats | None  # None where there are too few architectures
+    most: Floats | None
 
 
-def distribution(
-    entries: Sequence[TimeToSupport], *, seed: int, horizons: Sequence[int] = HORIZONS, resamples: int = RESAMPLES
-) -> Distribution:
+def distribution(entries: Sequence[TimeToSupport], *, horizons: Sequence[int] = HORIZONS) -> Distribution:
     """Return the distribution of the times of ``entries``, in days since the release; ValueError where there are none.
 
-    The estimate is Turnbull's (1976); intervals are the 2.5th to 97.5th percentiles over ``resamples`` samples of whole
-    architectures, the bounds taken where the data place the days of a sample earliest and latest. Equal entries, in
-    whatever order, and an equal ``seed`` give an equal answer.
+    The estimate is Turnbull's (1976). The intervals hold 95 percent: of a share they are those of Clopper and Pearson
+    (1934) for as many independent architectures as are known on that day, and a quantile's are the days on which these
+    reach it. Equal entries, in whatever order, give an equal answer.
     """
     if not entries:
         raise ValueError("a distribution needs at least one entry")
     entries = sorted(entries, key=_order)
-    curves = _curves(entries, seed=seed, resamples=resamples)
+    curves = _curves(entries)
     unseen = [entry.first for entry in entries if entry.last is None]
     followed = max(unseen) - 1 if unseen else len(curves.estimate) - 1
     derived = sum(entry.registry_derived for entry in entries)
@@ -89,50 +86,56 @@ def _order(entry: TimeToSupport) -> tuple[object, ...]:
     return entry.architecture, entry.first, entry.last is None, entry.last or 0, entry.registry_derived
 
 
-def _curves(entries: Sequence[TimeToSupport], *, seed: int, resamples: int) -> Curves:
+def _curves(entries: Sequence[TimeToSupport]) -> Curves:
     cells = support([(entry.first, entry.last) for entry in entries])
     masses = estimate(cells)
     evenly, first, last = (cells.by_day(masses, within) for within in (Within.EVENLY, Within.FIRST, Within.LAST))
-    architectures = [entry.architecture for entry in entries]
-    if len(set(architectures)) < FEWEST_ARCHITECTURES:
+    if len({entry.architecture for entry in entries}) < FEWEST_ARCHITECTURES:
         return Curves(evenly, first, last, None, None)
-    samples = resampled(cells, masses, architectures, resamples=resamples, seed=seed)
-    return Curves(evenly, first, last, cells.by_day(samples, Within.FIRST), cells.by_day(samples, Within.LAST))
+    counts = independent(entries, len(evenly))
+    return Curves(evenly, first, last, limits(last, counts)[0], limits(first, counts)[1])
+
+
+def independent(entries: Sequence[TimeToSupport], days: int) -> Floats:
+    """Return, by day from 0, as how many independent cells those count that are known to be supported or not by then.
+
+    Cells of one architecture count as one, and architectures of unequal size as fewer (Kish 1965): so the limits hold
+    however alike the models of an architecture are.
+    """
+    _, of_entry = np.unique(np.array([entry.architecture for entry in entries]), return_inverse=True)
+    firsts = np.array([entry.first for entry in entries], dtype=float)
+    lasts = np.array([np.inf if entry.last is None else entry.last for entry in entries])
+    day = np.arange(days)[:, None]
+    known = (lasts[None, :] <= day) | (firsts[None, :] > day)
+    sizes = known.astype(float) @ np.eye(of_entry.max() + 1)[of_entry]
+    counts: Floats = sizes.sum(axis=1) ** 2 / np.maximum((sizes**2).sum(axis=1), 1.0)
+    return counts
 
 
 def _quantile(curves: Curves, share: float) -> Quantile:
     if not curves.estimate.size:
         return Quantile(share, None, None, None, earliest=0, latest=None)
     low = high = None
-    if curves.early is not None and curves.late is not None:
-        low = _day(np.quantile(_reached(curves.early, share), LOW, method="inverted_cdf"))
-        high = _day(np.quantile(_reached(curves.late, share), HIGH, method="inverted_cdf"))
-    day, earliest, latest = (
-        _day(_reached(curve[None, :], share)[0]) for curve in (curves.estimate, curves.first, curves.last)
-    )
-    return Quantile(share, day, low, high, earliest, latest)
+    if curves.least is not None and curves.most is not None:
+        low, high = _reached(curves.most, share), _reached(curves.least, share)
+        if high is not None and high == low:
+            high += 1  # it happened on that day, and a day is as long as that
+    day, earliest, latest = (_reached(curve, share) for curve in (curves.estimate, curves.first, curves.last))
+    return Quantile(share, day, low, high, earliest, latest, interval=curves.least is not None)
 
 
-def _reached(supported: Floats, share: float) -> Floats:
-    """Return the first day on which each curve, of shape (curves, days), has reached ``share``; inf where none has."""
-    if not supported.size:
-        return np.full(len(supported), np.inf)
+def _reached(supported: Floats, share: float) -> int | None:
+    """Return the first day on which a curve has reached ``share``."""
     reached = supported >= share - ROUNDING
-    days: Floats = np.where(reached.any(axis=1), reached.argmax(axis=1), np.inf)
-    return days
-
-
-def _day(day: float) -> int | None:
-    return int(day) if np.isfinite(day) else None
+    return int(reached.argmax()) if reached.any() else None
 
 
 def _share(curves: Curves, day: int) -> Share:
     """Return the share not supported by the end of ``day``; after its last day the curve stays level."""
     at = min(day, len(curves.estimate) - 1)
     low = high = None
-    if curves.early is not None and curves.late is not None:
-        low = _left(np.quantile(curves.early[:, at], HIGH))
-        high = _left(np.quantile(curves.late[:, at], LOW))
+    if curves.least is not None and curves.most is not None:
+        low, high = _left(curves.most[at]), _left(curves.least[at])
     return Share(day, _left(curves.estimate[at]), low, high, _left(curves.first[at]), _left(curves.last[at]))
 
 
@@ -199,53 +202,38 @@ def estimate(cells: Support) -> Floats:
     """Return the mass of every cell, of shape (cells,): Turnbull's (1976) nonparametric maximum likelihood estimate."""
     weights = np.bincount(cells.of_entry, minlength=len(cells.inside)).astype(float)
     evenly = np.full(len(cells.first), 1 / len(cells.first))
-    masses: Floats = settled(cells, weights[None, :], evenly, tolerance=TOLERANCE)[0]
-    return masses
+    return settled(cells, weights, evenly)
 
 
-def resampled(cells: Support, estimated: Floats, clusters: Sequence[str], *, resamples: int, seed: int) -> Floats:
-    """Return the estimates of bootstrap samples, of shape (resamples, cells).
+def settled(cells: Support, weights: Floats, start: Floats) -> Floats:
+    """Return the masses, of shape (cells,), that Turnbull's self-consistency equations leave unchanged.
 
-    Whole clusters are drawn with replacement, as many as there are; ``clusters`` names each entry's.
+    ``weights`` is of shape (intervals,). The steps are extrapolated (Varadhan and Roland 2008): plain expectation and
+    maximization takes thousands where intervals overlap.
     """
-    names, of_entry = np.unique(np.array(clusters), return_inverse=True)
-    membership = np.zeros((len(names), len(cells.inside)))
-    np.add.at(membership, (of_entry, cells.of_entry), 1)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return settled(cells, drawn @ membership, estimated, tolerance=RESAMPLE_TOLERANCE)
-
-
-def settled(cells: Support, weights: Floats, start: Floats, *, tolerance: float) -> Floats:
-    """Return the masses, of shape (samples, cells), that Turnbull's self-consistency equations leave unchanged.
-
-    ``weights`` is of shape (samples, intervals). The steps are extrapolated (Varadhan and Roland 2008): plain
-    expectation and maximization takes thousands where intervals overlap.
-    """
-    inside, total = cells.inside, weights.sum(axis=1, keepdims=True)
+    inside, total = cells.inside, weights.sum()
 
     def step(masses: Floats) -> Floats:
-        within = np.maximum(masses @ inside.T, TINY)
+        within = np.maximum(inside @ masses, TINY)
         answer: Floats = masses * ((weights / within) @ inside) / total
         return answer
 
-    cell_count = inside.shape[1]
-    masses = np.tile(0.9 * np.clip(start, 0, None) + 0.1 / cell_count, (len(weights), 1))
-    masses /= masses.sum(axis=1, keepdims=True)
+    masses = start
     for _ in range(STEPS):
         once = step(masses)
         twice = step(once)
-        if np.abs(twice - once).max() < tolerance:
+        if np.abs(twice - once).max() < TOLERANCE:
             return twice
         masses = step(_extrapolated(masses, once, twice))
     return masses
 
 
 def _extrapolated(masses: Floats, once: Floats, twice: Floats) -> Floats:
-    """Return two steps extrapolated; a sample that would leave the simplex stays at its second step."""
+    """Return two steps extrapolated; where that would leave the simplex, the second step."""
     change, bend = once - masses, twice - 2 * once + masses
-    size = np.linalg.norm(bend, axis=1, keepdims=True)
-    length = np.clip(np.linalg.norm(change, axis=1, keepdims=True) / np.maximum(size, TINY), 1, LONGEST_STEP)
+    size = float(np.linalg.norm(bend))
+    if size <= TINY:
+        return twice
+    length = min(LONGEST_STEP, max(1.0, float(np.linalg.norm(change)) / size))
     further = masses + 2 * length * change + length**2 * bend
-    allowed = (size > TINY) & (further.min(axis=1, keepdims=True) >= 0)
-    return np.where(allowed, further, twice)
+    return further if further.min() >= 0 else twice

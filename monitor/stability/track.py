@@ -39,13 +39,14 @@ def stabilization(
     *,
     released: date | None,
     through: date,
+    created: date | None = None,
     window: int = STABLE_DAYS,
     established: int = ESTABLISHED_DAYS,
 ) -> Stabilization:
     """Return the stabilization of one cell, or of one rung of it, as of ``through``.
 
-    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are ignored.
-    ``window`` and ``established`` are in days.
+    ``observations`` come in any order, at most one a day (ValueError); days after ``through`` are ignored. The release
+    was on a day from ``created`` to ``released``. ``window`` and ``established`` are in days.
     """
     seen = _through(observations, through)
     days = _valid(seen, released)
@@ -53,14 +54,15 @@ def stabilization(
     stable = milestone(days, window)
     return Stabilization(
         released=released,
+        created=created,
         through=through,
         works=works,
         stable=stable,
         established=milestone(days, established),
         provisional=None if stable.met else provisional(days, window),
-        setbacks=tuple(_setbacks(days, stable)),
+        setbacks=tuple(_setbacks(_since_prehistory(seen, released), stable)),
         standing=_standing(days, stable),
-        lead=max(0, (released - works.by).days) if released and works.by else None,
+        lead=max(0, ((created or released) - works.by).days) if released and works.by else None,
         counts=_counts(seen, released, through),
         epochs=tuple(_epochs(days, window)),
     )
@@ -82,7 +84,27 @@ def _through(observations: Sequence[Observation], through: date) -> Days:
 
 
 def _valid(seen: Days, released: date | None) -> Days:
-    """Return the valid days since the last non-passing day before the release: prehistory only gives bounds."""
+    """Return the days that decide: prehistory only gives bounds, and support that was lost by the release is none."""
+    days = _since_prehistory(seen, released)
+    if released is None:
+        return days
+    since = next((at for at, day in enumerate(days) if day.day >= released), 0)
+    return days[since:] if _lost(days[:since], days[since:], released) else days
+
+
+def _lost(before: Days, after: Days, released: date) -> bool:
+    """Return whether support of the days ``before`` the release did not last to it.
+
+    Days without an observation across the release bridge it only as they bridge a run, and only where it works again.
+    """
+    if not before or not after or after[0].verdict is CellVerdict.WORKS:
+        return False
+    bridged = released < after[0].day and (after[0].day - before[-1].day).days - 1 <= LONGEST_GAP
+    return not bridged or all(day.verdict is not CellVerdict.WORKS for day in after)
+
+
+def _since_prehistory(seen: Days, released: date | None) -> Days:
+    """Return the valid days since the last non-passing day before the release."""
     days = [observation for observation in seen if observation.verdict is not CellVerdict.UNKNOWN]
     if released is None:
         return days

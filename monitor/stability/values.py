@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from monitor.domain import CellVerdict, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from datetime import date
+
+    from monitor.domain import Rung
 
 STABLE_DAYS, ESTABLISHED_DAYS = 14, 30
 MOST_DOUBT_DAYS = 14  # two weeks of doubt are a figure's rounding; a day named with more doubt would be made up
@@ -26,6 +29,21 @@ class Observation:
     pins: str = ""  # what the probe really imports that day; another value is a change of pins
     epoch: str = ""  # digest of the weights, configuration, tokenizer and template; another value begins an epoch
     carried: bool = False  # nothing ran, because that day's resolution gave the same lock
+
+
+def up_to_rung(rung: Rung, verdicts: Mapping[Rung, Verdict], bar: Collection[Rung]) -> CellVerdict | None:
+    """Return the verdict on a rung together with those of the bar below it; None where the rung does not apply.
+
+    A rung that was not reached because a lower one failed is as broken as that one: taken alone it would be missing
+    data, and later rungs would seem to be supported earlier.
+    """
+    asked = verdicts.get(rung, Verdict.NOT_MEASURED)
+    if asked is Verdict.NOT_APPLICABLE:
+        return None
+    below = [verdict for other, verdict in verdicts.items() if other in bar and other < rung]
+    seen = {of_rung(verdict) for verdict in (asked, *below) if verdict is not Verdict.NOT_APPLICABLE}
+    worst = (CellVerdict.BROKEN, CellVerdict.FLAKY, CellVerdict.UNKNOWN)
+    return next((verdict for verdict in worst if verdict in seen), CellVerdict.WORKS)
 
 
 def of_rung(verdict: Verdict) -> CellVerdict:
@@ -64,13 +82,14 @@ class Span:
             return Censoring.LEFT
         return Censoring.EXACT if (self.by - self.after).days == 1 else Censoring.INTERVAL
 
-    def days(self, zero: date) -> tuple[int, int | None]:
-        """Return the first and last day it can have happened on, both included, in days since ``zero``.
+    def days(self, zero: date, created: date | None = None) -> tuple[int, int | None]:
+        """Return the fewest and the most days since ``zero`` after which it can have happened, both included.
 
-        A day before ``zero`` counts as 0. The second is None where the event has not been seen yet.
+        With ``created`` the zero may be any day from that one on. A day before the zero counts as 0. The second is None
+        where the event has not been seen yet.
         """
         first = 0 if self.after is None else max(0, (self.after - zero).days + 1)
-        return first, None if self.by is None else max(0, (self.by - zero).days)
+        return first, None if self.by is None else max(0, (self.by - (created or zero)).days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +112,13 @@ class Milestone:
             return False
         return self.span.after is None or self.span.after < self.decided
 
-    def days(self, zero: date) -> tuple[int, int | None]:
-        """Return the first and last possible day since ``zero``, for distributions.
+    def days(self, zero: date, created: date | None = None) -> tuple[int, int | None]:
+        """Return the first and last possible day since ``zero``, as ``Span.days`` does, for distributions.
 
         A milestone that is not met is censored at ``decided``, not at the last non-passing day where that is later:
         else exactly the cells that begin to pass would leave the set at risk just before they count.
         """
-        first, last = self.span.days(zero)
+        first, last = self.span.days(zero, created)
         if last is None:
             first = 0 if self.decided is None else min(first, max(0, (self.decided - zero).days + 1))
         return first, last
@@ -179,6 +198,7 @@ class Stabilization:
     """Times to support of one cell, or of one rung of it, as of ``through``."""
 
     released: date | None  # clock zero; without it there are days, but no times
+    created: date | None  # the earliest day that may be clock zero, where that is not ``released`` alone
     through: date
     works: Span
     stable: Milestone
@@ -186,7 +206,7 @@ class Stabilization:
     provisional: Provisional | None  # only while not stable
     setbacks: tuple[Setback, ...]
     standing: Standing
-    lead: int | None  # days of support seen before the release; None: not supported yet, or no release day
+    lead: int | None  # days of support seen before the release, at least; None: not supported yet, or no release day
     counts: DayCounts
     epochs: tuple[Epoch, ...]
 
@@ -214,8 +234,8 @@ class TimeToSupport:
 class Quantile:
     """The first day by which ``share`` of the cells are supported, with the bounds of its 95 percent interval.
 
-    A day is None where the data do not reach it: not followed long enough, or never supported; both bounds are None
-    where there are too few architectures to resample. ``day`` spreads the mass evenly over days that the data cannot
+    A day is None where the data do not reach it: not followed long enough, or never supported; there is no
+    ``interval`` where there are too few architectures. ``day`` spreads the mass evenly over days that the data cannot
     tell apart; the data allow every day from ``earliest`` to ``latest``, which is every day from 0 on in a
     distribution without a curve.
     """
@@ -226,6 +246,7 @@ class Quantile:
     high: int | None
     earliest: int | None
     latest: int | None
+    interval: bool = False
 
     @property
     def precise(self) -> bool:

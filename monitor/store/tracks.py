@@ -9,8 +9,20 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
-from monitor.domain import CellVerdict, Channel, ModelKind, Platform, Rung, Runtime, Subject, Verdict
-from monitor.stability.values import Observation, of_rung
+from monitor.domain import (
+    Cell,
+    CellVerdict,
+    Channel,
+    Confidence,
+    ModelKind,
+    Platform,
+    ReleaseKind,
+    Rung,
+    Runtime,
+    Subject,
+    Verdict,
+)
+from monitor.stability.values import Observation, up_to_rung
 from monitor.store.records import imported_pins
 from monitor.store.rows import from_row, select
 
@@ -24,7 +36,8 @@ if TYPE_CHECKING:
 _KEYS = ("runtime", "channel", "platform")
 _CELLS = (
     "SELECT cells.id AS cell, runtime, channel, platform, family, organisation, kind, released, released_source,"
-    " subjects.* FROM cells JOIN subjects ON subjects.id = subject_id JOIN models ON models.id = model_id"
+    " created, released_kind, released_confidence, subjects.* FROM cells JOIN subjects ON subjects.id = subject_id"
+    " JOIN models ON models.id = model_id"
 )
 
 
@@ -44,6 +57,9 @@ class Track:
     platform: Platform
     rung: Rung | None
     observations: tuple[Observation, ...]
+    created: date | None = None  # the earliest day of the release, where that is not ``released`` alone
+    released_kind: ReleaseKind | None = None
+    released_confidence: Confidence | None = None
 
 
 def read_tracks(db: Database, *, rung: Rung | None = None, **wanted: str) -> list[Track]:
@@ -79,29 +95,26 @@ def _track(row: Mapping[str, Any], rung: Rung | None, days: list[Observation]) -
         platform=Platform.parse(row["platform"]),
         rung=rung,
         observations=tuple(days),
+        created=date.fromisoformat(row["created"]) if row["created"] else None,
+        released_kind=ReleaseKind(row["released_kind"]) if row["released_kind"] else None,
+        released_confidence=Confidence(row["released_confidence"]) if row["released_confidence"] else None,
     )
 
 
 def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, list[Observation]]:
-    verdict = "days.verdict" if rung is None else "day_rungs.verdict"
-    joined = (
-        ""
-        if rung is None
-        else " JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = coalesce(carried_from, days.day)"
-        f" AND step = {int(rung)}"
-    )
     # whole histories are a hundred thousand rows: tuples, and each text turned into a value once
     rows = db.conn.execute(
-        f"SELECT days.cell_id, days.day, {verdict}, version, environment, subject_digest, carried_from IS NOT NULL"  # noqa: S608 - as above
-        f" FROM days{joined} WHERE days.cell_id IN (SELECT value FROM json_each(?)) ORDER BY days.cell_id, days.day",
+        "SELECT cell_id, day, verdict, version, environment, subject_digest, carried_from FROM days"
+        " WHERE cell_id IN (SELECT value FROM json_each(?)) ORDER BY cell_id, day",
         [json.dumps(cells)],
     ).fetchall()
     pins = pins_by_environment(db, {environment for _, _, _, _, environment, _, _ in rows})
     dates = {text: date.fromisoformat(text) for text in {row[1] for row in rows}}
-    verdicts = {text: _cell_verdict(text, rung) for text in {row[2] for row in rows}}
+    verdicts = {str(verdict): verdict for verdict in CellVerdict}
+    on_rung = _up_to(db, rung, cells) if rung is not None else {}
     observations: dict[str, list[Observation]] = defaultdict(list)
     for cell, day, text, version, environment, epoch, carried in rows:
-        seen = verdicts[text]
+        seen = verdicts[text] if rung is None else on_rung.get((cell, carried or day))
         if seen is not None:
             observations[cell].append(
                 Observation(dates[day], seen, version, pins.get(environment, environment), epoch, carried=bool(carried))
@@ -109,11 +122,22 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
     return observations
 
 
-def _cell_verdict(text: str, rung: Rung | None) -> CellVerdict | None:
-    """Return a day's verdict as that of a cell; None where the rung does not apply."""
-    if rung is None:
-        return CellVerdict(text)
-    return None if text == Verdict.NOT_APPLICABLE else of_rung(Verdict(text))
+def _up_to(db: Database, rung: Rung, cells: list[str]) -> Mapping[tuple[str, str], CellVerdict | None]:
+    """Return, by cell and probed day, the verdict on a rung and all below it; None where the rung does not apply."""
+    steps = {int(step): step for step in Rung}
+    verdicts = {str(verdict): verdict for verdict in Verdict}
+    probed: dict[tuple[str, str], dict[Rung, Verdict]] = defaultdict(dict)
+    for cell, day, step, verdict in db.conn.execute(
+        "SELECT cell_id, day, step, verdict FROM day_rungs"
+        " WHERE step <= ? AND cell_id IN (SELECT value FROM json_each(?))",
+        (int(rung), json.dumps(cells)),
+    ):
+        probed[cell, day][steps[step]] = verdicts[verdict]
+    asked = {cell for (cell, _), by_rung in probed.items() if rung in by_rung}
+    bars = {cell: Cell.parse(cell).runtime.record.bar for cell in asked}
+    return {
+        (cell, day): up_to_rung(rung, by_rung, bars[cell]) for (cell, day), by_rung in probed.items() if cell in asked
+    }
 
 
 def pins_by_environment(db: Database, digests: Collection[str]) -> dict[str, str]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from tests.bench.histories import World
 
 SEED = 20260401
-POPULATION, SAMPLE, SAMPLES, RESAMPLES = 400, 40, 50, 200  # architectures in all and in a sample; samples; resamples
+POPULATION, SAMPLE, SAMPLES = 400, 40, 100  # architectures in all and in a sample; samples
+SIZES, COVERAGE_SAMPLES = (5, 8, 16, 40, 100), 400  # the sizes that intervals are shown for, in architectures
+COVERAGE_DAYS = (7, 30, 90)
+ROUGH, ROUGHLY = 0.2, 10  # share of release days that are known to some days only, and how many on either side
 CENSORED = (0.0, 0.2, 0.4, 0.6)
 CONDITIONS = {"": (0.0, 0.0), "20% missing": (0.2, 0.0), "3% flaky": (0.0, 0.03)}
 DAILY, WEEKLY, CARRIED = Looking(), Looking(every=7), Looking(every=7, carries=True)
@@ -38,16 +41,24 @@ class Setting:
     population: dict[str, list[World]]
     looking: Looking
     censored: float
+    size: int = SAMPLE
+    rough: bool = False  # some release days are not known to the day
 
     def truth(self, world: World) -> float:
         return world.stable if self.stable else world.works
 
     def entry(self, world: World, name: str, through: int, generator: np.random.Generator) -> TimeToSupport:
         days = list(observed(world, self.looking, through, generator))
-        found = stabilization(days, released=RELEASED, through=RELEASED + timedelta(days=through))
+        released, created = RELEASED, None
+        if self.rough and generator.random() < ROUGH:
+            created, released = (
+                RELEASED + timedelta(days=sign * int(generator.integers(0, ROUGHLY + 1))) for sign in (-1, 1)
+            )
+        through_day = max(released, RELEASED + timedelta(days=through))
+        found = stabilization(days, released=released, created=created, through=through_day)
         if self.stable:
-            return TimeToSupport(name, *found.stable.days(RELEASED), undecided=found.stable.undecided)
-        return TimeToSupport(name, *found.works.days(RELEASED))
+            return TimeToSupport(name, *found.stable.days(released, created), undecided=found.stable.undecided)
+        return TimeToSupport(name, *found.works.days(released, created))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +82,42 @@ def measure() -> None:
                     how = Looking(looking.every, missing)
                     if looking is DAILY or not stable:
                         _tell(Setting(stable, populations[flakes], how, censored), condition)
+    _tell_coverage(populations[0.0])
     for looking in (WEEKLY, CARRIED):  # by the rule of evidence a week is too long a gap
         _tell(Setting(stable=True, population=populations[0.0], looking=looking, censored=0.0), "")
+
+
+def _tell_coverage(population: dict[str, list[World]]) -> None:
+    """Say how often the intervals hold the truth, by the number of architectures that they are shown for."""
+    for stable, name in ((False, "works"), (True, "stable")):
+        title(f"coverage of 95% intervals of the time to {name}: {COVERAGE_SAMPLES} samples of each size")
+        for rough in (False, True):
+            for size in SIZES:
+                setting = Setting(stable, population, DAILY, 0.2, size=size, rough=rough)
+                what = f"{size} architectures{', release days rough' if rough else ''}"
+                tell(what, ", ".join(f"{of} {held:.0%}" for of, held in coverage(setting, COVERAGE_SAMPLES).items()))
+
+
+def coverage(setting: Setting, samples: int) -> dict[str, float]:
+    """Return how often the interval of each printed number holds the truth, and how often a median's is open."""
+    generator = np.random.default_rng(SEED)
+    truths = [setting.truth(world) for cells in setting.population.values() for world in cells]
+    decided = [truth + (STABLE_DAYS if setting.stable else 0) for truth in truths]
+    longest = longest_followed(decided, setting.censored, generator)
+    found = [_sample(setting, longest, generator).found for _ in range(samples)]
+    shown = [each for each in found if each.curve]
+    ordered = sorted(truths)
+    held: dict[str, list[bool]] = {}
+    for each in shown:
+        for name, quantile in (("median", each.median), ("upper quartile", each.upper_quartile)):
+            truth = ordered[math.ceil(quantile.share * len(ordered)) - 1]
+            held.setdefault(name, []).append(_far(quantile.low) <= truth <= _far(quantile.high))
+        for share in each.not_by:
+            truth = statistics.mean(one > share.day for one in truths)
+            within = (share.low or 0.0) <= truth <= (1.0 if share.high is None else share.high)
+            held.setdefault(f"share at day {share.day}", []).append(within)
+        held.setdefault("median open above", []).append(each.median.high is None)
+    return {name: statistics.mean(every) for name, every in held.items()}
 
 
 def _tell(setting: Setting, condition: str) -> None:
@@ -92,7 +137,7 @@ def _scored(setting: Setting) -> str:
     truth, share = median(truths), statistics.mean(one > SHARE_AT for one in truths)
     medians = [_far(one.found.median.day) for one in told]
     held = statistics.mean(_far(one.found.median.low) <= truth <= _far(one.found.median.high) for one in told)
-    shares = [one.found.not_by[0] for one in told if one.found.not_by]
+    shares = [share for one in told for share in one.found.not_by if share.day == SHARE_AT]
     naive = median([one.naive for one in told])
     silent = f"nothing told in {len(samples) - len(told)} of {len(samples)}, else " if len(told) < len(samples) else ""
     text = f"{silent}true {truth:.0f} d, bias {_bias(medians, truth)}, held {held:.0%}, naive {naive - truth:+.0f} d"
@@ -104,14 +149,14 @@ def _scored(setting: Setting) -> str:
 
 
 def _sample(setting: Setting, longest: float, generator: np.random.Generator) -> Sample:
-    names = generator.choice(list(setting.population), SAMPLE)
+    names = generator.choice(list(setting.population), setting.size)
     drawn = []
     for at, name in enumerate(names):
         for world in setting.population[name]:
             through = int(min(HORIZON, longest * (1.0 - generator.random())))
             drawn.append(setting.entry(world, f"{at}", through, generator))
     seen = [float(entry.last) for entry in drawn if entry.last is not None]
-    found = distribution(drawn, seed=int(generator.integers(1 << 32)), horizons=(SHARE_AT,), resamples=RESAMPLES)
+    found = distribution(drawn, horizons=(SHARE_AT, *COVERAGE_DAYS))
     return Sample(found, median(seen) if seen else math.inf)
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import CellVerdict, Verdict
+from monitor.domain import BAR, CellVerdict, Rung, Verdict
 from monitor.stability.track import sensitivity, stabilization
-from monitor.stability.values import Lack, Observation, Span, Stabilization, of_rung
+from monitor.stability.values import Lack, Observation, Span, Stabilization, of_rung, up_to_rung
 
 if TYPE_CHECKING:
     from random import Random
@@ -89,6 +89,13 @@ def test_first_works_between_the_last_failing_and_the_first_passing_day(
         ("WB|W", (-1, 0), (0, 0), 0),
         ("W.|.BW", (None, -2), (0, 0), 2),
         ("BB|BB", (1, None), (2, None), None),
+        # lost by the release: it did not come first
+        ("WW|BBBB", (3, None), (4, None), None),
+        ("WW|BBBW", (2, 3), (3, 3), 0),
+        ("WW|FBBW", (2, 3), (3, 3), 0),
+        ("W.|.BBB", (3, None), (4, None), None),
+        ("W..|...BBW", (4, 5), (5, 5), 0),
+        ("WW|...", (None, -2), (0, 0), 2),
     ],
 )
 def test_days_before_the_release_are_bounds_and_support_that_came_first_counts_as_zero(
@@ -264,6 +271,50 @@ def test_days_that_come_later_are_not_looked_at_and_two_on_a_day_are_refused() -
     assert stabilization(days, released=RELEASED, through=days[1].day).works.by is None
     with pytest.raises(ValueError, match="2026-04-03"):
         stabilization((*days, days[-1]), released=RELEASED, through=days[-1].day)
+
+
+def test_a_release_between_two_days_gives_times_between_two() -> None:
+    days = history("BBW|W")
+    found = stabilization(days, released=RELEASED, created=RELEASED - timedelta(days=3), through=days[-1].day)
+    assert found.works.days(RELEASED, found.created) == (0, 2)  # it works since the day before the last possible one
+    assert found.lead == 0  # of which nobody knows that it came before
+    seen = stabilization(
+        history("BB|BBW"), released=RELEASED, created=RELEASED - timedelta(days=3), through=RELEASED + timedelta(days=9)
+    )
+    assert seen.works.days(RELEASED, seen.created) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "rung", "told"),
+    [
+        ("PPPP", Rung.GENERATES, "works"),
+        ("PFNN", Rung.GENERATES, "broken"),  # what was not reached is not supported
+        ("PFNN", Rung.KNOWS, "broken"),
+        ("PFNN", Rung.INSTALLS, "works"),
+        ("PAPP", Rung.GENERATES, "works"),  # a rung that does not apply stands in nobody's way
+        ("PPPA", Rung.GENERATES, "None"),
+        ("PPUN", Rung.GENERATES, "unknown"),
+        ("PLPP", Rung.GENERATES, "flaky"),
+        ("PFUP", Rung.GENERATES, "broken"),
+    ],
+)
+def test_the_time_to_a_rung_is_the_time_to_it_and_all_below(verdicts: str, rung: Rung, told: str) -> None:
+    letters = {
+        "P": Verdict.PASSED,
+        "F": Verdict.FAILED,
+        "L": Verdict.FLAKY,
+        "U": Verdict.UNKNOWN,
+        "A": Verdict.NOT_APPLICABLE,
+        "N": Verdict.NOT_MEASURED,
+    }
+    by_rung = {step: letters[letter] for step, letter in zip(Rung, verdicts, strict=False)}
+    assert str(up_to_rung(rung, by_rung, BAR)) == told
+
+
+def test_a_rung_above_the_bar_waits_for_the_bar_alone() -> None:
+    by_rung = {**dict.fromkeys(BAR, Verdict.PASSED), Rung.MATCHES: Verdict.FAILED, Rung.SERVES: Verdict.PASSED}
+    assert up_to_rung(Rung.SERVES, by_rung, BAR) is CellVerdict.WORKS
+    assert up_to_rung(Rung.MATCHES, by_rung, BAR) is CellVerdict.BROKEN
 
 
 def test_a_rung_that_was_not_measured_is_missing_data() -> None:
