@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from monitor.domain import CellVerdict, Runtime, Verdict
-from monitor.report.causes import causes, causes_section, doubts_section
+from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence
 from monitor.report.format import LETTER_LEGEND, LETTERS, MINIATURES, Section, quantile_text, share_text
 from monitor.report.sections import answer_sections
@@ -46,23 +46,32 @@ def findings(store: Reader) -> Iterator[Section]:
         yield Section(limits.title, limits.notes)
         yield _answer(summary)
         yield causes_section(causes(Evidence(store), summary.lines))
-        yield doubts_section({line.track.subject.id for line in summary.lines})
         yield from rest
         yield _unknown(store, summary)
 
 
 def _answer(summary: Summary) -> Section:
-    all_models = summary.groups[0]
     sentences = []
-    for event, times in (("work", all_models.works), ("are stable", all_models.stable)):
-        if times is None:
-            continue
-        missing = ", ".join(f"{share_text(share)} not by day {share.day}" for share in times.not_by)
-        sentences.append(
-            f"Of {times.entries} models with a known release day ({times.architectures} architectures) half {event}"
-            f" by day {quantile_text(times.median)} after their release, three quarters by day"
-            f" {quantile_text(times.upper_quartile)}; {missing}."
-        )
+    for group in filter(None, (summary.groups[0], summary.undoubted)):
+        for event, times in (("work", group.works), ("are stable", group.stable)):
+            if times is None:
+                continue
+            missing = ", ".join(f"{share_text(share)} not by day {share.day}" for share in times.not_by)
+            sentence = (
+                f"Of {times.entries} models with a known release day ({times.architectures} architectures) half {event}"
+                f" by day {quantile_text(times.median)} after their release, three quarters by day"
+                f" {quantile_text(times.upper_quartile)}; {missing}."
+            )
+            doubts = summary.groups[0].doubts
+            if group is summary.undoubted:
+                sentence = f"With the doubts about {doubts} of them taken at their word: {sentence}"
+            elif doubts:
+                sentence += f" {doubts} of these models have days that are in doubt."
+            sentences.append(sentence)
+    sentences.append(
+        "In brackets are 95 percent intervals; how often they hold the truth at this number of architectures is in"
+        " [definitions.md](definitions.md)."
+    )
     return Section("The answer", tuple(sentences))
 
 

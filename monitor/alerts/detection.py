@@ -31,7 +31,12 @@ def new_alerts(inputs: AlertInputs, *, flap_days: int) -> list[Alert]:
 def _items(inputs: AlertInputs, flap_days: int) -> Iterator[Item]:
     for history in inputs.histories:
         track = history.track
-        answer = stabilization(track.observations, released=track.released, through=track.observations[-1].day)
+        answer = stabilization(
+            track.observations,
+            released=track.released,
+            created=track.created,
+            through=track.observations[-1].day,
+        )
         yield from _of_flips(history, answer, inputs, flap_days)
         yield from _of_milestones(history, answer, inputs)
     yield from map(items.model_item, inputs.new_models)

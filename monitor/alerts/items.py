@@ -81,7 +81,7 @@ def works_item(history: CellHistory, first: date) -> Item:
 
 def stable_item(history: CellHistory, answer: Stabilization) -> Item:
     span = answer.stable.span
-    took = days_text(span, answer.released)
+    took = days_text(span, answer.released, answer.created)
     last = history.track.observations[-1]
     facts = (
         ("stable since", since_text(span)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.cells import cell_len
@@ -12,6 +13,7 @@ from rich.text import Text
 from containers.recipes import RECIPES
 from monitor.cli.output import data_console, plain_text
 from monitor.domain import BAR, CellVerdict, Outcome, Rung, Verdict
+from monitor.report.doubts import doubts_about_day
 from monitor.text import single_line
 
 if TYPE_CHECKING:
@@ -53,7 +55,19 @@ _Line: TypeAlias = "list[tuple[str, str]]"  # pieces of text, each with its styl
 def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     """Return one row per cell with its verdict per rung, in the catalogue's order of families."""
     rungs = store.report.rungs_now()
-    return [dict(row) | {"rungs": rungs.get(row["cell"], {})} for row in store.current()]
+    return [
+        dict(row)
+        | {
+            "rungs": rungs.get(row["cell"], {}),
+            "doubts": [
+                doubt.finding
+                for doubt in doubts_about_day(
+                    row["subject"], row["runtime"], date.fromisoformat(row["day"]), row["verdict"]
+                )
+            ],
+        }
+        for row in store.current()
+    ]
 
 
 def settled_rows(store: Reader, cycle: CycleResult) -> list[dict[str, Any]]:
@@ -81,7 +95,7 @@ def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
     for title in dict.fromkeys(_title(row) for row in rows):
         group = [row for row in rows if _title(row) == title]
         console.print(plain_text(title), style="bold")
-        _write_lines(console, [*_matrix(group), *_reasons(group), []])
+        _write_lines(console, [*_matrix(group), *_reasons(group), *_doubts(group), []])
     console.print(_LEGEND, style="dim")
     _write_unverified(console, (str(row["runtime"]) for row in rows))
 
@@ -106,7 +120,14 @@ def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
             (name + " " * (width - cell_len(name)), ""),
             *(signs[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs),
             (f" {verdict}", _STYLES[verdict]),
+            (" (in doubt)" if row.get("doubts") else "", "yellow"),
         ]
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
+    for row in rows:
+        for finding in row.get("doubts", ()):
+            yield [(f"in doubt: {single_line(row['subject'])}: {finding}", "yellow")]
 
 
 def _rungs_to_show(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:

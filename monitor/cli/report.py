@@ -176,6 +176,7 @@ def _as_json(store: Reader, summary: Summary) -> dict[str, Any]:
         "through": summary.through,
         "caveats": caveats(store, summary),
         "groups": summary.groups,
+        "doubts_taken_at_their_word": summary.undoubted,
         "sensitivity": [{"window_days": window, "stable": quantile} for window, quantile in summary.sensitivity],
         "subjects": [_row(summary, line) | {"setbacks": line.answer.setbacks} for line in summary.lines],
     }
@@ -194,13 +195,16 @@ def _row(summary: Summary, line: Line) -> dict[str, Any]:
         "architecture": track.subject.architecture,
         "history": summary.title,
         "released": answer.released,
+        "created": answer.created,
         "released_source": track.released_source,
+        "released_kind": track.released_kind,
+        "released_confidence": track.released_confidence,
     }
     for name in ("works", "stable", "established"):
         event = getattr(answer, name)
         span = event if isinstance(event, Span) else event.span
         row |= {f"{name}_after": span.after, f"{name}_by": span.by}
-        first, last = event.days(answer.released) if answer.released else (None, None)
+        first, last = event.days(answer.released, answer.created) if answer.released else (None, None)
         row |= {f"{name}_days_from": first, f"{name}_days_to": last}
     row |= {
         "lead_days": answer.lead,
@@ -208,6 +212,7 @@ def _row(summary: Summary, line: Line) -> dict[str, Any]:
         "provisional_since": answer.provisional.span.by if answer.provisional else None,
         "setbacks": len(answer.setbacks),
         "regressions": len(answer.regressions),
+        "doubts": [doubt.finding for doubt in line.doubts],
         **{f"days_{name}": getattr(answer.counts, name) for name in ("works", "broken", "flaky", "unknown", "missing")},
         "days_carried": answer.counts.carried,
     }

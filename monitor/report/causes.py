@@ -11,7 +11,7 @@ from monitor.judge.signature import Signature
 from monitor.report.format import Section, length_text, listed, moved_text, since_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from monitor.judge.lock_diff import Moved
     from monitor.report.evidence import DayEvidence, Evidence
@@ -55,7 +55,7 @@ def causes(evidence: Evidence, lines: Iterable[Line]) -> list[Cause]:
             if broken is not None:
                 key = (str(line.track.runtime), setback.first_bad, broken.signature)
                 hits.setdefault(key, []).append(Hit(line, setback, broken, moved))
-    findings = {(row["runtime"], row["release"], row["failure"]): row["finding"] for row in _looked_at("cause")}
+    findings = {(row["runtime"], row["release"], row["failure"]): row["finding"] for row in _looked_at()}
     grouped = [
         Cause(*key, tuple(alike), findings.get((*key[:2], Signature.parse(key[2]).digest), ""))
         for key, alike in hits.items()
@@ -103,15 +103,9 @@ def _row(cause: Cause) -> tuple[str, ...]:
     )
 
 
-def doubts_section(subjects: Collection[str]) -> Section:
-    """Return a person's findings that speak against the history itself, for the subjects that are in it."""
-    rows = [(row["subject"], row["finding"]) for row in _looked_at("doubt") if row["subject"] in subjects]
-    return Section("Doubts", () if rows else ("None.",), ("subject", "doubt"), tuple(rows))
-
-
-def _looked_at(kind: str) -> Sequence[Mapping[str, str]]:
-    """Return the rows of one kind: a ``cause`` is named by runtime, release and digest of the failure's signature."""
+def _looked_at() -> Sequence[Mapping[str, str]]:
+    """Return the causes that a person looked at, by runtime, release and digest of the failure's signature."""
     rows: Sequence[Mapping[str, str]] = tomllib.loads(
         (files("monitor") / "data" / "looked_at.toml").read_text(encoding="utf-8")
-    )[kind]
+    )["cause"]
     return rows

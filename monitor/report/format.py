@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from monitor.judge.lock_diff import Moved
     from monitor.stability.values import Observation, Quantile, Setback, Share, Span
+    from monitor.store.tracks import Track
 
 LETTERS = {
     CellVerdict.WORKS: "W",
@@ -41,11 +42,14 @@ class Section:
     level: int = 2
 
 
-def days_text(span: Span, zero: date | None) -> str:
-    """Write how many days after ``zero`` it happened: ``5``, ``3 to 5``, ``up to 5`` or ``not in 90``."""
+def days_text(span: Span, zero: date | None, created: date | None = None) -> str:
+    """Write how many days after ``zero`` it happened: ``5``, ``3 to 5``, ``up to 5`` or ``not in 90``.
+
+    With ``created`` the zero is any day from that on.
+    """
     if zero is None or span.after is span.by is None:
         return ""
-    first, last = span.days(zero)
+    first, last = span.days(zero, created)
     if last is None:
         return f"not in {max(0, first - 1)}"
     if first == last:
@@ -64,6 +68,19 @@ def since_text(span: Span) -> str:
             return "" if span.after is None else f"not by {span.after}"
 
 
+def released_text(track: Track) -> str:
+    """Write the release day, or the days that it lies between, with the source and how sure it is."""
+    if track.released is None:
+        return "not known"
+    days = f"{track.released}"
+    if track.created not in (None, track.released):
+        days = f"between {track.created} and {track.released}"
+    what = ", ".join(
+        filter(None, (track.released_kind, track.released_confidence and f"{track.released_confidence} confidence"))
+    )
+    return f"{days} ({'; '.join(filter(None, (what, track.released_source)))})"
+
+
 def quantile_text(quantile: Quantile) -> str:
     """Write a day with its 95 percent interval, which needs enough architectures.
 
@@ -72,9 +89,9 @@ def quantile_text(quantile: Quantile) -> str:
     if not quantile.precise:
         if quantile.day is None:
             return "not shown"
-        low, high = (quantile.low, quantile.high) if quantile.low is not None else (quantile.earliest, quantile.latest)
+        low, high = (quantile.low, quantile.high) if quantile.interval else (quantile.earliest, quantile.latest)
         return f"between {_day(low)} and {_day(high)}" if high is not None else f"{_day(low)} or later"
-    if quantile.low is quantile.high is None:
+    if quantile.low is None:  # no interval, or one that lies beyond the last followed day
         return _day(quantile.day)
     return f"{_day(quantile.day)} ({_day(quantile.low)} to {_day(quantile.high)})"
 
@@ -85,7 +102,9 @@ def share_text(share: Share) -> str:
         return f"between {low:.0%} and {high:.0%}"
     if share.low is None or share.high is None:
         return f"{share.share:.0%}"
-    return f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%})"
+    # no interval may read as one of no width
+    digits = next((digits for digits in range(4) if f"{share.low:.{digits}%}" != f"{share.high:.{digits}%}"), 0)
+    return f"{share.share:.{digits}%} ({share.low:.{digits}%} to {share.high:.{digits}%})"
 
 
 def length_text(setback: Setback) -> str:

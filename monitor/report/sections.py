@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from monitor.report.doubts import doubts_section
 from monitor.report.evidence import Evidence, caveats
 from monitor.report.format import (
     LETTER_LEGEND,
@@ -13,6 +14,7 @@ from monitor.report.format import (
     length_text,
     moved_text,
     quantile_text,
+    released_text,
     share_text,
     since_text,
     strip,
@@ -39,13 +41,14 @@ _DISTRIBUTION_COLUMNS = (
     "exact",
     "not seen yet",
     "undecided",
+    "doubts",
 )
 _METHOD = (
-    "Turnbull's estimate, with a 95 percent interval from a bootstrap over architectures. The median and the upper"
-    " quartile are the first days by which half and three quarters of the models are supported; 'not by day' is the"
-    " share of models that are not supported at the end of that day. 'exact' counts the models whose day is known"
-    " exactly, 'not seen yet' those without support so far, 'undecided' those that pass, but have too few days to be"
-    " called stable."
+    "Turnbull's estimate, with a 95 percent interval for as many independent observations as there are architectures."
+    " The median and the upper quartile are the first days by which half and three quarters of the models are"
+    " supported; 'not by day' is the share of models that are not supported at the end of that day. 'exact' counts the"
+    " models whose day is known exactly, 'not seen yet' those without support so far, 'undecided' those that pass, but"
+    " have too few days to be called stable, and 'doubts' those with days that are in doubt."
 )
 _NOT_SHOWN = (
     "Not shown: too few observed days, or most models already worked on the first observed day. `settle replay` fills"
@@ -68,16 +71,17 @@ def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
     yield Section(summary.title, (scope, *caveats(store, summary), *_never_note(summary)), level=1)
     yield _distributions(summary)
     yield _sensitivity(summary)
+    yield doubts_section((line.track.subject.id, doubt) for line in summary.lines for doubt in line.doubts)
     yield Section(
         "Models, in days from their release",
         (),
-        ("subject", "released", "works", "stable", "established", "lead", "standing", "setbacks"),
+        ("subject", "released", "works", "stable", "established", "lead", "standing", "setbacks", "doubt"),
         tuple(_timed_row(line) for line in summary.lines if line.timed),
     )
     yield Section(
         "Architectures without a sourced release day: works since",
         ("They are not part of the distributions.",),
-        ("subject", "works since", "stable since", "standing", "setbacks"),
+        ("subject", "works since", "stable since", "standing", "setbacks", "doubt"),
         tuple(
             (
                 line.track.subject.id,
@@ -95,19 +99,19 @@ def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
 
 def side_by_side(summaries: Sequence[Summary]) -> Section:
     """Return all models of every runtime in one table."""
-    rows = [
-        row
+    groups = [
+        replace(group, name=f"{summary.title}{', doubts taken at their word' if group is summary.undoubted else ''}")
         for summary in summaries
-        for row in _group_rows(replace(summary.groups[0], name=summary.title))
-        if summary.groups
+        for group in _headline(summary)
     ]
+    rows = [row for group in groups for row in _group_rows(group)]
     return Section("Runtimes side by side", (), _DISTRIBUTION_COLUMNS, tuple(rows))
 
 
 def line_sections(store: Reader, line: Line) -> Iterator[Section]:
     """Yield everything about one track: the answer, the strip of days, setbacks, and each change of the lock."""
     track, answer, evidence = line.track, line.answer, Evidence(store)
-    released = f"{answer.released} ({track.released_source})" if answer.released else "not known"
+    released = released_text(track)
     young = answer.provisional
     since = f"since {young.span.by}, lacks {', '.join(young.lacks)}" if young else ""
     events = (
@@ -120,10 +124,11 @@ def line_sections(store: Reader, line: Line) -> Iterator[Section]:
         (
             f"Architecture {track.subject.architecture}, {track.kind}; released: {released}."
             + (f" Supported {answer.lead} days before its release." if answer.lead else ""),
+            *(f"In doubt ({doubt.days}, {doubt.doubted}): {doubt.finding}." for doubt in line.doubts),
         ),
         ("", "day", "days from release"),
         (
-            *((name, since_text(span), days_text(span, answer.released)) for name, span in events),
+            *((name, since_text(span), days_text(span, answer.released, answer.created)) for name, span in events),
             ("standing", str(answer.standing), since),
         ),
     )
@@ -197,15 +202,20 @@ def _distributions(summary: Summary) -> Section:
         "Days from release",
         (_METHOD, _NOT_SHOWN) if hidden else (_METHOD,),
         _DISTRIBUTION_COLUMNS,
-        tuple(row for group in summary.groups for row in _group_rows(group)),
+        tuple(row for group in (*_headline(summary), *summary.groups[1:]) for row in _group_rows(group)),
     )
+
+
+def _headline(summary: Summary) -> tuple[Group, ...]:
+    """Return all models, with and without the doubts."""
+    return (*summary.groups[:1], *([summary.undoubted] if summary.undoubted else []))
 
 
 def _group_rows(group: Group) -> Iterator[tuple[str, ...]]:
     for event, distribution in (("works", group.works), ("stable", group.stable)):
         if distribution is not None:
             models = f"{distribution.entries} ({distribution.architectures} architectures)"
-            yield group.name, models, event, *_figures(distribution)
+            yield group.name, models, event, *_figures(distribution), str(group.doubts or "")
 
 
 def _figures(distribution: Distribution) -> tuple[str, ...]:
@@ -245,12 +255,15 @@ def _timed_row(line: Line) -> tuple[str, ...]:
     spans = (answer.works, answer.stable.span, answer.established.span)
     return (
         line.track.subject.id,
-        str(answer.released),
-        *(days_text(span, answer.released) for span in spans),
+        f"{answer.created} to {answer.released}"
+        if answer.created not in (None, answer.released)
+        else f"{answer.released}",
+        *(days_text(span, answer.released, answer.created) for span in spans),
         str(answer.lead or ""),
         *_state(line),
     )
 
 
-def _state(line: Line) -> tuple[str, str]:
-    return str(line.answer.standing), str(len(line.answer.setbacks) or "")
+def _state(line: Line) -> tuple[str, str, str]:
+    doubt = "; ".join(f"{doubt.doubted} {doubt.days} is in doubt" for doubt in line.doubts)
+    return str(line.answer.standing), str(len(line.answer.setbacks) or ""), doubt

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monitor.domain import BAR, SubjectForm
+from monitor.domain import BAR, REFERENCE, ReleaseKind, SubjectForm
+from monitor.report.doubts import doubts_about, load_doubts, taken_at_their_word
 from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span, TimeToSupport
 
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date
 
+    from monitor.report.doubts import Doubt
     from monitor.stability.values import Distribution, Stabilization
     from monitor.store.reader import Reader
     from monitor.store.tracks import Track
 
-SEED = 0  # of the resampling: the same history gives the same report
 FEWEST_ARCHITECTURES = 5  # in a group: with fewer there are no intervals
 HORIZONS = (0, 7, 30, 90)  # days after the release
 WINDOWS = (7, STABLE_DAYS, 21, ESTABLISHED_DAYS)
@@ -29,6 +30,7 @@ class Line:
 
     track: Track
     answer: Stabilization
+    doubts: tuple[Doubt, ...] = ()  # about its days
 
     @property
     def timed(self) -> bool:
@@ -47,6 +49,7 @@ class Group:
     name: str
     works: Distribution | None
     stable: Distribution | None
+    doubts: int = 0  # models with days that are in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Summary:
     through: date
     lines: tuple[Line, ...]
     groups: tuple[Group, ...]
+    undoubted: Group | None  # all models again, with the doubts taken at their word; None where there are none
     sensitivity: tuple[tuple[int, Distribution | None], ...]  # days of W -> days to stable
 
     @property
@@ -107,7 +111,8 @@ def _is_model(track: Track) -> bool:
 
 
 def line_of(track: Track, through: date) -> Line:
-    return Line(track, stabilization(track.observations, released=track.released, through=through))
+    answer = stabilization(track.observations, released=track.released, created=track.created, through=through)
+    return Line(track, answer, doubts_about(track, load_doubts()) if track.rung is None else ())
 
 
 def _summary(title: str, tracks: Sequence[Track], through: date, rungs: Sequence[Track]) -> Summary:
@@ -120,6 +125,7 @@ def _summary(title: str, tracks: Sequence[Track], through: date, rungs: Sequence
         through=through,
         lines=tuple(lines),
         groups=(*_groups(timed), *_rungs(single)),
+        undoubted=_undoubted(timed, through),
         sensitivity=tuple(_sensitivity(timed, through)),
     )
 
@@ -156,6 +162,13 @@ def _groups(lines: Sequence[Line]) -> Iterator[Group]:
                 yield _group(f"{what} {name}", members)
 
 
+def _undoubted(lines: Sequence[Line], through: date) -> Group | None:
+    if not any(doubt.instead for line in lines for doubt in line.doubts):
+        return None
+    taken = [line_of(taken_at_their_word(line.track, line.doubts), through) for line in lines]
+    return replace(_group("all models, doubts taken at their word", taken), doubts=0)
+
+
 def _rungs(lines: Sequence[Line]) -> Iterator[Group]:
     for rung in sorted({line.track.rung for line in lines if line.track.rung is not None}):
         yield _group(f"rung {rung}", [line for line in lines if line.track.rung is rung])
@@ -166,6 +179,7 @@ def _group(name: str, lines: Sequence[Line]) -> Group:
         name,
         works=_distribution(lines, lambda answer: answer.works),
         stable=_distribution(lines, lambda answer: answer.stable),
+        doubts=sum(bool(line.doubts) for line in lines),
     )
 
 
@@ -173,7 +187,7 @@ def _distribution(lines: Sequence[Line], of: Callable[[Stabilization], Span | Mi
     from monitor.stability.distribution import distribution  # heavy
 
     entries = list(_entries(lines, of))
-    return distribution(entries, seed=SEED, horizons=HORIZONS) if entries else None
+    return distribution(entries, horizons=HORIZONS) if entries else None
 
 
 def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milestone]) -> Iterator[TimeToSupport]:
@@ -181,7 +195,7 @@ def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milesto
         zero = line.answer.released
         if zero is not None:
             event = of(line.answer)
-            first, last = event.days(zero)
+            first, last = event.days(zero, line.answer.created)
             yield TimeToSupport(
                 line.track.subject.architecture,
                 first,
@@ -192,5 +206,9 @@ def _entries(lines: Iterable[Line], of: Callable[[Stabilization], Span | Milesto
 
 
 def _is_registry_derived(track: Track) -> bool:
-    """Return whether the runtime that probes the subject also made it: only models that it knows can be made."""
-    return track.subject.form is SubjectForm.MINIATURE and track.runtime == "transformers"
+    """Return whether the model is here because the runtime knows it: of what it does not know no miniature is made.
+
+    The catalogue's models were chosen otherwise, and those that no release knows are among them.
+    """
+    discovered = track.released_kind is ReleaseKind.LISTING
+    return discovered and track.subject.form is SubjectForm.MINIATURE and track.runtime is REFERENCE

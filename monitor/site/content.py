@@ -42,6 +42,11 @@ class SiteCell:
         return str(self.line.track.runtime)
 
     @property
+    def in_doubt(self) -> bool:
+        """Return whether the verdict of its latest day is in doubt."""
+        return any(doubt.holds(self.latest.day, self.latest.verdict) for doubt in self.line.doubts)
+
+    @property
     def works(self) -> bool:
         return self.latest.verdict == CellVerdict.WORKS
 

@@ -44,6 +44,7 @@ def status_json(content: Content) -> dict[str, Any]:
                         "rung": cell.latest.rung or None,
                         "standing": str(cell.line.answer.standing),
                         "version": cell.latest.version,
+                        "in_doubt": cell.in_doubt,
                     }
                     for name, cell in row.cells.items()
                 },
@@ -64,7 +65,10 @@ def model_json(rows: Sequence[SubjectRow]) -> dict[str, Any]:
         "architecture": track.subject.architecture,
         "kind": str(track.kind),
         "released": _day(track.released),
+        "created": _day(track.created),
         "released_source": track.released_source,
+        "released_kind": track.released_kind,
+        "released_confidence": track.released_confidence,
         "cells": [_cell(name, cell) for row in rows for name, cell in row.cells.items()],
     }
 
@@ -90,6 +94,16 @@ def _cell(column: str, cell: SiteCell) -> dict[str, Any]:
         "stable": _event(answer.stable.span, answer),
         "established": _event(answer.established.span, answer),
         "lead_days": answer.lead,
+        "doubts": [
+            {
+                "first": doubt.first.isoformat(),
+                "last": _day(doubt.last),
+                "doubted": str(doubt.doubted),
+                "instead": doubt.instead,
+                "doubt": doubt.finding,
+            }
+            for doubt in cell.line.doubts
+        ],
         "setbacks": len(answer.setbacks),
         "regressions": len(answer.regressions),
         "known_good": good and {
@@ -106,7 +120,7 @@ def _cell(column: str, cell: SiteCell) -> dict[str, Any]:
 def _event(span: Span, answer: Stabilization) -> dict[str, Any]:
     """Return the days (after, by] in which the event lies, and how many days from the release that is."""
     known = answer.released is not None and span != Span(None, None)
-    first, last = span.days(answer.released) if known and answer.released else (None, None)
+    first, last = span.days(answer.released, answer.created) if known and answer.released else (None, None)
     return {"after": _day(span.after), "by": _day(span.by), "days_from": first, "days_to": last}
 
 

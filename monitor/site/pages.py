@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.report.causes import causes
+from monitor.report.doubts import doubts_section
 from monitor.report.evidence import Evidence
 from monitor.report.sections import answer_sections, side_by_side
 from monitor.site import names
@@ -146,7 +147,13 @@ def _times(store: Reader, content: Content) -> Iterator[File]:
         page = names.runtime_page(column.name)
         yield _page("runtime.html", page, content, column=column, svg=svg, sections=sections, links=links)
     table = side_by_side([column.summary for column in content.columns])
-    yield _page("times.html", "times.html", content, drawn=drawn, table=table)
+    doubts = doubts_section(
+        (f"{line.track.subject.id} in {line.track.runtime}", doubt)
+        for column in content.columns
+        for line in column.summary.lines
+        for doubt in line.doubts
+    )
+    yield _page("times.html", "times.html", content, drawn=drawn, table=table, doubts=doubts)
 
 
 def _models(content: Content) -> Iterator[File]:
@@ -161,7 +168,10 @@ def _models(content: Content) -> Iterator[File]:
             for cell in row.cells.values()
         }
         page = names.model_page(model)
-        yield _page("model.html", page, content, model=model, rows=rows, titles=titles, calendars=calendars)
+        lines = [cell.line for row in rows for cell in row.cells.values()]
+        yield _page(
+            "model.html", page, content, model=model, rows=rows, titles=titles, calendars=calendars, lines=lines
+        )
         yield names.model_json(model), _json(model_json(rows))
 
 
