@@ -40,6 +40,7 @@ class RuntimeRecord:
     repositories: Mapping[str, str] = field(default_factory=dict)  # what it is built from: project to git address
     image: bool = False  # its releases are the tags of a container image, and no package on the index
     nightlies: bool = False  # its publisher keeps a folder of wheels, one a commit
+    reader: str = ""  # the runtime through which it reads a model's configuration, "" where it reads it by itself
 
 
 _TRANSFORMERS = {"transformers": "https://github.com/huggingface/transformers"}
@@ -59,7 +60,10 @@ class Runtime(StrEnum):
     PEFT = "peft", RuntimeRecord(family="transformers", repositories=_TRANSFORMERS, bar=_TRAINING_BAR)
     XLLAMACPP = "xllamacpp", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
     LLAMA_CPP_PYTHON = "llama-cpp-python", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
-    VLLM = "vllm", RuntimeRecord(family="vllm", repositories=_VLLM | _TRANSFORMERS, nightlies=True)
+    VLLM = (
+        "vllm",
+        RuntimeRecord(family="vllm", repositories=_VLLM | _TRANSFORMERS, nightlies=True, reader="transformers"),
+    )
 
     def __new__(cls, name: str, record: RuntimeRecord | None = None) -> Self:
         member = str.__new__(cls, name)

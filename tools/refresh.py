@@ -88,13 +88,15 @@ def page_of(name: str) -> str:
 
 def _rejudge(shipped: str) -> None:
     """Make every day, flip and answer again from the stored checks; raw events are not in a shipped history."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, TemporaryDirectory() as other:
         home = Path(folder)
         unpack((DATA / shipped).read_bytes(), home)
         catalogue = load_catalogue()
+        unpack((DATA / (SHIPPED if shipped == SHIPPED_RUNTIMES else SHIPPED_RUNTIMES)).read_bytes(), Path(other))
         with open_store(home) as store:
             store.record_catalogue(catalogue.models, catalogue.subjects())
             store.record_parity_causes(load_parity_causes())
+            store.take_answers(Path(other))  # of the other runtimes, or of the other releases
             counts = verdicts.rejudge(store)
         pack(home, DATA / shipped)
     ConsoleProgress().message(f"{shipped}: {counts}")

@@ -12,11 +12,20 @@ from monitor.cli.root import JSON, Options, examples
 ARCHIVE = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.command(epilog=examples("settle rejudge"))
+@click.command(epilog=examples("settle rejudge", "settle rejudge --answers-of /srv/other-settle"))
+@click.option(
+    "--answers-of",
+    metavar="HOME",
+    type=click.Path(path_type=Path),
+    help="First take over the answers of the releases in another data directory.",
+)
 @JSON
 @click.pass_obj
-def rejudge(options: Options, *, as_json: bool) -> None:
+def rejudge(options: Options, *, answers_of: Path | None, as_json: bool) -> None:
     """Rebuild all check results, days and flips from the recorded facts.
+
+    Answers that other runtimes gave over the same files decide which release of the reference is right; they may be in
+    another history, which --answers-of names.
 
     The recorded facts stay, and announced news is not announced again. A second run changes nothing.
     """
@@ -25,6 +34,8 @@ def rejudge(options: Options, *, as_json: bool) -> None:
     from monitor.store import open_store
 
     with open_store(options.config.home) as store:
+        if answers_of is not None:
+            store.take_answers(answers_of)
         counts = verdicts.rejudge(store)
     if as_json:
         write_json(counts)

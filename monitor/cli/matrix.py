@@ -225,6 +225,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
         console.print(f"{len(detail.checks) - len(reached)} further checks were not reached", style="dim")
     if detail.note:
         console.print(f"note: {detail.note}", markup=False, soft_wrap=True)
+    if detail.ruling:
+        console.print(f"answers: {detail.ruling}", markup=False, soft_wrap=True)
     if detail.cause:
         console.print(f"cause of the difference from the reference: {detail.cause}", markup=False, soft_wrap=True)
 
@@ -240,6 +242,7 @@ def run_as_json(detail: RunDetail) -> dict[str, Any]:
         "verdict": str(detail.verdict.verdict),
         "reason": detail.verdict.reason,
         "note": detail.note,
+        "ruling": detail.ruling,
         "cause": detail.cause,
         "checks": [dataclasses.asdict(check) | {"rung": str(check.rung)} for check in detail.checks],
     }

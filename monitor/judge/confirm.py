@@ -7,16 +7,22 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RungVerdict, RunVerdict, Verdict
+from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RunVerdict, Verdict
 from monitor.judge.checks import HANG_FACTOR
 from monitor.judge.control import Control
+from monitor.judge.faults import RULED
+from monitor.judge.merging import merge
 from monitor.judge.runs import Stage
-from monitor.judge.verdict import Circumstances, at_the_bar, judge_run
+from monitor.judge.verdict import Circumstances, judge_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CHANGE_RUNS = 3  # sessions that must agree, one of them alone in a process of its own, before a verdict changes
+FAILURE_RUNS = 2  # sessions that must agree before a cell that was never judged is broken
+MIXED_RUNS = 3  # sessions before outcomes that contradict each other are flaky
+EACH_WAY = 2  # sessions forked and alone before a contradiction between the two ways is the fork's
+BY_HAND_RUNS = 2  # sessions behind a pinned version that works: no later day confirms it
 RETRIES = 2  # after a fault of ours, or an unclassified failure
 MAX_ATTEMPTS = 8
 
@@ -38,6 +44,10 @@ class RetryReason(StrEnum):
     HANG = "a hang is confirmed alone with three times the limit"
     INFRA = "our infrastructure failed"
     UNCLASSIFIED = "an unclassified failure is reproduced in a fresh process"
+    FAILURE = "a first failure is confirmed by a second session"
+    MIXED = "sessions contradict each other, and at least one more each way shows whether the fork is the cause"
+    REFERENCE = "a second session records the reference's answer before anything is compared with it"
+    BY_HAND = "a pinned version that works is confirmed by a second session, for no later day does it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class Confirmed:
 
     verdict: CellVerdict
     signature: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ def decide(last: Confirmed | None, attempts: Sequence[Attempt], circumstances: C
     verdicts = [judge_run(attempt.checks, circumstances) for attempt in attempts]
     hung = any(verdict.fault == "hung" for verdict in verdicts)
     next_factor = HANG_FACTOR if hung else 1
-    decision = _decide_by_evidence(last, attempts, verdicts, next_factor, circumstances.runtime.record.bar)
+    decision = _decide_by_evidence(last, attempts, verdicts, next_factor, circumstances)
     if isinstance(decision, RetryNeeded):
         decision = _decide_by_unknowns(attempts, verdicts, circumstances, decision)
     if isinstance(decision, RetryNeeded) and len(attempts) >= MAX_ATTEMPTS:
@@ -144,35 +155,86 @@ def _decide_by_evidence(
     attempts: Sequence[Attempt],
     verdicts: Sequence[RunVerdict],
     factor: int,
-    bar: Sequence[Rung],
+    circumstances: Circumstances,
 ) -> Settled | RetryNeeded:
-    """Weigh the attempts that know something; once there are fresh processes, forks only agree or do not count."""
+    """Weigh the attempts that know something, in whatever order they were made."""
     known = [(a, v) for a, v in zip(attempts, verdicts, strict=True) if v.verdict is not CellVerdict.UNKNOWN]
-    fresh = [v for a, v in known if a.solo or _was_read(v)]
     if not known:
         return RetryNeeded(RetryReason.INFRA, verdicts[-1], limit_factor=factor)
+    works = sum(_works(v) for _, v in known)
+    if 0 < works < len(known):
+        return _decide_mixed(last, known, factor, circumstances.runtime.record.bar)
+    if works:
+        return _decide_works(last, known, factor, circumstances)
+    decision = _decide_failed(last, known, factor, circumstances.runtime.record.bar)
+    if isinstance(decision, RetryNeeded) or last is not None or _is_certain(decision.verdict):
+        return decision
+    # a hang that did not count yet is the same failure, seen in a session more
+    alike = sum(verdict.fault == decision.verdict.fault for verdict in verdicts)
+    if alike < FAILURE_RUNS and decision.verdict.rung is not Rung.INSTALLS:
+        return RetryNeeded(RetryReason.FAILURE, decision.verdict, limit_factor=factor)
+    return decision
+
+
+def _decide_works(
+    last: Confirmed | None, known: Sequence[tuple[Attempt, RunVerdict]], factor: int, circumstances: Circumstances
+) -> Settled | RetryNeeded:
+    latest = known[-1][1]
+    changed = last is not None and last.verdict is not CellVerdict.WORKS
+    if changed and not _is_change_of_ruling(last, latest):
+        alone = any(attempt.solo for attempt, _ in known)
+        if not alone or len(known) < CHANGE_RUNS:
+            return RetryNeeded(RetryReason.CHANGE, latest, solo=factor > 1 or not alone, limit_factor=factor)
+    if circumstances.by_hand and len(known) < BY_HAND_RUNS:
+        return RetryNeeded(RetryReason.BY_HAND, latest, solo=False, limit_factor=factor)
+    return Settled(merge([v for _, v in known], circumstances.runtime.record.bar), changed=changed)
+
+
+def _decide_failed(
+    last: Confirmed | None, known: Sequence[tuple[Attempt, RunVerdict]], factor: int, bar: Sequence[Rung]
+) -> Settled | RetryNeeded:
+    latest = known[-1][1]
+    fresh = [v for a, v in known if a.solo or _is_certain(v)]
     if not fresh:
-        return _decide_by_forks(last, known[-1][1], factor)
+        if last is not None and _same_failure(last, latest):
+            return Settled(latest)
+        return RetryNeeded(RetryReason.FORK, latest, limit_factor=factor)
     merged = merge(fresh, bar)
     changed = last is not None and last.verdict is not merged.verdict
-    forked = [v for a, v in known if not a.solo]
-    agreeing = [v for v in forked if v.verdict is merged.verdict]
-    if changed and len(fresh) + len(agreeing) < CHANGE_RUNS:
+    if changed and len(known) < CHANGE_RUNS and not _is_change_of_ruling(last, merged):
         # where forks say the same they may say it again, in a session of their own: one import serves many
-        return RetryNeeded(
-            RetryReason.CHANGE, merged, solo=factor > 1 or len(agreeing) < len(forked), limit_factor=factor
-        )
-    return Settled(merged, changed=changed, note=_note(last, merged, forked))
+        return RetryNeeded(RetryReason.CHANGE, merged, solo=factor > 1, limit_factor=factor)
+    return Settled(merged, changed=changed, note=_other_failure(last, merged))
 
 
-def _decide_by_forks(last: Confirmed | None, latest: RunVerdict, factor: int) -> Settled | RetryNeeded:
-    if last is not None and _same_failure(last, latest):
-        return Settled(latest)
-    if not _works(latest):
-        return RetryNeeded(RetryReason.FORK, latest, limit_factor=factor)
-    if last is None or last.verdict is CellVerdict.WORKS:
-        return Settled(latest)
-    return RetryNeeded(RetryReason.CHANGE, latest, limit_factor=factor)
+def _decide_mixed(
+    last: Confirmed | None, known: Sequence[tuple[Attempt, RunVerdict]], factor: int, bar: Sequence[Rung]
+) -> Settled | RetryNeeded:
+    """Say whether outcomes that contradict each other are flaky, or the fork's, which makes one of them every time."""
+    forked, alone = [v for a, v in known if not a.solo], [v for a, v in known if a.solo]
+    together = merge([v for _, v in known], bar)
+    if _disagree(forked) or _disagree(alone):
+        changed = last is not None and last.verdict is not together.verdict
+        if len(known) < MIXED_RUNS:
+            why = RetryReason.CHANGE if changed else RetryReason.MIXED
+            return RetryNeeded(why, together, limit_factor=factor)
+        return Settled(together, changed=changed)
+    if len(forked) < EACH_WAY:
+        return RetryNeeded(RetryReason.MIXED, together, solo=factor > 1, limit_factor=factor)
+    if len(alone) < EACH_WAY:
+        return RetryNeeded(RetryReason.MIXED, together, limit_factor=factor)
+    merged = merge(alone, bar)
+    changed = last is not None and last.verdict is not merged.verdict
+    if changed and len(alone) < CHANGE_RUNS:
+        return RetryNeeded(RetryReason.CHANGE, merged, limit_factor=factor)
+    where = (
+        "failed in a fork, works in a fresh process" if _works(merged) else "works in a fork, fails in a fresh process"
+    )
+    return Settled(merged, changed=changed, note=where)
+
+
+def _disagree(verdicts: Sequence[RunVerdict]) -> bool:
+    return len({_works(verdict) for verdict in verdicts}) > 1
 
 
 def _same_failure(last: Confirmed, verdict: RunVerdict) -> bool:
@@ -180,14 +242,21 @@ def _same_failure(last: Confirmed, verdict: RunVerdict) -> bool:
     return last.verdict is verdict.verdict is CellVerdict.BROKEN and bool(last.signature == verdict.signature != "")
 
 
-def _was_read(verdict: RunVerdict) -> bool:
-    """Return whether a verdict rests on the runtime's own table, which no fork and no order of subjects can change."""
-    return verdict.rung in (Rung.KNOWS, Rung.LOADS) and verdict.fault in _READ
+def _is_certain(verdict: RunVerdict) -> bool:
+    """Return whether a verdict rests on what no fork and no order of subjects can change.
+
+    That is the runtime's own table of architectures, and the comparison of answers from many sessions.
+    """
+    read = verdict.rung in (Rung.KNOWS, Rung.LOADS) and verdict.fault in _READ
+    return read or verdict.fault in RULED
 
 
-def _note(last: Confirmed | None, merged: RunVerdict, forked: Sequence[RunVerdict]) -> str:
-    if _works(merged) and any(not _works(v) for v in forked):
-        return "failed in a fork, works in a fresh process"
+def _is_change_of_ruling(last: Confirmed | None, verdict: RunVerdict) -> bool:
+    """Return whether only the comparison with others' answers makes the difference: it rests on their sessions too."""
+    return last is not None and (last.fault in RULED or verdict.fault in RULED)
+
+
+def _other_failure(last: Confirmed | None, merged: RunVerdict) -> str:
     same_verdict = last is not None and last.verdict is merged.verdict
     if same_verdict and last is not None and last.signature and merged.signature not in ("", last.signature):
         return "still broken, by another failure than before"
@@ -224,34 +293,3 @@ def _installer_ran_out_of_time(attempt: Attempt) -> bool:
     """Return whether building or fetching took longer than it may: half an hour more of the same shows nothing new."""
     installer = {stage.check for stage in Stage}
     return any(check.name in installer and check.fault == "infra-time" for check in attempt.checks)
-
-
-def merge(verdicts: Sequence[RunVerdict], bar: Sequence[Rung]) -> RunVerdict:
-    """Return the verdict of several runs with the same fingerprint; rungs on which they disagree are flaky."""
-    rungs = sorted({rung.rung for verdict in verdicts for rung in verdict.rungs} | set(bar))
-    return at_the_bar(tuple(_merge_rung(rung, verdicts) for rung in rungs), bar)
-
-
-_BY_WEIGHT = (
-    Verdict.FAILED,
-    Verdict.FLAKY,
-    Verdict.PASSED,
-    Verdict.UNKNOWN,
-    Verdict.NOT_MEASURED,
-    Verdict.NOT_APPLICABLE,
-)
-
-
-def _merge_rung(rung: Rung, verdicts: Sequence[RunVerdict]) -> RungVerdict:
-    judged = [verdict for run in verdicts for verdict in run.rungs if verdict.rung is rung]
-    judged.sort(key=lambda verdict: _BY_WEIGHT.index(verdict.verdict))
-    if not judged:
-        return RungVerdict(rung, Verdict.NOT_MEASURED, "this suite has no check for it")
-    first = judged[0]
-    passes = sum(verdict.verdict is Verdict.PASSED for verdict in judged)
-    if first.verdict is Verdict.FAILED and passes:
-        failures = sum(verdict.verdict is Verdict.FAILED for verdict in judged)
-        return replace(
-            first, verdict=Verdict.FLAKY, reason=f"failed in {failures} of {failures + passes} runs: {first.reason}"
-        )
-    return first

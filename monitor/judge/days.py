@@ -267,7 +267,7 @@ def _last_confirmed(
     confirmed = memory.confirmed
     if confirmed is None:
         return None, ""
-    last = Confirmed(confirmed.verdict.verdict, confirmed.verdict.signature)
+    last = _confirmed(confirmed.verdict)
     if confirmed.fingerprint.suite == suite:
         return last, ""
     reprobes = [
@@ -280,10 +280,14 @@ def _last_confirmed(
     known = [verdict for verdict in reprobes if verdict.verdict in KNOWN]
     if not known:
         return None, "new suite, not compared with the days before"
-    again = Confirmed(known[-1].verdict, known[-1].signature)
+    again = _confirmed(known[-1])
     if again.verdict is last.verdict:
         return again, ""
     return again, f"suite changed: it finds {again.verdict} where the suite before found {last.verdict}"
+
+
+def _confirmed(verdict: RunVerdict) -> Confirmed:
+    return Confirmed(verdict.verdict, verdict.signature, verdict.fault)
 
 
 def _carried_day(facts: DayFacts, known: Mapping[date, Day]) -> Day | None:

@@ -79,9 +79,15 @@ BLAME = {
     "infra-interrupted": Blame.INFRA,
     "infra-miniature": Blame.INFRA,
     "infra-recipe": Blame.INFRA,
+    # of the reference's releases, by comparison with others
+    "wrong-answer": Blame.RUNTIME,
+    "disputed-answer": Blame.REFERENCE,
     # not known yet
     "unclassified": Blame.UNATTRIBUTED,
 }
+
+# what comparing the answers of releases says of the reference itself: it counts wherever the bar ends
+RULED = frozenset({"wrong-answer", "disputed-answer"})
 
 
 def current(fault: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TRACE = "trace"  # the fact with the reference's answer
 COMPARED = "heard"  # the fact with another runtime's answer on the same tokens, where it differs
 MATCHES = "matches.logprobs"
+RECORDS = "matches.trace"  # the check in which the reference records its answer
 _MAX_VALUES = 20_000
 _SHARE_COMPARED = 0.9  # of the tokens, for two answers to be compared at all
 

@@ -21,6 +21,7 @@ from monitor.domain import (
     Verdict,
 )
 from monitor.judge.control import Control
+from monitor.judge.faults import RULED
 from monitor.judge.runs import FILES_OR_RUNTIME
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Circumstances:
     control: Control = Control.ABSENT
     reproduced: frozenset[str] = frozenset()  # signatures seen in more than one process, one of them fresh
     doubt: str = ""  # why the reference is in doubt
+    by_hand: bool = False  # a pinned version, which no later day confirms
 
 
 def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> RunVerdict:
@@ -77,8 +79,11 @@ def judge_run(checks: Sequence[CheckResult], circumstances: Circumstances) -> Ru
 
 
 def at_the_bar(rungs: tuple[RungVerdict, ...], over: Sequence[Rung]) -> RunVerdict:
-    """Return the cell's own verdict over the rungs of its bar, decided by the first that speaks against it."""
-    bar = [rung for rung in rungs if rung.rung in over]
+    """Return the cell's own verdict over the rungs of its bar, decided by the first that speaks against it.
+
+    A reference whose numbers are wrong or disputed does not work: other runtimes are compared with them.
+    """
+    bar = [rung for rung in rungs if rung.rung in over or rung.fault in RULED]
     for verdict, of_cell in _DECIDING.items():
         for rung in bar:
             if rung.verdict is verdict:
@@ -105,8 +110,8 @@ def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
 
 
 def _discount(check: CheckResult, circumstances: Circumstances) -> Discount | None:
-    if check.outcome is not Outcome.FAILED or check.name in _INSTALLER:
-        return None  # installing involves no model, so no control can speak for or against it
+    if check.outcome is not Outcome.FAILED or check.name in _INSTALLER or check.fault in RULED:
+        return None  # installing involves no model, and answers are compared with those of other sessions
     subject, control = circumstances.subject, circumstances.control
     if _control_objects(control, check):
         return Discount(control.reason)

@@ -28,6 +28,7 @@ from monitor.sources.web import install_settings
 from monitor.store import open_store
 from monitor.subjects.catalogue import catalogue_of
 from monitor.subjects.weights import checkpoint_folder
+from monitor.verdicts import golden_of
 from monitor.wire.bundle import build_bundle
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def prepare_subject(
     """
     reference = request.runtime is REFERENCE
     expected: dict[str, Any] = {
-        "trace": store.cells.golden(subject.digest, with_trace=not reference),
+        "trace": golden_of(store.cells, subject.digest, with_trace=not reference),
         "pins": reference and request.origin is Origin.LIVE,
     }
     if subject.form is SubjectForm.FOLDER:

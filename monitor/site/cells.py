@@ -65,6 +65,7 @@ class CellDetails:
     changes: tuple[DayChange, ...]  # the newest first
     earlier: int  # changes that are left out
     solo: bool
+    ruling: str  # which of all answers over the same files are right, where there is something to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def details_of(store: Reader, evidence: Evidence, cell: SiteCell) -> CellDetails
         changes=tuple(changes[:MOST_CHANGES]),
         earlier=max(0, len(changes) - MOST_CHANGES),
         solo=run.solo,
+        ruling=verdicts.ruling_of(store, cell.latest.run),
     )
 
 

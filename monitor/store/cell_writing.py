@@ -135,9 +135,9 @@ class CellsWriter(Cells):
         values = (cell_id, version, day.isoformat(), *_verdict_row(verdict), run)
         self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def pin_golden(self, run: RunRecord, trace: Mapping[str, Any]) -> None:
-        """Keep what the reference answers for the run's files, unless it is kept already."""
-        values = (str(run.cell.runtime), run.version, run.day.isoformat(), run_id(run), json.dumps(trace))
+    def pin_golden(self, run_id: str, run: RunRecord, trace: Mapping[str, Any]) -> None:
+        """Pin what a run of the reference, one of the day and files of ``run``, has recorded."""
+        values = (str(run.cell.runtime), run.version, run.day.isoformat(), run_id, json.dumps(trace))
         self._db.execute("INSERT OR IGNORE INTO goldens VALUES (?, ?, ?, ?, ?, ?)", (run.fingerprint.subject, *values))
 
     def replace_notes(self, notes: Iterable[tuple[str, int, str, int]]) -> None:

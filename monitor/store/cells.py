@@ -16,9 +16,10 @@ from monitor.judge.parity import COMPARED, MATCHES
 from monitor.store.records import RecordedRun
 from monitor.store.rows import day_run, first_row, from_row, judged_day, names, select
 from monitor.store.text_pool import VALUE
+from monitor.store.traces import Traces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlite_utils import Database
 
@@ -50,6 +51,7 @@ class Cells:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.traces = Traces(db)
 
     def ids(self) -> list[str]:
         return names(self._db, "SELECT id FROM cells ORDER BY number")
@@ -107,7 +109,8 @@ class Cells:
         return from_row(RecordedRun, select(self._db, f"{_RECORDED} WHERE runs.id = ?", (run_id,))[0])
 
     def recorded_runs(self) -> list[RecordedRun]:
-        return [from_row(RecordedRun, row) for row in select(self._db, _RECORDED)]
+        """Return every run, in the order of recording."""
+        return [from_row(RecordedRun, row) for row in select(self._db, f"{_RECORDED} ORDER BY runs.number")]
 
     def checks(self, run_ids: Iterable[str]) -> Mapping[str, list[CheckResult]]:
         """Return the checks of each run, in the order in which they were asked."""
@@ -165,6 +168,11 @@ class Cells:
     def was_probed(self, cell_id: str, day: date, origin: Origin) -> bool:
         sql = "SELECT 1 FROM runs WHERE cell_id = ? AND day = ? AND origin = ? AND purpose IN ('probe', 'confirm')"
         return bool(select(self._db, f"{sql} LIMIT 1", (cell_id, day.isoformat(), str(origin))))
+
+    def was_tried(self, cell_id: str, version: str, subject_digest: str) -> bool:
+        """Return whether a release has been probed with these files of the cell."""
+        sql = "SELECT 1 FROM runs WHERE cell_id = ? AND version = ? AND subject_digest = ? LIMIT 1"
+        return bool(select(self._db, sql, (cell_id, version, subject_digest)))
 
     def was_reprobed(self, cell_id: str, day: date, suite: str) -> bool:
         """Return whether a new suite has repeated the standing verdict on the day."""
@@ -276,16 +284,25 @@ class Cells:
 
     # the reference
 
-    def golden(self, subject_digest: str, *, with_trace: bool) -> dict[str, Any] | None:
-        """Return what the reference answered for a subject's files, and which release it was; None if none is pinned.
+    def goldens(self, subject_digest: str) -> Sequence[Row]:
+        """Return everything that was pinned for a subject's files, the latest first."""
+        sql = "SELECT * FROM goldens WHERE subject_digest = ? ORDER BY day DESC, run_id"
+        return select(self._db, sql, (subject_digest,))
 
-        Without its trace it only names the release, for a runtime that does not compare with it.
-        """
-        row = first_row(self._db, "SELECT * FROM goldens WHERE subject_digest = ?", subject_digest)
-        if row is None:
-            return None
-        named = {key: row[key] for key in ("runtime", "version", "day")}
-        return {**named, **(json.loads(row["trace"]) if with_trace else {})}
+    def golden(self, subject_digest: str, *, with_trace: bool) -> dict[str, Any] | None:
+        """Return what was pinned last for a subject's files, whether it stands or not; None if nothing was."""
+        return next((pinned(row, with_trace=with_trace) for row in self.goldens(subject_digest)), None)
+
+    def runs_with_fact(self, name: str, run_ids: Iterable[str]) -> list[str]:
+        """Return those of the runs, in order, that have recorded a fact."""
+        ids = list(run_ids)
+        rows = select(
+            self._db,
+            "SELECT run_id FROM facts WHERE name = ? AND run_id IN (SELECT value FROM json_each(?))",
+            (name, json.dumps(ids)),
+        )
+        having = {row["run_id"] for row in rows}
+        return [run for run in ids if run in having]
 
     def differing_answers(self, subject_digest: str) -> list[tuple[str, Any, Any]]:
         """Return runtime, answer and evidence of every run that differs from the reference on these files."""
@@ -318,3 +335,12 @@ class Cells:
             if row["value"]:
                 values[row["run_id"]][row["name"]] = json.loads(row["value"])
         return values
+
+
+def pinned(row: Row, *, with_trace: bool) -> dict[str, Any]:
+    """Return a pinned answer as a probe is given it.
+
+    Without its trace it only names the release, for a runtime that does not compare with it.
+    """
+    named = {key: row[key] for key in ("runtime", "version", "day")}
+    return {**named, **(json.loads(row["trace"]) if with_trace else {})}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.renaming import rename_models
-from monitor.store.tables import FACT_TABLES, TABLES
-from monitor.store.views import VIEWS
+from monitor.store.tables import FACT_TABLES, GOLDENS, TABLES, TRACE_TABLES, TRACES
+from monitor.store.views import PARITY, VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # sqlite-utils imports pandas and numpy wherever they are installed, only to know their types; numpy alone takes longer
 # to start than most commands
@@ -35,10 +35,18 @@ MIGRATIONS = Migrations("settle")
 def m016_schema(db: Database) -> None:
     """Make every table and view; ``conversion`` takes over what the fifteen migrations of 0.1.0 made."""
     for script in (*TABLES, *VIEWS):
-        # ``executescript`` would commit the migration's transaction first
-        for statement in filter(str.strip, script.split(";\n")):
-            db.execute(statement)
-    for table in FACT_TABLES:
+        _execute(db, script)
+    _forbid_changes(db, FACT_TABLES)
+
+
+def _execute(db: Database, script: str) -> None:
+    # ``executescript`` would commit the migration's transaction first
+    for statement in filter(str.strip, script.split(";\n")):
+        db.execute(statement)
+
+
+def _forbid_changes(db: Database, tables: Iterable[str]) -> None:
+    for table in tables:
         for verb in ("UPDATE", "DELETE"):
             db.execute(
                 f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table}"
@@ -53,6 +61,21 @@ def m017_release_days(db: Database) -> None:
         for column in ("created", "released_kind", "released_confidence"):
             db.execute(f"ALTER TABLE models ADD COLUMN {column} TEXT")
     rename_models(db)
+
+
+@MIGRATIONS()
+def m018_traces(db: Database) -> None:
+    """Keep what every release answers, and let a reference be followed by another."""
+    _execute(db, TRACES)
+    _forbid_changes(db, TRACE_TABLES)
+    db.execute("DROP VIEW parity")
+    db.execute("ALTER TABLE goldens RENAME TO goldens_before")
+    _execute(db, GOLDENS)
+    columns = "subject_digest, runtime, version, day, run_id, trace"
+    db.execute(f"INSERT INTO goldens ({columns}) SELECT {columns} FROM goldens_before")  # noqa: S608 - the constant
+    db.execute("DROP TABLE goldens_before")
+    _forbid_changes(db, ("goldens",))
+    _execute(db, PARITY)
 
 
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")

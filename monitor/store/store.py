@@ -10,7 +10,7 @@ from monitor.store.cell_writing import CellsWriter
 from monitor.store.opening import WriterLock, database_errors, open_writing
 from monitor.store.outbox import OutboxWriter
 from monitor.store.publishing import Publishing
-from monitor.store.reader import DATABASE, Reader
+from monitor.store.reader import DATABASE, Reader, open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,6 +107,11 @@ class Store(Reader):
             recording.write_ending(
                 self._db, session_id, finished_at, ending, log_digest=digest, log_dropped_bytes=log_dropped_bytes
             )
+
+    def take_answers(self, home: Path) -> None:
+        """Take over what another history's releases answered. Raises DatabaseError where it cannot be read."""
+        with open_reader(home) as other:
+            self.cells.traces.take_from(other.path)
 
     @property
     def outbox(self) -> OutboxWriter:

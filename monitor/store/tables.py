@@ -395,6 +395,45 @@ CREATE TABLE alert_looks ( -- state, not a fact: the day up to which each cell w
 ) STRICT, WITHOUT ROWID;
 """
 
+TRACES = """
+CREATE TABLE trace_values ( -- facts: each distinct answer to the fixed prompts over a subject's files
+    number INTEGER PRIMARY KEY, -- number of the answer in other tables
+    subject_digest TEXT NOT NULL, -- digest of the subject's files
+    platform TEXT NOT NULL, -- accelerator, Python version and isolation
+    digest INTEGER NOT NULL, -- digest of the value
+    value TEXT NOT NULL, -- JSON: prompts, and the likeliest tokens at each position with their log-probabilities
+    UNIQUE (subject_digest, platform, digest)
+) STRICT;
+CREATE TABLE traces ( -- facts: releases that gave an answer, up to rounding
+    answer INTEGER NOT NULL REFERENCES trace_values (number), -- number in trace_values
+    runtime TEXT NOT NULL, -- the runtime that answered
+    version TEXT NOT NULL, -- version of the runtime
+    reader TEXT NOT NULL, -- version of the reference that reads configurations for it; empty if it reads by itself
+    independent INTEGER NOT NULL, -- 1 if it computed with code of its own, 0 if with that of the reference
+    allowed REAL NOT NULL, -- difference that rounding explains, in nats; 0 if not known
+    day TEXT NOT NULL, -- day of the first recorded run with this answer
+    PRIMARY KEY (answer, runtime, version, reader, independent)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_traces ( -- facts: the answer of each run, up to rounding
+    run INTEGER PRIMARY KEY, -- number in runs
+    answer INTEGER NOT NULL REFERENCES trace_values (number) -- number in trace_values
+) STRICT;
+CREATE INDEX run_traces_by_answer ON run_traces (answer);
+"""
+
+# a reference that turns out to be wrong is followed by another
+GOLDENS = """
+CREATE TABLE goldens ( -- facts: the pinned numbers of the reference, per subject; the latest that stands is used
+    subject_digest TEXT NOT NULL, -- digest of the subject's files
+    runtime TEXT NOT NULL, -- the reference
+    version TEXT NOT NULL, -- version of the reference
+    day TEXT NOT NULL, -- day of pinning
+    run_id TEXT NOT NULL REFERENCES runs (id), -- run that recorded it
+    trace TEXT NOT NULL, -- JSON: prompts, and the likeliest tokens at each position with their log-probabilities
+    PRIMARY KEY (subject_digest, run_id)
+) STRICT, WITHOUT ROWID;
+"""
+
 TABLES = (CATALOGUE, RELEASES, RUNS, JUDGEMENTS, HUB, ALERTS)
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
@@ -420,3 +459,5 @@ FACT_TABLES = (
     "fetches",
     "announcements",
 )
+
+TRACE_TABLES = ("trace_values", "traces", "run_traces")  # of facts, too

@@ -215,7 +215,10 @@ FROM (
 JOIN cells ON cells.id = latest.cell_id
 JOIN subjects ON subjects.id = cells.subject_id
 JOIN models ON models.id = subjects.model_id
-LEFT JOIN goldens ON goldens.subject_digest = latest.subject_digest
+LEFT JOIN goldens ON goldens.subject_digest = latest.subject_digest AND goldens.run_id = (
+    SELECT later.run_id FROM goldens AS later WHERE later.subject_digest = latest.subject_digest
+    ORDER BY later.day DESC, later.run_id LIMIT 1
+)
 LEFT JOIN parity_causes ON parity_causes.runtime = cells.runtime AND parity_causes.architecture = subjects.architecture
 LEFT JOIN days ON days.cell_id = latest.cell_id AND days.day = latest.day AND days.run_id = latest.run_id
 LEFT JOIN day_rungs ON day_rungs.cell_id = days.cell_id AND day_rungs.day = days.day AND day_rungs.rung = 'matches'

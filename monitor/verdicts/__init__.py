@@ -1,8 +1,9 @@
 """Judges what the store has recorded and writes what comes of it: checks, days, flips, answers by release."""
 
-from monitor.verdicts.days import cells_to_reprobe, control_in, decision
+from monitor.verdicts.days import cells_to_reprobe, control_in, decision, judge_again
 from monitor.verdicts.details import RunDetail, run_detail
 from monitor.verdicts.recording import Carried, carry, record_run
+from monitor.verdicts.reference import golden_of, ruling_of
 from monitor.verdicts.rejudge import Rejudged, rejudge
 
 __all__ = [
@@ -13,7 +14,10 @@ __all__ = [
     "cells_to_reprobe",
     "control_in",
     "decision",
+    "golden_of",
+    "judge_again",
     "record_run",
     "rejudge",
+    "ruling_of",
     "run_detail",
 ]

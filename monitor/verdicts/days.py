@@ -13,7 +13,7 @@ from monitor.judge.control import Control
 from monitor.judge.days import DayFacts, Memory, control_key, control_of, decide_day, judge_days, remember
 from monitor.judge.verdict import Circumstances
 from monitor.store.cells import FIRST_DAY
-from monitor.verdicts.reference import doubt_about
+from monitor.verdicts.reference import doubt_about, ruled_days, ruled_runs, second_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from monitor.judge.changes import Logprobs
     from monitor.judge.confirm import RetryNeeded
     from monitor.judge.days import ControlKey, Fingerprint
-    from monitor.store import EnvironmentRecord, Reader
+    from monitor.store import EnvironmentRecord, Reader, Store
     from monitor.store.cell_writing import CellsWriter
     from monitor.store.cells import Cells
 
@@ -48,8 +48,12 @@ def decision(
         version,
         control_at(cells, cell.id, control_key(day, origin, fingerprint)),
         doubt=doubt_about(cells, fingerprint.subject),
+        by_hand=origin is Origin.ADHOC,
     )
-    return decide_day(facts, runs, fingerprint, circumstances, memory)[0]
+    decided = decide_day(facts, ruled_runs(cells, cell.id, runs), fingerprint, circumstances, memory)[0]
+    if isinstance(decided, Settled):
+        return second_session(cells, cell, runs, decided.verdict) or decided
+    return decided
 
 
 def cells_to_reprobe(store: Reader, cells: Iterable[Cell], day: date, *, suite: str) -> dict[str, EnvironmentRecord]:
@@ -103,7 +107,7 @@ def carriable_from(cells: Cells, cell_id: str, day: date, origin: Origin, finger
 
 def rebuild_days(cells: CellsWriter, cell_id: str, *, since: date = FIRST_DAY) -> None:
     """Judge the cell's days from ``since`` on again, from its facts; the caller holds the transaction."""
-    facts = cells.day_facts(cell_id, since=since)
+    facts = ruled_days(cells, cell_id, cells.day_facts(cell_id, since=since))
     runs = [run for day in facts for run in day.runs]
     subject, runtime = cells.subject_and_runtime(cell_id)
     keys = {control_key(day.day, run.origin, run.fingerprint) for day in facts for run in day.runs}
@@ -129,6 +133,23 @@ def rebuild_days(cells: CellsWriter, cell_id: str, *, since: date = FIRST_DAY) -
     cells.replace_flips(cell_id, flips, since)
 
 
+def rebuild_files(cells: CellsWriter, subject_digest: str) -> None:
+    """Judge again every cell that has answered over these files: what is right about them has changed."""
+    for cell_id in cells.traces.cells_with(subject_digest):
+        rebuild_days(cells, cell_id)
+        rebuild_answers(cells, cell_id)
+
+
+def judge_again(store: Store, cells: Iterable[Cell], day: date, origin: Origin, version: str) -> None:
+    """Judge the day of these cells again, or by hand their version: something else has shown what their files are."""
+    with store.atomic():
+        for cell in cells:
+            if origin is Origin.ADHOC:
+                rebuild_answer(store.cells, cell.id, version)
+            else:
+                rebuild_days(store.cells, cell.id, since=day)
+
+
 def rebuild_answers(cells: CellsWriter, cell_id: str) -> None:
     cells.delete_answers(cell_id)
     for version in cells.adhoc_versions(cell_id):
@@ -141,7 +162,8 @@ def rebuild_answer(cells: CellsWriter, cell_id: str, version: str) -> None:
     if not every:
         return
     day, last = every[-1]
-    runs = [run for of_day, run in every if of_day == day and run.fingerprint == last.fingerprint]
+    latest = [run for of_day, run in every if of_day == day and run.fingerprint == last.fingerprint]
+    runs = ruled_runs(cells, cell_id, latest)
     subject, runtime = cells.subject_and_runtime(cell_id)
     control = control_at(cells, cell_id, control_key(day, Origin.ADHOC, last.fingerprint))
     doubt = doubt_about(cells, last.fingerprint.subject)

@@ -12,7 +12,7 @@ from monitor.judge.parity import differs_from_reference
 from monitor.judge.verdict import Circumstances, judge_run
 from monitor.store.rows import fingerprint
 from monitor.verdicts.days import control_at, note_on_run
-from monitor.verdicts.reference import doubt_about
+from monitor.verdicts.reference import doubt_about, ruled_checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ class RunDetail:
     verdict: RunVerdict
     note: str  # that its values have changed, which is no verdict
     cause: str  # why its numbers differ from the reference's, where they do and the cause is known
+    ruling: str  # which of all answers over its files are right, where there is something to say
     facts: Mapping[str, Any]
     resolution: Mapping[str, Any]
     session: Mapping[str, Any] | None
@@ -43,7 +44,7 @@ def run_detail(store: Reader, name: str) -> RunDetail:
     row = cells.run(name)
     run, cell, day, compared = row["id"], row["cell_id"], date.fromisoformat(row["day"]), fingerprint(row)
     subject, runtime = cells.subject_and_runtime(cell)
-    checks = cells.checks_of(run)
+    checks, decided = ruled_checks(cells, row, cells.checks_of(run))
     control = control_at(cells, cell, control_key(day, Origin(row["origin"]), compared))
     circumstances = Circumstances(subject, runtime, row["version"], control, doubt=doubt_about(cells, compared.subject))
     verdict = judge_run(checks, circumstances)
@@ -55,6 +56,7 @@ def run_detail(store: Reader, name: str) -> RunDetail:
         verdict=verdict,
         note=note_on_run(cells, run, cell, day, compared) if verdict.verdict is CellVerdict.WORKS else "",
         cause=store.parity_cause(runtime, subject.architecture) if differs_from_reference(checks) else "",
+        ruling=decided,
         facts=cells.facts(run),
         resolution=resolution,
         session=session,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.domain import CellVerdict, Origin
 from monitor.store.cell_writing import run_id
-from monitor.verdicts.days import carriable_from, rebuild_answer, rebuild_days
+from monitor.store.traces import Files
+from monitor.verdicts.days import carriable_from, rebuild_answer, rebuild_days, rebuild_files
 from monitor.verdicts.details import RunDetail, run_detail
-from monitor.verdicts.reference import pin_golden
+from monitor.verdicts.reference import keep_answer, pin_golden, ruling_on
 from monitor.verdicts.rejudge import checks_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from monitor.domain import Cell
     from monitor.judge.days import Fingerprint
+    from monitor.judge.observations import SubjectNotes
     from monitor.store import RunRecord, Store
 
 
@@ -36,11 +38,15 @@ def record_run(store: Store, run: RunRecord) -> RunDetail:
     with store.atomic():
         if cells.write_run(run, seconds=subject.seconds if subject else 0.0, events_digest=events_digest):
             cells.replace_checks(name, checks_of(cells.recorded_run(name), run.session))
+            revised = False
             if run.session and subject:
                 cells.write_facts(name, (*run.session.shared.facts, *subject.facts))
+                revised = _keep_answer(store, run, name, subject)
+            if revised:
+                rebuild_files(store.cells, run.fingerprint.subject)
             _rebuild_after(store, run)
             detail = run_detail(store, name)
-            pin_golden(cells, run, detail)
+            pin_golden(cells, run)
             if detail.verdict.verdict is CellVerdict.WORKS:
                 store.published.qualify(run.cell.subject_id, run.fingerprint.subject)
     return run_detail(store, name)
@@ -68,6 +74,16 @@ def carry(
             carried.append(cell.id)
             new_days += written
     return Carried(tuple(carried), new_days)
+
+
+def _keep_answer(store: Store, run: RunRecord, name: str, notes: SubjectNotes) -> bool:
+    """Keep what the run answered; return whether that changes the verdict on other answers."""
+    cells, files = store.cells, Files(run.fingerprint.subject, str(run.cell.platform))
+    before = ruling_on(cells, files)
+    if not keep_answer(cells, name, notes, cells.checks_of(name)):
+        return False
+    after = ruling_on(cells, files)
+    return any(after.of(answer) is not standing for answer, standing in before.by_answer.items())
 
 
 def _rebuild_after(store: Store, run: RunRecord) -> None:

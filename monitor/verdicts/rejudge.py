@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.judge.runs import checks_of_session, checks_without_environment, of_its_day, of_its_files
 from monitor.verdicts.days import rebuild_answers, rebuild_days
+from monitor.verdicts.reference import keep_answer
 
 if TYPE_CHECKING:
     from monitor.domain import CheckResult
@@ -30,15 +31,19 @@ def rejudge(store: Store) -> Rejudged:
         before = cells.verdicts()
         changed, missing = 0, []
         runs = cells.recorded_runs()
+        answered = cells.traces.of_runs(run.id for run in runs)
         for run in runs:
             raw = store.events.read(run.events_digest) if run.events_digest else b""
             if raw is None and run.session_id:
                 missing.append(run.id)
                 continue
-            judged = checks_of(run, _session(run, raw))
+            session = _session(run, raw)
+            judged = checks_of(run, session)
             if judged != cells.checks_of(run.id):
                 cells.replace_checks(run.id, judged)
                 changed += 1
+            if session and run.id not in answered:
+                keep_answer(cells, run.id, session.subjects[run.subject_id], judged)
         notes = cells.notes_on(missing)  # they compare answers that are in the events
         for cell_id in cells.ids():
             rebuild_days(cells, cell_id)

@@ -34,17 +34,19 @@ def forward(subject: Subject) -> Answer:
             f"the logits hardly vary: {first.spread:.3g} over the vocabulary, {between_prompts:.3g} between two prompts"
         )
         return failed("flat-logits", message, spread=first.spread, between_prompts=between_prompts)
-    subject.facts["logprobs"] = _logprobs(subject)
+    subject.facts["logprobs"] = _logprobs(subject, first.spread)
     return passed(spread=first.spread, between_prompts=between_prompts)
 
 
-def _logprobs(subject: Subject) -> dict[str, object]:
+def _logprobs(subject: Subject, spread: float) -> dict[str, object]:
     """Record the likeliest tokens after fixed prompts, for the comparison with other runtimes and releases."""
     prompts = []
-    for seed, length in ((1, _SHORT), (4, subject.boundary() + _SHORT)):
+    # before, across and well beyond the longest window or chunk
+    boundary = subject.boundary()
+    for seed, length in ((1, _SHORT), (4, boundary + _SHORT), (32, 2 * boundary + 2 * _SHORT)):
         row = subject.row(length, seed)
         prompts.append({"ids": row, "from": max(0, length - 16), "top": subject.model.forward(row)[-16:].top(5)})
-    return {"prompts": prompts}
+    return {"prompts": prompts, "spread": spread, "independent": bool(subject.model.independent)}
 
 
 @_check("generates.greedy")

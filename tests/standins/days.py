@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 FIRST = date(2026, 4, 1)
 PLATFORM = Platform("3.11", "cpu", Isolation.CONTAINER)
-SUBJECT_CHECKS = checks_of(Runtime.TRANSFORMERS)
 
 
 class World:
@@ -111,7 +110,7 @@ class World:
             "H": Ending(timed_out=True, seconds=60),
             "C": Ending(exit_code=139, signal=11),
         }.get(letter, Ending(exit_code=0))
-        raw = changes.pop("events", events(cell.subject_id, letter))
+        raw = changes.pop("events", events(cell.subject_id, letter, cell.runtime))
         record = RunRecord(
             cell=cell,
             resolution_id=resolution,
@@ -191,25 +190,26 @@ class World:
         return [(one["day"], one["before"], one["after"]) for one in self.store.cells.detail(self.cell.id).flips]
 
 
-def events(subject: str, letter: str) -> bytes:
+def events(subject: str, letter: str, runtime: Runtime = Runtime.TRANSFORMERS) -> bytes:
     """Return what a probe writes: everything passes, or the loading fails, crashes or hangs."""
     lines: list[dict[str, Any]] = [
         {"event": "started", "subject": None, "check": "installs.imports"},
         {"event": "finished", "subject": None, "check": "installs.imports", "outcome": "passed", "seconds": 1.0},
         {
-            "event": "session", "wire": wire.WIRE, "suite": "suite-1", "runtime": "transformers", "version": "5.4.0",
+            "event": "session", "wire": wire.WIRE, "suite": "suite-1", "runtime": str(runtime), "version": "5.4.0",
             "python": "3.11.2",
         },
     ]  # fmt: skip
     if letter == "?":
         return b""
-    for check in SUBJECT_CHECKS:
+    of_reference = runtime is Runtime.TRANSFORMERS
+    for check in checks_of(runtime):
         lines.append({"event": "started", "subject": subject, "check": check})
         if letter in "HC" and check == "generates.forward":
             break
         skipped = {"S": "generates.cache", "L": "knows.config"}.get(letter)
         failing = {
-            "B": ("loads.tensors", "missing-tensors"),
+            "B": ("loads.tensors", "missing-tensors") if of_reference else ("loads.model", "load-error"),
             "U": ("loads.model", "unclassified"),
             "K": ("knows.architecture", "unknown-architecture"),
             "A": ("loads.model", "unknown-architecture"),

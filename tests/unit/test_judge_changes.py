@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor import verdicts
-from monitor.domain import CellVerdict, Origin
+from monitor.domain import CellVerdict, Origin, Runtime
 from monitor.judge.changes import TOLERANCE_NAT, distance, logprobs_of
 from monitor.judge.confirm import RetryNeeded
 from monitor.store import open_store
@@ -23,6 +23,8 @@ from tests.standins.days import FIRST, World, events
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from monitor.store import Store
 
 TOP: list[list[Any]] = [[7, 8, 9, 10, 11], [-1.0, -1.5, -2.0, -2.5, -3.0]]
 
@@ -84,11 +86,15 @@ def test_what_is_no_such_fact_is_none(value: Any) -> None:
 
 
 class Answering(World):
-    """A world whose every run answers with log-probabilities lower by a number."""
+    """A world whose every run answers with log-probabilities lower by a number, in a runtime beside the reference."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.cell, self.control = (replace(cell, runtime=Runtime.VLLM) for cell in (self.cell, self.control))
 
     def answer(self, day: date, lower: float, **changes: Any) -> str:
         letter = changes.pop("letter", "W")
-        raw = events(self.cell.subject_id, letter)
+        raw = events(self.cell.subject_id, letter, self.cell.runtime)
         *lines, last = [json.loads(line) for line in raw.splitlines()]
         value = shifted(lower)
         said = b"".join(json.dumps(line).encode() + b"\n" for line in [*lines, last | {"value": value}])
@@ -196,6 +202,7 @@ def test_a_check_that_never_passed_is_skipped_without_a_word(world: Answering) -
 
 
 def test_what_passed_on_a_broken_day_has_passed(world: Answering) -> None:
+    world.cell, world.control = world.cell_of("acme/new"), world.cell_of("acme/old")
     world.run("W", FIRST, world.control)
     while isinstance(again := world.decide(FIRST), RetryNeeded):
         world.run("B", FIRST, solo=again.solo)

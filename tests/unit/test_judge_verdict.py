@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from monitor.domain import BAR, Blame, CellVerdict, CheckResult, Outcome, Rung, Runtime, Subject, SubjectForm, Verdict
 from monitor.judge.checks import checks_of, fault_result, passed
-from monitor.judge.confirm import Attempt, Confirmed, RetryNeeded, RetryReason, Settled, decide, merge
+from monitor.judge.confirm import Attempt, Confirmed, RetryNeeded, RetryReason, Settled, decide
 from monitor.judge.control import Control, control_says
+from monitor.judge.merging import merge
 from monitor.judge.verdict import Circumstances, judge_run
 from probes import catalogue
 

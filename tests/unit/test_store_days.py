@@ -78,6 +78,11 @@ def test_a_failure_only_in_a_fork_is_the_forks(world: World) -> None:
     world.run("B", FIRST)
     assert world.decide(FIRST) == RetryNeeded(RetryReason.FORK, world.decide(FIRST).leaning)  # type: ignore[union-attr]
     world.run("W", FIRST, solo=True)
+    for letter, solo in (("B", False), ("W", True)):  # it is the fork's only where it comes with every fork
+        again = world.decide(FIRST)
+        assert isinstance(again, RetryNeeded)
+        assert (again.why, again.solo) == (RetryReason.MIXED, solo)
+        world.run(letter, FIRST, solo=solo)
     settled = world.decide(FIRST)
     assert isinstance(settled, Settled)
     assert settled.verdict.verdict is CellVerdict.WORKS
@@ -120,6 +125,8 @@ def test_the_failure_that_stands_needs_no_fresh_process_again_but_another_one_do
 def test_fresh_runs_that_disagree_are_flaky(world: World) -> None:
     world.run("W", FIRST, solo=True)
     world.run("B", FIRST, solo=True)
+    assert world.story() == "?"  # one more session, whichever came first
+    world.run("W", FIRST, solo=True)
     assert world.story() == "F"
 
 
@@ -186,13 +193,16 @@ def test_an_extra_tensor_is_the_runtimes_only_where_the_files_are_known(
     world.store.record_catalogue([], [subject])
     world.run("W", FIRST, world.control)
     run = world.run("X", FIRST, solo=True)
+    assert world.story() == "?"  # one session of its own is not enough
+    run = world.run("X", FIRST, solo=True)
     assert world.story() == "B"
     assert world.store.current(cell=world.cell.id)[0]["blame"] == str(blame)
     assert [check.blame for check in run.checks if check.outcome is Outcome.FAILED] == [blame]
 
 
 def test_live_wins_over_replay_and_adhoc_is_no_history(world: World) -> None:
-    world.run("B", FIRST, solo=True, origin=Origin.REPLAY)
+    for _ in range(2):
+        world.run("B", FIRST, solo=True, origin=Origin.REPLAY)
     assert world.story() == "B"
     world.run("W", FIRST)
     assert world.story() == "W"
