@@ -16,6 +16,7 @@ from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
 from monitor.judge.days import Fingerprint
+from monitor.runner.earlier import release_before_of, request_in, unproven, was_tried
 from monitor.runner.parallel import SessionGroup, round_robin, run_sessions
 from monitor.store import RunRecord
 
@@ -74,14 +75,21 @@ def repeated_together(
     return shared if len(shared) >= _SHARED else [], lost
 
 
-def run_cycle(runner: Runner, request: ProbeRequest, *, installation: InstallResult | None = None) -> CycleResult:
-    """Settle every subject of the request, and the control with them, in ``installation`` or what installing gives."""
+def run_cycle(
+    runner: Runner, request: ProbeRequest, *, installation: InstallResult | None = None, try_before: bool = True
+) -> CycleResult:
+    """Settle every subject of the request, and the control with them, in ``installation`` or what installing gives.
+
+    With ``try_before`` what fails here with files that have passed nowhere is tried in the release before.
+    """
     cycle = Cycle(runner, request)
     state = CycleState()
     if installation is None:
         installation, state = cycle.install(state)
     if installation.environment is not None:
         state = cycle.probe(installation, state)
+        if try_before:
+            state = cycle.try_before(installation, state)
     decisions = {cell.id: cycle.decision(cell, installation) for cell in cycle.cells}
     return CycleResult(
         runtime=request.runtime,
@@ -124,6 +132,21 @@ class Cycle:
             state = self._settle(installation, [self.control], state)
         state = self._probe_control_where_it_worked(installation, state)
         return self._settle(installation, self.cells, state)
+
+    def try_before(self, installation: InstallResult, state: CycleState) -> CycleState:
+        """Try what fails here and has passed nowhere in the release before, and judge it again by what works there."""
+        decisions = {cell: self.decision(cell, installation) for cell in self.cells}
+        cells = unproven(self.store, decisions)
+        before = release_before_of(self.tools.installer, self.request, installation.version) if cells else None
+        cells = [cell for cell in cells if before and not was_tried(self.store, cell, before)]
+        if before is None or not cells:
+            return state
+        self._say(f"{len(cells)} fail and have passed in no release: trying them in {before.runtime} {before.version}")
+        subjects = [self.subject(cell) for cell in cells]
+        run_cycle(self.runner, request_in(before, self.request, subjects), try_before=False)
+        qualified = [cell for cell in cells if self.store.subject(cell.subject_id).qualified]
+        verdicts.judge_again(self.store, qualified, self.request.day, self.request.origin, installation.version)
+        return self._settle(installation, qualified, state)
 
     def run(
         self, installation: InstallResult, groups: Sequence[SessionGroup], purpose: Purpose, state: CycleState
