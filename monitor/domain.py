@@ -233,6 +233,11 @@ class Subject:
     first_known: str = ""  # first release of transformers that registers the architecture, "" when not known
     control: bool = False
 
+    @property
+    def shares_sessions(self) -> bool:
+        """Whether it is a miniature whose files are under our control, and not a folder that a user may change."""
+        return self.form is SubjectForm.MINIATURE and not folder_named(self.id)
+
 
 _FOLDER = "folder:"
 

@@ -159,6 +159,14 @@ def _require_disjoint(by_name: dict[str, Tensor], file: Path) -> None:
             raise BadFileError(f"{name} and {other} of {file.name} overlap by {stop - start} bytes")
 
 
+def only_gguf(folder: Path) -> Path | None:
+    """Return the GGUF of a folder that describes its weights by nothing else; of several parts the first."""
+    if (folder / "config.json").exists():
+        return None
+    files = sorted(path for path in folder.glob("*.gguf") if not path.name.startswith("mmproj"))
+    return files[0] if files else None
+
+
 def require_weights(folder: Path, withheld: Sequence[str] = ()) -> None:
     """Raise BadFileError where no runtime could load these weights safely; ``withheld`` files are not shown here."""
     if tensors(folder):
@@ -183,6 +191,13 @@ def text_part(config_json: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration of the part that reads and writes text: all of it where the model has no other part."""
     nested = config_json.get("text_config")
     return nested if isinstance(nested, dict) else config_json
+
+
+def is_embedding(config_json: dict[str, Any]) -> bool:
+    """Return whether the model makes vectors and no text: its files name a model without a head."""
+    names = config_json.get("architectures")
+    name = str(names[0]) if isinstance(names, list) and names else ""
+    return name.endswith(("Model", "Encoder")) and not name.endswith(("LMHeadModel", "LMModel"))
 
 
 def token_ids(config: dict[str, Any]) -> set[int]:

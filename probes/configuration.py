@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,14 +25,31 @@ NOISE = frozenset(
 ROPE = frozenset({"rope_theta", "rope_scaling", "rope_parameters", "rope_local_base_freq", "partial_rotary_factor"})
 # a runtime that never reads one of these computes something else than the model does
 SEMANTIC = frozenset(
-    """attention_bias attention_chunk_size attention_multiplier attn_logit_softcapping embedding_multiplier
+    """attention_bias attention_chunk_size attention_multiplier attn_logit_softcapping clip_qkv embedding_multiplier
     final_logit_softcapping first_k_dense_replace global_head_dim head_dim hidden_act hidden_activation index_topk
-    layer_norm_eps layer_norm_epsilon layer_types logits_scaling n_group norm_topk_prob num_experts_per_tok
+    layer_norm_eps layer_norm_epsilon layer_types logit_scale logits_scaling n_group norm_topk_prob num_experts_per_tok
     num_global_key_value_heads num_key_value_heads num_kv_shared_layers query_pre_attn_scalar residual_multiplier
     rms_norm_eps routed_scaling_factor sliding_window sliding_window_pattern top_k_experts topk_group""".split()  # noqa: SIM905 -- as above
 )
 # other words for the same, and ways to lay positions out; none of them scales positions
 _ROPE_TYPES = {"su": "longrope", "mrope": "default", "axial": "default", None: "default"}
+# their sliding layers have a base of the architecture's where the file writes none
+_LOCAL_BASE = ("gemma", "t5gemma", "vaultgemma", "modernbert")
+# names of one thing: a runtime may read any of them, where the file writes one value under several
+_SYNONYMS = (
+    frozenset({"hidden_act", "hidden_activation", "activation_function"}),
+    frozenset({"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "top_k_experts", "moe_topk"}),
+    frozenset({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_eps"}),
+    frozenset({"n_group", "num_expert_group", "num_expert_groups"}),
+    frozenset({"topk_group", "num_limited_groups"}),
+    frozenset({"norm_topk_prob", "route_norm", "moe_renormalize"}),
+    frozenset({"routed_scaling_factor", "route_scale"}),
+    frozenset({"sliding_window", "sliding_window_size"}),
+    frozenset({"first_k_dense_replace", "num_dense_layers"}),
+    frozenset({"num_key_value_heads", "n_kv_heads", "num_kv_heads"}),
+    frozenset({"attention_bias", "use_bias", "qkv_bias"}),
+)
+_FLOAT = "__float__"  # transformers 5 writes what JSON has no number for as an object with this key
 # what the file calls it, after the architecture's name -> what configurations call it, the first that is there
 _METADATA = (
     ("context_length", ("max_position_embeddings", "n_positions", "max_seq_len")),
@@ -77,7 +95,7 @@ def difference(written: dict[str, Any], effective: Effective, prefix: str = "") 
             unread += nested.unread
             compared += nested.compared
         elif key not in effective.read:
-            if key in SEMANTIC and not _neutral(value):
+            if key in SEMANTIC and not _neutral(value) and not _read_as_another(key, written, effective):
                 wrong[name] = [value, "never read by the runtime"]
             else:
                 unread.append(name)
@@ -88,6 +106,17 @@ def difference(written: dict[str, Any], effective: Effective, prefix: str = "") 
         elif key == "sliding_window_pattern" and not _pattern_kept(value, effective.values.get("layer_types")):
             wrong[name] = [value, effective.values["layer_types"]]
     return Difference(wrong, unread, compared)
+
+
+def _read_as_another(key: str, written: dict[str, Any], effective: Effective) -> bool:
+    """Return whether the runtime reads the same value under another name, or as the layers that it makes."""
+    if key == "sliding_window_pattern" and written.get("layer_types") and "layer_types" in effective.read:
+        return True
+    names = next((names for names in _SYNONYMS if key in names), frozenset())
+    return any(
+        name != key and name in effective.read and name in written and equal(written[key], written[name])
+        for name in names
+    )
 
 
 def _neutral(value: Any) -> bool:
@@ -119,6 +148,7 @@ def renamed(written: Any, effective: Any) -> bool:
 
 def equal(written: Any, effective: Any) -> bool:
     """Compare values as configurations mean them: 1 is 1.0, a tuple is a list, None leaves it to the runtime."""
+    written, effective = _number_of(written), _number_of(effective)
     if written is None or written is effective:
         return True
     if isinstance(written, bool) or isinstance(effective, bool):
@@ -134,6 +164,16 @@ def equal(written: Any, effective: Any) -> bool:
     return str(written) == str(effective)
 
 
+def _number_of(value: Any) -> Any:
+    """Return the number that transformers 5 writes as an object, anything else as it is."""
+    if not isinstance(value, dict) or set(value) != {_FLOAT}:
+        return value
+    try:
+        return float(value[_FLOAT])
+    except (TypeError, ValueError):
+        return value
+
+
 def _pattern_kept(period: Any, layer_types: Any) -> bool:
     """Check Gemma's older spelling: every period-th layer attends to everything, the others to a window."""
     if not isinstance(period, int) or period < 1 or not layer_types:
@@ -144,19 +184,36 @@ def _pattern_kept(period: Any, layer_types: Any) -> bool:
 
 def _rope_difference(written: dict[str, Any], effective: Effective, prefix: str) -> tuple[dict[str, list[Any]], int]:
     ropes = rope(effective.values, by_parameters="rope_parameters" in effective.read)
+    kinds = rope(written)
     wrong: dict[str, list[Any]] = {}
     compared = 0
-    for kind, entry in rope(written).items():
-        counterpart = ropes.get(kind) or (ropes.get("full_attention") if not kind else None) or ropes.get("")
-        if not counterpart:
-            continue  # an architecture without rotary positions may still publish a theta
-        for name, value in entry.items():
-            if name not in counterpart and _neutral(value):
-                continue
-            compared += 1
-            if not equal(value, counterpart.get(name)):
-                wrong[prefix + "rope." + (kind + "." if kind else "") + name] = [value, counterpart.get(name)]
+    for kind, entry in kinds.items():
+        for other, counterpart in _counterparts(kind, ropes, kinds, str(written.get("model_type"))):
+            for name, value in entry.items():
+                # what scales positions is for the layers that see far, the base for all
+                elsewhere = other == "sliding_attention" and not kind and name != "rope_theta"
+                if elsewhere or (name not in counterpart and _neutral(value)):
+                    continue
+                compared += 1
+                if not equal(value, counterpart.get(name)):
+                    named = "".join(f"{part}." for part in ("rope", other) if part)
+                    wrong[prefix + named + name] = [value, counterpart.get(name)]
     return wrong, compared
+
+
+def _counterparts(
+    kind: str, ropes: dict[str, dict[str, Any]], written: Collection[str], model_type: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return, by kind of layer, what the runtime uses where the file writes for ``kind``.
+
+    What the file writes for all layers holds for each kind that it does not write on its own. An architecture without
+    rotary positions may still publish a theta, and has no counterpart.
+    """
+    if kind:
+        return [(kind, counterpart)] if (counterpart := ropes.get(kind) or ropes.get("")) else []
+    local = "sliding_attention" if model_type.startswith(_LOCAL_BASE) else None
+    rest = {other: entry for other, entry in ropes.items() if other not in written and other != local and entry}
+    return [(other, entry) for other, entry in rest.items() if other] or ([("", ropes[""])] if ropes.get("") else [])
 
 
 def rope(values: dict[str, Any], *, by_parameters: bool = True) -> dict[str, dict[str, Any]]:

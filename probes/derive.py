@@ -12,6 +12,7 @@ Runs inside an environment of the first release that knows the architectures::
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import struct
@@ -21,6 +22,8 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+_MOST_PARAMETERS = 128_000_000
 
 
 def main(argv: list[str]) -> int:
@@ -74,12 +77,30 @@ def _described(folder: Path) -> dict[str, Any]:
     auto = (
         transformers.AutoModelForImageTextToText if "text_config" in config_json else transformers.AutoModelForCausalLM
     )
+
+    def created() -> Any:
+        # called directly, so that the weights are created in float32 whatever dtype the configuration names
+        fresh = copy.deepcopy(config)
+        return named(fresh) if named else auto.from_config(fresh, trust_remote_code=False)
+
+    _require_small(created)
     torch.manual_seed(0)
-    # called directly, so that the weights are created in float32 whatever dtype the configuration names
-    model = named(config) if named else auto.from_config(config, trust_remote_code=False)
+    model = created()
     with tempfile.TemporaryDirectory() as target:
         model.float().save_pretrained(target, safe_serialization=True, max_shard_size="100GB")
         return {"tensors": _tensors(Path(target) / "model.safetensors"), "class": type(model).__name__}
+
+
+def _require_small(created: Any) -> None:
+    """Raise ValueError where the model would be no miniature, before any memory is taken for its weights."""
+    torch = import_module("torch")
+    try:
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in created().parameters())
+    except Exception:  # noqa: BLE001 -- some releases compute with weights while they are made; the limit of memory remains
+        return
+    if count > _MOST_PARAMETERS:
+        raise ValueError(f"shrinking failed: it would have {count / 1e6:.0f} million parameters")
 
 
 def _tensors(path: Path) -> list[list[Any]]:

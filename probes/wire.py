@@ -36,13 +36,17 @@ may hold code: ``path`` has data only.
 
 ``golden`` is what the model's own files say, worked out without the runtime; every key may be missing or null::
 
-    {"texts": [str, ...], "template": {"messages": [...], "rendered": str}, "parts": {part_of(name): elements, ...},
+    {"texts": [str, ...], "template": {"messages": [...], "rendered": str,
+     "clock": {"at": the moment of it, "formats": [str, ...]}},  # of a template that writes the time
+     "parts": {part_of(name): elements, ...},
      "specials": {"bos": id | null, "eos": [id, ...], "pad": id | null},
      "trace": {"runtime", "version", "day",  # of the pinned reference; without prompts where nothing is compared
                "spread", "trembling", "prompts": [{"ids": [...], "from": position, "top": [[ids], [logprobs]]}, ...]},
      "pins": true where what this runtime says may become the reference,
      "published": whether a miniature's configuration is a published one, and all of it,
-     "no_template": why there is a template and no rendering of it}
+     "no_template": why there is a template and no rendering of it,
+     "flaws": [{"check", "fault", "message"}, ...] of the model's own files, whatever runtime reads them,
+     "not_measured": sentence by part ("weights", "heads", "images", "sounds") of the model that the subject leaves out}
 """
 
 WIRE = 1
@@ -64,6 +68,7 @@ def rung_of(check: str) -> int:
 # check can run into (no memory, disk or time, a recipe or miniature that does not fit) it may: they are never broken
 FAULTS = frozenset(
     """adapter-does-not-learn adapter-error adapter-lost adapter-targets attention-differs bad-checkpoint batch-differs
+    broken-template no-stop-token
     infra-disk infra-memory infra-miniature infra-recipe infra-time cache-differs checkpointing-differs
     checkpointing-ignored dependency-import-error dependency-lacks-architecture differs-from-reference
     does-not-learn does-not-stop flat-logits gguf-not-made gradient-not-finite import-error load-error

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from monitor.cli.root import JSON, Options, examples
-from monitor.errors import UsageError
+from monitor.errors import InfraError, UsageError
+
+if TYPE_CHECKING:
+    from monitor.miniatures.manifest import Miniature
 
 
 @click.command(
@@ -32,19 +36,13 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
     from monitor.cli.output import message_console, write_json
     from monitor.miniatures.writer import write_miniature
     from monitor.subjects.catalogue import load_catalogue
+    from monitor.subjects.made_folder import mark
 
     path = Path(source)
     if path.exists():
-        from monitor.progress import ConsoleProgress
-        from monitor.runner.context import open_context
-        from monitor.runner.derive import make_miniature, read_config, recipe_for
-
-        config = read_config(path)
         name = (path if path.is_dir() else path.resolve().parent).resolve().name
         target = _new_folder(out or Path(f"{name}-miniature"))
-        progress = ConsoleProgress()
-        with open_context(options.config, progress) as context:
-            made = make_miniature(context.deriver, recipe_for(config, name), release=release)
+        made = _derived(options, path, release)
     elif source.endswith(".json"):
         raise UsageError(f"there is no file {source}", hint="give a config.json, or a model that `settle models` lists")
     else:
@@ -54,6 +52,7 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
         made = load_miniature(entry.miniatures[0])
         target = _new_folder(out or Path(f"{made.slug}-miniature"))
     written = write_miniature(made, target.parent.absolute() / f".{target.name}-aside")
+    mark(written, made)
     written.rename(target)
     written.parent.rmdir()
     size = sum(file.stat().st_size for file in target.iterdir())
@@ -64,6 +63,8 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
         console.print(
             f"{target}: {made.architecture}, {size / 1e6:.1f} MB, derived with {made.derived_with}", markup=False
         )
+        for sentence in (*made.not_measured.values(), *(flaw.message for flaw in made.flaws)):
+            console.print(sentence, markup=False)
         console.print(f"next: settle probe {target if target.is_absolute() else f'./{target}'}", markup=False)
 
 
@@ -82,6 +83,27 @@ def reproduce(options: Options, *, run: str) -> None:
 
     with open_reader(options.home) as store:
         sys.stdout.write(script(store, verdicts.run_detail(store, run)))
+
+
+def _derived(options: Options, path: Path, release: str) -> Miniature:
+    """Derive a miniature of a user's configuration, as discovery does it of a published one."""
+    from monitor.discovery.miniatures import miniature_of_files, newest_installable
+    from monitor.miniatures.derive import NotDerived
+    from monitor.miniatures.manifest import USERS_CONFIG
+    from monitor.progress import ConsoleProgress
+    from monitor.runner.context import open_context
+    from monitor.runner.derive import read_files
+
+    files = read_files(path)
+    with open_context(options.config, ConsoleProgress()) as context:
+        newest = release or newest_installable(context.store, context.deriver)
+        made = miniature_of_files(files, deriver=context.deriver, newest=newest, origin=USERS_CONFIG, release=release)
+    if isinstance(made, NotDerived):
+        raise InfraError(
+            f"no miniature could be made: {made.reason}",
+            hint="name a release that knows the architecture with --release; else our shrinking may not fit it",
+        )
+    return made
 
 
 def _new_folder(target: Path) -> Path:

@@ -254,8 +254,8 @@ class Hub(SettingsSection):
         (), description="checkpoint folders to watch, for example before a model is public"
     )
     pipeline_tags: tuple[str, ...] = Field(
-        ("text-generation", "image-text-to-text"),
-        description="filter: only models for one of these tasks; [] takes all",
+        ("text-generation", "image-text-to-text", "any-to-any", "audio-text-to-text"),
+        description="filter: only models for one of these tasks; [] takes all, and models without a task always pass",
     )
     minimum_billions: float = Field(
         0, ge=0, description="filter: fewest parameters, in billions; models of unknown size pass"

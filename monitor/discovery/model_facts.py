@@ -15,7 +15,7 @@ from monitor.store.published import Listing, Revision
 from monitor.subjects.local_folder import has_experts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from monitor.config.settings import Hub as Settings
@@ -36,11 +36,16 @@ def is_wanted(seen: HubModel, settings: Settings) -> bool:
     """Return whether the settings ask for this model of a watched organisation."""
     if seen.private or seen.disabled or seen.created.date() < settings.since:
         return False
-    if settings.pipeline_tags and seen.pipeline_tag not in settings.pipeline_tags:
+    if is_of_another_task(seen, settings):
         return False
     if seen.parameters is None:
         return True
     return settings.minimum_billions <= seen.parameters / BILLION <= settings.maximum_billions
+
+
+def is_of_another_task(seen: HubModel, settings: Settings) -> bool:
+    """Return whether the filter for tasks leaves a model out; a model without a task may be for any."""
+    return bool(settings.pipeline_tags and seen.pipeline_tag) and seen.pipeline_tag not in settings.pipeline_tags
 
 
 def model_of(model_id: str, seen: HubModel, *, families: Mapping[str, str]) -> Model:
@@ -178,7 +183,7 @@ def _first_and_last(commits: Sequence[Commit], tree_of: Callable[[Commit], Mappi
     return list(dict.fromkeys([commits[low], commits[-1]]))
 
 
-def small_files(hub: HubClient, name: str, revision: str, paths: Container[str]) -> dict[str, bytes | str]:
+def small_files(hub: HubClient, name: str, revision: str, paths: Collection[str]) -> dict[str, bytes | str]:
     """Read the files that a miniature is made from, or why they may not be read."""
     files: dict[str, bytes | str] = {}
     for path in KEPT:
@@ -186,4 +191,8 @@ def small_files(hub: HubClient, name: str, revision: str, paths: Container[str])
             continue
         answer = hub.file(name, revision, path, limit=_KEPT_BYTES)
         files[path] = answer.reason if isinstance(answer, Refused) else answer
-    return files or {"config.json": "there is no config.json"}
+    if files:
+        return files
+    gguf = any(path.endswith(".gguf") for path in paths)
+    only = "there are only GGUF files: name the model in hub.full, and they are probed in llama.cpp and Ollama"
+    return {"config.json": only if gguf else "there is no config.json"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from monitor.discovery.model_facts import (
     FirstListing,
     as_config,
+    is_of_another_task,
     is_wanted,
     listing_of,
     model_of,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _RETRY = timedelta(minutes=5)
 _MOST_UNANSWERED = 3  # requests without an answer after which a step gives up
 _MOST_SINGLE = 100  # single models asked about in a step: a hub counts requests
+_MOST_NAMED = 5
 _POPULARITY = "popularity"
 
 
@@ -158,12 +160,26 @@ class _Search:
             if not self.given_up:
                 with self._tolerating(name):
                     self._look(name, source)
+        self._say_what_is_left_out(organisation, [seen for seen in listed if self._known(seen.id) is None])
         for seen in listed:
             if self.given_up:
                 return
             if self._known(seen.id) is not None or is_wanted(seen, self.settings):
                 with self._tolerating(seen.id):
                     self._see(seen, source)
+
+    def _say_what_is_left_out(self, organisation: str, unknown: Sequence[HubModel]) -> None:
+        """Name the models that only the filter for tasks leaves out, once: those of the first poll, and new ones."""
+        asked = any(watched.source == f"organisation:{organisation}" for watched in self.watched.values())
+        lately = self.now - timedelta(minutes=2 * self.settings.poll_minutes)
+        names = [
+            f"{seen.id} ({seen.pipeline_tag})"
+            for seen in unknown
+            if (seen.created >= lately or not asked) and is_of_another_task(seen, self.settings)
+        ]
+        if names:
+            shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+            self.progress.message(f"{organisation}: {len(names)} left out by hub.pipeline_tags: {shown}")
 
     def _present_names(self, organisation: str) -> list[str]:
         present = (watched.presence.name for watched in self.watched.values() if watched.presence.there)

@@ -67,6 +67,8 @@ BLAME = {
     "bad-checkpoint": Blame.MODEL,
     "needs-remote-code": Blame.MODEL,
     "pickle-weights": Blame.MODEL,
+    "broken-template": Blame.MODEL,
+    "no-stop-token": Blame.MODEL,
     # our own machinery
     "no-wheel": Blame.INFRA,  # a user's installer may have built it from source; ours could not
     "infra-memory": Blame.INFRA,

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 REASON_CHARS = 300
 _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consistent"})
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
-_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-newer", "needs-remote-code"})
+# of the publisher's own text files, which a miniature has unchanged, and which no runtime reads for it
+_PUBLISHED = frozenset({"broken-template", "no-stop-token"})
+_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-newer", "needs-remote-code"}) | _PUBLISHED
 # one loaded model contradicts itself, which no weights can cause
 _SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-deterministic"})
-_SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"})
+_SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"}) | _PUBLISHED
 # a rung's verdict that decides its cell's, the first before the others: an unknown before what was not reached by it
 _DECIDING = {
     Verdict.FAILED: CellVerdict.BROKEN,

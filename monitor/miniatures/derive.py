@@ -8,11 +8,13 @@ import math
 import re
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor.miniatures.manifest import Miniature, Tensor, json_text, load_template, tokens_from
 from monitor.miniatures.shrink import shrink
+from monitor.miniatures.size import too_large
+from monitor.miniatures.unmeasured import unmeasured
 from probes.wire import part_of
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class MiniatureRecipe:
     fused: bool = False  # published with all experts of a layer in one tensor, which the release saves one by one
     published_type: str = ""  # where no release knows the published model type: the tensors are another's
     alone: bool = False  # no release knows the architecture: the miniature is its configuration, without tensors
+    added: Mapping[str, Any] = field(default_factory=dict)  # published keys that the architecture's defaults lack
+    names: Mapping[int, str] = field(default_factory=dict)  # published tokens that may end generation, by id
+    not_measured: Mapping[str, str] = field(default_factory=dict)  # by part
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,8 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
         fused=entry.get("fused", False),
         published_type=entry.get("published_type", ""),
         alone=entry.get("alone", False),
+        added={} if config else entry.get("set", {}),
+        not_measured=entry.get("not_measured", {}),
     )
 
 
@@ -141,6 +148,7 @@ def _configuration_alone(recipe: MiniatureRecipe) -> Miniature:
         tensors=(),
         template=load_template(recipe.template),
         origin=recipe.origin,
+        not_measured=unmeasured(recipe.config or {}),
     )
 
 
@@ -157,8 +165,12 @@ def _derive_in(
             yield NotDerived(recipe.slug, config["error"])
             continue
         if recipe.config is None:
-            config = {**config, **_named_ends(config)}
-        small[recipe.slug] = shrink(config, recipe.tokens)
+            config = {**config, **_named_ends(config), **recipe.added}
+        small_config, tokens = shrink(config, recipe.tokens, names=recipe.names)
+        if reason := too_large(small_config):
+            yield NotDerived(recipe.slug, reason)
+            continue
+        small[recipe.slug] = small_config, tokens
         (scratch / recipe.slug).mkdir(exist_ok=True)
         (scratch / recipe.slug / "config.json").write_text(json_text(small[recipe.slug][0]), encoding="utf-8")
     subjects = [{"slug": slug, "path": str(scratch / slug)} for slug in small]
@@ -204,11 +216,12 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         tokens=tokens,
         tensors=tensors,
         template=load_template(recipe.template),
-        generation_config=shrink(generation, recipe.tokens)[0] if generation else None,
+        generation_config=shrink(generation, recipe.tokens, names=recipe.names)[0] if generation else None,
         parts=parts,
         origin=recipe.origin,
         derived_with=release,
         first_known="" if recipe.published_type else first,
+        not_measured={**unmeasured(recipe.config or {}), **recipe.not_measured},
     )
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from monitor.miniatures import flaws as flaws_text
 from monitor.miniatures.tokenizer import Style, Tokens
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
+    from monitor.miniatures.flaws import Flaw
+
 TEMPLATE = "chat_template.jinja"
 HUB = "hub: "  # prefix of the origin of a miniature that was derived from a model on the hub
+USERS_CONFIG = "a configuration of the user's own"
 
 _INDEX = re.compile(r"(?<=\.)\d+(?=\.|$)")
 _RANGES = re.compile(r"\{([\d,-]+)\}")
@@ -52,6 +56,8 @@ class Miniature:
     derived_with: str = ""  # release of transformers whose tensor names these are
     first_known: str = ""  # first release that registers the architecture, "<=4.49.0" for the oldest
     qualified: str = ""  # release in which every check passed, "" when none did yet
+    not_measured: dict[str, str] = field(default_factory=dict)  # sentence by part of the model that it leaves out
+    flaws: tuple[Flaw, ...] = ()  # of the model's published templates and stop tokens
 
     @property
     def alone(self) -> bool:
@@ -60,8 +66,8 @@ class Miniature:
 
     @property
     def untrusted(self) -> bool:
-        """Whether its template is untrusted, and its configuration a whole published one."""
-        return self.origin.startswith(HUB)
+        """Whether its template is another's."""
+        return self.origin.startswith((HUB, USERS_CONFIG))
 
 
 def data_folder() -> Traversable:
@@ -98,6 +104,8 @@ def read_miniature(folder: Traversable) -> Miniature:
         derived_with=about["derived_with"],
         first_known=about["first_known"],
         qualified=about["qualified"],
+        not_measured=about.get("not_measured", {}),
+        flaws=flaws_text.from_text(about.get("flaws", "[]")),
     )
 
 
@@ -213,6 +221,7 @@ def _about(miniature: Miniature, template: str) -> str:
     lines = [
         *(f"{name} = {json.dumps(getattr(miniature, name))}" for name in names),
         f"template = {json.dumps(template)}",
+        *([f"flaws = {json.dumps(flaws_text.as_text(miniature.flaws))}"] if miniature.flaws else []),
         "",
         "[tokens]",
         *([f"bos = {json.dumps(tokens.bos, ensure_ascii=False)}"] if tokens.bos is not None else []),
@@ -224,6 +233,9 @@ def _about(miniature: Miniature, template: str) -> str:
         "[parts]",
         *(f"{part} = {count}" for part, count in miniature.parts.items()),
     ]
+    if miniature.not_measured:
+        sentences = miniature.not_measured.items()
+        lines += ["", "[not_measured]", *(f"{part} = {json.dumps(text)}" for part, text in sentences)]
     return "\n".join(lines) + "\n"
 
 

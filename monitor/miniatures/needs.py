@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+# types whose code is only on the hub, and which transformers has under another name
+SAME_AS: Final = {"kimi_k2": "deepseek_v3"}
+
 NEEDS: Final[dict[str, dict[str, Any]]] = {
     # the published file leaves the text defaults out: a vocabulary of 262208 and a full layer after five sliding ones
     "gemma3_text": {"vocab_size": 512, "num_hidden_layers": 6},
@@ -22,7 +25,7 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
     # the projector's widths stand outside both towers: a merged patch is four times the tower's width
     "muse_glimmer": {"out_hidden_size": 512, "projector_hidden_size": 256},
     # no layer of the first two compresses; the hashed, the sparse and the heavily compressed kinds come after them
-    "deepseek_v4": {"num_hidden_layers": 5, "compress_ratios": [0, 0, 4, 128, 4]},
+    "deepseek_v4": {"num_hidden_layers": 5},
     # the first releases count experts by a name of their own, whose default is the published number
     "deepseek_v32": {"num_local_experts": 8},
     "lfm2": {
@@ -52,6 +55,8 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         "expert_ffn_hidden_size": 256,
         "zero_expert_num": 2,
     },
+    # llama.cpp takes the shared experts' size for this over the number of key and value heads, which the published are
+    "ernie4_5_moe": {"intermediate_size": 1024},
     # published as long as all the model was made for: a smaller window would break what no text reaches
     "phimoe": {"sliding_window": 131072},
     # its heads make up the hidden size exactly, as published, and 4.47.1 knows no other size
@@ -62,6 +67,7 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
     "deepseek_v2": {"num_experts_per_tok": 3},
     "gemma3n_text": {
         "num_hidden_layers": 10,
+        "hidden_size_per_layer_input": 256,  # which llama.cpp knows by heart
         "num_kv_shared_layers": 5,
         "intermediate_size": [512] * 10,
         "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 2,
@@ -76,7 +82,7 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         "num_hidden_layers": 3,
         "layer_types": ["full_attention", "full_attention", "full_attention"],
     },
-    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 3, "head_dim": 128, "intermediate_size": 256},
+    "hunyuan_v1_moe": {"num_experts": 4, "head_dim": 128, "intermediate_size": 256},
     # defaults that the first release's own modelling code cannot work with
     "nemotron": {"num_key_value_heads": 2},
     "ministral": {"head_dim": 128},

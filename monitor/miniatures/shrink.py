@@ -7,23 +7,31 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from monitor.miniatures.depth import DEPTHS, by_layer, depth_of, layers_of, numbers_cut
 from monitor.miniatures.needs import NEEDS
+from monitor.miniatures.sections import (
+    HIDDEN,
+    copied_sizes,
+    is_id,
+    is_model,
+    is_tower,
+    outer_sizes,
+    small_tower,
+    without,
+)
+from monitor.miniatures.unmeasured import NO_EXTRA_HEADS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from monitor.miniatures.sections import Config
     from monitor.miniatures.tokenizer import Tokens
 
-HIDDEN = 256
 HEADS = 4
 SMALL_HEAD, LARGE_HEAD = 64, 128
 VOCABULARY = 512
 WINDOW = 16  # smaller than the probe's prompts, so that prompts cross it
 STATE = 32
-MAX_LAYERS = 12
-
-Config = dict[str, Any]
-
-# Not the miniature's: its weights are plain, and it has no extra prediction layers.
-DROPPED = ("quantization_config", "compression_config")
 
 _TOKEN_ID = re.compile(r"_(token_id|token_index)$")
 _EXPERTS = frozenset({"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts"})
@@ -49,24 +57,20 @@ _WINDOWS = frozenset(
     }
 )
 _CHUNKS = frozenset({"chunk_size", "mamba_chunk_size", "block_size"})
-_NO_EXTRA_HEADS = frozenset({"num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"})
-_PERIODS = (
-    "full_attention_interval",
-    "global_attn_every_n_layers",
-    "no_rope_layer_interval",
-    "interleave_moe_layer_step",
-    "attn_layer_period",
-    "expert_layer_period",
-    "sliding_window_pattern",
-)
 _FIXED: dict[str, int] = {
     "vocab_size": VOCABULARY,
     "vocab_size_per_layer_input": VOCABULARY,
+    "embedding_size": VOCABULARY,
     "hidden_size": HIDDEN,
     "n_embd": HIDDEN,
     "d_model": HIDDEN,
     "num_attention_heads": HEADS,
+    "n_heads": HEADS,
+    "n_kv_heads": HEADS,
+    "n_head": HEADS,
+    "mlp_hidden_size": 512,
     "intermediate_size_mlp": 512,
+    "dense_intermediate_size": 512,
     "mlp_intermediate_size": 512,
     "shared_intermediate_size": 256,
     "moe_intermediate_size": 256,
@@ -75,7 +79,6 @@ _FIXED: dict[str, int] = {
     "shared_expert_intermediate_size": 256,
     "moe_latent_size": 128,
     "hidden_size_per_layer_input": 64,
-    "kv_lora_rank": 64,
     "q_lora_rank": 96,
     "o_lora_rank": 64,
     "qk_nope_head_dim": 64,
@@ -100,47 +103,24 @@ _FIXED: dict[str, int] = {
     "num_dense_layers": 1,
     "moe_layer_start_index": 1,
 }
-_VISION = {
-    "hidden_size": 128,
-    "vt_hidden_size": 128,
-    "mm_hidden_size": 128,
-    "intermediate_size": 256,
-    "vt_intermediate_size": 256,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "num_heads": 4,
-    "vt_num_attention_heads": 4,
-    "head_dim": 32,
-    "global_head_dim": 32,
-    "position_embedding_size": 64,
-    "num_position_embeddings": 64,
-    "out_hidden_size": HIDDEN,
-    "text_hidden_size": HIDDEN,
-    "projection_dim": HIDDEN,
-    "init_pos_emb_height": 8,
-    "init_pos_emb_width": 8,
-    "pos_emb_height": 8,
-    "pos_emb_width": 8,
-    "output_proj_dims": 128,
-    "deepstack_visual_indexes": [],
-}
+_LINEAR = {"head_dim": SMALL_HEAD, "num_heads": HEADS}
 
 
-def shrink(config: Config, tokens: Tokens) -> tuple[Config, Tokens]:
+def shrink(config: Config, tokens: Tokens, *, names: Mapping[int, str] | None = None) -> tuple[Config, Tokens]:
     """Return the miniature's configuration: same keys in the same spelling, other sizes.
 
     Rope base, epsilons and soft caps get other values, too: a runtime that falls back to a default would go
     unnoticed where the published value happens to be that default. Token ids follow ``tokens``, which come back with a
-    token for every further id the configuration names (an image's, a video's).
+    token for every further id the configuration names (an image's, a video's). ``names`` has the published tokens by
+    id: an end that the publisher left out is left out here, too.
     """
-    needs = NEEDS.get(str(config.get("model_type")), {})
-    small = _merged(_section(copy.deepcopy(config)), needs)
+    small = _section(copy.deepcopy(config))
     tokens = replace(tokens, extra=(*tokens.extra, *_named_tokens(small)))
-    return _with_ids(small, tokens), tokens
+    return _with_ids(small, tokens, names or {}), tokens
 
 
 def _named_tokens(config: Config) -> list[str]:
-    named = [_token_name(key) for key, value in config.items() if _TOKEN_ID.search(key) and _is_id(value)]
+    named = [_token_name(key) for key, value in config.items() if _TOKEN_ID.search(key) and is_id(value)]
     nested = [name for value in config.values() if isinstance(value, dict) for name in _named_tokens(value)]
     return [name for name in dict.fromkeys([*named, *nested]) if name not in {"<|bos|>", "<|eos|>", "<|pad|>"}]
 
@@ -149,91 +129,71 @@ def _token_name(key: str) -> str:
     return f"<|{_TOKEN_ID.sub('', key)}|>"
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _with_ids(config: Config, tokens: Tokens) -> Config:
+def _with_ids(config: Config, tokens: Tokens, names: Mapping[int, str]) -> Config:
     ids = tokens.ids()
     known = {"bos_token_id": ids.get(tokens.bos or ""), "pad_token_id": ids[tokens.pad]}
     mapped: Config = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            mapped[key] = _with_ids(value, tokens)
+            mapped[key] = _with_ids(value, tokens, names)
         elif key == "eos_token_id" and value is not None:
-            ends = [ids[token] for token in tokens.eos]
+            ends = _ends(value, ids, names) or [ids[token] for token in tokens.eos]
             mapped[key] = ends if isinstance(value, list) else ends[0]
-        elif not _TOKEN_ID.search(key) or not _is_id(value):
+        elif not _TOKEN_ID.search(key) or not is_id(value):
             mapped[key] = value
         else:
             mapped[key] = known[key] if key in known else ids[_token_name(key)]
     return mapped
 
 
+def _ends(published: Any, ids: Mapping[str, int], names: Mapping[int, str]) -> list[int]:
+    """Return the miniature's ids of the published ends, none where they have no names."""
+    values = published if isinstance(published, list) else [published]
+    return [ids[names[value]] for value in values if isinstance(value, int) and names.get(value) in ids]
+
+
 def _section(config: Config) -> Config:
-    text = config.get("text_config")
-    if isinstance(text, dict):
-        for key in ("vision_config", "audio_config"):
-            if isinstance(config.get(key), dict):
-                config[key] = _tower(config[key])
-        config["text_config"] = _merged(_text(text), NEEDS.get(str(text.get("model_type")), {}))
-        outer = {"mm_tokens_per_image": 4, "vision_soft_tokens_per_image": 4, "audio_soft_tokens_per_image": 4}
-        return _without({key: outer.get(key, value) for key, value in config.items()})
-    return _text(config)
+    """Shrink a configuration with the sections inside it, however deep they are."""
+    models = {key: _section(value) for key, value in config.items() if is_model(key, value)}
+    towers = {key: small_tower(value) for key, value in config.items() if is_tower(key, value)}
+    needs = NEEDS.get(str(config.get("model_type")), {})
+    if not models:
+        return _merged({**_text(config, needs), **towers}, needs)
+    copies: Config = {}
+    for name, small in models.items():
+        copies |= copied_sizes(config, config[name], small)
+    return _merged(without({**config, **copies, **outer_sizes(config), **towers, **models}), needs)
 
 
-def _tower(config: Config) -> Config:
-    depth = _layers(config)
-    sized = {key: _VISION.get(key, value) if value is not None else None for key, value in config.items()}
-    sized |= {key: value[:depth] for key, value in config.items() if _per_layer(value, config)}
-    sized |= {key: depth for key in ("num_hidden_layers", "vt_num_hidden_layers", "depth") if key in config}
-    if isinstance(config.get("image_size"), int):
-        sized["image_size"] = 8 * int(config.get("patch_size", 16))
-    return _without(sized)
-
-
-def _without(config: Config) -> Config:
-    return {key: value for key, value in config.items() if key not in DROPPED}
-
-
-def _text(config: Config) -> Config:
-    published = _without(config)
-    layers = _layers(published)
+def _text(config: Config, needs: Config) -> Config:
+    published = without(config)
+    layers = layers_of(published, needs)
     small = {key: _value(key, value, published, layers) for key, value in published.items()}
-    return _consistent(small, published)
+    return _consistent(small | _parts_by_number(small, published, layers), published)
 
 
-def _layers(config: Config) -> int:
-    """How many layers show every kind of layer in the published order at least once."""
-    kinds = [value for value in config.values() if _per_layer(value, config)]
-    kinds += [list(config["hybrid_override_pattern"])] if config.get("hybrid_override_pattern") else []
-    periods = [config[key] for key in _PERIODS if isinstance(config.get(key), int)]
-    rows = [[repr(kind) for kind in row] for row in kinds]
-    first_seen = [max(row.index(kind) for kind in set(row)) + 1 for row in rows]
-    layers: int = max([2, *first_seen, *periods])
-    if any(config.get(key) for key in ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")):
-        layers = max(layers, 3)
-    if config.get("num_kv_shared_layers"):
-        layers *= 2  # one period that keeps its own keys and values, one that shares them
-    return min(layers, MAX_LAYERS)
-
-
-def _per_layer(value: Any, config: Config) -> bool:
-    depth = config.get("num_hidden_layers")
-    return isinstance(value, list) and isinstance(depth, int) and depth > 1 and len(value) == depth
+def _parts_by_number(small: Config, published: Config, layers: int) -> Config:
+    """Return the lists of layer numbers, of the configuration and of its sections, without layers that are gone."""
+    depth = depth_of(published)
+    nested = {key: numbers_cut(value, depth, layers) for key, value in published.items() if isinstance(value, dict)}
+    parts = {key: small[key] | cut for key, cut in nested.items() if cut}
+    if isinstance(published.get("linear_attn_config"), dict):
+        linear: Config = parts.get("linear_attn_config") or small["linear_attn_config"]
+        parts["linear_attn_config"] = linear | {key: size for key, size in _LINEAR.items() if key in linear}
+    return numbers_cut(published, depth, layers) | parts
 
 
 def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C901, PLR0911, PLR0912 -- one table, read downwards
     if value is None or isinstance(value, bool):
         return value
-    if key in {"num_hidden_layers", "n_layer", "num_layers", "max_window_layers"}:
+    if key in DEPTHS or key == "max_window_layers":
         return layers
     if key == "num_kv_shared_layers":
         return layers // 2 if value else 0
     if key == "hybrid_override_pattern":
         return value[:layers]
-    if _per_layer(value, config):
-        return [_distinctive(key, item) for item in value[:layers]] if key.endswith("rope_theta") else value[:layers]
+    if by_layer(value, depth_of(config)):
+        return [_entry(key, item, config, layers) for item in value[:layers]]
     if key in {"rope_scaling", "rope_parameters", "rope_local_parameters"} and isinstance(value, dict):
         return _rope(value, config)
     if not isinstance(value, (int, float)) or not value:
@@ -252,11 +212,17 @@ def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C
         return WINDOW
     if key in {"n_groups", "mamba_n_groups", "mamba_ngroups", "o_groups"}:
         return min(2, value)
-    if key in _NO_EXTRA_HEADS:
+    if key in NO_EXTRA_HEADS:
         return 0
     if key == "qk_rope_head_dim":
         return min(64, value)
     return _distinctive(key, value)
+
+
+def _entry(key: str, item: Any, config: Config, layers: int) -> Any:
+    """Return one layer's entry: a size or a count shrinks as it would for all layers."""
+    sized = key in _FIXED or key in _TOP_K or key in _EXPERTS or key.endswith("rope_theta")
+    return _value(key, item, config, layers) if sized and isinstance(item, (int, float)) else item
 
 
 def _distinctive(key: str, value: float) -> float:
@@ -295,9 +261,9 @@ def _head_size(config: Config) -> int:
     """64 or 128: sizes that real kernels accept; two different ones where a model has two."""
     if config.get("kv_lora_rank"):
         return min(SMALL_HEAD, int(config.get("qk_rope_head_dim") or SMALL_HEAD))
-    published = config.get("head_dim")
-    if not isinstance(published, int):
-        return HIDDEN // HEADS
+    published, heads = config.get("head_dim"), config.get("num_attention_heads")
+    if not isinstance(published, int) or (isinstance(heads, int) and published * heads == config.get("hidden_size")):
+        return HIDDEN // HEADS  # some runtimes compute it, which is right where it makes up the hidden size
     return LARGE_HEAD if published >= LARGE_HEAD and not config.get("global_head_dim") else SMALL_HEAD
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VOCABULARY = 512
 RESERVED = 64  # ids below are special tokens or unused fillers; text begins here
@@ -133,6 +136,17 @@ def tokenizer_json(tokens: Tokens) -> dict[str, Any]:
             "merges": [f"{left} {right}" for left, right in merges(tokens.style)],
         },
     }
+
+
+def is_ours(tokenizer: Mapping[str, Any]) -> bool:
+    """Return whether a tokenizer.json is one of these, whatever special tokens it has: none is published."""
+    model = tokenizer.get("model")
+    words, merged = (model.get("vocab"), model.get("merges")) if isinstance(model, dict) else (None, None)
+    if not isinstance(words, dict) or len(words) != VOCABULARY or not isinstance(merged, list):
+        return False
+    # newer libraries write a merge as a pair
+    spelled = [" ".join(map(str, merge)) if isinstance(merge, list) else merge for merge in merged]
+    return any(spelled == [" ".join(pair) for pair in merges(style)] for style in Style)
 
 
 def tokenizer_config(tokens: Tokens) -> dict[str, Any]:

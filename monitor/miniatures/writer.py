@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.miniatures.manifest import Miniature, Tensor, read_miniature, write_folder
+from monitor.miniatures.manifest import HUB, Miniature, Tensor, read_miniature, write_folder
 from monitor.miniatures.tokenizer import tokenizer_config, tokenizer_json
 
 if TYPE_CHECKING:
@@ -115,6 +115,9 @@ def digest_of(miniature: Miniature) -> str:
         "template": miniature.template,
         "tensors": [asdict(tensor) for tensor in miniature.tensors],
     }
+    if miniature.origin.startswith(HUB) and (miniature.not_measured or miniature.flaws):
+        # on the shelf, where equal files of another model may lie, whose publication has no such gaps
+        inputs |= {"not_measured": miniature.not_measured, "flaws": [asdict(flaw) for flaw in miniature.flaws]}
     return _digest(json.dumps(inputs, sort_keys=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monitor.domain import BAR, REFERENCE, ReleaseKind, SubjectForm
+from monitor.domain import BAR, REFERENCE, ReleaseKind
 from monitor.report.doubts import doubts_about, load_doubts, taken_at_their_word
 from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span, TimeToSupport
@@ -211,4 +211,4 @@ def _is_registry_derived(track: Track) -> bool:
     The catalogue's models were chosen otherwise, and those that no release knows are among them.
     """
     discovered = track.released_kind is ReleaseKind.LISTING
-    return discovered and track.subject.form is SubjectForm.MINIATURE and track.runtime is REFERENCE
+    return discovered and track.subject.shares_sessions and track.runtime is REFERENCE

@@ -27,6 +27,7 @@ from monitor.runner.session import GIB, PreparedSubject, SessionRunner
 from monitor.sources.web import install_settings
 from monitor.store import open_store
 from monitor.subjects.catalogue import catalogue_of
+from monitor.subjects.made_folder import made_of
 from monitor.subjects.weights import checkpoint_folder
 from monitor.verdicts import golden_of
 from monitor.wire.bundle import build_bundle
@@ -204,9 +205,10 @@ def prepare_subject(
         "trace": golden_of(store.cells, subject.digest, with_trace=not reference),
         "pins": reference and request.origin is Origin.LIVE,
     }
-    if subject.form is SubjectForm.FOLDER:
-        folder = Path(folder_named(subject.id))
-        return PreparedSubject(subject, folder, golden_of_folder(folder) | expected)
+    if path := folder_named(subject.id):
+        folder = Path(path)
+        made = made_of(folder)
+        return PreparedSubject(subject, folder, (golden(made) if made else golden_of_folder(folder)) | expected)
     if subject.form is SubjectForm.FULL:
         folder = checkpoint_folder(home, subject.digest)
         if not folder.is_dir():

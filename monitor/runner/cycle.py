@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from monitor import verdicts
-from monitor.domain import Cell, Ending, Purpose, Rung, SubjectForm
+from monitor.domain import Cell, Ending, Purpose, Rung
 from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
@@ -175,7 +175,7 @@ class Cycle:
     def groups(self, cells: Sequence[Cell]) -> list[SessionGroup]:
         """Share sessions among our own miniatures where one import serves many; all else gets a session each."""
         forks = self.tools.recipe.forks
-        shared = [cell for cell in cells if forks and self.subject(cell).form is SubjectForm.MINIATURE]
+        shared = [cell for cell in cells if forks and self.subject(cell).shares_sessions]
         groups = [self.group(share) for share in round_robin(shared, self.runner.workers)]
         return [*groups, *(self.group([cell], solo=True) for cell in cells if cell not in shared)]
 

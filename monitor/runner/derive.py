@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from containers.failures import InstallFailure
 from containers.leftovers import Bounds, excess, remove
 from containers.storage import visible_copy
 from containers.watched import run_watched
-from monitor.errors import InfraError, NotACheckpoint, UnknownName
-from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive, read_first_known
+from monitor.errors import InfraError, NotACheckpoint
+from monitor.miniatures.derive import MiniatureRecipe, NotDerived, derive
+from monitor.miniatures.manifest import USERS_CONFIG
 from monitor.miniatures.tokenizer import Tokens
 from monitor.runner.session import Script
 from monitor.wire.stream import Tail
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from monitor.runner.parallel import RuntimeTools
 
 DATA = Path(str(files("monitor") / "data"))
+_OTHER_FILES = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja")
 _MAX_ANSWER_BYTES = 64 << 20
 _TOKENS = Tokens(bos="<s>", eos=("<|im_end|>",), pad="<pad>", extra=("<|im_start|>",))
 
@@ -35,16 +37,18 @@ class NotInstantiated(InfraError):
     """The release ended, or was ended at a limit, without an answer: the engine is not to blame."""
 
 
-def read_config(file: Path) -> dict[str, Any]:
-    """Read a user's config.json. Raises NotACheckpoint when it is none."""
-    file = file / "config.json" if file.is_dir() else file
+def read_files(path: Path) -> dict[str, bytes]:
+    """Read a user's config.json, and of a folder what lies beside it. Raises NotACheckpoint when it is none."""
+    file = path / "config.json" if path.is_dir() else path
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        config = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise NotACheckpoint(f"{file} cannot be read: {error}", hint="give a model's own config.json") from None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise NotACheckpoint(f"{file} names no model_type", hint="give a model's own config.json")
-    return config
+    others = [path / name for name in _OTHER_FILES if path.is_dir()]
+    return {"config.json": content} | {other.name: other.read_bytes() for other in others if other.is_file()}
 
 
 def recipe_for(config: dict[str, Any], name: str) -> MiniatureRecipe:
@@ -56,7 +60,7 @@ def recipe_for(config: dict[str, Any], name: str) -> MiniatureRecipe:
         template="chatml",
         config=config,
         generation_config=None,
-        origin="a configuration of the user's own",
+        origin=USERS_CONFIG,
     )
 
 
@@ -123,21 +127,3 @@ def _answer_in(file: Path) -> dict[str, Any] | None:
     finally:
         tail.close()
     return answer if isinstance(answer, dict) else None
-
-
-def make_miniature(deriver: Deriver, recipe: MiniatureRecipe, *, release: str = "") -> Miniature:
-    """Derive one miniature. Raises UnknownName when no release knows the architecture, InfraError when it fails."""
-    known = read_first_known(DATA / "first_known.csv")
-    if recipe.architecture not in known:
-        if not release:
-            raise UnknownName(
-                "architecture", recipe.architecture, known, hint="name a release that knows it with --release"
-            )
-        known[recipe.architecture] = release
-    (made,) = deriver.derive([replace(recipe, release=release)], known)
-    if isinstance(made, NotDerived):
-        raise InfraError(
-            f"no miniature could be made of {recipe.architecture}: {made.reason.strip().splitlines()[-1]}",
-            hint="our shrinking does not fit this configuration, or this release cannot instantiate it",
-        )
-    return made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from monitor.domain import CellVerdict, SubjectForm
+from monitor.domain import CellVerdict, folder_named
 from monitor.errors import UsageError
 from monitor.report.summary import summaries
 from monitor.site import names
@@ -113,7 +113,7 @@ def read_content(store: Reader) -> Content:
 
     A user's local folder is private, and its id is a path: the site leaves it out.
     """
-    tracks = [track for track in store.tracks() if track.subject.form is not SubjectForm.FOLDER]
+    tracks = [track for track in store.tracks() if not folder_named(track.subject.id)]
     if not tracks:
         raise UsageError(
             "the history is empty, so the site would be empty", hint="`settle run --once` or `settle replay` fills it"

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Model, ModelKind, Subject, SubjectForm, folder_id
 from monitor.errors import NotACheckpoint
+from monitor.subjects.made_folder import made_of
 from monitor.subjects.shown_files import ShownFiles, shown_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
+_GGUF_BYTES = 1 << 16  # the architecture is the first of a file's entries
 _READ_WHOLE_BYTES = 1 << 20
 
 
 def folder_subject(folder: Path) -> tuple[Model, Subject]:
-    """Describe a local checkpoint. Raises NotACheckpoint without a readable config.json or weights."""
+    """Describe a local checkpoint. Raises NotACheckpoint without weights, or anything that describes them."""
     folder = folder.resolve()
-    config = _config(folder)
+    ggufs = sorted(folder.glob("*.gguf"))
+    only_gguf = bool(ggufs) and not (folder / "config.json").exists()
+    config = {"model_type": gguf_architecture(ggufs[0])} if only_gguf else _config(folder)
     weights = [file for pattern in _WEIGHTS for file in folder.glob(pattern)]
     if not weights:
         raise NotACheckpoint(
@@ -42,6 +48,8 @@ def folder_subject(folder: Path) -> tuple[Model, Subject]:
         kind=ModelKind.MIXTURE if has_experts(config) else ModelKind.DENSE,
     )
     subject = Subject(id=name, model_id=name, form=SubjectForm.FOLDER, architecture=model.architecture, digest=digest)
+    if made := made_of(folder):  # its tokenizer and sizes are ours, and may be what fails
+        subject = replace(subject, form=SubjectForm.MINIATURE, first_known=made.first_known)
     return model, subject
 
 
@@ -60,6 +68,17 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise NotACheckpoint(f"{file} is {type(config).__name__}, not a JSON object", hint="compare a published one")
     return config
+
+
+def gguf_architecture(file: Path) -> str:
+    """Return the architecture that a GGUF file names first, "" where it does not."""
+    with file.open("rb") as stream:
+        head = stream.read(_GGUF_BYTES)
+    match = re.match(rb"GGUF.{20}\x14\0{7}general\.architecture\x08\0{3}(.)\0{7}", head, re.DOTALL)
+    if match is None:
+        return ""
+    name = head[match.end() : match.end() + match[1][0]].decode("utf-8", "replace")
+    return name if name.isprintable() else ""
 
 
 def _digest(shown: ShownFiles) -> str:

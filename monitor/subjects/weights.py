@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from monitor.errors import DiskFull, InfraError, NoAnswer, NotACheckpoint, disk_full
@@ -26,6 +27,8 @@ GIB = 1 << 30
 _MOST_FAILURES = 3  # connections in a row that bring nothing
 _READ_BYTES = 1 << 20
 _REPORT_BYTES = 1_000_000_000
+_GGUF_KINDS = ("Q8_0", "Q4_K_M", "Q4_0")  # what most users load, the most exact first
+_PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 _LINKS = 2  # of a file in a single checkpoint: that of the blob and that of the checkpoint
 _SMALL_PARTS = (ModelPart.CONFIG, ModelPart.TOKENIZER, ModelPart.TEMPLATE, ModelPart.LICENSE)
 
@@ -39,16 +42,29 @@ class Checkpoint:
 
 
 def wanted(entries: Iterable[TreeEntry]) -> list[TreeEntry]:
-    """Choose the files that loading needs, safetensors only: other formats of the same weights are not fetched.
+    """Choose the files that loading needs: safetensors, or where there are none, the GGUF of one kind.
 
-    Raises NotACheckpoint where there are none: pickled weights are never loaded.
+    Raises NotACheckpoint where there are neither: pickled weights are never loaded.
     """
     top = [entry for entry in entries if "/" not in entry.path]
     weights = [entry for entry in top if entry.path.endswith((".safetensors", ".safetensors.index.json"))]
     small = [entry for entry in top if part_of(entry.path) in _SMALL_PARTS and not entry.path.endswith(".py")]
     if not any(entry.path.endswith(".safetensors") for entry in weights):
+        weights = _gguf_of_a_kind([entry for entry in top if entry.path.endswith(".gguf")])
+    if not weights:
         raise NotACheckpoint("it has no weights as safetensors", hint="pickled weights are never loaded")
     return sorted([*weights, *small], key=lambda entry: entry.path)
+
+
+def _gguf_of_a_kind(entries: Sequence[TreeEntry]) -> list[TreeEntry]:
+    """Return the files of one quantization, in as many parts as it has: none is the model's own where several are."""
+    kinds: dict[str, list[TreeEntry]] = {}
+    for entry in entries:
+        if not PurePath(entry.path).name.startswith("mmproj"):
+            kinds.setdefault(_PART.sub("", entry.path), []).append(entry)
+    preferred = (name for word in _GGUF_KINDS for name in sorted(kinds) if word in name.upper())
+    smallest = min(kinds, key=lambda name: sum(entry.size for entry in kinds[name]), default="")
+    return kinds.get(next(preferred, smallest), [])
 
 
 def checkpoint_digest(entries: Sequence[TreeEntry]) -> str:

@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 from probes.catalogue import check
-from probes.checkpoint import read_config, require_weights
+from probes.checkpoint import is_embedding, only_gguf, read_config, require_weights
 from probes.configuration import Difference, difference, metadata_difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.faults import without_paths
@@ -17,6 +17,7 @@ from probes.subject import Subject
 
 _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
 _FLOAT32_BYTES = 4
+_VECTORS = "an embedding model makes vectors and no text, and vectors are compared in transformers only: not measured"
 _QUANTISED = {"q8_0": 1.0, "q4_k_m": 5.0}  # kind -> mean divergence, in nat, that no rounding explains
 _ALL = 1 << 30  # of a vocabulary, whatever its size
 # keys that the runtime keeps for itself, as all with an underscore in front; published files hold some by accident
@@ -27,6 +28,11 @@ _PART_TOLERANCE = 0.01  # releases move single scalars between parameters and bu
 @check("knows.architecture", needs="checkpoint")
 def architecture(subject: Subject) -> Answer:
     """The architecture is registered."""
+    if brought := only_gguf(subject.folder):
+        if "conversion" not in subject.runtime.abilities:
+            return skipped("the model's files are only GGUF, which this runtime is not asked to load: not measured")
+        subject.config = None
+        return passed(f"{brought.name} says its architecture itself")
     subject.config_json = read_config(subject.folder)
     model_type = subject.config_json.get("model_type")
     if not isinstance(model_type, str) or not model_type:
@@ -70,7 +76,10 @@ def _compared(outcome: Difference, without: str, **evidence: Any) -> Answer:
 @check("loads.converts", needs="conversion", after=("knows.architecture",), fault="not-converted")
 def converts(subject: Subject) -> Answer:
     """The checkpoint is converted to the runtime's own format."""
-    require_weights(subject.folder, subject.withheld)
+    if _only_vectors(subject):
+        return skipped(_VECTORS)
+    if not only_gguf(subject.folder):
+        require_weights(subject.folder, subject.withheld)
     message = subject.runtime.convert(subject)
     return passed(f"converted by {message['class']}", **message)
 
@@ -85,12 +94,20 @@ def metadata(subject: Subject) -> Answer:
 @check("loads.model", needs="checkpoint", after=("loads.converts",), fault="load-error")
 def model(subject: Subject) -> Answer:
     """The checkpoint loads."""
-    require_weights(subject.folder, subject.withheld)
+    if _only_vectors(subject):
+        return skipped(_VECTORS)
+    if not only_gguf(subject.folder):
+        require_weights(subject.folder, subject.withheld)
     try:
         subject.model = subject.runtime.model(subject.folder, subject.config, subject.config_json, "eager")
     except UnavailableError as error:
         return failed("unknown-architecture", str(error))
     return passed(f"loaded as {type(getattr(subject.model, 'module', subject.model)).__name__}")
+
+
+def _only_vectors(subject: Subject) -> bool:
+    """Return whether the model generates no text, and this runtime is not asked for vectors."""
+    return is_embedding(subject.config_json) and "vectors" not in subject.runtime.abilities
 
 
 @check("loads.tensors", needs="tensors", after=("loads.model",), fault="load-error")

@@ -55,6 +55,9 @@ class Model(Protocol):
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         """Generate greedily for rows, padded on the left when their lengths differ."""
 
+    def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
+        """Return the vectors of each row's tokens, of one batch that is padded on the right."""
+
     def loading(self, *, values: bool) -> Loading:
         """Return what the runtime reports of loading, and with ``values`` what they show."""
 

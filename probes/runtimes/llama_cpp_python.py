@@ -48,6 +48,8 @@ class LlamaCppPython(LlamaCpp):
     def quantised(self, subject: Subject, kind: str) -> Any:  # noqa: ARG002 -- it has the converted file
         import llama_cpp
 
+        if self.brought:
+            raise UnavailableError("the publisher's file is loaded as it is")
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype = getattr(llama_cpp, _KINDS[kind])
         files = str(file_of("f32")).encode(), str(file_of(kind)).encode()

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from probes.checkpoint import tensors
+from probes.checkpoint import only_gguf, tensors
 from probes.faults import ReportedError, fault_in, phrases_in
 from probes.runtimes import Adapter, UnavailableError
 from probes.runtimes.converter import Converter
@@ -35,6 +35,7 @@ _MINIATURE_ERRORS = ("Can not map tensor", "tokenizer.model")
 _DATA = re.compile(r" - kv +\d+:|print_info:|system_info:|build_info:")
 _FRAME = re.compile(r"^\S+\(\S*\+0x[0-9a-f]+\) *\[0x[0-9a-f]+\]$")  # of a backtrace, with addresses of this one process
 _STAMP = re.compile(r"^\d+(\.\d+)+ [A-Z] ")  # seconds since the start, and the level
+_PARTS = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _SHAPE = "has wrong shape"
 _REASONS = ("error", "fail", "missing", "not found", "unknown", "unsupported", "invalid", "abort", "assert")
 
@@ -65,6 +66,7 @@ class LlamaCpp(Adapter):
         self._loaded: Any = None
         self._metadata: dict[str, Any] | None = None
         self._draws = 0
+        self.brought = False  # the publisher's file, which is not converted
         self.shrunk = False  # a miniature, whose sizes are its maker's
         self.made_up = False  # a miniature whose configuration is not a published one
 
@@ -107,11 +109,19 @@ class LlamaCpp(Adapter):
         if kind == "f32":  # also what the subject before left behind
             shutil.rmtree(target.parent, ignore_errors=True)
             target.parent.mkdir(parents=True)
+            self._metadata, self.brought = None, False
+            if brought := only_gguf(subject.folder):
+                self.shrunk, self.made_up, self.brought = False, False, True
+                if _PARTS.search(brought.name):  # which are loaded by their names
+                    raise UnavailableError("a GGUF in several parts is not probed: not measured")
+                target.symlink_to(brought)
+                return {"class": "nothing: the file is the publisher's", "bytes": brought.stat().st_size}
             needed = _FLOAT32_BYTES * sum(math.prod(tensor.shape) for tensor in tensors(subject.folder).values())
             free = shutil.disk_usage(target.parent).free
             if needed > free:
                 raise UnavailableError(f"the converted file takes {needed >> 20} MiB, and {free >> 20} MiB are free")
-            self._metadata = None
+        elif only_gguf(subject.folder):
+            raise UnavailableError("the publisher's file is not converted again")
         synthetic = bool(subject.golden.get("texts"))
         self.shrunk = synthetic
         self.made_up = synthetic and not subject.golden.get("published")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from probes.checkpoint import is_embedding
 from probes.configuration import ROPE, Effective
 from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, tensors
 from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, perturbed
@@ -30,7 +31,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
-        "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
+        "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference", "vectors",
     )  # fmt: skip
 
     def load(self) -> dict[str, str]:
@@ -140,7 +141,7 @@ class Transformers(TorchAdapter):
                 raise UnavailableError(str(error)) from error
             raise
         # tensors that the runtime keeps in another type, such as a scale, become float32 too
-        return TransformersModel(model.float().eval(), info, folder)
+        return TransformersModel(model.float().eval(), info, folder, embeds=is_embedding(config_json))
 
     def attentions(self, model: TransformersModel) -> tuple[str, ...]:
         return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()
@@ -156,12 +157,14 @@ class Transformers(TorchAdapter):
 class TransformersModel:
     independent = False
 
-    def __init__(self, module: Any, info: dict[str, Any], folder: Path) -> None:
+    def __init__(self, module: Any, info: dict[str, Any], folder: Path, *, embeds: bool = False) -> None:
         self.module = module
+        self._embeds = embeds  # its answers are vectors; they are compared as logits are
         self._info = info
         self._folder = folder
-        eos = getattr(module.generation_config, "eos_token_id", None)
-        pad = getattr(module.generation_config, "pad_token_id", None)
+        generation = getattr(module, "generation_config", None)  # a model without a head has none
+        eos = getattr(generation, "eos_token_id", None)
+        pad = getattr(generation, "pad_token_id", None)
         self.eos = [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [int(eos)]
         self._pad = next((item for item in (pad, *self.eos) if isinstance(item, int) and item >= 0), 0)
 
@@ -176,8 +179,20 @@ class TransformersModel:
 
         ids = torch.tensor([list(row)])
         with torch.inference_mode():
+            if self._embeds:
+                return TorchTrace(self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
             logits = self.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return TorchTrace(logits[0])
+
+    def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
+        import torch
+
+        width = max(map(len, rows))
+        ids = torch.tensor([list(row) + [self._pad] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        with torch.inference_mode():
+            answer = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+        return [TorchTrace(answer[index, : len(row)]) for index, row in enumerate(rows)]
 
     def perturb(self, row: Sequence[int]) -> Trace:
         with perturbed([self.module.get_input_embeddings()]):
@@ -186,6 +201,8 @@ class TransformersModel:
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
         import torch
 
+        if self._embeds:
+            raise UnavailableError("an embedding model generates no text")
         width = max(map(len, rows))
         ids = torch.tensor([[self._pad] * (width - len(row)) + list(row) for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -252,6 +269,9 @@ def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
     """Return the auto class that users call for this model, with its other parts when its files have them."""
     import transformers
 
+    if is_embedding(config_json):
+        named = getattr(transformers, config_json["architectures"][0], None)
+        return named if named is not None else transformers.AutoModel
     names = ["AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForMultimodalLM"]
     architectures = config_json.get("architectures") or [""]
     names.insert(len(names) if "ForConditionalGeneration" in architectures[0] else 0, "AutoModelForCausalLM")

@@ -24,7 +24,7 @@ from monitor.miniatures.manifest import (
     miniature_slugs,
     parse_tensors,
 )
-from monitor.miniatures.template import render
+from monitor.miniatures.template import CLOCK, render
 from monitor.miniatures.tokenizer import TEXTS, Style, Tokens, merges, tokenizer_json, vocabulary
 from monitor.miniatures.writer import digest_of, tensor_bytes, write_miniature
 
@@ -180,7 +180,9 @@ def test_templates_render_as_published_ones_expect(template: str, rendered: str)
     )
 
 
-def test_a_template_that_tells_the_date_has_no_golden(tmp_path: Path) -> None:
+def test_a_template_that_writes_the_time_has_a_golden_of_a_fixed_moment(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"chat_template": "{{ strftime_now('%Y') }}", "bos_token": {"content": "<s>"}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    assert golden_of_folder(tmp_path)["template"] is None
+    template = golden_of_folder(tmp_path)["template"]
+    assert template["rendered"] == str(CLOCK.year)
+    assert template["clock"] == {"at": CLOCK.isoformat(), "formats": ["%Y"]}

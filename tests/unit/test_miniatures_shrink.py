@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from monitor.miniatures.depth import MAX_LAYERS
 from monitor.miniatures.manifest import data_folder
-from monitor.miniatures.shrink import HIDDEN, MAX_LAYERS, VOCABULARY, WINDOW, shrink
+from monitor.miniatures.sections import HIDDEN
+from monitor.miniatures.shrink import VOCABULARY, WINDOW, shrink
 from monitor.miniatures.tokenizer import Tokens
 
 TOKENS = Tokens(bos="<s>", eos=("</s>", "<end>"), pad="<pad>")

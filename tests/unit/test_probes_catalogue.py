@@ -11,22 +11,23 @@ from monitor.domain import Rung, Runtime
 from probes import catalogue, wire
 
 PROBES = Path(probes.__file__).parent
-TORCH = "knows.architecture knows.config loads.model loads.tensors loads.parts loads.reload"
+TORCH = "knows.architecture knows.config loads.model loads.tensors loads.parts loads.reload loads.published"
+WHOLE = "generates.ahead generates.images generates.sounds"
 SERVER = "serves.ready serves.completes serves.streams serves.limits serves.stop serves.seed serves.bias"
 SERVER += " serves.penalties serves.schema serves.alike"
-LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model generates.forward loads.quantises
-    generates.greedy generates.cache generates.stop speaks.tokenizer speaks.roundtrip speaks.template matches.logprobs
-    {SERVER}"""
+SPEAKS = "speaks.tokenizer speaks.roundtrip speaks.template speaks.templates speaks.ends"
+LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loads.published generates.forward
+    loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
 ORDERS = {
-    "transformers": f"""{TORCH} generates.forward generates.greedy generates.cache generates.batch
-        generates.attention generates.stop speaks.tokenizer speaks.roundtrip speaks.template matches.trace""",
-    "peft": f"{TORCH} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
-    "vllm": f"""knows.architecture loads.model generates.forward generates.greedy generates.cache generates.batch
-        generates.stop speaks.tokenizer speaks.roundtrip speaks.template matches.logprobs {SERVER}""",
-    "ollama": """loads.gguf knows.accepts loads.creates loads.runs knows.config generates.text generates.repeats
-        generates.logprobs generates.stops speaks.template speaks.chats speaks.streams speaks.tools speaks.thinking
-        serves.format serves.embeds serves.ready serves.completes serves.streams serves.stop serves.seed serves.schema
-        serves.alike loads.safetensors""",
+    "transformers": f"""{TORCH} generates.forward generates.greedy generates.cache generates.batch generates.vectors
+        generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace""",
+    "peft": f"{TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
+    "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
+        generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
+    "ollama": f"""loads.gguf knows.accepts loads.creates loads.runs knows.config loads.published generates.text
+        generates.repeats generates.logprobs generates.stops {WHOLE} speaks.template speaks.templates speaks.ends
+        speaks.chats speaks.streams speaks.tools speaks.thinking serves.format serves.embeds serves.ready
+        serves.completes serves.streams serves.stop serves.seed serves.schema serves.alike loads.safetensors""",
     "xllamacpp": LLAMA_CPP,
     "llama-cpp-python": LLAMA_CPP,
 }

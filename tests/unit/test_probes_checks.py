@@ -43,6 +43,13 @@ def events_of(path: Path) -> dict[str, Any]:
     return finished
 
 
+# about the model's files, and about what a plain text model does not have
+NOT_ABOUT_THE_RUNTIME = {
+    *("loads.published", "generates.ahead", "generates.images", "generates.sounds", "generates.vectors"),
+    *("speaks.templates", "speaks.ends"),
+}
+
+
 def faults(finished: dict[str, Any]) -> dict[str, str]:
     return {check: event["fault"] for check, event in finished.items() if event["outcome"] == "failed"}
 
@@ -50,7 +57,8 @@ def faults(finished: dict[str, Any]) -> dict[str, str]:
 def test_a_good_runtime_passes_everything(tmp_path: Path) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))
     others = {check for check, event in finished.items() if event["outcome"] != "passed"}
-    assert others == {"matches.trace"}, faults(finished)  # the reference itself: there is nothing to match
+    # the reference itself: there is nothing to match
+    assert others == {"matches.trace"} | NOT_ABOUT_THE_RUNTIME, faults(finished)
     assert list(finished) == [check.name for check in sequence("transformers")]
     assert finished["generates.cache"]["evidence"]["seam"] == 16
 
@@ -161,12 +169,13 @@ def test_a_missing_implementation_is_skipped_with_a_reason(tmp_path: Path, defec
 def test_without_golden_values_nothing_is_made_up(tmp_path: Path) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), golden=None)
     skipped = {check for check, event in finished.items() if event["outcome"] == "skipped"}
-    assert skipped == {"loads.parts", "speaks.template", "matches.trace"}
+    assert skipped == {"loads.parts", "speaks.template", "matches.trace"} | NOT_ABOUT_THE_RUNTIME
 
 
 def test_a_model_that_does_not_load_still_has_a_tokenizer(tmp_path: Path) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "load")
-    assert [check for check in finished if check.startswith(("loads", "generates"))] == ["loads.model"]
+    asked = [check for check in finished if check.startswith(("loads", "generates"))]
+    assert asked == ["loads.model"]
     assert finished["speaks.template"]["outcome"] == "passed"
 
 

@@ -51,6 +51,23 @@ AGREE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"rope_parameters": {"rope_type": "default", "rope_theta": 9.0}},
         {"rope_parameters": {"rope_type": "axial", "rope_theta": 9.0}},
     ),
+    "a base for all layers, by kind in the runtime": (
+        {"rope_theta": 7e5, "rope_scaling": {"rope_type": "yarn", "factor": 8.0}},
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "yarn", "factor": 8.0, "rope_theta": 7e5},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 7e5},
+            }
+        },
+    ),
+    "a local base of the architecture's": (
+        {"model_type": "gemma3_text", "rope_theta": 7e5},
+        {"rope_parameters": {"full_attention": {"rope_theta": 7e5}, "sliding_attention": {"rope_theta": 1e4}}},
+    ),
+    "infinity as transformers 5 writes it": (
+        {"time_step_limit": [0.0, {"__float__": "Infinity"}]},
+        {"time_step_limit": (0.0, float("inf"))},
+    ),
     "a pattern as its layers": ({"sliding_window_pattern": 2}, {"layer_types": LAYERS * 2}),
 }
 
@@ -76,6 +93,16 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"rope_theta": 7e5, "rope_local_base_freq": 9e3},
         {"rope_parameters": {"full_attention": {"rope_theta": 7e5}, "sliding_attention": {"rope_theta": 1e4}}},
         "rope.sliding_attention.rope_theta",
+    ),
+    "one base for all layers, and the sliding ones lost it": (
+        {"rope_theta": 7e5},
+        {"rope_parameters": {"full_attention": {"rope_theta": 7e5}, "sliding_attention": {"rope_theta": 1e4}}},
+        "rope.sliding_attention.rope_theta",
+    ),
+    "another infinity": (
+        {"time_step_limit": [0.0, {"__float__": "Infinity"}]},
+        {"time_step_limit": [0.0, 1.0]},
+        "time_step_limit",
     ),
     "another pattern": ({"sliding_window_pattern": 3}, {"layer_types": LAYERS * 3}, "sliding_window_pattern"),
     "another value in one layer": ({"intermediate_size": 8}, {"intermediate_size": [8, 16]}, "intermediate_size"),
@@ -105,6 +132,15 @@ def test_what_the_runtimes_code_never_reads() -> None:
     found = difference(config_json, Effective(dict(config_json), frozenset({"hidden_size"}), {}))
     assert found.wrong == {"attn_logit_softcapping": [50.0, "never read by the runtime"]}
     assert found.unread == ["attention_bias", "made_up"]
+
+
+def test_a_key_that_is_read_under_its_other_name_is_read() -> None:
+    # Gemma 3 writes hidden_activation, and some of its copies hidden_act, too
+    written = {"hidden_activation": "gelu", "hidden_act": "gelu", "num_experts_per_tok": 3, "top_k_experts": 4}
+    values = {"hidden_act": "gelu", "num_experts_per_tok": 3}
+    found = difference(written, Effective(values, frozenset(values), {}))
+    assert found.wrong == {"top_k_experts": [4, "never read by the runtime"]}  # another value is not the same thing
+    assert found.unread == ["hidden_activation"]
 
 
 def test_nested_parts_are_named_with_their_place() -> None:

@@ -1,0 +1,56 @@
+"""Marks the folders that `settle miniature` writes, and reads the mark again: what is in them is ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monitor.miniatures.manifest import read_miniature
+from monitor.miniatures.writer import describe
+
+if TYPE_CHECKING:
+    from monitor.miniatures.manifest import Miniature
+
+MARK = "settle_miniature.json"
+_WRITTEN = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+_MOST_BYTES = 16 << 20
+
+
+def mark(folder: Path, miniature: Miniature) -> None:
+    """Write the miniature's description and its files' digests into a folder that was written of it."""
+    description, _ = describe(miniature)
+    content = {"files": _digests(folder), "miniature": json.loads(description)}
+    (folder / MARK).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def made_of(folder: Path) -> Miniature | None:
+    """Return the miniature that a folder is, None where we did not write it or another changed it since."""
+    content = _read(folder / MARK)
+    files = content.get("miniature")
+    if not isinstance(files, dict) or content.get("files") != _digests(folder):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, text in files.items():
+            Path(scratch, Path(str(name)).name).write_text(str(text), encoding="utf-8")
+        try:
+            return read_miniature(Path(scratch))
+        except (KeyError, ValueError, TypeError, OSError):
+            return None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    there = [folder / name for name in _WRITTEN if (folder / name).is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
