@@ -155,7 +155,7 @@ END_OF_WRITER
 SUBJECT=$(env/bin/python -I writer.pyz subject)"""
 
 # a model's own code is not run here either: the probe sees its data
-_DATA = " -o ".join(f"-name '*{suffix}'" for suffix in sorted(DATA))
+_DATA = " -o ".join(f"-name '{pattern}'" for pattern in DATA)
 _FOLDER = """FOLDER={folder} SUBJECT=subject
 mkdir "$SUBJECT"
 find -L "$FOLDER" -mindepth 1 -name '.?*' -prune -o -type f \\( {data} \\) -print | while read -r file; do

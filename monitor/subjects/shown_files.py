@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # what loading, converting and serving read; a list of what is allowed, because any other format may hold a program
-DATA = frozenset(
-    ".bpe .codes .gguf .jinja .json .jsonl .model .safetensors .spm .tiktoken .txt .vocab".split()  # noqa: SIM905 - words
-)
+DATA = (
+    "*.bpe", "*.codes", "*.gguf", "*.jinja", "*.json", "*.jsonl", "*.model", "*.safetensors", "*.spm", "*.tiktoken",
+    "*.txt", "*.vocab", "*.model.v[0-9]", "*.model.v[0-9][0-9]", "*.model.v[0-9]m[0-9]",
+)  # fmt: skip
 _MOST_ENTRIES = 10_000
 _DEEPEST = 8
 
@@ -40,7 +42,7 @@ def shown_files(folder: Path) -> ShownFiles:
         path = Path(entry.path)
         if Path(name).name.startswith("."):
             is_whole = False  # a repository's own administration: no loader reads it
-        elif path.suffix.lower() not in DATA or not _is_file(entry):
+        elif not is_data(entry.name) or not _is_file(entry):
             withheld.append(name)
         elif not entry.is_symlink():
             files[name] = path
@@ -53,6 +55,10 @@ def shown_files(folder: Path) -> ShownFiles:
     is_whole = is_whole and not withheld
     withheld.sort(key=lambda name: (name.count("/"), name))
     return ShownFiles(dict(sorted(files.items())), tuple(withheld), tuple(leading_out), is_whole)
+
+
+def is_data(name: str) -> bool:
+    return any(fnmatchcase(name.lower(), pattern) for pattern in DATA)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

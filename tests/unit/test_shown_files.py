@@ -16,8 +16,21 @@ from monitor.subjects.local_folder import folder_subject
 from monitor.subjects.shown_files import shown_files
 
 CODE = ("modeling_made.py", "custom_generate/generate.py", "native.so", "__pycache__/modeling_made.cpython-311.pyc")
-PICKLES = ("pytorch_model.bin", "weights.pt", "original/consolidated.00.pth", "state.pkl", "DATA.NPZ")
-DATA = ("config.json", "model.safetensors", "tokenizer.model", "additional_chat_templates/tools.jinja", "merges.txt")
+PICKLES = (
+    "pytorch_model.bin",
+    "tokenizer.model.v3.pkl",
+    "weights.pt",
+    "original/consolidated.00.pth",
+    "state.pkl",
+    "DATA.NPZ",
+)
+DATA = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.model",
+    "additional_chat_templates/tools.jinja",
+    "tokenizer.model.v3",
+)
 
 
 def write(folder: Path, *names: str) -> Path:
