@@ -59,9 +59,14 @@ def derive_discovered(store: Store, deriver: Deriver, model_id: str) -> Subject 
     installer = deriver.tools.installer
     progress, now = installer.progress, installer.now()
     release = newest_installable(store, deriver)
-    miniature = miniature_of_files(
-        kept.files, deriver=deriver, newest=release, origin=f"{HUB}{kept.revision}", problems=kept.problems
-    )
+    try:
+        miniature = miniature_of_files(
+            kept.files, deriver=deriver, newest=release, origin=f"{HUB}{kept.revision}", problems=kept.problems
+        )
+    except SettleError:
+        raise
+    except Exception as error:  # noqa: BLE001 - files of a stranger: reading them may fail in any way
+        miniature = NotDerived(model_id, f"its files cannot be used: {type(error).__name__}: {error}")
     if isinstance(miniature, NotDerived):
         failure = NotDerived(model_id, plain(miniature.reason)[:_REASON_CHARS])  # often untrusted text
         progress.message(f"{model_id}: no miniature: {failure.reason}")

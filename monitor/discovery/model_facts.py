@@ -9,6 +9,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import HubName, Model, ModelKind, ReleaseKind
+from monitor.sources.bounds import parsed_json
 from monitor.sources.changes import EPOCH, has_weights, what_changed
 from monitor.sources.hub import Refused
 from monitor.store.published import Listing, Revision
@@ -128,8 +129,8 @@ def as_config(data: bytes | str | None) -> dict[str, Any]:
     if not isinstance(data, bytes):
         return {}
     try:
-        config = json.loads(data)
-    except (ValueError, RecursionError):
+        config = parsed_json(data)
+    except ValueError:
         return {}
     return config if isinstance(config, dict) else {}
 

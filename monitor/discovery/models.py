@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,10 @@ from monitor.discovery.model_facts import (
 )
 from monitor.domain import HubName, folder_id
 from monitor.errors import AskAgain, InfraError, NoAnswer, SettleError
+from monitor.sources.bounds import answer_fault
 from monitor.sources.changes import ModelState, Presence, new_states
 from monitor.sources.hub import Gone, Renamed
+from monitor.sources.hub_http import LONGEST_WAIT_S
 from monitor.store.published import WatchedModel
 from monitor.subjects.catalogue import load_catalogue
 from monitor.subjects.local_folder import folder_subject
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 _RETRY = timedelta(minutes=5)
 _MOST_UNANSWERED = 3  # requests without an answer after which a step gives up
+_LONGEST_S = 600.0  # of a step: a slow hub must not keep the daemon from probing
 _MOST_SINGLE = 100  # single models asked about in a step: a hub counts requests
 _MOST_NAMED = 5
 _POPULARITY = "popularity"
@@ -67,7 +71,8 @@ def find_models(
     After a failure the rest is asked soon, after a rate limit when the hub allows it.
     """
     search = _Search(store, hub, settings, now, progress)
-    for source in store.published.due(list(search.sources), now):
+    longest = max(timedelta(minutes=settings.poll_minutes), timedelta(seconds=LONGEST_WAIT_S)) + _RETRY
+    for source in store.published.due(list(search.sources), now, longest=longest):
         if search.given_up:
             break
         search.ask(source)
@@ -83,6 +88,7 @@ class _Search:
     progress: Progress
     result: DiscoveredModels = field(default_factory=DiscoveredModels)
     unanswered: int = 0
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         catalogue = load_catalogue()
@@ -96,7 +102,8 @@ class _Search:
 
     @property
     def given_up(self) -> bool:
-        return self.result.again_at is not None or self.unanswered >= _MOST_UNANSWERED
+        late = time.monotonic() - self.began > _LONGEST_S
+        return late or self.result.again_at is not None or self.unanswered >= _MOST_UNANSWERED
 
     @cached_property
     def sources(self) -> dict[str, tuple[str, Callable[[], datetime | None]]]:
@@ -143,6 +150,8 @@ class _Search:
         except SettleError as error:
             self.unanswered += isinstance(error, NoAnswer)
             self._complain(f"{about}: {error}")
+        except Exception as error:  # noqa: BLE001 - no answer of a hub may take the daemon with it
+            self._complain(f"{about}: its answer cannot be used: {answer_fault(error)}")
 
     def _complain(self, trouble: str) -> None:
         self.result.troubles += (trouble,)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from containers.lock import redacted
 from monitor.errors import SettleError
+from monitor.sources.bounds import answer_fault
 from monitor.sources.git_refs import fetch_refs
 from monitor.sources.index import available_releases, with_compatibility
 from monitor.sources.publishers import fetch_image_tags, fetch_nightlies
@@ -61,6 +62,8 @@ def find_releases(store: Store, config: Config, now: datetime, progress: Progres
             learnt.append(source.learn(store, now))
         except SettleError as error:
             faults[source.name] = str(error)
+        except Exception as error:  # noqa: BLE001 - no answer of a source may take the daemon with it
+            faults[source.name] = f"its answer cannot be used: {answer_fault(error)}"
         fault = faults.get(source.name, "")
         if fault != before:  # an unchanged fault is in the database and is not logged again
             progress.message(f"releases: {source.name}: {fault or 'answers again'}")

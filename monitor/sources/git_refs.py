@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from contextlib import suppress
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 LIMIT_BYTES = 32 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NAME_CHARACTERS = 250
 _PEELED = "^{}"  # an annotated tag is listed twice: itself, and the commit it stands for
 # the default branch and the release branches; other branches are work in progress
 _PATTERNS = ("HEAD", f"{BRANCHES}*release*", f"{TAGS}*")
@@ -51,7 +54,11 @@ def refs_of(listing: str) -> Refs:
             targets[name.removesuffix(_PEELED)] = target
         elif name.startswith((TAGS, BRANCHES)):
             targets[name] = target
-    return Refs({name: target for name, target in targets.items() if target})
+    return Refs({name: target for name, target in targets.items() if _is_ref(name, target)})
+
+
+def _is_ref(name: str, target: str) -> bool:
+    return bool(_COMMIT.fullmatch(target)) and len(name) <= _NAME_CHARACTERS and name.isprintable()
 
 
 def _ls_remote(address: str, settings: InstallSettings, seconds: float) -> tuple[str, str]:

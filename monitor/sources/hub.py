@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from monitor.errors import InfraError
-from monitor.sources.hub_answers import NAME, Commit, HubModel, TreeEntry, parse_item, parse_list
-from monitor.sources.hub_http import CHECK, HubConnection, bounded
+from monitor.errors import InfraError, NoAnswer
+from monitor.sources.bounds import reading
+from monitor.sources.hub_answers import NAME, Commit, HubModel, TreeEntry, parse_item, parse_list, plain
+from monitor.sources.hub_http import CHECK, HubConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ MODEL_FIELDS = (*LIST_FIELDS, "childrenModelCount")
 _OK, _UNAUTHORISED = 200, 401
 _PAGES = 50
 _PAGE = 100
+_LIST_BYTES = 64 << 20  # of all pages together
+_LIST_S = 300.0
 _NO_SUCH_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - the message of the hub
 
 
@@ -84,14 +87,16 @@ class HubClient:
     def model(self, name: str) -> HubModel | Renamed | Gone:
         answer = self._client.ask(f"api/models/{_name(name)}", [("expand", word) for word in MODEL_FIELDS])
         if answer.status in {301, 302, 303, 307, 308}:
-            return Renamed(_name(urlsplit(answer.headers.get("location", "")).path.partition("/api/models/")[2]))
+            with reading(f"where {name} is now", hint=CHECK):
+                return Renamed(_name(urlsplit(answer.headers.get("location", "")).path.partition("/api/models/")[2]))
         if _says_gone(answer):
             return Gone()
         self._check(answer, name)
-        try:
-            model = parse_item(answer.body, HubModel)
-        except ValueError as error:
-            raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
+        with reading(f"the hub's answer about {name}", hint=CHECK):
+            try:
+                model = parse_item(answer.body, HubModel)
+            except ValueError as error:
+                raise InfraError(f"the hub's answer about {name} cannot be used: {error}", hint=CHECK) from None
         return model if model.id == name else Renamed(model.id)
 
     def commits(self, name: str, revision: str) -> list[Commit]:
@@ -107,40 +112,35 @@ class HubClient:
 
     def file(self, name: str, revision: str, path: str, *, limit: int) -> bytes | Refused:
         """Return the bytes of a small file, or why it may not be read."""
-        with self.open(name, revision, path) as opened:
-            if isinstance(opened, Refused):
-                return opened
-            body = b"".join(bounded(opened.chunks, limit))
+        stream, body = self._client.file(_file(name, revision, path), limit)
+        if isinstance(answer := _opened(stream, 0, path, name), Refused):
+            return answer
         return Refused(f"{path} is larger than {limit} bytes") if len(body) > limit else body
 
     @contextmanager
     def open(self, name: str, revision: str, path: str, *, start: int = 0) -> Iterator[OpenedFile | Refused]:
         """Open a file, from ``start`` on where the server supports it."""
-        with self._client.open(f"{_name(name)}/resolve/{quote(revision)}/{quote(path)}", start=start) as stream:
-            match stream.status:
-                case 200:
-                    yield OpenedFile(0, stream.chunks)
-                case 206 if stream.headers.get("content-range", "").startswith(f"bytes {start}-"):
-                    yield OpenedFile(start, stream.chunks)
-                case 401 | 403 | 404:
-                    yield Refused(_reason(stream, path))
-                case status:
-                    raise InfraError(f"the hub answers {status} to {path} of {name}", hint=CHECK)
+        with self._client.open(_file(name, revision, path), start=start) as stream:
+            yield _opened(stream, start, path, name)
 
     def _list(self, path: str, query: Sequence[tuple[str, str]], kind: type[Item]) -> tuple[list[Item], list[str]]:
         items: list[Item] = []
         problems: list[str] = []
+        size, until = 0, time.monotonic() + _LIST_S
         for _ in range(_PAGES):
             answer = self._client.ask(path, query)
             self._check(answer, path)
-            try:
-                page, page_problems = parse_list(answer.body, kind)
-            except ValueError as error:
-                raise InfraError(f"the hub's answer to {path} is no list: {str(error)[:200]}", hint=CHECK) from None
+            with reading(f"the hub's answer to {path}", hint=CHECK):
+                page, page_problems = _page_of(answer, path, kind)
             items += page
             problems += page_problems
+            size += len(answer.body)
             if not answer.following:
                 return items, problems
+            if time.monotonic() > until:
+                raise NoAnswer(f"the hub takes longer than {_LIST_S:g} s for {path}")
+            if size > _LIST_BYTES:
+                return items, [*problems, f"only the first {_LIST_BYTES >> 20} MiB of {path} were read"]
             # only the query of the link is used: another address would get the token
             query = parse_qsl(answer.following)
         return items, [*problems, f"only the first {_PAGES} pages of {path} were read"]
@@ -149,7 +149,7 @@ class HubClient:
     def _check(answer: HubAnswer, about: str) -> None:
         if answer.status == _OK:
             return
-        message = answer.headers.get("x-error-message", "")[:200]
+        message = plain(answer.headers.get("x-error-message", ""))[:200]
         if message == _NO_SUCH_TOKEN:
             raise InfraError("the hub does not know this token", hint="renew the token in [hub], HF_TOKEN or its file")
         raise InfraError(f"the hub answers {answer.status} to {about}{': ' if message else ''}{message}", hint=CHECK)
@@ -159,6 +159,29 @@ def _name(name: str) -> str:
     if not re.fullmatch(NAME, name):
         raise InfraError(f"{name!r} is no name of a model", hint="write it as organisation/name")
     return name
+
+
+def _page_of(answer: HubAnswer, path: str, kind: type[Item]) -> tuple[list[Item], list[str]]:
+    try:
+        return parse_list(answer.body, kind)
+    except ValueError as error:
+        raise InfraError(f"the hub's answer to {path} is no list: {str(error)[:200]}", hint=CHECK) from None
+
+
+def _file(name: str, revision: str, path: str) -> str:
+    return f"{_name(name)}/resolve/{quote(revision)}/{quote(path)}"
+
+
+def _opened(stream: Stream, start: int, path: str, name: str) -> OpenedFile | Refused:
+    match stream.status:
+        case 200:
+            return OpenedFile(0, stream.chunks)
+        case 206 if stream.headers.get("content-range", "").startswith(f"bytes {start}-"):
+            return OpenedFile(start, stream.chunks)
+        case 401 | 403 | 404:
+            return Refused(_reason(stream, path))
+        case status:
+            raise InfraError(f"the hub answers {status} to {path} of {name}", hint=CHECK)
 
 
 def _says_gone(answer: HubAnswer) -> bool:

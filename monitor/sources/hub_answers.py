@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from monitor.domain import HubName
+from monitor.sources.bounds import plausible
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 NAME = f"^({_NAME}/)?{_NAME}$"
 _PATH_CHARS = 512
 _COUNT_MAX = 1 << 62  # what a database's integer holds
 _BASE = "base_model:"
+_MOST_ENTRIES = 10_000  # of a page; a hub sends a hundred models or a thousand files
+_MOST_PROBLEMS = 20
 
 
 def _inner_path(path: str) -> str:
@@ -30,7 +33,10 @@ def plain(text: str) -> str:
 
 
 def _utc(when: datetime) -> datetime:
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    moment = plausible(when)
+    if moment is None:
+        raise ValueError("no moment of this age")
+    return moment
 
 
 ModelId = Annotated[str, StringConstraints(pattern=NAME)]
@@ -95,7 +101,7 @@ class HubModel(_Answer):
     @property
     def derived(self) -> int | None:
         """The number of models made from it; only the route of one model has it, by kind or in total."""
-        return sum(self.children.values()) if isinstance(self.children, dict) else self.children
+        return min(sum(self.children.values()), _COUNT_MAX) if isinstance(self.children, dict) else self.children
 
 
 class Commit(_Answer):
@@ -120,18 +126,22 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 def parse_list(body: bytes, kind: type[Item]) -> tuple[list[Item], list[str]]:
-    """Return the valid entries of a list, and the problems of the others. Raises ValueError where it is no list.
+    """Return the valid entries of a list, and the first problems of the others. Raises ValueError where it is no list.
 
     One malformed entry must not hide the ninety-nine valid ones.
     """
+    entries = TypeAdapter(list[Any]).validate_json(body)
+    if len(entries) > _MOST_ENTRIES:
+        raise ValueError(f"a page with {len(entries)} entries")
     items, problems = [], []
-    for entry in TypeAdapter(list[Any]).validate_json(body):
+    for entry in entries:
         try:
             items.append(parse_item(json.dumps(entry).encode(), kind))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             name = entry.get("id") if isinstance(entry, dict) else None
-            problems.append(f"{str(name)[:100]!r}: {error}")
-    return items, problems
+            problems.append(f"{(name if isinstance(name, str) else '')[:100]!r}: {error}")
+    more = len(problems) - _MOST_PROBLEMS
+    return items, problems[:_MOST_PROBLEMS] + ([f"{more} more entries cannot be used"] if more > 0 else [])
 
 
 def parse_item(body: bytes, kind: type[Item]) -> Item:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,10 +19,11 @@ import httpx
 from containers.lock import redacted
 from containers.settings import InstallSettings
 from monitor.errors import AskAgain, InfraError, NoAnswer
-from monitor.sources.web import http_date, install_settings, open_client
+from monitor.sources.web import Connections, TooSlow, http_date, install_settings, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from monitor.config.settings import Config
 
@@ -28,11 +31,15 @@ DEFAULT_HUB = "https://huggingface.co"
 CHECK = "check the section [hub] of the configuration, the proxy and the certificate authority"
 
 _TIMEOUT_S = 30.0
-_ANSWER_S = 120.0  # a whole answer: a server that sends a byte at a time must not hold the daemon for ever
-_ANSWER_BYTES = 32 << 20
+_ANSWER_S = 60.0  # a whole answer, a small file included
+_LOOK_S = 60.0  # how often a long download is looked at ...
+_SLOWEST_BYTES_S = 16 << 10  # ... and what it must have brought since: slower, and the daemon would wait for weeks
+_ANSWER_BYTES = 16 << 20
 _SHORT_WAIT_S = 30.0  # a rate limit that ends sooner is waited for
 _TRIES = 3
-_RESET = re.compile(r"r\s*=\s*\d+\s*;\s*t\s*=\s*(\d+)")
+LONGEST_WAIT_S = 6 * 3600.0  # a hub may ask for a longer one, by mistake or malice; it is asked again after this
+_DIGITS = 9
+_RESET = re.compile(r"r\s*=\s*[0-9]+\s*;\s*t\s*=\s*([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Stream:
     status: int
     headers: Mapping[str, str]
     chunks: Iterator[bytes]
+    response: httpx.Response
 
 
 class HubConnection:
@@ -63,9 +71,19 @@ class HubConnection:
     Raises NoAnswer when the hub cannot be reached or fails, AskAgain after a long rate limit.
     """
 
-    def __init__(self, access: HubAccess, *, now: Callable[[], datetime], sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        access: HubAccess,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        answer_s: float = _ANSWER_S,
+        look_s: float = _LOOK_S,
+    ) -> None:
         self.access = access
         self._now, self._sleep = now, sleep
+        self._answer_s, self._look_s = answer_s, look_s
+        self._connections = Connections()
 
     def close(self) -> None:
         if "_client" in self.__dict__:
@@ -75,9 +93,9 @@ class HubConnection:
         """Ask once, and again after a short rate limit or a passing failure of the server."""
         for attempt in range(1, _TRIES + 1):
             with (
-                _as_no_answer(),
+                self._in_time(path),
                 # redirects are not followed: a moved model is an answer
-                self._client.stream("GET", self._url(path), params=list(query), follow_redirects=False) as response,
+                self._stream(path, params=list(query), follow_redirects=False) as response,
             ):
                 last = attempt == _TRIES
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
@@ -93,32 +111,72 @@ class HubConnection:
             self._sleep(wait)
         raise AssertionError("unreachable")
 
+    def file(self, path: str, limit: int) -> tuple[Stream, bytes]:
+        """Return the answer to a request for a small file, and as much of it as shows whether it exceeds the limit."""
+        with self._in_time(path), self._opened(path, {}) as stream:
+            return stream, b"".join(bounded(stream.chunks, limit))
+
     @contextmanager
     def open(self, path: str, *, start: int = 0) -> Iterator[Stream]:
-        """Open a file's bytes, from ``start`` on where the server supports it, wherever it is stored."""
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        with _as_no_answer(), self._client.stream("GET", self._url(path), headers=headers) as response:
+        """Open a file's bytes, from ``start`` on where the server supports it, wherever it is stored.
+
+        A file takes as long as it needs, unless it comes too slowly to be worth a wait.
+        """
+        with (
+            _as_no_answer(),
+            self._fast_enough(path) as watch,
+            self._opened(path, {"Range": f"bytes={start}-"} if start else {}) as stream,
+        ):
+            watch(stream.response)
+            yield stream
+
+    @contextmanager
+    def _opened(self, path: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        with self._stream(path, headers={"Accept-Encoding": "identity", **headers}) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise self._later(response)
             if response.is_server_error:
                 raise NoAnswer(f"the hub answers {response.status_code} to {path}", hint=CHECK)
-            yield Stream(response.status_code, response.headers, response.iter_raw(1 << 20))
+            yield Stream(response.status_code, response.headers, response.iter_raw(1 << 20), response)
+
+    def _stream(self, path: str, **options: Any) -> AbstractContextManager[httpx.Response]:
+        return self._client.stream("GET", self._url(path), extensions=self._connections.extensions, **options)
+
+    @contextmanager
+    def _in_time(self, path: str) -> Iterator[None]:
+        try:
+            with _as_no_answer(), self._connections.within(self._answer_s):
+                yield
+        except TooSlow as error:
+            raise NoAnswer(f"the hub takes longer than {self._answer_s:g} s for {path}") from error
+
+    @contextmanager
+    def _fast_enough(self, path: str) -> Iterator[Callable[[httpx.Response], None]]:
+        """Shut a connection that brings too few bytes between two looks at it; yields what begins the watch."""
+        watch = _Watch(self._connections, self._look_s)
+        self._connections.reopen()
+        watch.start()
+        slow = NoAnswer(f"the hub sends {path} too slowly")
+        try:
+            yield watch.begin
+        except httpx.HTTPError as error:
+            if watch.late:
+                raise slow from error
+            raise
+        finally:
+            watch.end()
+        if watch.late:  # a body without a length looks complete when its connection is shut
+            raise slow
 
     def _read(self, response: httpx.Response, path: str) -> HubAnswer:
-        until = self._now() + timedelta(seconds=_ANSWER_S)
-        body = bytearray()
-        for chunk in bounded(response.iter_bytes(), _ANSWER_BYTES):
-            body += chunk
-            if self._now() > until:
-                raise NoAnswer(f"the hub takes longer than {_ANSWER_S:g} s for {path}")
+        body = b"".join(bounded(response.iter_bytes(), _ANSWER_BYTES))
         if len(body) > _ANSWER_BYTES:
             raise InfraError(f"the hub's answer to {path} is larger than {_ANSWER_BYTES >> 20} MiB")
-        following = urlsplit(response.links.get("next", {}).get("url", "")).query
-        return HubAnswer(response.status_code, response.headers, bytes(body), following)
+        return HubAnswer(response.status_code, response.headers, body, _following(response))
 
     def _later(self, response: httpx.Response) -> AskAgain:
         at = self._now() + timedelta(seconds=wait_of(response.headers, self._now()) + 1)
-        message = f"the hub limits the rate of requests: the next one at {at:%H:%M:%S} UTC"
+        message = f"the hub limits the rate of requests: the next one on {at:%Y-%m-%d at %H:%M:%S} UTC"
         return AskAgain(message, at=at, hint="a token raises the limit")
 
     def _url(self, path: str) -> str:
@@ -130,15 +188,57 @@ class HubConnection:
 
 
 def wait_of(headers: Mapping[str, str], now: datetime) -> float:
-    """Return the seconds that a rate limit lasts, by ``RateLimit`` or ``Retry-After``; else a minute."""
+    """Return the seconds that a rate limit lasts, by ``RateLimit`` or ``Retry-After``; else a minute, hours at most."""
     reset = _RESET.search(headers.get("ratelimit", ""))
-    if reset:
-        return float(reset[1])
     retry_after = headers.get("retry-after", "")
-    if retry_after.isdecimal():
-        return float(retry_after[:9])
-    at = http_date(retry_after)
-    return 60.0 if at is None else max(0.0, (at - now).total_seconds())
+    if reset:
+        seconds = _seconds(reset[1])
+    elif retry_after.isascii() and retry_after.isdecimal():
+        seconds = _seconds(retry_after)
+    else:
+        at = http_date(retry_after)
+        seconds = 60.0 if at is None else max(0.0, (at - now).total_seconds())
+    return min(seconds, LONGEST_WAIT_S)
+
+
+def _seconds(digits: str) -> float:
+    return float(digits) if len(digits) <= _DIGITS else math.inf
+
+
+def _following(response: httpx.Response) -> str:
+    """Return the query of the next page, "" where the answer names none that can be read."""
+    try:
+        return urlsplit(response.links.get("next", {}).get("url", "")).query
+    except ValueError:
+        return ""
+
+
+class _Watch(threading.Thread):
+    """Looks at a download from time to time, and ends one that has brought too little since."""
+
+    def __init__(self, connections: Connections, look_s: float) -> None:
+        super().__init__(daemon=True)
+        self._connections, self._look_s = connections, look_s
+        self._over = threading.Event()
+        self._response: httpx.Response | None = None
+        self.late = False
+
+    def begin(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        before = 0
+        while not self._over.wait(self._look_s):
+            size = self._response.num_bytes_downloaded if self._response else 0
+            if size - before < _SLOWEST_BYTES_S * self._look_s:
+                self.late = True
+                self._connections.shut()
+                return
+            before = size
 
 
 def bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
-from pypi_simple import ProjectPage, UnsupportedRepoVersionError
+from packaging.version import Version
+from pypi_simple import ProjectPage
 
 from containers.installer import supported_tags
-from containers.lock import SOURCES, redacted
+from containers.lock import SOURCES
 from containers.recipe import Wanted, source_shape
 from containers.recipes import recipe_of
 from monitor.domain import Channel, Compatibility, Release
-from monitor.errors import InfraError, SettleError, UnknownName
+from monitor.errors import SettleError, UnknownName
+from monitor.sources.bounds import NAME_CHARACTERS, parsed_json, plausible, reading, version_of
 from monitor.sources.web import fetch
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ if TYPE_CHECKING:
     from containers.recipe import Recipe
     from containers.settings import InstallSettings
     from monitor.domain import Runtime
+    from monitor.sources.web import Document
 
 _DEFAULT_INDEX = "https://pypi.org/simple/"
 _LIMIT_BYTES = 64 << 20  # torch's page has 4 MB
+_SECONDS = 60.0
+_MOST_FILES = 100_000  # of a distribution
+_MOST_TAGS = 256  # that a file's name spells in full: the product of its three lists
+_TEXT_CHARACTERS = 500
+_HINT = "`settle doctor` checks the index, the proxy and the certificate authority"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"  # PEP 691
 
 
@@ -62,7 +69,7 @@ def newest_wheel(packages: Iterable[DistributionPackage], *, cutoff: datetime, t
     stable = [
         version
         for package in packages
-        if (version := _version_of(package)) is not None and not version.is_prerelease
+        if (version := version_of(package.version)) is not None and not version.is_prerelease
         if package.package_type == "wheel" and package.upload_time and package.upload_time <= cutoff
         if not package.is_yanked and wheel_fits(package.filename, tags)
     ]
@@ -94,7 +101,7 @@ def source_of(
     """Choose a source archive, with its hash: the pinned version's, else that of the newest stable one by then."""
     candidates: dict[Version, DistributionPackage] = {}
     for package in packages:
-        version = _version_of(package)
+        version = version_of(package.version)
         if version is None or package.package_type != "sdist" or not package.filename.endswith(".tar.gz"):
             continue
         if package.is_yanked or "sha256" not in (package.digests or {}):
@@ -109,43 +116,43 @@ def source_of(
 def _fetch(distribution: str, settings: InstallSettings) -> tuple[list[DistributionPackage], datetime | None]:
     """Return the files of a distribution and the time on the server's clock."""
     index = (settings.index_url or _DEFAULT_INDEX).rstrip("/")
-    document = fetch(f"{index}/{canonicalize_name(distribution)}/", settings, accept=_ACCEPT, limit_bytes=_LIMIT_BYTES)
+    address = f"{index}/{canonicalize_name(distribution)}/"
+    document = fetch(address, settings, accept=_ACCEPT, limit_bytes=_LIMIT_BYTES, seconds=_SECONDS)
     if document is None:
         raise UnknownName("package on the index", distribution, ())
-    try:
-        match document.media_type:
-            case "application/vnd.pypi.simple.v1+json":
-                page = ProjectPage.from_json_data(json.loads(document.body), document.url)
-            case "application/vnd.pypi.simple.v1+html" | "text/html":
-                page = ProjectPage.from_html(distribution, document.body, document.url)
-            case other:
-                raise ValueError(f"its type is {other!r}")  # noqa: TRY301 - reported as everything else on the page
-    except (ValueError, RecursionError, UnsupportedRepoVersionError) as error:
-        raise InfraError(
-            f"the page of {distribution} on the package index cannot be read: {redacted(str(error))[:200]}",
-            hint="`settle doctor` checks the index, the proxy and the certificate authority",
-        ) from error
-    return page.packages, document.served_at
+    with reading(f"the page of {distribution} on the package index", hint=_HINT):
+        return _files_of(document, distribution), document.served_at
+
+
+def _files_of(document: Document, distribution: str) -> list[DistributionPackage]:
+    """Return the files of a page that an installer could take, with upload times in UTC."""
+    match document.media_type:
+        case "application/vnd.pypi.simple.v1+json":
+            page = ProjectPage.from_json_data(parsed_json(document.body), document.url)
+        case "application/vnd.pypi.simple.v1+html" | "text/html":
+            page = ProjectPage.from_html(distribution, document.body, document.url)
+        case other:
+            raise ValueError(f"its type is {other!r}")
+    if len(page.packages) > _MOST_FILES:
+        raise ValueError(f"it lists {len(page.packages)} files")
+    for package in page.packages:
+        package.upload_time = plausible(package.upload_time)
+        package.requires_python = (package.requires_python or "")[:_TEXT_CHARACTERS]
+        package.yanked_reason = package.yanked_reason and package.yanked_reason[:_TEXT_CHARACTERS]
+    return [package for package in page.packages if len(package.filename) <= NAME_CHARACTERS]
 
 
 def releases_of(runtime: Runtime, packages: list[DistributionPackage]) -> tuple[Release, ...]:
     """Group files into releases; a release is yanked when all its files are."""
     files: dict[Version, list[DistributionPackage]] = {}
     for package in packages:
-        if (version := _version_of(package)) is not None:
+        if (version := version_of(package.version)) is not None:  # a file without a version belongs to no release
             files.setdefault(version, []).append(package)
     return tuple(
         release
         for version, group in sorted(files.items())
         if (release := _release(runtime, version, group)) is not None
     )
-
-
-def _version_of(package: DistributionPackage) -> Version | None:
-    try:
-        return Version(package.version or "")
-    except InvalidVersion:
-        return None  # a file without a version belongs to no release
 
 
 def _release(runtime: Runtime, version: Version, group: list[DistributionPackage]) -> Release | None:
@@ -235,12 +242,15 @@ def _accepts(requires_python: str, python: str) -> bool:
     try:
         # environments have the newest patch of their Python, which no release excludes
         return SpecifierSet(requires_python).contains(f"{python}.99")
-    except InvalidSpecifier:
+    except (InvalidSpecifier, ValueError):
         return True  # installers ignore what they cannot parse, too
 
 
 def wheel_fits(name: str, tags: Container[Tag]) -> bool:
+    lists = name.removesuffix(".whl").split("-")[-3:]
+    if len(name) > NAME_CHARACTERS or prod(part.count(".") + 1 for part in lists) > _MOST_TAGS:
+        return False
     try:
         return any(tag in tags for tag in parse_wheel_filename(name)[3])
-    except InvalidWheelFilename:
+    except (InvalidWheelFilename, ValueError):  # a build number of 5,000 digits is none
         return False

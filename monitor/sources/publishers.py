@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from monitor.domain import Release
 from monitor.errors import InfraError
+from monitor.sources.bounds import plausible, version_of
 from monitor.sources.changes import Refs
 from monitor.sources.index import channel_of
 from monitor.sources.web import fetch
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PAGES = 40
 _PER_PAGE = 100
+_SECONDS = 120.0  # of all pages together
 _COMMIT = re.compile(r"(?:^|/)([0-9a-f]{40})/[^/]+\.whl$")
 
 
@@ -45,14 +48,11 @@ class _Tag(BaseModel):
     @property
     def version(self) -> Version | None:
         """``latest`` moves by its nature, and ``0.31.2-rocm`` is another build of a release: neither is a version."""
-        try:
-            return Version(self.name)
-        except InvalidVersion:
-            return None
+        return version_of(self.name)
 
     @property
     def pushed_at(self) -> datetime | None:
-        return self.tag_last_pushed or self.last_updated
+        return plausible(self.tag_last_pushed or self.last_updated)
 
 
 class _Page(BaseModel):
@@ -107,7 +107,10 @@ def fetch_image_tags(
     """
     tags: dict[str, _Tag] = {}
     complete = False
+    until = time.monotonic() + _SECONDS
     for number in range(1, PAGES + 1):
+        if time.monotonic() > until:
+            raise InfraError(f"{address} takes longer than {_SECONDS:g} s for the tags of {image}")
         page = _page(address, image, settings, number)
         new = {tag.name: tag for tag in page.results if tag.version is not None}
         tags = new | tags

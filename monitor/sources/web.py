@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
-import time
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import httpx
 
 from containers.lock import redacted
 from containers.settings import TorchBuild, settings_from_environment
 from monitor.errors import InfraError
+from monitor.sources.bounds import plausible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -43,6 +46,58 @@ class Document:
     served_at: datetime | None  # by the server's clock
 
 
+class TooSlow(Exception):
+    """An answer is not complete in time."""
+
+
+class Connections:
+    """The connections of a client, which can be shut from outside.
+
+    A timeout of httpx is that of a single read: a server that sends a byte at a time, of the headers or of a
+    compressed body, never exceeds it.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._late = threading.Event()
+        self.extensions = {"trace": self._trace}  # of every request of the client
+
+    def _trace(self, event: str, details: Mapping[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._sockets.add(details["return_value"].get_extra_info("socket"))
+            if self._late.is_set():  # connected after the time was over
+                self.shut()
+
+    def reopen(self) -> None:
+        """Let the next request connect again."""
+        self._late.clear()
+
+    def shut(self) -> None:
+        """Shut every connection, so that whatever waits for one of them fails."""
+        self._late.set()
+        for connected in list(self._sockets):
+            with suppress(OSError):
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # TLS has a shutdown that other threads may not use
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Shut the connections after so many seconds. Raises TooSlow where that ended the work."""
+        self.reopen()
+        timer = threading.Timer(seconds, self.shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except httpx.HTTPError as error:
+            if self._late.is_set():
+                raise TooSlow from error
+            raise
+        finally:
+            timer.cancel()
+        if self._late.is_set():  # a body without a length looks complete when its connection is shut
+            raise TooSlow
+
+
 def fetch(
     url: str,
     settings: InstallSettings,
@@ -50,19 +105,21 @@ def fetch(
     accept: str = "*/*",
     limit_bytes: int = LIMIT_BYTES,
     seconds: float = SECONDS,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Document | None:
     """Return the document at an address, None where there is none (404).
 
     Raises InfraError for a server that does not answer, or answers with an error, too much, or too slowly.
     """
-    host = httpx.URL(url).host
-    deadline = clock() + seconds
-    body = bytearray()
+    connections, body = Connections(), bytearray()
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL as error:
+        raise _no_answer(redacted(url)[:200], f"no address: {error}") from error
     try:
         with (
             open_client(settings, seconds) as client,
-            client.stream("GET", url, headers={"Accept": accept}) as answer,
+            connections.within(seconds),
+            client.stream("GET", url, headers={"Accept": accept}, extensions=connections.extensions) as answer,
         ):
             if answer.status_code == _NOT_FOUND:
                 return None
@@ -72,17 +129,18 @@ def fetch(
                 body += part
                 if len(body) > limit_bytes:
                     raise _no_answer(host, f"its answer is longer than {limit_bytes} bytes")
-                if clock() > deadline:
-                    raise _no_answer(host, f"its answer takes longer than {seconds:g} s")
-            return Document(
+            document = Document(
                 body=bytes(body),
                 url=str(answer.url),
                 media_type=answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
                 changed_at=http_date(answer.headers.get("Last-Modified", "")),
                 served_at=http_date(answer.headers.get("Date", "")),
             )
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except TooSlow as error:
+        raise _no_answer(host, f"its answer takes longer than {seconds:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise _no_answer(host, f"{type(error).__name__}: {redacted(str(error))[:200]}") from error
+    return document
 
 
 def open_client(settings: InstallSettings, seconds: float, *, token: str = "") -> httpx.Client:
@@ -128,9 +186,9 @@ def http_date(text: str) -> datetime | None:
     """Parse the date of a header, None where it is none."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever an older Python raises
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # "-0000" is UTC too
+    return plausible(moment)  # "-0000" is UTC too
 
 
 def install_settings(config: Config, env: Mapping[str, str] | None = None) -> InstallSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from monitor.domain import Model, Subject
@@ -191,9 +191,13 @@ class PublishedModels:
         rows = select(self.db, "SELECT subject_digest, description FROM derivations WHERE subject_digest != ''")
         return {row["subject_digest"]: row["description"] for row in rows}
 
-    def due(self, what: Iterable[str], now: datetime) -> list[str]:
-        """Return what is to be asked now, of the things that can be asked."""
-        waiting = {row["what"] for row in select(self.db, "SELECT what FROM hub_polls WHERE due_at > ?", (stamp(now),))}
+    def due(self, what: Iterable[str], now: datetime, *, longest: timedelta) -> list[str]:
+        """Return what is to be asked now, of the things that can be asked.
+
+        A wait that is longer than ``longest``, or began in the future, was recorded by a clock that was ahead.
+        """
+        sql = "SELECT what FROM hub_polls WHERE asked_at <= ?1 AND due_at > ?1 AND due_at <= ?2"
+        waiting = {row["what"] for row in select(self.db, sql, (stamp(now), stamp(now + longest)))}
         return [thing for thing in what if thing not in waiting]
 
     def rows_of_watched(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"  # folder in the data directory
 GIB = 1 << 30
-_MOST_FAILURES = 3  # connections in a row that bring nothing
+_MOST_FAILURES = 3  # connections in a row that bring too little
+_SLOWEST_BYTES_S = 16 << 10  # a hub that sends less would hold the daemon for weeks
 _READ_BYTES = 1 << 20
 _REPORT_BYTES = 1_000_000_000
 _GGUF_KINDS = ("Q8_0", "Q4_K_M", "Q4_0")  # what most users load, the most exact first
@@ -184,10 +186,12 @@ class WeightStore:
         """Fetch a file over as many connections as needed, and store it once its hash is right."""
         failures = 0
         while (before := self._there(entry)) < entry.size or not self._part(entry).exists():
+            began = time.monotonic()
             try:
                 self._receive(hub, name, revision, entry, progress)
             except NoAnswer:
-                failures = 0 if self._there(entry) > before else failures + 1
+                enough = (time.monotonic() - began) * _SLOWEST_BYTES_S
+                failures = 0 if self._there(entry) - before > enough else failures + 1
                 if failures >= _MOST_FAILURES:
                     raise
         part = self._part(entry)

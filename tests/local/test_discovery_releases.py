@@ -368,13 +368,12 @@ def test_what_is_no_list_of_releases_is_a_fault_of_its_source(desk: Desk, path: 
     assert found.releases == ()
 
 
-def test_an_answer_that_is_too_long_or_too_slow_is_left() -> None:
-    with Publishers(answers={"/": (200, b"x" * 1000)}) as long:
-        with pytest.raises(InfraError, match="longer than 100 bytes"):
-            fetch(f"{long.url}/x", DIRECT, limit_bytes=100)
-        ticks = iter((0.0, 100.0))
-        with pytest.raises(InfraError, match="takes longer than 30 s"):
-            fetch(f"{long.url}/x", DIRECT, clock=lambda: next(ticks))
+def test_an_answer_that_is_too_long_is_left() -> None:  # one that is too slow: test_hostile_servers.py
+    with (
+        Publishers(answers={"/": (200, b"x" * 1000)}) as long,
+        pytest.raises(InfraError, match="longer than 100 bytes"),
+    ):
+        fetch(f"{long.url}/x", DIRECT, limit_bytes=100)
     with pytest.raises(InfraError, match=r"127\.0\.0\.1 does not answer: ConnectError"):
         fetch("http://127.0.0.1:1/", DIRECT)
 
