@@ -41,6 +41,7 @@ class DockerEngine:
     """One engine behind one socket; safe to use from several threads."""
 
     isolated = True
+    mounts_read_only = True
 
     def __init__(self, address: str, *, home: Path) -> None:
         """Connect to ``unix:///...``; raises ``DockerException`` or ``OSError`` when nothing answers there."""

@@ -155,6 +155,7 @@ class Engine(Protocol):
 
     name: str  # "docker" | "podman" | "process"
     isolated: bool  # False for the process engine
+    mounts_read_only: bool  # whether a probe is kept from writing into its environment
 
     def describe(self) -> str:
         """Return the version and the isolation that is missing, as one sentence for people."""

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from containers.artefacts import fetch, fetch_missing, tree_of
@@ -22,10 +22,10 @@ from containers.environment import (
     sync_folder,
 )
 from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
-from containers.installer import FOLDERS, PackageInstaller, companions, unique_path
-from containers.leftovers import remove
+from containers.installed import Installed
+from containers.installer import PackageInstaller, companions, unique_path
 from containers.resolving import Resolution, ResolveRequest
-from containers.storage import StoredItem, disk_bytes, remove_wheel, stored_items, touch, wheel_folders
+from containers.storage import disk_bytes, touch, wheel_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from containers.recipe import Wanted
     from containers.settings import InstallSettings
 
+_COPY_BYTES = 1_200_000_000  # of an environment that is a copy, before there is one to measure: torch and transformers
 NOT_CONSISTENT = 90  # exit codes of the script that no program in it uses
 NO_BYTECODE = 91
 # One container does it all: starting one costs as much as hard-linking the packages.
@@ -53,18 +54,7 @@ while [ $# -gt 0 ]; do mkdir -p "$build/$2"; cp "-a$link" "$1/." "$build/$2/"; s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes on disk, files with several names counted once; items in the order of their last use."""
-
-    total_bytes: int
-    cache_bytes: int
-    environments: tuple[StoredItem, ...]
-    artefacts: tuple[StoredItem, ...] = ()  # unpacked
-    wheels: tuple[StoredItem, ...] = ()  # built from source
-
-
-class Environments:
+class Environments(Installed):
     """All environments on one base, below one root; safe to use from several threads."""
 
     def __init__(
@@ -77,11 +67,13 @@ class Environments:
         toolchain: Callable[[], Base] | None = None,
     ) -> None:
         """``toolchain`` makes the base that sources are built on, where that is another one; called when needed."""
-        self._installer = PackageInstaller(engine, base, root.resolve(), settings, toolchain)
+        super().__init__(root)
+        self._installer = PackageInstaller(engine, base, self._root, settings, toolchain)
         self._resolver = NewestResolver(self._installer)
-        self._root = root.resolve()
-        # on the process engine a probe could write into its environment, and must not reach the cache through it
-        self._link_mode = "hardlink" if engine.isolated else "copy"
+        # where a probe could write into its environment, it must not reach the cache through it: then blocks are shared
+        # if the file system can do that, and copied if not
+        self._links = engine.mounts_read_only
+        self._link_mode = "hardlink" if self._links else "clone"
         self._guard = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
 
@@ -121,6 +113,14 @@ class Environments:
             return artefact
         return replace(resolution, lock=resolution.lock.with_artefact(artefact))
 
+    @property
+    def copied_bytes(self) -> int:
+        """Return about how much space the next environment takes: 0 where its files are links into the cache."""
+        if self._links:
+            return 0
+        sizes = [disk_bytes(environment.path, unique=True) for environment in self._whole()]
+        return max(sizes, default=_COPY_BYTES)
+
     def ensure(self, lock: Lock, *, allowed_conflicts: Sequence[str] = ()) -> Environment | InstallFailure:
         """Return the lock's environment, built now if it is not there; a half-built one is never seen.
 
@@ -144,38 +144,6 @@ class Environments:
             touch(environment.path / MARKER)
         return environment
 
-    def remove(self, digest: str) -> None:
-        """Remove an environment: first out of sight, then from the disk."""
-        aside = unique_path(self._root / "envs" / f".removing-{digest}")
-        with contextlib.suppress(FileNotFoundError):
-            (self._root / "envs" / digest).rename(aside)
-        remove(aside)
-
-    def remove_artefact(self, digest: str) -> None:
-        """Remove an unpacked archive; it is fetched again where a lock names it."""
-        remove(self._root / "artefacts" / digest)
-
-    def remove_wheel(self, digest: str) -> None:
-        """Remove a wheel that was built from source; another build of it gives another wheel."""
-        remove_wheel(self._root / "wheels", digest)
-
-    def usage(self) -> Usage:
-        """Measure everything; it looks at every file, so many files take a while."""
-        paths = (self._root / "envs").iterdir()
-        whole = [environment for path in paths if (environment := read_environment(path)) is not None]
-        environments = [
-            StoredItem(each.digest, disk_bytes(each.path, unique=True), (each.path / MARKER).stat().st_mtime)
-            for each in whole
-        ]
-        locks = {environment.digest: environment.lock_text for environment in whole}
-        return Usage(
-            total_bytes=disk_bytes(*(self._root / name for name in FOLDERS)),
-            cache_bytes=disk_bytes(self._root / "cache"),
-            environments=tuple(sorted(environments, key=lambda environment: environment.last_used)),
-            artefacts=stored_items(self._root / "artefacts", locks),
-            wheels=stored_items(self._root / "wheels", locks),
-        )
-
     def sweep(self) -> list[str]:
         """Remove what a crash left half built, half removed or half resolved; return the names."""
         return self._installer.sweep()
@@ -184,8 +152,9 @@ class Environments:
         began = time.monotonic()
         settings = self._installer.settings
         free = shutil.disk_usage(self._root).free
-        if free < settings.free_bytes:
-            message = f"{free / 1e9:.1f} GB are free for environments, {settings.free_bytes / 1e9:.1f} GB are needed"
+        needed = settings.free_bytes + self.copied_bytes
+        if free < needed:
+            message = f"{free / 1e9:.1f} GB are free for environments, {needed / 1e9:.1f} GB are needed"
             return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, message, b"", 0.0)
         build = unique_path(self._root / "envs" / f".building-{lock.digest}")
         try:

@@ -99,6 +99,7 @@ class ProcessEngine:
         self._home = home_digest(home)
         self._scratch = home / "scratch"
         self._bubblewrap = bubblewrap
+        self.mounts_read_only = bubblewrap is not None
         self._count = itertools.count()
         self._stopped = False
 
@@ -106,7 +107,8 @@ class ProcessEngine:
         if self._bubblewrap is None:
             return (
                 "plain processes WITHOUT ISOLATION: a probe has the network, this user's rights and this user's files; "
-                "memory and process counts are watched, not enforced; no limit on processors or shared memory "
+                "memory and process counts are watched, not enforced; no limit on processors or shared memory; "
+                "every environment is a copy of about 1 GB, unless the file system shares blocks "
                 "(install bubblewrap, or better Docker or Podman)"
             )
         return (

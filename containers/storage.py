@@ -42,7 +42,7 @@ def stored_items(root: Path, locks: Mapping[str, str]) -> tuple[StoredItem, ...]
             last_used=folder.stat().st_mtime,
             needed_by=frozenset(digest for digest, text in locks.items() if f"sha256:{folder.name}" in text),
         )
-        for folder in root.iterdir()
+        for folder in (root.iterdir() if root.is_dir() else ())
         if folder.is_dir()
     ]
     return tuple(sorted(items, key=lambda item: item.last_used))

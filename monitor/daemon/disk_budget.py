@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from containers.environments import Environments, Usage
+    from containers.installed import Installed, Usage
     from monitor.config.settings import Config
     from monitor.store import Store
 
@@ -55,11 +55,12 @@ class _Removal:
 
 
 def apply_disk_budget(
-    config: Config, store: Store, environments: Environments, *, budget_bytes: int, dry_run: bool
+    config: Config, store: Store, environments: Installed, *, budget_bytes: int, dry_run: bool
 ) -> FreedSpace:
-    """Remove logs over their share, miniatures, weights, environments, cache, archives and wheels until it holds.
+    """Remove logs over their share, miniatures, weights, environments, cache, bytecode, archives and wheels.
 
-    Wheels that were built from source come last: only they cannot be made again as they were.
+    It ends as soon as the budget holds. Wheels that were built from source come last: only they cannot be made again
+    as they were.
     """
     home = config.home
     usage = environments.usage()
@@ -85,7 +86,7 @@ def apply_disk_budget(
     return FreedSpace(removal.items, before, after)
 
 
-def _remove_installed(environments: Environments, home: Path, usage: Usage, removal: _Removal) -> None:
+def _remove_installed(environments: Installed, home: Path, usage: Usage, removal: _Removal) -> None:
     removed: set[str] = set()
     for environment in usage.environments[:-1]:  # longest unused first; the last used one always stays
         if removal.left <= 0:
@@ -96,6 +97,8 @@ def _remove_installed(environments: Environments, home: Path, usage: Usage, remo
     cache = home / "install" / "cache"
     if usage.cache_bytes:
         removal.remove("the package cache", min(usage.cache_bytes, removal.left), partial(_empty, cache))
+    if usage.bytecode_bytes:
+        removal.remove("compiled bytecode", usage.bytecode_bytes, environments.remove_bytecode)
     # longest unused first, too; what a remaining environment needs stays
     for artefact in (item for item in usage.artefacts if item.needed_by <= removed):
         remove = partial(environments.remove_artefact, artefact.digest)

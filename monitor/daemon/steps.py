@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from containers.installed import Installed
 from monitor.alerts.steps import send_alerts, write_alerts
 from monitor.alerts.values import Trouble, TroubleArea, TroubleId
 from monitor.daemon.disk_budget import apply_disk_budget
@@ -88,14 +89,13 @@ def fetch_weights(state: DaemonState) -> datetime | None:
     waiting = unfetched(state.store, state.config)
     if not waiting:
         return None
-    with state.connect() as tools:
-        installed_bytes = tools.environments.usage().total_bytes
+    installed_bytes = Installed(state.config.home / "install").usage().total_bytes
 
-        def fetch(model_id: str) -> None:
-            weights = weights_of(state.config, state.store, installed_bytes=installed_bytes)
-            fetch_full(state.store, weights, _hub(state), model_id, state.progress, now=state.clock.now())
+    def fetch(model_id: str) -> None:
+        weights = weights_of(state.config, state.store, installed_bytes=installed_bytes)
+        fetch_full(state.store, weights, _hub(state), model_id, state.progress, now=state.clock.now())
 
-        _for_each(waiting, fetch)
+    _for_each(waiting, fetch)
     return state.clock.now()
 
 
@@ -118,14 +118,10 @@ def keep_disk_budget(state: DaemonState) -> datetime | None:
     pause = timedelta(hours=1) if full else timedelta(days=1)
     if state.budget_applied is not None and now < state.budget_applied + pause:
         return None
-    with state.connect() as tools:
-        freed = apply_disk_budget(
-            state.config,
-            state.store,
-            tools.environments,
-            budget_bytes=int(disk.budget_gib * GIB),
-            dry_run=False,
-        )
+    installed = Installed(state.config.home / "install")
+    freed = apply_disk_budget(
+        state.config, state.store, installed, budget_bytes=int(disk.budget_gib * GIB), dry_run=False
+    )
     state.budget_applied = now
     if freed.items:
         removed = ", ".join(f"{item.what} ({item.bytes / GIB:.2f} GiB)" for item in freed.items)

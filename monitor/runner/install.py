@@ -82,6 +82,11 @@ class Installer:
         )
         if self.environments.find(record.digest) is None:
             self.progress.message(f"installing {count} packages (the first time they are downloaded, too)")
+            if copied := self.environments.copied_bytes:
+                self.progress.message(
+                    f"the files are copied, not linked: about {copied / 1e9:.1f} GB for each environment, unless the"
+                    " file system shares blocks (bubblewrap, Docker or Podman would let them be links)"
+                )
         environment = self._build(resolution.lock, record.version)
         if isinstance(environment, InstallFailure):
             return self._failed(request, environment, version=record.version)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from containers.environments import Usage
+from containers.installed import Usage
 from monitor.cli import doctor
 from monitor.cli.doctor import State
 from monitor.config.settings import Config
@@ -27,7 +27,7 @@ from monitor.sources.hub import HubClient
 from monitor.sources.hub_http import HubAccess
 from monitor.store import open_store
 from monitor.subjects.catalogue import load_catalogue
-from monitor.subjects.weights import GIB, WeightStore
+from monitor.subjects.weights import WeightStore
 from tests.standins import hub as standin
 
 if TYPE_CHECKING:
@@ -310,22 +310,25 @@ def test_weights_in_use_make_no_room_for_others(watching: Watching) -> None:
 
 
 def test_the_disk_budget_is_kept_once_a_day_and_every_hour_while_the_disk_is_full(watching: Watching) -> None:
-    kept = watching.connected
-    watching.usage = Usage(total_bytes=2 * GIB, cache_bytes=GIB, environments=())
-    (watching.home / "install").mkdir()
-    state = watching.state()
+    cache = watching.home / "install" / "cache"
+    cache.mkdir(parents=True)
+    state = watching.state(budget_gib=1 / 1024)
 
     def hours(count: int) -> int:
-        before = len(kept)
+        """Return how often the budget was applied: each time, everything in the cache is too much."""
+        applied = 0
         for _ in range(count):
+            (cache / "package").write_bytes(b"x" * (12 << 20))
             watching.at += timedelta(hours=1)
             assert steps.keep_disk_budget(state) is None
-        return len(kept) - before
+            applied += not (cache / "package").exists()
+        return applied
 
     assert hours(49) == 3
-    assert "removed the package cache (1.00 GiB)" in watching.said.getvalue()
+    assert "removed the package cache (0.01 GiB)" in watching.said.getvalue()
     state.free_bytes = lambda _: 0
     assert hours(5) == 5
+    assert watching.connected == []  # without an engine: only files are looked at and removed
 
 
 def test_the_doctor_looks_at_a_hub_only_where_something_is_watched_there(watching: Watching) -> None:

@@ -53,6 +53,7 @@ class Describing:
     before: str = ""
     name: str = "docker"
     isolated: bool = True
+    mounts_read_only: bool = True
     ran: list[str] = field(default_factory=list)
 
     def run(self, command: Command, *, cancel: threading.Event | None = None) -> Execution:  # noqa: ARG002 - the seam's signature

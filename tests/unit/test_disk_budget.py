@@ -29,7 +29,7 @@ class Shop:
     """A home with wheels built from source, and environments whose locks need some of them."""
 
     def __init__(self, home: Path, store: Any) -> None:
-        engine: Any = type("NoEngine", (), {"isolated": True})()
+        engine: Any = type("NoEngine", (), {"isolated": True, "mounts_read_only": True})()
         base: Any = None
         self.config = Config.model_validate({"home": str(home)})
         self.store = store

@@ -28,6 +28,7 @@ class PlainEngine:
 
     name = "plain"
     isolated = False
+    mounts_read_only = False
 
     def __init__(self, probe: Callable[[Path, threading.Event], int]) -> None:
         self._probe = probe
