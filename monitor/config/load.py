@@ -12,24 +12,16 @@ from pydantic import BaseModel, ValidationError
 
 from monitor.config.paths import config_path, effective_home
 from monitor.config.settings import Config, SettingsSection
+from monitor.config.wording import problem_of
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
 _RENAMED = {"limits.lanes": "limits.workers"}  # before: now, where the nearest name would be another
 _SECRET = frozenset({"daemon.ping_url"})  # even a wrong value is not shown
-# by pydantic's type of error, whose own words are about its types
-_PLAIN_PROBLEMS = {
-    "tuple_type": "must be a list",
-    "too_short": "needs at least one valid value",
-    "missing": "is required",
-    "date_from_datetime_parsing": "must be a day, such as 2026-03-31",
-    "float_parsing": "must be a number",
-    "int_parsing": "must be a whole number",
-}
 
 
 def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
@@ -45,12 +37,16 @@ def load_config(path: Path | None, env: Mapping[str, str] | None = None) -> Conf
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems = [_problem(dict(details)) for details in error.errors()]
-        raise ConfigError(
-            "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
-            hint="`settle check-config --reference` lists every key with its default",
-        ) from None
+        raise problems_in(file, [_problem(dict(details)) for details in error.errors()]) from None
     return config.model_copy(update={"home": effective_home(env, config.home)})
+
+
+def problems_in(file: Path, problems: Sequence[str]) -> ConfigError:
+    """Return the error that lists every problem of a configuration."""
+    return ConfigError(
+        "\n  ".join([f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", *problems]),
+        hint="`settle check-config --reference` lists every key with its default",
+    )
 
 
 _DESCRIBED_DEFAULTS = {
@@ -111,9 +107,7 @@ def _problem(details: dict[str, Any]) -> str:
         # a whole table may hold an address with a password, and so may a malformed address
         secret = where in _SECRET or where.endswith(".url") or isinstance(details["input"], dict)
         shown = "" if secret else f" (found {details['input']!r})"
-        problem = _PLAIN_PROBLEMS.get(details["type"]) or details["msg"].removeprefix("Value error, ")
-        problem = problem.replace("Input should be", "must be")
-        return f"{where}: {problem}{shown}"
+        return f"{where}: {problem_of(where, details)}{shown}"
     if where in _RENAMED:
         return f"{where}: unknown key; it is {_RENAMED[where]!r} now"
     siblings = [key for key, _, _ in reference()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from monitor.config.load import load_config
+from monitor.config.load import load_config, reference
 from monitor.errors import ConfigError
 from monitor.sources.web import install_settings
 
@@ -98,7 +99,7 @@ def test_no_address_of_a_target_is_ever_printed_with_what_is_wrong(tmp_path: Pat
     message = str(caught.value)
     assert "alerts.digest_hour: must be less than or equal to 23 (found 25)" in message
     assert "alerts.targets.0.name: is required" in message
-    assert "alerts.targets.1.url: must be a valid string" in message
+    assert "alerts.targets.1.url: must be a text" in message
     assert "alerts.targets.1.link: unknown key" in message
     assert "t0ps3cret" not in message
 
@@ -112,3 +113,22 @@ def test_two_targets_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_renamed_key_is_answered_with_its_present_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"limits\.lanes: unknown key; it is 'limits\.workers' now"):
         load_config(write(tmp_path, "limits.lanes = 2\n"), HOME)
+
+
+PYDANTIC = re.compile(r"Input|String|should|valid dictionary|instance|unable to|pydantic|Traceback|SecretStr")
+
+
+def keys_of_every_kind() -> list[str]:
+    return [key for key, _, _ in reference() if "[]" not in key]
+
+
+@pytest.mark.parametrize("value", ["{ a = 1 }", "[[1]]", "'?'", "-1e300", "nan", "true", "''", "2026-01-01T00:00:00"])
+def test_no_problem_of_any_key_is_in_the_words_of_a_library(tmp_path: Path, value: str) -> None:
+    for key in keys_of_every_kind():
+        problems = ""
+        try:
+            load_config(write(tmp_path, f"{key} = {value}\n"), HOME)
+        except ConfigError as error:
+            problems = str(error)
+        assert not PYDANTIC.search(problems), problems
+        assert "is not valid" not in problems, problems
