@@ -46,7 +46,7 @@ def serve(options: Options, *, host: str | None, port: int | None, site: Path | 
     from monitor.cli import Stopped
     from monitor.cli.output import message_console
     from monitor.serve.app import SQL, web_app
-    from monitor.serve.health import health_of
+    from monitor.serve.health import RecordedPulse, health_of
     from monitor.serve.metrics import metrics_of
     from monitor.serve.server import address_of, listen, serve_until_stopped
     from monitor.serve.sql import history_app
@@ -56,12 +56,13 @@ def serve(options: Options, *, host: str | None, port: int | None, site: Path | 
     folder = site or config.site.folder or config.home / "site"
     with open_reader(config.home) as store:
         database = store.path  # it exists and is a database of Settle
+    pulse = RecordedPulse(config.home)
     bound = listen(host or config.serve.host, config.serve.port if port is None else port)
     app = web_app(
         folder.absolute(),
         history_app(database, base=SQL),
-        health=lambda: health_of(config.home, None),
-        metrics=metrics_of(config.home, None),
+        health=lambda: health_of(config.home, pulse),
+        metrics=metrics_of(config.home, pulse),
     )
     with suppress(Stopped):  # the server has ended cleanly by then
         message = f"serving {address_of(bound)}/ until Ctrl-C"

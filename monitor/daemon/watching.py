@@ -36,7 +36,10 @@ class Observers:
 
     def __init__(self, config: Config, clock: Clock, progress: Progress) -> None:
         self._config, self._clock = config, clock
-        self.pulse, self.supervisor = Pulse(patience_s(config)), Supervisor.from_environment(os.environ)
+        self.pulse, self.supervisor = (
+            Pulse(patience_s(config), home=config.home),
+            Supervisor.from_environment(os.environ),
+        )
         self.progress: Progress = HeartbeatProgress(progress, self._beat)
         self._ticks, self._last = 0, Heartbeat(clock.now(), 0)
         self._beaten = self._pinged = 0.0
@@ -69,10 +72,12 @@ def observed(config: Config, clock: Clock, progress: Progress) -> Iterator[Obser
     with serve_health(config.daemon.listen, partial(health_of, home, pulse), metrics_of(home, pulse)) as address:
         if address:
             progress.message(f"health: {address}/healthz, figures for Prometheus: {address}/metrics")
+        pulse.write()
         observers.supervisor.ready()
         try:
             yield observers
         finally:
+            pulse.remove()
             observers.supervisor.stopping("stopping")
 
 

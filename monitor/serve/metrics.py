@@ -19,27 +19,30 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from monitor.serve.health import Pulse
+    from monitor.serve.health import HasState
 
 
-def metrics_of(home: Path, pulse: Pulse | None) -> Callable[[], bytes]:
-    """Return a function that counts and writes all figures; ``pulse`` is None outside the daemon."""
+def metrics_of(home: Path, pulse: HasState) -> Callable[[], bytes]:
+    """Return a function that counts and writes all figures."""
     registry = CollectorRegistry()  # not the default one, to which libraries add theirs
-    if pulse is not None:
-        registry.register(_Daemon(pulse))
+    registry.register(_Daemon(pulse))
     registry.register(_Home(home))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 
 
 class _Daemon(Collector):
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: HasState) -> None:
         self._pulse = pulse
 
     def collect(self) -> Iterator[Metric]:
-        last = self._pulse.heartbeat
-        yield _gauge("settle_heartbeat_age_seconds", "Seconds since the last heartbeat", self._pulse.age_s)
-        yield _gauge("settle_stale", "1 when the last heartbeat is too old", self._pulse.stale)
+        state = self._pulse.state()
+        last = state.heartbeat
+        yield _gauge("settle_running", "1 while a daemon runs", state.running)
+        if not state.running:
+            return
+        yield _gauge("settle_heartbeat_age_seconds", "Seconds since the last heartbeat", state.age_s)
+        yield _gauge("settle_stale", "1 when the last heartbeat is too old", state.stale)
         ticks = CounterMetricFamily("settle_ticks", "Ticks since the start")
         ticks.add_metric([], last.tick if last else 0)
         yield ticks

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor.domain import Model, ModelKind, Subject, SubjectForm
+from monitor.serve.health import Heartbeat, Pulse
 from monitor.store import Store, open_store
 from monitor.store.example_queries import EXAMPLE_QUERIES
 from tests.standins.days import FIRST, World, events
@@ -197,6 +198,11 @@ def test_it_answers_while_the_daemon_writes(served: Served) -> None:
     world.count = 1000
     detail = world.run("W", FIRST + timedelta(days=3))
     answer, told = served.get("/healthz")
+    assert (answer.status, json.loads(told)["status"]) == (503, "not running")
+    pulse = Pulse(60, home=served.home)
+    pulse.beat(Heartbeat(datetime(2026, 4, 4, tzinfo=UTC), 1))
+    answer, told = served.get("/healthz")
+    pulse.remove()
     assert answer.status == 200
     health = json.loads(told)
     assert (health["well"], health["last_run"]["run"], health["last_day"]) == (True, detail.id, "2026-04-04")

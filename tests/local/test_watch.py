@@ -23,7 +23,7 @@ from monitor.daemon.watching import Supervisor, ping, serve_health
 from monitor.errors import ConfigError
 from monitor.judge.observations import Finished
 from monitor.progress import ConsoleProgress, JsonProgress, progress_in
-from monitor.serve.health import Heartbeat, Pulse, health_of, patience_s
+from monitor.serve.health import Heartbeat, Pulse, PulseState, RecordedPulse, health_of, patience_s
 from monitor.serve.health import health as health_json
 from monitor.serve.metrics import metrics_of
 from monitor.store import open_store
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
 BEAT = Heartbeat(NOON, 3, "the index", {"new release": 2, "daily": 1}, "the package index does not answer: 500")
 LOCAL = "127.0.0.1:0"
-STARTING = partial(health_json, Pulse(600), {})
+STARTING = partial(health_json, PulseState(), {})
 
 
 class Clock:
@@ -67,7 +67,7 @@ def health(url: str) -> tuple[int, dict[str, Any]]:
 
 def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_long_a_silence() -> None:
     pulse = Pulse(60, clock := Clock())
-    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse.state(), {}), bytes) as url:
         status, told = health(url)
         assert (status, told["status"], told["last_tick"]) == (200, "starting", None)
         clock.now += 30
@@ -98,7 +98,7 @@ def test_health_tells_the_last_tick_and_what_is_waited_for_and_is_503_after_too_
 def test_a_daemon_that_never_had_a_tick_is_stale_too() -> None:
     pulse = Pulse(60, clock := Clock())
     clock.now += 61
-    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse.state(), {}), bytes) as url:
         assert health(url)[1]["status"] == "stale"
 
 
@@ -182,12 +182,12 @@ def test_figures_are_counted_from_the_database_and_the_last_heartbeat(home: Path
 
 
 def test_health_without_a_database_is_no_health_and_has_the_same_fields(home: Path, tmp_path: Path) -> None:
-    without = health_of(tmp_path / "nowhere", None)
+    without = health_of(tmp_path / "nowhere", Pulse(60))
     assert (without["well"], without["status"], without["tick"]) == (False, "unreadable", None)
     assert "nowhere" in without["problem"]
-    alone, within = health_of(home, None), health_of(home, Pulse(60))
+    alone, within = health_of(home, RecordedPulse(home)), health_of(home, Pulse(60))
     assert without.keys() == alone.keys() == within.keys()
-    assert (alone["well"], alone["status"], within["status"]) == (True, "ok", "starting")
+    assert (alone["well"], alone["status"], within["status"]) == (False, "not running", "starting")
 
 
 def test_without_a_database_the_figures_say_so_and_are_there(tmp_path: Path) -> None:
@@ -333,10 +333,11 @@ def test_health_is_told_while_another_thread_writes_heartbeats() -> None:
             pulse.beat(Heartbeat(NOON, tick, f"tick {tick}"))
         done.set()
 
-    with serve_health(LOCAL, lambda: health_json(pulse, {}), bytes) as url:
+    with serve_health(LOCAL, lambda: health_json(pulse.state(), {}), bytes) as url:
         threading.Thread(target=live).start()
         while not done.is_set():
             told = health(url)[1]
             assert told["last_tick"] is None or told["waiting_for"] == f"tick {told['tick']}"
-    assert pulse.heartbeat is not None
-    assert pulse.heartbeat.tick == 1999
+    last = pulse.state().heartbeat
+    assert last is not None
+    assert last.tick == 1999
