@@ -24,6 +24,7 @@ from containers.environment import (
 from containers.failures import InstallFailure, InstallFault, InstallStage, explanation, from_execution
 from containers.installed import Installed
 from containers.installer import PackageInstaller, companions, unique_path
+from containers.leftovers import remove
 from containers.resolving import Resolution, ResolveRequest
 from containers.storage import disk_bytes, touch, wheel_folders
 

@@ -74,8 +74,8 @@ def miniature(options: Options, *, source: str, out: Path | None, release: str, 
 def reproduce(options: Options, *, run: str) -> None:
     """Print a self-contained shell script that repeats RUN by hand.
 
-    The script needs uv and the same Python version. It installs the stored lock with its hashes, writes the subject,
-    and runs the same checks in a plain process. uv takes your index and find-links from its environment variables.
+    The script needs the same Python version and nothing else. It installs the stored lock with its hashes by pip, which
+    takes your index and proxy from its configuration, writes the subject, and runs the same checks in a plain process.
     """
     from monitor import verdicts
     from monitor.report.reproduce import script

@@ -18,6 +18,7 @@ from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
 from monitor.store.renaming import names_over_time
+from monitor.report.lock_file import built_here, index_lines
 from monitor.subjects.catalogue import catalogue_of
 from monitor.subjects.shown_files import DATA
 from monitor.wire.bundle import build_bundle, suite_of
@@ -95,9 +96,10 @@ def script(store: Reader, detail: RunDetail) -> str:
 
 def _without_local_wheels(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tuple[str, str]]]:
     """Return the lock without packages that were built from source here, and those packages with their versions."""
-    pins = parse_lock(environment.lock, base_digest=environment.base_digest).packages
-    built = [pin for pin in pins if any((wheels / digest.removeprefix("sha256:")).is_dir() for digest in pin.hashes)]
-    return "\n".join(str(pin) for pin in pins if pin not in built), [(pin.name, pin.version) for pin in built]
+    lock = parse_lock(environment.lock, base_digest=environment.base_digest)
+    built = built_here(lock, wheels)
+    pins = [pin for pin in lock.packages if pin not in built]
+    return "\n".join([*index_lines(pins), *map(str, pins)]), [(pin.name, pin.version) for pin in built]
 
 
 def _bundle() -> bytes:
@@ -146,7 +148,7 @@ def _comment(text: str) -> str:
     return " ".join(text.split())
 
 
-_INSTALL = "uv pip install --quiet --python env/bin/python --no-deps"
+_INSTALL = "env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps"
 _BUILD = f"# built from source, so its files may differ from those of the run\n{_INSTALL}"
 
 _SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
@@ -169,7 +171,7 @@ _SCRIPT = """#!/bin/sh
 #   {cell}
 #   {verdict}
 # The run was isolated, without network, on base {base}; this script starts a plain process in a new folder.
-# It needs uv and Python {python}. Set your index, proxy and wheels by uv's variables, e.g. UV_FIND_LINKS=/my/wheels
+# It needs Python {python}, by that name or as PYTHON=...; index, proxy and wheels are those of your pip.
 {changed}
 set -eu
 cd "$(mktemp -d)"
@@ -177,7 +179,7 @@ echo "working in $PWD" >&2
 cat > lock.txt <<'END_OF_LOCK'
 {lock}
 END_OF_LOCK
-uv venv --quiet --python {python} env
+"${{PYTHON:-python{python}}}" -m venv env
 {install} --require-hashes -r lock.txt
 {sources}base64 -d > probes.pyz <<'END_OF_PROBES'
 {bundle}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.report.causes import causes
 from monitor.report.doubts import doubts_section
 from monitor.report.evidence import Evidence
+from monitor.report.lock_file import lock_file
 from monitor.report.sections import answer_sections, side_by_side
 from monitor.site import names
 from monitor.site.cells import calendar, details_of, reproducing, worth_a_script
@@ -23,6 +24,7 @@ from monitor.site.support_curve import support_curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import date
 
     from monitor.report.causes import Cause
     from monitor.site.changes import ChangedDay
@@ -177,7 +179,7 @@ def _models(content: Content) -> Iterator[File]:
 
 def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File]:
     scripted = {cell.page for cell in worth_a_script(list(content.cells.values()), most=MOST_SCRIPTS)}
-    locks: set[str] = set()
+    locks: dict[str, date] = {}  # the last day on which something worked with each
     for column in content.columns:
         for cell in column.cells:
             text = reproducing(store, cell) if cell.page in scripted else None
@@ -185,7 +187,7 @@ def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File
             if text:
                 yield script, text.encode()
             if cell.good:
-                locks.add(cell.good.environment)
+                locks[cell.good.environment] = max(cell.good.day, locks.get(cell.good.environment, cell.good.day))
             track = cell.line.track
             yield _page(
                 "cell.html", cell.page, content,
@@ -194,10 +196,11 @@ def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File
             )  # fmt: skip
             badge = names.badge_file(cell.subject, column.name)
             yield badge, render("badge.svg", badge, cell=cell, title=column.title)
-    for digest in sorted(locks):
+    for digest, day in sorted(locks.items()):
         environment = store.environment(digest)
         if environment is not None:
-            yield names.lock_file(digest), environment.lock.encode()
+            wheels = store.path.parent / "install" / "wheels"
+            yield names.lock_file(digest), lock_file(environment, day=day, wheels=wheels).encode()
 
 
 def _documentation(name: str) -> str:
