@@ -1,13 +1,15 @@
-"""`settle rejudge`, `disk-budget`, `check-config`, `backup` and `restore`: the commands that maintain the data."""
+"""`settle rejudge`, `disk-budget`, `check-config`, `backup`, `restore`, `correct-clock`: they maintain the data."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from monitor.cli.root import JSON, Options, examples
+from monitor.errors import ConfigError
 
 ARCHIVE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -60,22 +62,22 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
     """Remove files until cache, environments, subjects and logs fit the disk budget.
 
     Removes in this order, until the rest fits: logs beyond a tenth of the budget, written miniatures, unused weights,
-    environments, longest unused first (never the last one), the package cache, and then archives and wheels built from
-    source that no remaining environment needs. Environments share files with the cache, so removing them alone frees
-    little. Everything but the logs can be made again, a wheel with a different hash. The database and the raw events
-    are never removed.
+    environments, longest unused first (never the last one), the package cache, compiled bytecode, and then archives and
+    wheels built from source that no remaining environment needs. Environments share files with the cache, so removing
+    them alone frees little. Everything but the logs can be made again, a wheel with a different hash. The database and
+    the raw events are never removed.
     """
+    from containers.installed import Installed
     from monitor.cli.output import data_console, write_json
     from monitor.daemon.disk_budget import apply_disk_budget
-    from monitor.progress import ConsoleProgress
-    from monitor.runner.context import open_context
+    from monitor.store import open_store
 
     gib = 1 << 30
-    budget = options.config.disk.budget_gib if budget_gib is None else budget_gib
-    with open_context(options.config, ConsoleProgress()) as context:
-        removed = apply_disk_budget(
-            context.config, context.store, context.environments, budget_bytes=int(budget * gib), dry_run=dry_run
-        )
+    config = options.config
+    budget = config.disk.budget_gib if budget_gib is None else budget_gib
+    with open_store(config.home) as store:  # without an engine: only files are removed
+        installed = Installed(config.home / "install")
+        removed = apply_disk_budget(config, store, installed, budget_bytes=int(budget * gib), dry_run=dry_run)
     if as_json:
         write_json(removed)
         return
@@ -100,7 +102,10 @@ def disk_budget(options: Options, *, budget_gib: float | None, dry_run: bool, as
 @JSON
 @click.pass_obj
 def check_config(options: Options, *, show_reference: bool, as_json: bool) -> None:
-    """Check the configuration, list all problems together, and print the effective values."""
+    """Check the configuration, list all problems together, and print the effective values.
+
+    The addresses of alert targets are checked with this environment, from which they take their secrets.
+    """
     from monitor.cli.output import write_json, write_table
     from monitor.config.load import default_text, reference
 
@@ -111,6 +116,7 @@ def check_config(options: Options, *, show_reference: bool, as_json: bool) -> No
         else:
             write_table(columns, reference())
         return
+    _check_targets(options)
     values = _redacted(options.config.model_dump(mode="json"))
     if as_json:
         write_json(values)
@@ -124,6 +130,25 @@ def check_config(options: Options, *, show_reference: bool, as_json: bool) -> No
     ]
     rows = [(key, default_text(key) if value is None else value) for key, value in top + nested]
     write_table(("key", "value"), rows)
+
+
+def _check_targets(options: Options) -> None:
+    """Raise ConfigError that names every target to which no message can be sent."""
+    targets = options.config.alerts.targets
+    if not targets:
+        return  # apprise takes long to import
+    from monitor.alerts.sending import check
+    from monitor.config.load import problems_in
+    from monitor.config.paths import config_path
+
+    problems = []
+    for number, target in enumerate(targets):
+        try:
+            check(target.url.get_secret_value(), os.environ)
+        except ConfigError as error:
+            problems.append(f"alerts.targets.{number}.url: {error} (target {target.name!r})")
+    if problems:
+        raise problems_in(options.config_file or config_path(os.environ), problems)
 
 
 def _redacted(value: Any) -> Any:
@@ -172,3 +197,34 @@ def restore(options: Options, *, file: Path) -> None:
         f"{options.config.home}: restored the database, {contents.events} event files and {contents.logs} log files",
         soft_wrap=True,
     )
+
+
+@click.command(name="correct-clock", epilog=examples("settle correct-clock /srv/backups/before-the-clock-was-set.tar"))
+@ARCHIVE
+@JSON
+@click.pass_obj
+def correct_clock(options: Options, *, file: Path, as_json: bool) -> None:
+    """Remove what was recorded with a clock that was ahead, after a backup of everything into FILE.
+
+    The daemon measures nothing while the clock shows a time before its last record. If the clock is right now and was
+    ahead then, this removes the runs, resolutions and announcements from after the present moment, and judges again
+    what remains. A run of a past or present day is never removed.
+    """
+    from monitor import verdicts
+    from monitor.cli.output import message_console, write_json
+    from monitor.progress import utc_now
+    from monitor.store import open_store
+    from monitor.store.backup import back_up
+
+    with open_store(options.config.home) as store:
+        back_up(options.config.home, file.absolute())
+        discarded = verdicts.discard_after(store, utc_now())
+    if as_json:
+        write_json(discarded)
+    else:
+        message_console().print(
+            f"removed {discarded.runs} runs, {discarded.carried_days} carried days and {discarded.resolutions}"
+            f" resolutions from after this moment; {file} still holds them",
+            markup=False,
+            soft_wrap=True,
+        )

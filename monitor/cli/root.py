@@ -40,6 +40,7 @@ COMMANDS = {
     "rejudge": "monitor.cli.maintain",
     "backup": "monitor.cli.maintain",
     "restore": "monitor.cli.maintain",
+    "correct-clock": "monitor.cli.maintain",
 }
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

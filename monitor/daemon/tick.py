@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from containers.environments import Environments
     from monitor.config.settings import Config
     from monitor.domain import Runtime
     from monitor.progress import Progress
@@ -53,9 +52,6 @@ class EngineTools(Protocol):
 
     @property
     def deriver(self) -> Deriver: ...
-
-    @property
-    def environments(self) -> Environments: ...
 
     @property
     def catalogue(self) -> Catalogue: ...
@@ -212,9 +208,9 @@ def _line_waits(state: DaemonState, line: ReleaseLine, why: str) -> None:
 
 def _same_platform(state: DaemonState, platform: Platform) -> Platform:
     """Refuse to start another history silently when the engine that measured this one does not answer."""
-    other = str(Platform(platform.python, platform.accelerator, Isolation.CONTAINER))
+    other = Platform(platform.python, platform.accelerator, Isolation.CONTAINER)
     fell_back = state.config.engine == "auto" and platform.isolation is Isolation.PROCESS
-    if fell_back and other in state.store.planning.platforms():
+    if fell_back and state.store.planning.was_measured_on(other):
         raise InfraError(
             "no container engine answers, and this history was measured in containers",
             hint="start the engine; `settle run --engine process` would start a separate history",
@@ -227,5 +223,5 @@ def _require_clock_forward(store: Store, now: datetime) -> None:
     if last is not None and now < last - _MOST_BACKWARDS:
         raise InfraError(
             f"the clock shows {now:%Y-%m-%d %H:%M} UTC, which is before the last record, {last:%Y-%m-%d %H:%M} UTC",
-            hint="set the clock; nothing is measured before that time",
+            hint="set the clock; if it is right now and was ahead, `settle correct-clock FILE` removes those records",
         )

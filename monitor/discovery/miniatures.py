@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from monitor.discovery.model_facts import architecture_of, as_config
 from monitor.domain import REFERENCE, Channel, Subject, SubjectForm
+from monitor.errors import SettleError
 from monitor.miniatures.derive import NotDerived, read_first_known, read_recipes
 from monitor.miniatures.flaws import DEFAULT, PublishedChat, flaws_of, templates_in
 from monitor.miniatures.manifest import HUB

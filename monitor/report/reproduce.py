@@ -17,8 +17,8 @@ from monitor.domain import Cell, folder_named
 from monitor.errors import UsageError
 from monitor.miniatures.manifest import read_miniature
 from monitor.miniatures.writer import digest_of
-from monitor.store.renaming import names_over_time
 from monitor.report.lock_file import built_here, index_lines
+from monitor.store.renaming import names_over_time
 from monitor.subjects.catalogue import catalogue_of
 from monitor.subjects.shown_files import DATA
 from monitor.wire.bundle import build_bundle, suite_of

@@ -177,11 +177,7 @@ def _is_unresolved(store: Store, line: ReleaseLine, resolution: Resolved | None,
         return True
     if _may_pass(resolution):
         return now >= _retry_at(resolution)
-    return any(
-        resolution.at < release.published_at <= now
-        for release in store.releases(line.runtime)
-        if release.channel is line.channel and not release.yanked
-    )
+    return store.planning.has_news(*line, since=resolution.at, now=now)
 
 
 def _retry_at(resolution: Resolved) -> datetime:
@@ -196,12 +192,12 @@ def _may_pass(resolution: Resolved) -> bool:
 def _budget(store: Store, scope: Scope, now: datetime) -> Budget:
     lines, allowed = scope.lines, scope.allowed
     spent = store.planning.time_spent(since=now - timedelta(days=1))
-    cells = store.planning.seconds_a_cell()
+    cells = {line.runtime: store.planning.seconds_a_cell(line.runtime) for line in lines}
     return Budget(
         slice_s=allowed.slice_minutes * 60,
         left_s=allowed.hours_a_day * 3600 * scope.workers - sum(spent.values()),
         spent={line: spent.get((line.runtime, line.channel), 0.0) for line in lines},
-        cell_s={line: cells.get(line.runtime, _UNTRIED_S) for line in lines},
+        cell_s={line: _UNTRIED_S if (seconds := cells[line.runtime]) is None else seconds for line in lines},
     )
 
 

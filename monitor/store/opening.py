@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
-SHAPE = 18  # number of the newest migration: a database marked with it is neither older nor newer than this settle
+SHAPE = 19  # number of the newest migration: a database marked with it is neither older nor newer than this settle
 BUSY_S = 30.0
 _ASIDE = "move it away, or name another data directory with SETTLE_HOME"
 
@@ -48,7 +48,7 @@ class WriterLock:
         try:
             file = path.open("a+", encoding="ascii")
         except OSError as error:
-            raise DatabaseError(f"{path} cannot be opened: {error.strerror}") from None
+            raise disk_full(error) or DatabaseError(f"{path} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -59,10 +59,14 @@ class WriterLock:
                 f"{path.parent} is in use by another settle (process {holder})",
                 hint="wait until it ends, stop it, or name another data directory with SETTLE_HOME",
             ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(
+                file.fileno(), f"{os.getpid()}\n".encode()
+            )  # unbuffered: a full disk fails here and not at the end
+        except OSError as error:
+            file.close()
+            raise disk_full(error) or DatabaseError(f"{path} cannot be written: {error.strerror}") from None
         return cls(file)
 
     def release(self) -> None:
@@ -103,7 +107,7 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
             hint="`settle run --once` creates it; `settle demo` opens one that comes with Settle",
         )
     with database_errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+        connection = _connect_reading(path)
         try:
             if not is_marked(connection):
                 _examine(connection, path, older=older)
@@ -112,6 +116,44 @@ def open_reading(path: Path, *, older: bool = False) -> Database:
             connection.close()
             raise
     return cast("Database", PlainDatabase(connection))
+
+
+def _connect_reading(path: Path) -> sqlite3.Connection:
+    """Connect; on a read-only file system, where SQLite cannot make the file that readers share, as to a fixed file.
+
+    Raises DatabaseError where a part of such a database lies in its log, which only a writer can merge.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        connection.close()
+        log = path.with_name(f"{path.name}-wal")
+        if not path.is_file() or _is_writable(path.parent):
+            raise
+        if log.exists() and log.stat().st_size:
+            raise DatabaseError(
+                f"{path} lies on a read-only file system and was not closed: its latest part is in {log.name}",
+                hint="copy the folder to where it can be written, or let `settle backup` make a whole copy",
+            ) from None
+        return sqlite3.connect(f"{address}&immutable=1", uri=True, timeout=BUSY_S)
+    return connection
+
+
+def _is_writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and not os.statvfs(folder).f_flag & os.ST_RDONLY
+
+
+def broken_reference(connection: sqlite3.Connection) -> str:
+    """Return, as a part of a sentence, the first row that refers to a missing one, "" where there is none."""
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        return (
+            f"row {row} of {table} refers to a missing row of {parent}"
+            if row
+            else f"{table} refers to missing {parent}"
+        )
+    return ""
 
 
 def bring_up_to_date(db: Database) -> None:

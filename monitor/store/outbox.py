@@ -156,7 +156,7 @@ class Outbox:
             self._db,
             "SELECT runtime, platform, day, count(*) AS cells, sum(verdict = 'unknown' AND blame = 'infra') AS ours,"
             " max(reason) AS reason FROM days JOIN cells ON cells.id = cell_id"
-            " WHERE day = (SELECT max(day) FROM days) GROUP BY runtime, platform",
+            " WHERE day = (SELECT max(day) FROM day_verdicts) GROUP BY runtime, platform",
         )
 
     def standing(self) -> list[dict[str, Any]]:
@@ -203,8 +203,10 @@ class OutboxWriter(Outbox):
 
     def mark_looks(self, cells: Iterable[str]) -> None:
         self._changed(
-            "INSERT OR REPLACE INTO alert_looks SELECT cell_id, max(day), run_id FROM days"
-            " WHERE cell_id IN (SELECT value FROM json_each(?)) GROUP BY cell_id",
+            "INSERT OR REPLACE INTO alert_looks SELECT cells.id, latest.day, runs.id"
+            " FROM cells CROSS JOIN day_verdicts AS latest ON latest.cell = cells.number"
+            "  AND latest.day = (SELECT max(day) FROM day_verdicts WHERE cell = cells.number)"
+            " JOIN runs ON runs.number = latest.run WHERE cells.id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(cells)),),
         )
 

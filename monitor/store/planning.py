@@ -75,27 +75,47 @@ class Planning:
 
     def last_recorded(self) -> datetime | None:
         """Return when something was last asked for, by the clock of that time."""
-        rows = select(self._db, "SELECT at FROM resolutions ORDER BY rowid DESC LIMIT 1")
+        rows = select(self._db, "SELECT at FROM resolutions WHERE rowid = (SELECT max(rowid) FROM resolutions)")
         return datetime.fromisoformat(rows[0]["at"]) if rows else None
 
-    def platforms(self) -> set[str]:
-        """Return the platforms that were measured live."""
-        rows = select(self._db, "SELECT DISTINCT platform FROM resolutions WHERE origin = 'live'")
-        return {row["platform"] for row in rows}
+    def was_measured_on(self, platform: Platform) -> bool:
+        """Return whether the platform was ever measured live."""
+        sql = "SELECT 1 FROM resolutions WHERE platform = ? AND origin = 'live' LIMIT 1"
+        return bool(select(self._db, sql, (str(platform),)))
+
+    def has_news(self, runtime: Runtime, channel: Channel, *, since: datetime, now: datetime) -> bool:
+        """Return whether a user may get another version of the newest release than at a moment before.
+
+        By then a release may have been published and not be visible yet: what counts is also when it was seen here.
+        """
+        rows = select(
+            self._db,
+            "SELECT 1 FROM releases WHERE runtime = ?1 AND channel = ?2 AND yanked = '' AND published_at <= ?4"
+            " AND (published_at > ?3 OR first_seen > ?3 AND first_seen <= ?4)"
+            " UNION ALL SELECT 1 FROM release_events JOIN releases ON releases.runtime = release_events.project"
+            "  AND releases.version = release_events.version"
+            " WHERE project = ?1 AND channel = ?2 AND seen_at > ?3 AND seen_at <= ?4"
+            "  AND kind IN ('yanked', 'unyanked', 'wheel-added') LIMIT 1",
+            (str(runtime), str(channel), stamp(since), stamp(now)),
+        )
+        return bool(rows)
 
     def latest_days(self, platform: Platform, runtimes: Collection[Runtime]) -> list[LatestDay]:
         """Return the latest live or rebuilt day of every cell of these runtimes on the platform."""
         rows = select(
             self._db,
-            "SELECT cells.subject_id, cells.runtime, cells.channel, coalesce(carried_from, days.day) AS probed,"
-            " days.leaning IS NOT NULL AS is_leaning, runs.started_at AS last_run_at, days.*,"
+            "SELECT cells.subject_id, cells.runtime, cells.channel, latest.day, verdicts.verdict, verdicts.blame,"
+            " verdicts.fault, coalesce(latest.carried_from, latest.day) AS probed, latest.leaning IS NOT NULL AS"
+            " is_leaning, runs.version, runs.environment, runs.suite, runs.subject_digest,"
+            " runs.started_at AS last_run_at,"
             " coalesce((SELECT max(flips.day) FROM flips WHERE flips.cell_id = cells.id AND NOT withdrawn),"
-            "  (SELECT min(first.day) FROM days AS first WHERE first.cell_id = cells.id)) AS since,"
-            " (SELECT count(DISTINCT resolution_id) FROM runs WHERE runs.cell_id = cells.id AND runs.day = days.day"
-            "  AND runs.origin = days.origin) AS asked"
-            " FROM cells JOIN days ON days.cell_id = cells.id"
-            " AND days.day = (SELECT max(later.day) FROM days AS later WHERE later.cell_id = cells.id)"
-            " JOIN runs ON runs.id = days.run_id"
+            "  (SELECT min(day) FROM day_verdicts WHERE cell = cells.number)) AS since,"
+            " (SELECT count(DISTINCT resolution_id) FROM runs AS asking WHERE asking.cell_id = cells.id"
+            "  AND asking.day = latest.day AND asking.origin = latest.origin) AS asked"
+            # from the cells to the last day of each, which CROSS holds SQLite to: else it reads every day there is
+            " FROM cells CROSS JOIN day_verdicts AS latest ON latest.cell = cells.number"
+            "  AND latest.day = (SELECT max(day) FROM day_verdicts WHERE cell = cells.number)"
+            " JOIN verdicts ON verdicts.number = latest.verdict JOIN runs ON runs.number = latest.run"
             " WHERE cells.platform = ? AND cells.runtime IN (SELECT value FROM json_each(?))",
             (str(platform), json.dumps([str(runtime) for runtime in runtimes])),
         )
@@ -134,19 +154,20 @@ class Planning:
         )
         return {(Runtime(row["runtime"]), Channel(row["channel"])): row["seconds"] for row in rows}
 
-    def seconds_a_cell(self) -> dict[Runtime, float]:
-        """Return what a cell of each runtime has taken lately, the import's share included."""
+    def seconds_a_cell(self, runtime: Runtime) -> float | None:
+        """Return what a cell of a runtime has taken lately, the import's share included; None where none was probed."""
         rows = select(
             self._db,
-            "SELECT runtime, sum(seconds) / sum(cells) AS seconds FROM ("
-            " SELECT resolutions.runtime, (julianday(finished_at) - julianday(started_at)) * 86400 AS seconds,"
-            " (SELECT count(*) FROM runs WHERE runs.session_id = sessions.id) AS cells,"
-            " row_number() OVER (PARTITION BY resolutions.runtime ORDER BY started_at DESC) AS place"
-            " FROM sessions JOIN endings ON session_id = sessions.id"
-            " JOIN resolutions ON resolutions.id = resolution_id)"
-            " WHERE place <= 20 AND cells > 0 GROUP BY runtime",
+            # from the latest resolutions on, a few of them; CROSS holds SQLite to this order
+            "SELECT sum(seconds) / sum(cells) AS seconds FROM ("
+            " SELECT (julianday(finished_at) - julianday(started_at)) * 86400 AS seconds,"
+            " (SELECT count(*) FROM runs WHERE runs.session_id = sessions.id) AS cells"
+            " FROM resolutions CROSS JOIN sessions ON sessions.resolution_id = resolutions.id"
+            " CROSS JOIN endings ON endings.session_id = sessions.id"
+            " WHERE resolutions.runtime = ? ORDER BY resolutions.at DESC LIMIT 20) WHERE cells > 0",
+            (str(runtime),),
         )
-        return {Runtime(row["runtime"]): row["seconds"] for row in rows}
+        return rows[0]["seconds"] if rows else None
 
     def counts(self) -> Counts:
         """Return how many there are of everything now."""
@@ -155,9 +176,10 @@ class Planning:
         for row in select(
             self._db,
             # from the cells to their last day, which CROSS holds SQLite to: the other way it reads every day there is
-            "SELECT runtime, verdict, CASE blame WHEN 'infra' THEN fault END AS fault, count(*) AS cells"
-            " FROM cells CROSS JOIN days ON days.cell_id = cells.id"
-            " AND day = (SELECT max(day) FROM days AS later WHERE later.cell_id = cells.id) GROUP BY 1, 2, 3",
+            "SELECT runtime, verdicts.verdict, CASE blame WHEN 'infra' THEN fault END AS fault, count(*) AS cells"
+            " FROM cells CROSS JOIN day_verdicts AS latest ON latest.cell = cells.number"
+            " AND latest.day = (SELECT max(day) FROM day_verdicts WHERE cell = cells.number)"
+            " JOIN verdicts ON verdicts.number = latest.verdict GROUP BY 1, 2, 3",
         ):
             cells[row["runtime"], row["verdict"]] += row["cells"]
             if row["fault"]:

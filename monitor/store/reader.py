@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any, Self
 
 from monitor.domain import Release, Rung, Subject
-from monitor.errors import UnknownName
+from monitor.errors import DatabaseError, UnknownName
 from monitor.store.archive import FileArchive
 from monitor.store.cells import Cells
 from monitor.store.listings import Listings
-from monitor.store.opening import open_reading
+from monitor.store.opening import broken_reference, open_reading
 from monitor.store.outbox import Outbox
 from monitor.store.planning import Planning
 from monitor.store.published import PublishedModels
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from monitor.store.tracks import Track
 
 DATABASE = "settle.db"
+_OF_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, AssertionError)  # what a missing row ends in
 _FILTERS = frozenset(
     {"model", "family", "architecture", "runtime", "version", "channel", "platform", "day", "verdict", "cell"}
 )
@@ -60,8 +62,18 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Close; an error that a damaged database explains is reported as that."""
+        try:
+            # the check reads every row, so it is made only where something has failed
+            broken = broken_reference(self._db.conn) if isinstance(error, _OF_DAMAGE) else ""
+        except sqlite3.Error:
+            broken = ""
+        finally:
+            self.close()
+        if broken:
+            hint = "restore a backup, or begin a new history in another data directory"
+            raise DatabaseError(f"{self.path} is damaged: {broken}", hint=hint) from error
 
     def close(self) -> None:
         self._db.close()
@@ -177,7 +189,8 @@ class Reader:
 
     def last_recorded(self) -> dict[str, Any]:
         """Return the latest run with its day, and the latest day that has a verdict; None where there is none yet."""
-        run = select(self._db, "SELECT id AS run, started_at, day FROM runs ORDER BY number DESC LIMIT 1")
+        latest = "SELECT id AS run, started_at, day FROM runs WHERE number = (SELECT max(number) FROM runs)"
+        run = select(self._db, latest)
         day = select(self._db, "SELECT max(day) AS day FROM day_verdicts")[0]["day"]
         return {"last_run": run[0] if run else None, "last_day": day}
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from monitor.store.indexes import INDEXES
 from monitor.store.renaming import rename_models
 from monitor.store.tables import FACT_TABLES, GOLDENS, TABLES, TRACE_TABLES, TRACES
 from monitor.store.views import PARITY, VIEWS
@@ -76,6 +77,13 @@ def m018_traces(db: Database) -> None:
     db.execute("DROP TABLE goldens_before")
     _forbid_changes(db, ("goldens",))
     _execute(db, PARITY)
+
+
+@MIGRATIONS()
+def m019_indexes(db: Database) -> None:
+    """Add the indexes that the questions of a tick need."""
+    for statement in INDEXES:
+        db.execute(statement)
 
 
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.store import recording
 from monitor.store.cell_writing import CellsWriter
+from monitor.store.discarding import discard_after
 from monitor.store.opening import WriterLock, database_errors, open_writing
 from monitor.store.outbox import OutboxWriter
 from monitor.store.publishing import Publishing
 from monitor.store.reader import DATABASE, Reader, open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
+    from datetime import date, datetime
     from pathlib import Path
 
     from sqlite_utils import Database
@@ -120,6 +121,10 @@ class Store(Reader):
     def atomic(self) -> AbstractContextManager[object]:
         """Return a transaction around whatever is written within it."""
         return self._db.atomic()
+
+    def discard_after(self, now: datetime) -> tuple[Mapping[str, int], dict[str, date]]:
+        """Delete what was recorded after a moment, and return what and since when; the caller holds the transaction."""
+        return discard_after(self._db, now)
 
     def record_departures(self, resolution_id: str, departures: Iterable[Departure]) -> None:
         with self._db.atomic():

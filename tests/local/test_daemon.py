@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from containers.failures import InstallFailure, InstallFault, InstallStage
+from monitor import verdicts
 from monitor.config.settings import Config
 from monitor.daemon import tick
 from monitor.daemon.loop import pause
@@ -207,6 +208,23 @@ def test_a_release_that_the_index_lists_at_noon_is_not_left_for_tomorrow(days: D
     assert {row["version"] for row in days.store.current()} == {"5.1.0"}
 
 
+def test_a_release_with_an_earlier_upload_time_that_becomes_visible_late_is_measured_the_same_day(days: Days) -> None:
+    days.live(1)
+    noon = datetime.combine(days.clock.at.date(), time(12, tzinfo=UTC))
+    while days.clock.at < noon:
+        pause(days.clock, min(noon, tick.tick(days.state, STEPS)))
+    days.releases[days.clock.at.date()] = "5.1.0"
+    uploaded = noon - timedelta(hours=8)  # before the day's resolution: the index's copies show it only now
+    days.store.record_releases([Release(Runtime.TRANSFORMERS, "5.1.0", Channel.STABLE, uploaded)], seen_at=noon)
+    tick.tick(days.state, STEPS)
+    assert {row["version"] for row in days.store.current()} == {"5.1.0"}
+    asked = "select count(*) from resolutions"
+    before = days.store.query(asked).rows
+    for _ in range(5):
+        pause(days.clock, tick.tick(days.state, STEPS))
+    assert days.store.query(asked).rows == before
+
+
 def test_nothing_due_is_nothing_done(days: Days) -> None:
     days.live(1)
     before, held = days.connected, len(days.sessions.held)
@@ -316,6 +334,19 @@ def test_a_clock_that_was_set_back_records_nothing_until_it_is_right_again(days:
     days.clock.at += 10 * ONE_DAY
     days.live(1)
     assert days.history(OLD) == "WWWW"
+
+
+def test_a_clock_that_was_ahead_has_a_way_back(days: Days) -> None:
+    days.live(2)
+    days.clock.at += 400 * ONE_DAY
+    days.live(1)
+    days.clock.at -= 401 * ONE_DAY
+    tick.tick(days.state, STEPS)
+    assert "`settle correct-clock FILE`" in days.state.waits["probing"].hint
+    assert verdicts.discard_after(days.store, days.clock.now()).runs > 0
+    days.state.waits.clear()
+    days.live(2)
+    assert days.history(OLD) == "WWWWW"
 
 
 def test_what_a_killed_daemon_left_unsettled_is_resumed(days: Days) -> None:

@@ -36,6 +36,7 @@ class Recorder:
 
     name = "recorder"
     isolated = False
+    mounts_read_only = False
 
     def __init__(self, execution: Execution) -> None:
         self.commands: list[Command] = []
