@@ -34,16 +34,15 @@ engine: ## install and start Docker (Debian, as root)
 .PHONY: test
 test: setup gates ## set up, all gates, all tests
 	@deploy/engine for-tests
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target quick contract worlds specimens
+
+# Each has its one home, with a session that mostly waits for its one container: side by side they take half of the time.
+.PHONY: quick contract worlds specimens
+quick:
 	@.venv/bin/python -m pytest -n 2 --dist loadfile tests/unit
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup tests/local
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lives specimens
-
-# Two homes, each with a session that mostly waits for its one container: side by side they take half of the time.
-.PHONY: lives specimens
-lives:
-	@.venv/bin/python -m pytest -m 'not soak' --durations=12 tests/contract tests/worlds
-specimens:
-	@.venv/bin/python -m pytest -m 'not soak' --durations=12 tests/specimens
+contract worlds specimens:
+	@.venv/bin/python -m pytest -m 'not soak' --durations=12 tests/$@
 
 .PHONY: unit
 unit: setup ## the quick tests: no engine, no index, no process or server
