@@ -109,10 +109,9 @@ _LINEAR = {"head_dim": SMALL_HEAD, "num_heads": HEADS}
 def shrink(config: Config, tokens: Tokens, *, names: Mapping[int, str] | None = None) -> tuple[Config, Tokens]:
     """Return the miniature's configuration: same keys in the same spelling, other sizes.
 
-    Rope base, epsilons and soft caps get other values, too: a runtime that falls back to a default would go
-    unnoticed where the published value happens to be that default. Token ids follow ``tokens``, which come back with a
-    token for every further id the configuration names (an image's, a video's). ``names`` has the published tokens by
-    id: an end that the publisher left out is left out here, too.
+    Values that are no sizes stay as published: they decide the model's verdict. Token ids follow ``tokens``, which come
+    back with a token for every further id the configuration names (an image's, a video's). ``names`` has the published
+    tokens by id: an end that the publisher left out is left out here, too.
     """
     small = _section(copy.deepcopy(config))
     tokens = replace(tokens, extra=(*tokens.extra, *_named_tokens(small)))
@@ -216,24 +215,13 @@ def _value(key: str, value: Any, config: Config, layers: int) -> Any:  # noqa: C
         return 0
     if key == "qk_rope_head_dim":
         return min(64, value)
-    return _distinctive(key, value)
+    return value
 
 
 def _entry(key: str, item: Any, config: Config, layers: int) -> Any:
     """Return one layer's entry: a size or a count shrinks as it would for all layers."""
-    sized = key in _FIXED or key in _TOP_K or key in _EXPERTS or key.endswith("rope_theta")
+    sized = key in _FIXED or key in _TOP_K or key in _EXPERTS
     return _value(key, item, config, layers) if sized and isinstance(item, (int, float)) else item
-
-
-def _distinctive(key: str, value: float) -> float:
-    """Return a value of the same kind that no default has."""
-    if key.endswith("rope_theta") or key in {"rope_local_base_freq", "rotary_emb_base", "default_theta"}:
-        return type(value)(value * 1.25)
-    if key.endswith(("_eps", "_epsilon")) and isinstance(value, float):
-        return float(f"{value * 3:.6g}")
-    if "softcap" in key or key == "query_pre_attn_scalar":
-        return type(value)(value * 0.8)
-    return value
 
 
 def _rope(rope: Config, config: Config) -> Config:
@@ -247,7 +235,7 @@ def _rope(rope: Config, config: Config) -> Config:
         elif key == "mrope_section":
             small[key] = _sections(value, half)
         else:
-            small[key] = _distinctive(key, value) if isinstance(value, (int, float)) else value
+            small[key] = value
     return small
 
 

@@ -31,7 +31,8 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
-        "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference", "vectors",
+        "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
+        "vectors", "twin",
     )  # fmt: skip
 
     def load(self) -> dict[str, str]:

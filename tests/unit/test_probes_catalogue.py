@@ -11,7 +11,8 @@ from monitor.domain import Rung, Runtime
 from probes import catalogue, wire
 
 PROBES = Path(probes.__file__).parent
-TORCH = "knows.architecture knows.config loads.model loads.tensors loads.parts loads.reload loads.published"
+TORCH = "loads.tensors loads.parts loads.reload loads.published"
+KNOWS = "knows.architecture knows.config loads.model"
 WHOLE = "generates.ahead generates.images generates.sounds"
 SERVER = "serves.ready serves.completes serves.streams serves.limits serves.stop serves.seed serves.bias"
 SERVER += " serves.penalties serves.schema serves.alike"
@@ -19,9 +20,9 @@ SPEAKS = "speaks.tokenizer speaks.roundtrip speaks.template speaks.templates spe
 LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loads.published generates.forward
     loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
 ORDERS = {
-    "transformers": f"""{TORCH} generates.forward generates.greedy generates.cache generates.batch generates.vectors
-        generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace""",
-    "peft": f"{TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
+    "transformers": f"""{KNOWS} knows.values {TORCH} generates.forward generates.greedy generates.cache generates.batch
+        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace""",
+    "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
     "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
         generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
     "ollama": f"""loads.gguf knows.accepts loads.creates loads.runs knows.config loads.published generates.text
