@@ -15,7 +15,7 @@ def twin_of(config: Config) -> Config:
     """Return the configuration with another rope base, other epsilons and soft caps, everywhere in it.
 
     The published values decide a model's verdict. The twin shows which of them a runtime never reads: often it has the
-    published value as its default, and whoever changes the file gets another model than the file says.
+    published value as its default, and a file with another value makes another model than it says.
     """
     return {key: _other(key, value) for key, value in config.items()}
 

@@ -88,10 +88,10 @@ def values(subject: Subject) -> Answer:
         if ignored:
             subject.facts["ignored_values"] = ignored
             named = few([f"{key} (it takes {pair[1]!r})" for key, pair in ignored.items()])
-            return skipped(f"ignores {named}: whoever changes it gets another model than the file says")
+            return skipped(f"ignores {named}: a file with another value makes another model than it says")
         if twin != subject.config_json and _computes_the_same(subject, folder, config, twin):
             subject.facts["ignored_values"] = {"": ["other values", "the same answer"]}
-            return skipped("other values are read, and the answer is the same: whoever changes them changes nothing")
+            return skipped("other values are read, and the answer is the same: a change of them changes nothing")
     return passed(f"{outcome.compared} other values are read")
 
 
