@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from containers import leftovers
 from monitor.discovery.full_weights import in_use
 from monitor.subjects.weights import WeightStore
 
@@ -72,7 +72,7 @@ def apply_disk_budget(
     if logs > share:
         removal.remove("old logs", logs - share, lambda: store.logs.collect(share))
     if subjects:
-        removal.remove("written miniatures", subjects, lambda: shutil.rmtree(home / "subjects", ignore_errors=True))
+        removal.remove("written miniatures", subjects, partial(leftovers.remove, home / "subjects"))
     if loose := weights.loose_bytes():
         removal.remove("unfinished weights", loose, weights.remove_loose)
     for checkpoint in weights.checkpoints():
@@ -109,8 +109,8 @@ def _remove_installed(environments: Installed, home: Path, usage: Usage, removal
 
 
 def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    leftovers.remove(folder)  # packages of others: their folders may be nested without end
+    folder.mkdir(exist_ok=True)
 
 
 def _size(folder: Path) -> int:
