@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
 
 TAIL = 0.025  # left out on either side
-_HALVINGS = 40  # the limits are right to far less than a percent
+_HALVINGS = 26  # the limits are right to far less than a percent
 _TERMS = 300
-_TINY, _CONVERGED = 1e-300, 1e-10
+_TINY, _CONVERGED = 1e-300, 1e-9
 
 
 def limits(shares: Floats, counts: Floats) -> tuple[Floats, Floats]:
@@ -24,21 +24,25 @@ def limits(shares: Floats, counts: Floats) -> tuple[Floats, Floats]:
     The lower limit is the 2.5th percentile of Beta(x, n - x + 1), the upper one the 97.5th of Beta(x + 1, n - x), for
     x of n; with no observation they are 0 and 1.
     """
-    counts = np.maximum(counts, _TINY)
-    events = np.clip(shares, 0.0, 1.0) * counts
-    lower = np.where(events > 0, _beta_quantile(TAIL, np.maximum(events, _TINY), counts - events + 1), 0.0)
-    left = counts - events
-    upper = np.where(left > 0, _beta_quantile(1 - TAIL, events + 1, np.maximum(left, _TINY)), 1.0)
-    return np.minimum(lower, shares), np.maximum(upper, shares)
+    pairs, of_day = np.unique(np.stack([np.clip(shares, 0.0, 1.0), counts]), axis=1, return_inverse=True)
+    of_day = of_day.reshape(-1)
+    share, count = pairs[0], np.maximum(pairs[1], _TINY)
+    events, left = share * count, count - share * count
+    # both limits at once: each step costs as much for two arrays as for one
+    firsts = np.concatenate([np.maximum(events, _TINY), events + 1])
+    seconds = np.concatenate([left + 1, np.maximum(left, _TINY)])
+    lower, upper = np.split(_beta_quantiles(np.repeat([TAIL, 1 - TAIL], len(share)), firsts, seconds), 2)
+    lower, upper = np.where(events > 0, lower, 0.0), np.where(left > 0, upper, 1.0)
+    return np.minimum(lower, share)[of_day], np.maximum(upper, share)[of_day]
 
 
-def _beta_quantile(probability: float, a: Floats, b: Floats) -> Floats:
+def _beta_quantiles(probabilities: Floats, a: Floats, b: Floats) -> Floats:
     gamma = np.vectorize(math.lgamma, otypes=[float])
     log_beta = gamma(a) + gamma(b) - gamma(a + b)
     low, high = np.zeros_like(a), np.ones_like(a)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        below = _beta_cdf(middle, a, b, log_beta) < probability
+        below = _beta_cdf(middle, a, b, log_beta) < probabilities
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     answer: Floats = (low + high) / 2
     return answer
