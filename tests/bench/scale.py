@@ -10,24 +10,25 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.cli.demo import SHIPPED
-from monitor.domain import Runtime
-from monitor.store import open_store
+from monitor.domain import Channel, Platform, Runtime
+from monitor.store import open_reader, open_store
 from monitor.store.reader import DATABASE
 from monitor.store.shipped import unpack
 from tests.bench.timing import Times, tell, tell_aim, timed, title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WANTED_CHECKS = 10_000_000
 FIRST = date(2025, 1, 1)
 LAPS = 6  # the recorded days of every cell, one after another so many times
+QUESTION_MS = 50
 SIZE_GB, STATUS_S, SHOW_S = 1.2, 0.3, 1.0
 REPEATS = 5
 SETTLE = Path(sys.executable).with_name("settle")
@@ -119,6 +120,7 @@ def measure(folder: Path) -> None:
     tell_aim("database, GB", size, f"under {SIZE_GB}", met=size < SIZE_GB)
     for name, share in _largest(home):
         tell(f"  of it {name}", f"{share / 1e6:.0f} MB")
+    _ask(home)
     env = {**os.environ, "SETTLE_HOME": str(home)}
     _wait(STATUS_S, ("status",), env)
     _wait(SHOW_S, ("show", MODEL), env)
@@ -180,6 +182,35 @@ def _rows(home: Path) -> dict[str, int]:
 def _largest(home: Path) -> Iterator[tuple[str, int]]:
     with closing(sqlite3.connect(home / DATABASE)) as db:
         yield from db.execute("SELECT name, sum(pgsize) AS size FROM dbstat GROUP BY name ORDER BY size DESC LIMIT 12")
+
+
+def _ask(home: Path) -> None:
+    """Time every question that planning asks in a tick, each by itself."""
+    with open_reader(home) as store:
+        queries = store.planning
+        day = date.fromisoformat(store.last_recorded()["last_day"])
+        now = datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=20)
+        row = store.query("SELECT platform FROM cells LIMIT 1").rows[0]
+        platform, since = Platform.parse(row[0]), now - timedelta(days=1)
+        questions: dict[str, Callable[[], object]] = {
+            "what was recorded last": queries.last_recorded,
+            "whether a platform was measured": lambda: queries.was_measured_on(platform),
+            "the latest day of every cell": lambda: queries.latest_days(platform, RUNTIMES),
+            "what a runtime resolved to": lambda: queries.last_resolution(
+                RUNTIMES[0], Channel.STABLE, platform, day=day
+            ),
+            "whether there is news of a runtime": lambda: queries.has_news(
+                RUNTIMES[0], Channel.STABLE, since=since, now=now
+            ),
+            "what was spent in a day": lambda: queries.time_spent(since=since),
+            "what a cell takes": lambda: queries.seconds_a_cell(RUNTIMES[0]),
+            "how many there are of all": queries.counts,
+            "the last run and day": store.last_recorded,
+        }
+        for name, ask in questions.items():
+            ask()
+            taken = min(timed(ask) for _ in range(REPEATS)) * 1000
+            tell_aim(f"asking {name}, ms", taken, f"under {QUESTION_MS}", met=taken < QUESTION_MS)
 
 
 def _wait(aim: float, command: tuple[str, ...], env: dict[str, str]) -> None:
