@@ -208,6 +208,11 @@ def _replaced(random: Random, value: Any) -> Any:
     return changed
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that has had enough breaks off."""
+
+
 class HostileServer:
     """Serves hostile answers of hub, index, nightlies and registry from one address; some break off or drip."""
 
@@ -223,10 +228,12 @@ class HostileServer:
             def do_GET(self) -> None:
                 self.close_connection = outer.send(self)
 
+            do_HEAD = do_GET  # noqa: N815 - the name the server calls
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the server's own name
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -261,4 +268,5 @@ def _write(
 ) -> None:
     lines = [f"HTTP/1.1 {status} Odd", *(f"{name}: {text}" for name, text in headers.items())]
     lines.append(f"Content-Length: {len(body) + (0 if whole else 10)}")
-    request.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1", errors="replace") + body)
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1", errors="replace")
+    request.wfile.write(head if request.command == "HEAD" else head + body)
