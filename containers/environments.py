@@ -26,7 +26,7 @@ from containers.installed import Installed
 from containers.installer import PackageInstaller, companions, unique_path
 from containers.leftovers import remove
 from containers.resolving import Resolution, ResolveRequest
-from containers.storage import disk_bytes, touch, wheel_folders
+from containers.storage import disk_bytes, shares_blocks, touch, wheel_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,10 +77,12 @@ class Environments(Installed):
         super().__init__(root)
         self._installer = PackageInstaller(engine, base, self._root, settings, toolchain)
         self._resolver = NewestResolver(self._installer)
-        # where a probe could write into its environment, it must not reach the cache through it: then blocks are shared
-        # if the file system can do that, and copied if not
-        self._links = engine.mounts_read_only
-        self._link_mode = "hardlink" if self._links else "clone"
+        # Where a probe could write into its environment, it must not reach the cache through it: then files share
+        # blocks if the file system can do that. Where it cannot, uv's mode "clone" would make hard links.
+        if engine.mounts_read_only:
+            self._link_mode = "hardlink"
+        else:
+            self._link_mode = "clone" if shares_blocks(self._root) else "copy"
         self._guard = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
 
@@ -122,8 +124,8 @@ class Environments(Installed):
 
     @property
     def copied_bytes(self) -> int:
-        """Return about how much space the next environment takes: 0 where its files are links into the cache."""
-        if self._links:
+        """Return about how much space the next environment takes: 0 where its files are those of the cache."""
+        if self._link_mode != "copy":
             return 0
         sizes = [disk_bytes(environment.path, unique=True) for environment in self._whole()]
         return max(sizes, default=_COPY_BYTES)

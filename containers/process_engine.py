@@ -108,7 +108,7 @@ class ProcessEngine:
             return (
                 "plain processes WITHOUT ISOLATION: a probe has the network, this user's rights and this user's files; "
                 "memory and process counts are watched, not enforced; no limit on processors or shared memory; "
-                "every environment is a copy of about 1 GB, unless the file system shares blocks "
+                "every environment is a copy of about 1 GB, unless the file system can share blocks "
                 "(install bubblewrap, or better Docker or Podman)"
             )
         return (

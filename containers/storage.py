@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import TemporaryFile, mkstemp
 from typing import TYPE_CHECKING
 
 from containers.errors import NoRoom
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 TOOLS = "tools"
+_FICLONE = 0x40049409  # of linux/fs.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,16 @@ def disk_bytes(*folders: Path, unique: bool = False) -> int:
                         total += status.st_blocks * 512
                         seen.add(status.st_ino)
     return total
+
+
+def shares_blocks(folder: Path) -> bool:
+    """Return whether the file system can copy a file by sharing its blocks until one of the two is written to."""
+    with contextlib.suppress(OSError), TemporaryFile(dir=folder) as original, TemporaryFile(dir=folder) as copy:
+        original.write(b"x" * 4096)
+        original.flush()
+        fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
+        return True
+    return False
 
 
 def touch(path: Path) -> None:
