@@ -62,7 +62,8 @@ def script(store: Reader, detail: RunDetail) -> str:
     subject_id = Cell.parse(detail.row["cell_id"]).subject_id
     (subject,) = [subject for subject in request["subjects"] if subject["id"] in names_over_time(subject_id)]
     folder = folder_named(subject_id)
-    lock, sources = _without_local_wheels(environment, store.path.parent / "install" / "wheels")
+    wheels = store.path.parent / "install" / "wheels"
+    lock, sources = _without_local_wheels(environment, wheels)
     solo_request = request | {"subjects": [subject | {"path": "SUBJECT"}], "isolation": "solo", "private": False}
     changed = (
         ""
@@ -83,6 +84,7 @@ def script(store: Reader, detail: RunDetail) -> str:
         python=environment.platform.python,
         install=_INSTALL,
         lock=lock,
+        builds=_builds(environment, wheels),
         sources="".join(f"{_BUILD} --no-binary {name} {name}=={version}\n" for name, version in sources),
         request=json.dumps(solo_request, ensure_ascii=True),
         bundle=_base64(_bundle()),
@@ -95,11 +97,24 @@ def script(store: Reader, detail: RunDetail) -> str:
 
 
 def _without_local_wheels(environment: EnvironmentRecord, wheels: Path) -> tuple[str, list[tuple[str, str]]]:
-    """Return the lock without packages that were built from source here, and those packages with their versions."""
+    """Return the lock without packages that were built from source here, and those packages with their versions.
+
+    Builds of torch are left out, too: they come from an index of their own.
+    """
     lock = parse_lock(environment.lock, base_digest=environment.base_digest)
     built = built_here(lock, wheels)
-    pins = [pin for pin in lock.packages if pin not in built]
-    return "\n".join([*index_lines(pins), *map(str, pins)]), [(pin.name, pin.version) for pin in built]
+    pins = [pin for pin in lock.packages if pin not in built and not index_lines([pin])]
+    return "\n".join(map(str, pins)), [(pin.name, pin.version) for pin in built]
+
+
+def _builds(environment: EnvironmentRecord, wheels: Path) -> str:
+    """Return the part of the script that installs builds of torch; "" where the lock has none.
+
+    The other packages are not asked of that index: where it does not answer, pip waits ten seconds for each.
+    """
+    lock = parse_lock(environment.lock, base_digest=environment.base_digest)
+    pins = [pin for pin in lock.packages if index_lines([pin]) and pin not in built_here(lock, wheels)]
+    return _BUILDS.format(pins="\n".join([*index_lines(pins), *map(str, pins)]), install=_INSTALL) if pins else ""
 
 
 def _bundle() -> bytes:
@@ -151,6 +166,12 @@ def _comment(text: str) -> str:
 _INSTALL = "env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps"
 _BUILD = f"# built from source, so its files may differ from those of the run\n{_INSTALL}"
 
+_BUILDS = """cat > builds.txt <<'END_OF_BUILDS'
+{pins}
+END_OF_BUILDS
+{install} --require-hashes -r builds.txt
+"""
+
 _SUBJECT = """base64 -d > writer.pyz <<'END_OF_WRITER'
 {writer}
 END_OF_WRITER
@@ -181,7 +202,7 @@ cat > lock.txt <<'END_OF_LOCK'
 END_OF_LOCK
 "${{PYTHON:-python{python}}}" -m venv env
 {install} --require-hashes -r lock.txt
-{sources}base64 -d > probes.pyz <<'END_OF_PROBES'
+{builds}{sources}base64 -d > probes.pyz <<'END_OF_PROBES'
 {bundle}
 END_OF_PROBES
 {subject}

@@ -9,6 +9,7 @@ from datasette.app import Datasette
 from datasette.plugins import pm
 
 from monitor.store.example_queries import EXAMPLE_QUERIES
+from monitor.store.opening import is_read_only
 from monitor.store.queries import bound_stranger
 from monitor.store.schema import described
 
@@ -55,7 +56,9 @@ def history_app(database: Path, *, base: str) -> ASGIApp:
     from datasette import handle_exception  # a plugin of Datasette's, so it is there only after the others
 
     handle_exception.rich = None  # it would print a page of local variables for every error in SQL
-    datasette = Datasette([str(database)], settings={**_SETTINGS, "base_url": base}, metadata=_metadata(database.stem))
+    kind = "immutables" if is_read_only(database.parent) else "files"
+    settings = {**_SETTINGS, "base_url": base}
+    datasette = Datasette(**{kind: [str(database)]}, settings=settings, metadata=_metadata(database.stem))
     return _without(base.rstrip("/"), datasette.app())
 
 

@@ -130,7 +130,7 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
         log = path.with_name(f"{path.name}-wal")
-        if not path.is_file() or _is_writable(path.parent):
+        if not path.is_file() or not is_read_only(path.parent):
             raise
         if log.exists() and log.stat().st_size:
             raise DatabaseError(
@@ -141,8 +141,9 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _is_writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK) and not os.statvfs(folder).f_flag & os.ST_RDONLY
+def is_read_only(folder: Path) -> bool:
+    """Return whether nothing can be written into a folder, be it by its rights or by its file system."""
+    return not os.access(folder, os.W_OK) or bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def broken_reference(connection: sqlite3.Connection) -> str:

