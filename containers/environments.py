@@ -47,12 +47,6 @@ BUILD = f"""
 set -eu
 uv=$1 python=$2 build=$3 lock=$4 mode=$5 site=$6 script=$7 store=$8; shift 8
 "$uv" venv --quiet --relocatable --no-project --python "$python" "$build"
-# uv links where it cannot clone, and a plain process could write into the cache through a link
-if [ "$mode" = clone ]; then
-    echo trial > "$build/.trial"
-    cp --reflink=always "$build/.trial" "$build/.cloned" 2> /dev/null || mode=copy
-    rm -f "$build/.trial" "$build/.cloned"
-fi
 "$uv" pip install --python "$build/bin/python" --require-hashes --no-deps --no-build --link-mode "$mode" -r "$lock"
 link=; [ "$mode" = hardlink ] && link=l
 while [ $# -gt 0 ]; do mkdir -p "$build/$2"; cp "-a$link" "$1/." "$build/$2/"; shift 2; done

@@ -49,6 +49,7 @@ def releases(*files: dict[str, Any]) -> tuple[Release, ...]:
     return releases_of(Runtime.TRANSFORMERS, _files_of(page(body), "transformers"))
 
 
+@pytest.mark.timeout(3600)  # ten thousand examples take minutes
 @settings(max_examples=MANY)
 @given(SEEDS)
 def test_whatever_an_index_answers_is_releases_or_a_fault_of_the_index(seed: int) -> None:
@@ -82,6 +83,7 @@ class AnyHub:
         return httpx.Response(status, headers=encoded, stream=httpx.ByteStream(body), request=request)
 
 
+@pytest.mark.timeout(3600)
 @settings(max_examples=MANY if MANY > 1000 else 25)
 @given(seed=SEEDS, hours=st.integers(0, 1000))
 def test_whatever_a_hub_answers_discovery_goes_on(hub_world: World, seed: int, hours: int) -> None:
