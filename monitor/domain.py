@@ -44,7 +44,7 @@ class RuntimeRecord:
 
 
 _TRANSFORMERS = {"transformers": "https://github.com/huggingface/transformers"}
-_VLLM = {"vllm": "https://github.com/vllm-project/vllm"}
+_VLLM = {"vllm": "https://github.com/vllm-project/vllm", **_TRANSFORMERS}
 _LLAMA_CPP = {"llama.cpp": "https://github.com/ggml-org/llama.cpp"}
 _OLLAMA = {"ollama": "https://github.com/ollama/ollama"}
 _TRAINING_BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.TRAINS)  # of what is no way to generate text
@@ -60,10 +60,7 @@ class Runtime(StrEnum):
     PEFT = "peft", RuntimeRecord(family="transformers", repositories=_TRANSFORMERS, bar=_TRAINING_BAR)
     XLLAMACPP = "xllamacpp", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
     LLAMA_CPP_PYTHON = "llama-cpp-python", RuntimeRecord(family="llama.cpp", repositories=_LLAMA_CPP)
-    VLLM = (
-        "vllm",
-        RuntimeRecord(family="vllm", repositories=_VLLM | _TRANSFORMERS, nightlies=True, reader="transformers"),
-    )
+    VLLM = "vllm", RuntimeRecord(family="vllm", repositories=_VLLM, nightlies=True, reader="transformers")
 
     def __new__(cls, name: str, record: RuntimeRecord | None = None) -> Self:
         member = str.__new__(cls, name)

@@ -31,6 +31,7 @@ class ParityCause:
     family: str
     architecture: str
     explanation: str
+    of_reference: bool = False  # the reference is at fault, and not this family
 
     @property
     def runtimes(self) -> tuple[Runtime, ...]:

@@ -142,7 +142,7 @@ def _votes(groups: Sequence[AnswerGroup], sides: Sequence[AnswerGroup]) -> dict[
     """Return the independent code bases that agree with each group; one that contradicts itself has no vote.
 
     A runtime that reads configurations through the reference may share a fault in reading them. Where it agrees with
-    the very release that reads for it, it has no vote against a code base that reads by itself and takes another side,
+    the very release that reads for it, it has no vote against a code base that reads by itself and answers otherwise,
     nor where its own releases change sides.
     """
     releases = [release for group in groups for release in group.releases if release.votes]
@@ -156,7 +156,7 @@ def _votes(groups: Sequence[AnswerGroup], sides: Sequence[AnswerGroup]) -> dict[
     ]
     votes: dict[frozenset[int], set[str]] = {}
     for family, group in chosen.items():
-        contested = any(other is not group and other.is_side for other in by_itself)
+        contested = any(other is not group for other in by_itself)
         follows = sum(side.has(family) for side in sides) > 1
         if not (_may_share_reading(group.newest_of(family, releases), group, sides) and (contested or follows)):
             votes.setdefault(group.answers, set()).add(family)

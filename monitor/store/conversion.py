@@ -49,6 +49,7 @@ _FORMER_COLUMNS = {
     "releases.compatibility": "fit",
     "departures.reason": "why",
     "parity_causes.cause": "found",
+    "parity_causes.of_reference": "0",
     "run_checks.result": "finding",
     "day_verdicts.verdict": "opinion",
     "rung_verdicts.verdict": "opinion",

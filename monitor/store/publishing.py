@@ -137,10 +137,9 @@ class Publishing(PublishedModels):
             )
 
     def qualify(self, subject_id: str, digest: str) -> None:
-        """Mark a discovered subject as one that has passed with these files; the caller holds the transaction."""
+        """Mark a miniature as one that has passed with these files; the caller holds the transaction."""
         self.db.execute(
-            "UPDATE subjects SET qualified = 1 WHERE id = ? AND digest = ? AND NOT qualified"
-            " AND EXISTS (SELECT 1 FROM derivations WHERE subject_digest = digest)",
+            "UPDATE subjects SET qualified = 1 WHERE id = ? AND digest = ? AND NOT qualified AND form = 'miniature'",
             (subject_id, digest),
         )
 

@@ -53,8 +53,11 @@ def write_subjects(db: Database, subjects: Iterable[Subject]) -> None:
     db.conn.executemany(
         "INSERT INTO subjects VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
         " model_id = excluded.model_id, form = excluded.form, architecture = excluded.architecture,"
-        " digest = excluded.digest, qualified = excluded.qualified, first_known = excluded.first_known,"
-        " control = excluded.control",
+        " digest = excluded.digest, first_known = excluded.first_known,"
+        " control = excluded.control,"
+        # what has passed here with the same files stays qualified, whatever the catalogue knows
+        " qualified = max(excluded.qualified, qualified AND subjects.digest = excluded.digest"
+        " AND excluded.form = 'miniature')",
         [
             (
                 subject.id,
@@ -75,8 +78,12 @@ def write_parity_causes(db: Database, causes: Iterable[ParityCause]) -> None:
     """Replace the list."""
     db.execute("DELETE FROM parity_causes")
     db.conn.executemany(
-        "INSERT INTO parity_causes VALUES (?, ?, ?)",
-        [(str(runtime), cause.architecture, cause.explanation) for cause in causes for runtime in cause.runtimes],
+        "INSERT INTO parity_causes (runtime, architecture, cause, of_reference) VALUES (?, ?, ?, ?)",
+        [
+            (str(runtime), cause.architecture, cause.explanation, int(cause.of_reference))
+            for cause in causes
+            for runtime in cause.runtimes
+        ],
     )
 
 

@@ -86,6 +86,13 @@ def m019_indexes(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS()
+def m020_causes(db: Database) -> None:
+    """Say of a cause whose fault it is; a new database has the column."""
+    if "of_reference" not in {column for _, column, *_ in db.execute("PRAGMA table_info(parity_causes)").fetchall()}:
+        db.execute("ALTER TABLE parity_causes ADD COLUMN of_reference INTEGER NOT NULL DEFAULT 0")
+
+
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")
 _SHOWN = re.compile(r"(\w+)\.(\w+) AS (\w+)")
 # under a view that reads better

@@ -42,6 +42,7 @@ CREATE TABLE parity_causes ( -- why a runtime's numbers differ from the referenc
     runtime TEXT NOT NULL, -- the runtime whose numbers differ
     architecture TEXT NOT NULL, -- model_type in the configuration
     cause TEXT NOT NULL, -- the cause, found by a person
+    of_reference INTEGER NOT NULL DEFAULT 0, -- 1 if the cause is a fault of the reference
     PRIMARY KEY (runtime, architecture)
 ) STRICT, WITHOUT ROWID;
 """

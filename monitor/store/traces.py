@@ -58,6 +58,18 @@ class Traces:
         values = {number: json.loads(value) for number, value in numbers.items() if every or number in releases}
         return Answers(values, releases, allowed)
 
+    def unfit_runtimes(self, subject_digest: str) -> set[str]:
+        """Return the runtimes that are known to differ on these files by a fault of their own."""
+        rows = select(
+            self._db,
+            "SELECT DISTINCT parity_causes.runtime FROM trace_values JOIN run_traces ON answer = trace_values.number"
+            " JOIN runs ON runs.number = run JOIN cells ON cells.id = cell_id"
+            " JOIN subjects ON subjects.id = cells.subject_id JOIN parity_causes USING (architecture)"
+            " WHERE trace_values.subject_digest = ? AND NOT of_reference",
+            [subject_digest],
+        )
+        return {row["runtime"] for row in rows}
+
     def of_runs(self, run_ids: Iterable[str]) -> dict[str, int]:
         """Return the number of each run's answer."""
         rows = select(

@@ -158,7 +158,7 @@ def load_parity_causes() -> tuple[ParityCause, ...]:
     """Read the known causes of differences from the reference's numbers, by the runtime's family."""
     text = (files("monitor") / "data" / "parity_causes.toml").read_text(encoding="utf-8")
     return tuple(
-        ParityCause(row["family"], architecture, row["finding"])
+        ParityCause(row["family"], architecture, row["finding"], of_reference=row.get("of_reference", False))
         for row in tomllib.loads(text)["cause"]
         for architecture in row["architectures"]
     )

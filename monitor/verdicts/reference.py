@@ -79,7 +79,15 @@ def ruling_on(cells: Cells, files: Files) -> Ruling:
     """Return which of all answers over the files are right."""
     answers = cells.traces.answers(files)
     logprobs = _logprobs(answers)
-    return ruling(logprobs, {number: answers.releases[number] for number in logprobs}, answers.allowed)
+    unfit = cells.traces.unfit_runtimes(files.subject_digest)
+    releases = {
+        number: [
+            replace(release, independent=release.independent and release.runtime not in unfit)
+            for release in answers.releases[number]
+        ]
+        for number in logprobs
+    }
+    return ruling(logprobs, releases, answers.allowed)
 
 
 def _logprobs(answers: Answers) -> dict[int, Logprobs]:

@@ -14,7 +14,7 @@ import pytest
 from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.recipes import RECIPES
 from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
-from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Runtime, Subject, SubjectForm
+from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
 from monitor.judge.runs import Stage
 from monitor.runner.cycle import PAUSES_S, CycleResult, run_cycle
@@ -44,6 +44,7 @@ class ScriptedSessions:
             Ending(0),
         )
         self.held: list[tuple[tuple[str, ...], bool]] = []
+        self.version = ""  # of the session that is held
         self.engine = SimpleNamespace(name="scripted", stop=lambda: None)
 
     @staticmethod
@@ -52,6 +53,7 @@ class ScriptedSessions:
 
     def run_session(self, spec: SessionSpec, *, subject_finished: Any, check_finished: Any) -> SessionResult:
         names = tuple(prepared.subject.id for prepared in spec.prepared_subjects)
+        self.version = spec.version
         letters, last = self.story(len(self.held), names)
         self.held.append((names, spec.solo))
         ending = Ending(exit_code=0)
@@ -96,6 +98,7 @@ class Home:
         self.recipe = RECIPES[Runtime.TRANSFORMERS]
         self.slept: list[float] = []
         self.installed: list[InstallFault] = []
+        self.listed: list[Release] = []
         self.installs: Callable[[ProbeRequest], InstallResult] = self.install
         self.subjects = [
             Subject(name, name, SubjectForm.MINIATURE, "newarch", "files", qualified=True, control=name == NAMES[0])
@@ -138,7 +141,7 @@ class Home:
     def hold(self) -> CycleResult:
         self.sessions.held.clear()
         sessions: Any = self.sessions
-        installer: Any = SimpleNamespace(install=self.installs)
+        installer: Any = SimpleNamespace(install=self.installs, listed_releases=lambda _: self.listed)
         runner = scripted_runner(
             self.store,
             self.subjects[0],
@@ -261,3 +264,67 @@ def test_a_fault_of_ours_is_repeated_by_the_next_cycle_and_a_settled_day_is_not(
     assert home.sessions.held == [(NAMES[1:], False)]
     assert home.verdicts() == {"works"}
     assert home.sessions.held == []
+
+
+class TwoReleases:
+    """Installs the requested version, 5.4.0 where none is, and lets one subject end in each by a letter."""
+
+    def __init__(self, home: Home, letters: dict[str, str]) -> None:
+        self.home = home
+        self.asked: list[tuple[str, datetime, Origin]] = []
+        home.subjects = [
+            replace(subject, digest="new files", qualified=subject.id != NAMES[2]) for subject in home.subjects
+        ]
+        home.store.record_catalogue([], home.subjects)
+        home.request = replace(home.request, subjects=home.subjects)
+        home.installs = self.install
+        home.listed = [
+            Release(Runtime.TRANSFORMERS, version, Channel.STABLE, datetime(2026, month, 1, tzinfo=UTC))
+            for version, month in (("5.3.0", 2), ("5.4.0", 3))
+        ]
+        home.sessions.story = lambda _, names: (
+            "".join(letters[home.sessions.version] if name == NAMES[2] else "W" for name in names),
+            Ending(0),
+        )
+
+    def install(self, request: ProbeRequest) -> InstallResult:
+        version = request.version or "5.4.0"
+        self.asked.append((version, request.cutoff, request.origin))
+        digest, answer = f"env-{version}", uuid.uuid4().hex
+        self.home.store.record_resolution(
+            ResolutionRecord(
+                answer, FIRST, request.origin, Runtime.TRANSFORMERS, Channel.STABLE, PLATFORM, request.version,
+                version, NOW, NOW, 1.0, environment_digest=digest,
+            ),
+            EnvironmentRecord(digest, Runtime.TRANSFORMERS, version, PLATFORM, "base", "", {}, NOW),
+        )  # fmt: skip
+        environment: Any = SimpleNamespace(digest=digest)
+        return InstallResult(answer, version, digest, environment)
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict", "blame", "qualified"),
+    [("W", "broken", "runtime", True), ("B", "unknown", "unattributed", False)],
+)
+def test_what_fails_and_has_passed_nowhere_is_tried_in_the_release_before(
+    home: Home, before: str, verdict: str, blame: str, *, qualified: bool
+) -> None:
+    """Llama 4 raises in 5.24.0 and works in 5.23.0: a regression of the newest release read as a fault of ours."""
+    releases = TwoReleases(home, {"5.4.0": "B", "5.3.0": before})
+    (settled,) = [each.verdict for cell, each in home.hold().settled.items() if NAMES[2] in cell]
+    assert (str(settled.verdict), str(settled.blame)) == (verdict, blame)
+    assert home.store.subject(NAMES[2]).qualified is qualified
+    (_, (version, cutoff, origin)) = releases.asked
+    assert (version, origin, cutoff.date()) == ("5.3.0", Origin.ADHOC, datetime(2026, 2, 2, tzinfo=UTC).date())
+    (row,) = [row for row in home.store.current() if row["subject"] == NAMES[2]]
+    assert (row["verdict"], row["blame"]) == (verdict, blame)
+    (by_hand,) = [row for row in home.store.by_release() if row["subject"] == NAMES[2] and row["by_hand"]]
+    assert by_hand["version"] == "5.3.0"
+    home.hold()
+    assert [version for version, *_ in releases.asked].count("5.3.0") == 1  # tried once with these files
+
+
+def test_a_miniature_that_works_is_tried_nowhere_else(home: Home) -> None:
+    releases = TwoReleases(home, {"5.4.0": "W"})
+    home.hold()
+    assert [version for version, *_ in releases.asked] == ["5.4.0"]

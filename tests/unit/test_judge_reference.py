@@ -76,6 +76,10 @@ def test_one_that_reads_configurations_through_the_reference_has_no_vote_where_t
     ruled = rule((0.0, [(HF, "4.57.6"), (CPP, "2026.10")]), (1.6, [(HF, "5.24.0"), (VLLM, "0.32.0")]), readers=readers)
     assert (ruled.of(0), ruled.of(1)) == (AnswerVerdict.RIGHT, AnswerVerdict.WRONG)
     assert ruled.witnesses == ("llama.cpp",)
+    elsewhere = rule(
+        (0.0, OLD), (4.1, [*NEW, (VLLM, "0.32.0")]), (8.0, [(CPP, "2026.10")]), readers={"0.32.0": "5.24.0"}
+    )
+    assert elsewhere.of(1) is AnswerVerdict.DISPUTED  # what reads by itself agrees with neither side
     follows = rule(
         (0.0, [(HF, "4.57.6"), (VLLM, "0.20.0")]),
         (1.6, [(HF, "5.24.0"), (VLLM, "0.32.0")]),
@@ -95,7 +99,9 @@ def test_a_reference_that_agrees_with_itself_stands_against_one_and_falls_to_two
     two = rule((0.0, [*OLD, *NEW]), (4.1, [(CPP, "1"), (VLLM, "2")]), readers={"2": "5.24.0"})
     assert (two.of(0), two.of(1)) == (AnswerVerdict.WRONG, AnswerVerdict.RIGHT)
     assert two.reason.startswith("llama.cpp and vllm agree with each other, and transformers 5.0.0 to 5.24.0 differs")
-    confirmed = rule((0.0, [*NEW, (VLLM, "2")]), (4.1, [(CPP, "1")]), readers={"2": "5.24.0"})
+    read_alike = rule((0.0, [*NEW, (VLLM, "2")]), (4.1, [(CPP, "1")]), readers={"2": "5.24.0"})
+    assert (read_alike.of(0), read_alike.of(1)) == (AnswerVerdict.UNCONTESTED, AnswerVerdict.APART)
+    confirmed = rule((0.0, [*NEW, (CPP, "1")]), (4.1, [(VLLM, "2")]), readers={"2": "5.24.0"})
     assert (confirmed.of(0), confirmed.of(1)) == (AnswerVerdict.RIGHT, AnswerVerdict.APART)
 
 

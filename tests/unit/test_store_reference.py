@@ -11,6 +11,7 @@ import pytest
 from monitor import verdicts
 from monitor.domain import Cell, CellVerdict, Origin, Runtime
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled
+from monitor.judge.parity import ParityCause
 from monitor.store.traces import Files
 from tests.standins.days import FIRST, World
 from tests.standins.traces import TRACE, told
@@ -70,6 +71,18 @@ def test_a_model_works_from_the_release_on_that_an_independent_code_base_agrees_
     assert matches(world, world.cell)[0] == matches(world, cell)[0] == "passed"
     assert verdicts.rejudge(world.store).changed_days == 0
     assert world.story() == "BBW"
+
+
+def test_a_code_base_that_differs_by_a_fault_of_its_own_is_no_witness(world: World) -> None:
+    """Bamba: llama.cpp rotates whole heads for want of a key, and so did some releases of transformers."""
+    two_sides(world)
+    cause = ParityCause("llama.cpp", "newarch", "it rotates whole heads")
+    world.store.record_parity_causes([cause])
+    beside(world, Runtime.XLLAMACPP, 0.0)
+    assert world.story() == "???"
+    world.store.record_parity_causes([replace(cause, of_reference=True)])
+    verdicts.rejudge(world.store)
+    assert world.story() == "WWB"
 
 
 def test_a_newer_release_that_loses_the_right_answer_is_a_regression(world: World) -> None:
