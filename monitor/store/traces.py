@@ -62,10 +62,11 @@ class Traces:
         """Return the runtimes that are known to differ on these files by a fault of their own."""
         rows = select(
             self._db,
-            "SELECT DISTINCT parity_causes.runtime FROM trace_values JOIN run_traces ON answer = trace_values.number"
+            # any run with these files says what architecture they are
+            "SELECT runtime FROM parity_causes WHERE NOT of_reference AND architecture = ("
+            " SELECT architecture FROM trace_values JOIN run_traces ON answer = trace_values.number"
             " JOIN runs ON runs.number = run JOIN cells ON cells.id = cell_id"
-            " JOIN subjects ON subjects.id = cells.subject_id JOIN parity_causes USING (architecture)"
-            " WHERE trace_values.subject_digest = ? AND NOT of_reference",
+            " JOIN subjects ON subjects.id = cells.subject_id WHERE trace_values.subject_digest = ? LIMIT 1)",
             [subject_digest],
         )
         return {row["runtime"] for row in rows}
