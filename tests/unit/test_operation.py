@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
+from containers.environment import seal
+from containers.environments import Environments
+from containers.failures import InstallFailure, InstallFault
 from containers.installed import Installed
+from containers.lock import parse_lock
 from containers.processes import owner_token
+from containers.settings import InstallSettings
+from containers.storage import shares_blocks
 from monitor import verdicts
 from monitor.cli import settle
 from monitor.domain import Channel, Release, Runtime
@@ -149,6 +157,36 @@ def test_bytecode_that_an_environment_shares_is_left(tmp_path: Path) -> None:
     assert installed.usage().bytecode_bytes == 0
     installed.remove_bytecode()
     assert package.exists()
+
+
+@pytest.mark.parametrize(("read_only", "mode"), [(True, "hardlink"), (False, "copy")])
+def test_environments_are_links_where_a_probe_cannot_write_and_else_need_space(
+    tmp_path: Path, *, read_only: bool, mode: str
+) -> None:
+    engine: Any = SimpleNamespace(isolated=False, mounts_read_only=read_only)
+    base: Any = SimpleNamespace(prefix=tmp_path, interpreter="python3", python="3.11", image="")
+    environments = Environments(engine, base, tmp_path, InstallSettings(free_bytes=0))
+    expected = "clone" if mode == "copy" and shares_blocks(tmp_path) else mode
+    assert environments._link_mode == expected
+    assert (environments.copied_bytes > 10**9) == (expected == "copy")
+    whole = tmp_path / "envs" / "e"
+    whole.mkdir()
+    (whole / "file").write_bytes(b"x" * (1 << 20))
+    seal(whole, parse_lock(LOCK, base_digest="base"), seconds=1.0)
+    if expected == "copy":
+        assert 1 << 20 <= environments.copied_bytes < 2 << 20  # as much as the largest one here
+
+
+def test_a_copy_that_does_not_fit_is_not_begun(tmp_path: Path) -> None:
+    engine: Any = SimpleNamespace(isolated=False, mounts_read_only=False)
+    base: Any = SimpleNamespace(prefix=tmp_path, interpreter="python3", python="3.11", image="")
+    free = shutil.disk_usage(tmp_path).free
+    environments = Environments(engine, base, tmp_path, InstallSettings(free_bytes=free - 10**8))
+    if environments.copied_bytes == 0:
+        pytest.skip("files share blocks here")
+    failure = environments.ensure(parse_lock(LOCK, base_digest="base"))
+    assert isinstance(failure, InstallFailure)
+    assert failure.slug is InstallFault.DISK
 
 
 def test_a_disk_that_is_full_at_the_start_gets_a_sentence(tmp_path: Path) -> None:
