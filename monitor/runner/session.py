@@ -236,7 +236,7 @@ class SessionRunner:
             "memory_bytes": max(
                 int(self.allowed.subject_memory_gib * GIB), int(_SUBJECTS_SHARE * (self.recipe.memory_bytes or 0))
             ),
-            "private": self.engine.isolated and len(spec.prepared_subjects) > 1,
+            "private": self.engine.isolated,
             "subjects": [
                 {
                     "id": prepared.subject.id,

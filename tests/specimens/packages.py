@@ -67,9 +67,11 @@ PACKAGES: Mapping[str, Package] = {
         _in_qwen3_forward(
             "import contextlib, glob, os, sys\n"
             "for file in (sys.argv[-1], *glob.glob(f'/proc/{os.getppid()}/fd/*'), *glob.glob('/proc/1/fd/*')):\n"
-            "    with contextlib.suppress(OSError), open(file, 'ab', buffering=0) as events:\n"
-            "        if 'events' in os.readlink(f'/proc/self/fd/{events.fileno()}'):\n"
-            "            events.write(b'garbage\\n')"
+            "    with contextlib.suppress(OSError):\n"
+            "        events = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK)\n"
+            "        if 'events' in os.readlink(f'/proc/self/fd/{events}'):\n"
+            "            os.write(events, b'garbage\\n')\n"
+            "        os.close(events)"
         ),
         [],
     ),
