@@ -149,7 +149,10 @@ def models(options: Options, *, as_json: bool) -> None:
     if as_json:
         write_json(rows)
         return
-    columns = ("id", "family", "architecture", "kind", "released", "first_known", "source", "state", "problem")
+    columns = (
+        *("id", "family", "architecture", "kind", "created", "released", "released_kind", "released_confidence"),
+        *("released_source", "first_known", "source", "state", "problem"),
+    )
     write_table(columns, [[row[column] for column in columns] for row in rows])
 
 

@@ -52,10 +52,16 @@ def discovered_subjects(home: Path, name: str) -> list[Subject]:
 
 
 _COLUMNS = (
-    *("family", "architecture", "kind", "organisation", "released", "released_source"),
+    *("family", "architecture", "kind", "organisation", "created", "released", "released_source"),
+    *("released_kind", "released_confidence"),
     *("first_known", "qualified", "subjects", "source", "state", "problem"),
 )
-_EMPTY: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | {"released": None, "qualified": False, "subjects": []}
+_EMPTY: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | {
+    "created": None,
+    "released": None,
+    "qualified": False,
+    "subjects": [],
+}
 
 
 def _catalogue_rows() -> list[dict[str, Any]]:

@@ -118,6 +118,8 @@ def _quantile(curves: Curves, share: float) -> Quantile:
     low = high = None
     if curves.least is not None and curves.most is not None:
         low, high = _reached(curves.most, share), _reached(curves.least, share)
+        if low is None:
+            low = len(curves.most)  # after the last day that the curve is known for, anything is possible
         if high is not None and high == low:
             high += 1  # it happened on that day, and a day is as long as that
     day, earliest, latest = (_reached(curve, share) for curve in (curves.estimate, curves.first, curves.last))

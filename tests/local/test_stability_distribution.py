@@ -131,6 +131,8 @@ def test_what_is_not_reached_or_not_followed_is_not_told() -> None:
     assert (found.median.day, found.median.high) == (None, None)
     assert found.never is not None
     assert (found.never.day, found.never.share) == (60, 0.8)
+    many = distribution(entries(*((2, 2),) * 2, *((61, None),) * 38))
+    assert quantile_text(many.median) == "not reached (61 to not reached)"
     assert [share.day for share in found.not_by] == [30]  # nobody was followed for 90 days
     nobody = distribution(entries((0, None)))
     assert (nobody.median.day, nobody.never, nobody.not_by) == (None, None, ())
