@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.bench.histories import World
 
 SEED = 20260401
-POPULATION, SAMPLE, SAMPLES = 400, 40, 100  # architectures in all and in a sample; samples
-SIZES, COVERAGE_SAMPLES = (5, 8, 16, 40, 100), 400  # the sizes that intervals are shown for, in architectures
+POPULATION, SAMPLE, SAMPLES = 400, 40, 50  # architectures in all and in a sample; samples
+SIZES, COVERAGE_SAMPLES = (5, 8, 16, 40, 100), 200  # the sizes that intervals are shown for, in architectures
 COVERAGE_DAYS = (7, 30, 90)
 ROUGH, ROUGHLY = 0.2, 10  # share of release days that are known to some days only, and how many on either side
 CENSORED = (0.0, 0.2, 0.4, 0.6)
