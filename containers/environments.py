@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from containers.base import Base
     from containers.engine import Engine, Execution
-    from containers.lock import Lock
+    from containers.lock import Lock, Pin
     from containers.recipe import Wanted
     from containers.settings import InstallSettings
 
@@ -91,6 +91,7 @@ class Environments(Installed):
         progress: Callable[[str], None] = lambda _: None,
         build_env: Mapping[str, str] | None = None,
         overrides: Sequence[str] = (),
+        index_torch: bool = False,
     ) -> Resolution | InstallFailure:
         """Pin the packages as of a moment (None: now); nothing is installed.
 
@@ -98,7 +99,7 @@ class Environments(Installed):
         ours. ``exempt`` names packages that the cutoff does not touch. A newer version than the resolver's that is
         ``listed`` is built where an installer that may build takes it. Packages that have only sources are built, apart
         from everything here, with ``build_env`` (``CMAKE_ARGS``). ``overrides`` replace requirements of packages, where
-        the settings' own do not.
+        the settings' own do not. ``index_torch`` allows the index's build of torch where no CPU build will do.
         """
         request = ResolveRequest(
             requirements=tuple(requirements),
@@ -106,6 +107,7 @@ class Environments(Installed):
             extra=tuple(extra),
             exempt=(*self._installer.settings.exempt, *exempt),
             overrides=tuple(overrides),
+            index_torch=index_torch,
         )
         return self._resolver.resolve(request, listed, progress=progress, env=build_env or {})
 
@@ -147,6 +149,14 @@ class Environments(Installed):
             touch(environment.path / MARKER)
         return environment
 
+    def not_installed_anywhere(self, pins: Sequence[Pin]) -> list[Pin]:
+        """Return the pins that no environment holds; the cache has the files of the others."""
+        texts = [environment.lock_text for environment in self._whole()]
+        return [pin for pin in pins if not any(str(pin) in text for text in texts)]
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._root).free
+
     def sweep(self) -> list[str]:
         """Remove what a crash left half built, half removed or half resolved; return the names."""
         return self._installer.sweep()
@@ -184,7 +194,7 @@ class Environments(Installed):
         installer = self._installer
         hashes = {value.removeprefix("sha256:") for pin in lock.packages for value in pin.hashes}
         with installer.workspace() as folder:
-            (folder / "lock.txt").write_text(lock.requirements, encoding="utf-8")
+            (folder / "lock.txt").write_text(lock.exact_requirements, encoding="utf-8")
             return installer.run(
                 *("/bin/sh", "-c", BUILD, "build", installer.uv, installer.base.interpreter, str(build)),
                 *(str(folder / "lock.txt"), self._link_mode, f"lib/python{installer.base.python}/site-packages"),

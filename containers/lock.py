@@ -76,6 +76,11 @@ class Lock:
         """Return the packages without the artefacts, as an installer of packages reads them."""
         return _lines(self.packages)
 
+    @property
+    def exact_requirements(self) -> str:
+        """Return the packages for an installer that must take no other build: to it 2.13.0+cpu is also ==2.13.0."""
+        return "".join(f"{str(pin).replace('==', '===', 1)}\n" if not pin.url else f"{pin}\n" for pin in self.packages)
+
     def pin(self, name: str) -> Pin | None:
         wanted = canonicalize_name(name)
         return next((pin for pin in self.packages if pin.name == wanted), None)

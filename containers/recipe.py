@@ -88,6 +88,9 @@ class Recipe:
     # Packages that the cutoff of a day does not touch. CPU wheels of torch lie on an index without upload times, and
     # torch asks for a setuptools newer than most days: with both under the cutoff transformers 4.49.0 does not resolve.
     exempt: tuple[str, ...] = ("torch", "setuptools")
+    # Its releases name a torch, and ask for a torchvision: where no CPU build of both is at hand, the index's builds
+    # serve, too. They are gigabytes, which all releases with that torch share.
+    index_torch: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)  # variables of the probe
     forks: bool = True  # one import may serve many subjects; else each has a session, and imports for itself
     heavy: bool = False  # a probe of it never runs beside another container

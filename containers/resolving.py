@@ -14,7 +14,7 @@ from containers.lock import Lock, MalformedLock, parse_lock
 from containers.settings import TorchBuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -42,6 +42,7 @@ class ResolveRequest:
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     torch_backend: str = ""
+    index_torch: bool = False  # the index's build of torch serves, where no CPU build does
     refresh: tuple[str, ...] = ()  # packages whose page is fetched again: the cached page may be older than the list
 
 
@@ -51,7 +52,7 @@ def resolve(installer: PackageInstaller, request: ResolveRequest) -> Resolution 
     for choice in torch_choices(installer, request):
         result = _compile(installer, choice)
         if isinstance(result, Resolution):
-            return without_gpu_packages(result, installer.settings.torch)
+            return result if request.index_torch else without_gpu_packages(result, installer.settings.torch)
         if result.slug not in NOT_OURS or result.no_such_version:
             return result
     assert isinstance(result, InstallFailure)  # noqa: S101 - there is always one choice of torch
@@ -59,24 +60,36 @@ def resolve(installer: PackageInstaller, request: ResolveRequest) -> Resolution 
 
 
 def torch_choices(installer: PackageInstaller, request: ResolveRequest) -> Iterator[ResolveRequest]:
-    """Yield the request with each CPU build of torch in the folders of wheels, newest first, else with its index."""
+    """Yield the request with each CPU build of torch in the folders of wheels, newest first, else with its index.
+
+    Where the runtime names another torch than those, or needs a torchvision that they lack, the index's builds of both
+    take their place: a torchvision of another build than its torch installs, and fails when it is imported.
+    """
     settings = installer.settings
     overrides = merged_overrides(settings.overrides, defaults=request.overrides)
     request = replace(request, constraints=settings.constraints, overrides=overrides)
-    torches = cpu_torches(settings)
-    cuda = settings.torch is TorchBuild.CUDA
-    if cuda:  # then a CPU build is only for a request that names its version
+    in_folders, left_out = cpu_torches(settings), companions(settings)
+    cuda, torches = settings.torch is TorchBuild.CUDA, in_folders
+    if cuda or request.index_torch:  # then a CPU build is only for a request that names its version
         torches = [version for version in torches if f"torch=={version.public}" in overrides]
+    if request.index_torch and _names(request.requirements) & _names(left_out):
+        torches = []
     for version in torches:
         yield replace(
             request,
             constraints=(*settings.constraints, f"torch=={version}"),
-            overrides=merged_overrides(overrides, defaults=companions(settings)),
+            overrides=merged_overrides(overrides, defaults=left_out),
         )
-    if cuda:
-        yield request
-    elif not torches:
+    if cuda or (request.index_torch and in_folders):
+        # a resolver prefers 2.13.0+cpu to 2.13.0
+        others = (f"torch!={version}" for version in in_folders if request.index_torch)
+        yield replace(request, constraints=(*settings.constraints, *others))
+    elif not in_folders:
         yield replace(request, torch_backend="cpu")
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    return {Requirement(text).name for text in requirements}
 
 
 def merged_overrides(overrides: Sequence[str], *, defaults: Sequence[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class TorchBuild(StrEnum):
     CPU = "cpu"  # hundreds of megabytes
-    CUDA = "cuda"  # the index's build: gigabytes, so only when it is configured
+    CUDA = "cuda"  # the index's build: gigabytes, so only when it is configured, or a recipe allows it
 
 
 @dataclass(frozen=True, slots=True)

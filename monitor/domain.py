@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from packaging.version import InvalidVersion, Version
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
@@ -29,6 +31,9 @@ class Rung(IntEnum):
 
 
 BAR = (Rung.INSTALLS, Rung.KNOWS, Rung.LOADS, Rung.GENERATES, Rung.SPEAKS)
+
+
+ABOVE_THE_BAR = (Rung.MATCHES, Rung.SERVES, Rung.TRAINS)  # shown beside every *works*, which they do not decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,13 @@ class Origin(StrEnum):
     LIVE = "live"
     REPLAY = "replay"
     ADHOC = "adhoc"
+
+
+class InstalledAsOf(StrEnum):
+    """The day whose packages are installed beside a pinned version: two questions with two answers."""
+
+    RELEASE_DAY = "release-day"  # the day on which the version was published: what its first users got
+    RUN_DAY = "run-day"  # the day of the run: what a user gets who installs that version then
 
 
 class Purpose(StrEnum):
@@ -296,6 +308,28 @@ class Release:
     has_sources: bool = False
     compatibility: Compatibility = Compatibility.UNKNOWN
     revision: str = ""  # the commit of a nightly
+
+
+WRONG_NUMBERS = "wrong numbers"
+
+
+def shown_verdict(verdict: str, rungs: Mapping[Rung, str]) -> str:
+    """Return a cell's verdict in the words of a page: one that works with wrong numbers does not read *works* alone."""
+    wrong = verdict == CellVerdict.WORKS and rungs.get(Rung.MATCHES) == Verdict.FAILED
+    return f"{verdict}, {WRONG_NUMBERS}" if wrong else verdict
+
+
+def was_not_asked(row: Mapping[str, Any]) -> bool:
+    """Return whether a cell is unknown because our own machinery could not install or start its runtime."""
+    return (row["verdict"], row["rung"], row["blame"]) == (CellVerdict.UNKNOWN, str(Rung.INSTALLS), Blame.INFRA)
+
+
+def version_order(text: str) -> tuple[Version, str]:
+    """Return what sorts versions as versions; a pair (``0.18.0 with X==Y``) follows its release, "" comes first."""
+    try:
+        return Version(text.partition(" ")[0]), text
+    except InvalidVersion:
+        return Version("0.dev0"), text
 
 
 @dataclass(frozen=True, slots=True)

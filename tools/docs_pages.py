@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.domain import CellVerdict, Runtime, Verdict
+from monitor.domain import (
+    CellVerdict,
+    InstalledAsOf,
+    Rung,
+    Runtime,
+    Verdict,
+    shown_verdict,
+    version_order,
+    was_not_asked,
+)
+from monitor.report.by_release import packages_as_of, read_by_release
 from monitor.report.causes import causes, causes_section
 from monitor.report.evidence import Evidence
 from monitor.report.format import LETTER_LEGEND, LETTERS, MINIATURES, Section, quantile_text, share_text
 from monitor.report.sections import answer_sections
 from monitor.report.summary import rung_tracks, summaries
+from monitor.store.reader import DAILY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +31,8 @@ if TYPE_CHECKING:
     from monitor.store import Reader
 
 Row: TypeAlias = "Mapping[str, Any]"
-RuntimeRelease: TypeAlias = "tuple[Runtime, str]"  # with the version, "" where none could be installed
+# with the version, "" where none could be installed, and "" or a mark that it was installed as of another day
+RuntimeRelease: TypeAlias = "tuple[Runtime, str, str]"
 Published: TypeAlias = "Mapping[Runtime, Mapping[str, date]]"  # the day of each version
 
 _FINDINGS = (
@@ -33,6 +45,7 @@ _RUNTIMES = (
     " `query` reads its views `by_release` and `parity`, which the tables below are made from."
 )
 _ORDER = tuple(Runtime)
+LATER = " (installed later)"  # a version with the packages of another day than its release day
 FEWEST_ALIKE = 3  # older releases fail in hundreds of ways
 
 
@@ -41,7 +54,8 @@ def findings(store: Reader) -> Iterator[Section]:
     yield Section("Findings", (_FINDINGS, MINIATURES), level=1)
     tracks = store.tracks()
     through = max(track.observations[-1].day for track in tracks)
-    for summary in summaries(tracks, through, rungs=rung_tracks(store, tracks, through)):
+    known = read_by_release(store).observations
+    for summary in summaries(tracks, through, rungs=rung_tracks(store, tracks, through), by_release=known):
         limits, *rest = answer_sections(store, summary)
         yield Section(limits.title, limits.notes)
         yield _answer(summary)
@@ -101,16 +115,16 @@ def _unknown(store: Reader, summary: Summary) -> Section:
 
 def runtimes_page(store: Reader) -> Iterator[Section]:
     """Yield the page of runtimes: counts, the newest releases with every reason, the older ones, and parity."""
-    measured = store.by_release()
+    measured, silent = _apart(_speaking(store.by_release()))
     published = {runtime: _published(store, runtime) for runtime in Runtime}
-    releases = _releases(measured, published)
-    newest = tuple({runtime: (runtime, version) for runtime, version in releases}.values())  # each runtime's last
+    releases = _releases(measured)
+    newest = tuple({release[0]: release for release in releases if not release[2] or _only(release, releases)}.values())
     older = [release for release in releases if release not in newest]
     platforms = ", ".join(sorted({row["platform"] for row in measured}))
     first, last = (choose(row["day"] for row in measured) for choose in (min, max))
     yield Section(
         "Runtimes side by side",
-        (_RUNTIMES, MINIATURES, f"Measured from {first} to {last} ({platforms})."),
+        (_RUNTIMES, MINIATURES, f"Packages as of {first} to {last} ({platforms}).", *silent),
         level=1,
     )
     yield _counts(measured, releases, published)
@@ -118,7 +132,11 @@ def runtimes_page(store: Reader) -> Iterator[Section]:
     yield _reasons("Reasons in the newest releases", measured, newest)
     yield _every(measured, releases)
     yield _reasons("Reasons in older releases", measured, older, fewest=FEWEST_ALIKE)
-    compared = store.parity()
+    daily = {(row["cell"], row["version"]) for row in measured if not row["by_hand"]}
+    compared = [
+        {**row, "installed": DAILY if (row["cell"], row["version"]) in daily else row["installed"]}
+        for row in store.parity()
+    ]
     yield _parity(compared, releases)
     yield _differences(compared, releases)
 
@@ -127,27 +145,72 @@ def _published(store: Reader, runtime: Runtime) -> dict[str, date]:
     return {release.version: release.published_at.date() for release in store.releases(runtime)}
 
 
-def _releases(measured: Sequence[Row], published: Published) -> list[RuntimeRelease]:
+def _apart(measured: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Return the rows of releases that could be asked, and a sentence for each that could not."""
+    members: dict[RuntimeRelease, list[Row]] = {}
+    for row in measured:
+        members.setdefault(_release_of(row), []).append(row)
+    silent = {release: rows for release, rows in members.items() if all(map(was_not_asked, rows))}
+    sentences = [f"{_titled(release)} could not be asked: {rows[0]['reason']}" for release, rows in silent.items()]
+    return [row for row in measured if _release_of(row) not in silent], sentences
+
+
+def _speaking(measured: Sequence[Row]) -> list[Row]:
+    """Return the rows without those of a release day whose version has days in the history: these came later."""
+    daily = {(row["cell"], row["version"]) for row in measured if not row["by_hand"]}
+    return [row for row in measured if not row["by_hand"] or (row["cell"], row["version"]) not in daily]
+
+
+def _only(release: RuntimeRelease, releases: Sequence[RuntimeRelease]) -> bool:
+    """Return whether a runtime was measured in no other way."""
+    return all(mark for runtime, _, mark in releases if runtime is release[0])
+
+
+def _releases(measured: Sequence[Row]) -> list[RuntimeRelease]:
     """Return every measured release, runtime by runtime, the oldest first."""
     return sorted(
         {_release_of(row) for row in measured},
-        key=lambda release: (_ORDER.index(release[0]), str(published[release[0]].get(release[1], "")), release[1]),
+        key=lambda release: (_ORDER.index(release[0]), version_order(release[1]), release[2]),
     )
 
 
 def _counts(measured: Sequence[Row], releases: Sequence[RuntimeRelease], published: Published) -> Section:
     rows = []
-    for runtime, version in releases:
-        count = Counter(row["verdict"] for row in measured if _release_of(row) == (runtime, version))
+    for release in releases:
+        runtime, version, mark = release
+        members = [row for row in measured if _release_of(row) == release]
+        count = Counter(row["verdict"] for row in members)
+        wrong: int | str = sum(
+            row["verdict"] == CellVerdict.WORKS and row["matches"] == Verdict.FAILED for row in members
+        )
+        if all(row["matches"] is None for row in members):
+            wrong = ""  # not compared
+        numbers = (
+            count.total(),
+            count[CellVerdict.WORKS],
+            wrong,
+            *(count[verdict] for verdict in CellVerdict if verdict is not CellVerdict.WORKS),
+        )
+        packages = (
+            ", ".join(sorted({row[name] for row in members if row[name]}, key=version_order))
+            for name in ("torch", "transformers")
+        )
         day = published[runtime].get(version, "")
-        numbers = (count.total(), *(count[verdict] for verdict in CellVerdict))
-        rows.append((runtime, version or "-", str(day), *(str(number) for number in numbers)))
+        installed = ", ".join(sorted({packages_as_of(row) for row in members}))
+        rows.append(
+            (runtime, f"{version or '-'}{mark}", str(day), installed, *packages, *(str(number) for number in numbers))
+        )
     note = (
-        "Older releases were measured on request, with every watched subject unless their row counts fewer. Unknown"
+        "Older releases were measured on request, with every watched subject unless their row counts fewer, and with"
+        " the packages of their release day; *installed later* is another question, whose failures may be those of"
+        " newer packages. Unknown"
         " means not measurable: a limit of Settle, a miniature that does not fit, or a release that cannot be probed,"
         " such as one without a server. The reasons are below."
     )
-    heading = ("runtime", "release", "published", "measured", *map(str, CellVerdict))
+    heading = (
+        *("runtime", "release", "published", "packages as of", "torch", "transformers", "measured"),
+        *("works", "of them with wrong numbers", "broken", "flaky", "unknown"),
+    )
     return Section("How much works in which release", (note,), heading, tuple(rows))
 
 
@@ -280,7 +343,8 @@ def _fixed(
 
 
 def _release_of(row: Row) -> RuntimeRelease:
-    return Runtime(row["runtime"]), str(row["version"] or "")
+    mark = LATER if row["installed"] == InstalledAsOf.RUN_DAY else ""
+    return Runtime(row["runtime"]), str(row["version"] or ""), mark
 
 
 def _subjects(measured: Iterable[Row]) -> tuple[str, ...]:
@@ -288,13 +352,15 @@ def _subjects(measured: Iterable[Row]) -> tuple[str, ...]:
 
 
 def _titled(release: RuntimeRelease) -> str:
-    return " ".join(filter(None, release))
+    runtime, version, mark = release
+    return " ".join(filter(None, (runtime, version))) + mark
 
 
 def _verdict_text(row: Row | None) -> str:
     if row is None:
         return ""
-    return f"{row['verdict']} ({row['rung']})" if row["rung"] else str(row["verdict"])
+    shown = shown_verdict(row["verdict"], {Rung.MATCHES: row["matches"]})
+    return f"{shown} ({row['rung']})" if row["rung"] else shown
 
 
 def _letter(row: Row | None) -> str:

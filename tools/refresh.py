@@ -6,6 +6,7 @@ For maintainers, from a checkout::
     python -m tools.refresh derive [SLUG...]   # miniatures from monitor/data/recipes.toml, in containers
     python -m tools.refresh qualify [SLUG...]  # probe those not yet qualified in the newest release and their first
     python -m tools.refresh history HOME       # ship the history of a home, as `settle demo` opens it
+    python -m tools.refresh by-release HOME [RUNTIME[==VERSION]...]  # measure tools/by_release.toml, or continue
     python -m tools.refresh runtimes HOME      # ship the second history: every runtime, by release
     python -m tools.refresh rejudge            # judge both shipped histories again, after a change of rules or words
     python -m tools.refresh findings           # docs/findings.md and docs/runtimes.md, from these two
@@ -13,6 +14,7 @@ For maintainers, from a checkout::
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -37,6 +39,7 @@ from monitor.runner.request import ProbeRequest
 from monitor.store import open_reader, open_store
 from monitor.store.shipped import pack, unpack
 from monitor.subjects.catalogue import load_catalogue, load_parity_causes
+from tools import by_release
 from tools.docs_pages import findings, runtimes_page
 from tools.first_known import fetch_first_known, write_first_known
 
@@ -60,21 +63,34 @@ def main(arguments: Sequence[str]) -> int:
             _derive(slugs)
         case ["qualify", *slugs]:
             _qualify(slugs)
-        case ["history", home]:
-            pack(Path(home), DATA / SHIPPED)
-        case ["runtimes", home]:
-            pack(Path(home), DATA / SHIPPED_RUNTIMES)
+        case ["history" | "runtimes" as name, home]:
+            pack(Path(home), DATA / {"history": SHIPPED, "runtimes": SHIPPED_RUNTIMES}[name])
+        case ["by-release", home, *names]:
+            _measure_by_release(home, names)
         case ["rejudge"]:
-            for shipped in (SHIPPED, SHIPPED_RUNTIMES):
-                _rejudge(shipped)
+            _rejudge(SHIPPED)
+            _rejudge(SHIPPED_RUNTIMES)
         case ["findings"]:
-            for page in PAGES:
-                (DOCS / page).write_text(page_of(page), encoding="utf-8")
+            _write_pages()
         case _:
             raise UsageError(
-                "name first-known, derive, qualify, history, runtimes, rejudge or findings", hint=str(__doc__)
+                "name first-known, derive, qualify, history, by-release, runtimes, rejudge or findings",
+                hint=str(__doc__),
             )
     return 0
+
+
+def _measure_by_release(home: str, names: Sequence[str]) -> None:
+    catalogue = load_catalogue()
+    with open_context(load_config(None, {**os.environ, "SETTLE_HOME": home}), ConsoleProgress()) as context:
+        context.store.record_catalogue(catalogue.models, catalogue.subjects())
+        context.store.record_parity_causes(load_parity_causes())
+        by_release.measure(context.runner, catalogue.subjects(), names)
+
+
+def _write_pages() -> None:
+    for page in PAGES:
+        (DOCS / page).write_text(page_of(page), encoding="utf-8")
 
 
 def page_of(name: str) -> str:

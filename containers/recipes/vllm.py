@@ -50,6 +50,7 @@ RECIPE = Recipe(
          "starlette", "pydantic", "msgspec"}
     ),
     exempt=("torch", "torchvision", "setuptools"),  # what belongs to that torch has to go with it
+    index_torch=True,
     forks=True,  # one import serves many subjects, each in a forked child: an import takes longer than a subject
     heavy=True,
     memory_bytes=6 << 30,  # 1.5 GB an engine, and a server has two processes besides the one that calls it

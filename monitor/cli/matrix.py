@@ -12,8 +12,20 @@ from rich.text import Text
 
 from containers.recipes import RECIPES
 from monitor.cli.output import data_console, plain_text
-from monitor.domain import BAR, CellVerdict, Outcome, Rung, Verdict
+from monitor.domain import (
+    ABOVE_THE_BAR,
+    BAR,
+    WRONG_NUMBERS,
+    CellVerdict,
+    InstalledAsOf,
+    Outcome,
+    Rung,
+    Verdict,
+    shown_verdict,
+    was_not_asked,
+)
 from monitor.report.doubts import doubts_about_day
+from monitor.store.reader import DAILY
 from monitor.text import single_line
 
 if TYPE_CHECKING:
@@ -48,6 +60,7 @@ _STYLES = {
     CellVerdict.UNKNOWN: "yellow",
 }
 _LEGEND = "✓ passed  ✗ failed  ± flaky  ? unknown  · not measured  n/a not applicable"
+_INSTALLED = {InstalledAsOf.RELEASE_DAY: " (packages of its release day)", InstalledAsOf.RUN_DAY: ""}
 _MAX_NAMES = 4  # models that one line names
 _Line: TypeAlias = "list[tuple[str, str]]"  # pieces of text, each with its style
 
@@ -56,9 +69,8 @@ def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     """Return one row per cell with its verdict per rung, in the catalogue's order of families."""
     rungs = store.report.rungs_now()
     return [
-        dict(row)
+        _with_rungs(row, rungs.get(row["cell"], {}))
         | {
-            "rungs": rungs.get(row["cell"], {}),
             "doubts": [
                 doubt.finding
                 for doubt in doubts_about_day(
@@ -70,13 +82,20 @@ def matrix_rows(store: Reader) -> list[dict[str, Any]]:
     ]
 
 
+def _with_rungs(row: Mapping[str, Any], rungs: Mapping[Rung, Verdict]) -> dict[str, Any]:
+    return dict(row) | {"rungs": rungs, "shown": shown_verdict(row["verdict"], rungs)}
+
+
 def settled_rows(store: Reader, cycle: CycleResult) -> list[dict[str, Any]]:
     """Return the same rows for the cells that a cycle settled, with the cycle's own verdicts."""
-    return [
-        row | _verdict_columns(cycle.settled[row["cell"]].verdict)
-        for row in store.by_release(runtime=str(cycle.runtime), version=cycle.installation.version)
-        if row["cell"] in cycle.settled
-    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for row in store.by_release(runtime=str(cycle.runtime), version=cycle.installation.version):
+        cell, wanted = row["cell"], str(cycle.installed or DAILY)
+        if cell in cycle.settled and (cell not in rows or row["installed"] == wanted):
+            verdict = cycle.settled[cell].verdict
+            rungs = {rung.rung: rung.verdict for rung in verdict.rungs}
+            rows[cell] = _with_rungs(row | _verdict_columns(verdict), rungs)
+    return list(rows.values())
 
 
 def _verdict_columns(verdict: RunVerdict) -> dict[str, Any]:
@@ -85,19 +104,33 @@ def _verdict_columns(verdict: RunVerdict) -> dict[str, Any]:
         "rung": str(verdict.rung) if verdict.rung is not None else None,
         "reason": verdict.reason,
         "blame": str(verdict.blame) if verdict.blame else None,
-        "rungs": {rung.rung: rung.verdict for rung in verdict.rungs},
     }
 
 
 def write_matrix(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print models down and rungs across, a table per release and platform, then the reasons of what does not work."""
     console = data_console()
-    for title in dict.fromkeys(_title(row) for row in rows):
-        group = [row for row in rows if _title(row) == title]
+    asked, not_asked = apart(rows)
+    for title in dict.fromkeys(_title(row) for row in asked):
+        group = [row for row in asked if _title(row) == title]
         console.print(plain_text(title), style="bold")
         _write_lines(console, [*_matrix(group), *_reasons(group), *_doubts(group), []])
+    _write_lines(console, [[(sentence, "")] for sentence in not_asked])
     console.print(_LEGEND, style="dim")
     _write_unverified(console, (str(row["runtime"]) for row in rows))
+
+
+def apart(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return the rows of runtimes that were asked, and a sentence for each runtime that could not be."""
+    by_title: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_title.setdefault(_title(row), []).append(row)
+    silent = {title: members for title, members in by_title.items() if all(map(was_not_asked, members))}
+    sentences = [
+        single_line(f"{title}: could not be asked about any of {len(members)} models: {members[0]['reason']}")
+        for title, members in silent.items()
+    ]
+    return [row for row in rows if _title(row) not in silent], sentences
 
 
 def _write_lines(console: Console, lines: Iterable[_Line]) -> None:
@@ -115,11 +148,10 @@ def _matrix(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
     yield [("model".ljust(width) + "".join(f" {rung!s:^9}" for rung in rungs) + " verdict", "bold")]
     signs = {verdict: (f" {sign:^9}", style) for verdict, (sign, style) in _SIGNS.items()}
     for name, row in zip(names, rows, strict=True):
-        verdict = CellVerdict(row["verdict"])
         yield [
             (name + " " * (width - cell_len(name)), ""),
             *(signs[row["rungs"].get(rung, Verdict.NOT_MEASURED)] for rung in rungs),
-            (f" {verdict}", _STYLES[verdict]),
+            (f" {row['shown']}", _style(row)),
             (" (in doubt)" if row.get("doubts") else "", "yellow"),
         ]
 
@@ -130,10 +162,21 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
             yield [(f"in doubt: {single_line(row['subject'])}: {finding}", "yellow")]
 
 
+def _style(row: Mapping[str, Any]) -> str:
+    """Return the colour of a verdict: what works with wrong numbers is not plain green."""
+    return "yellow" if row["shown"].endswith(WRONG_NUMBERS) else _STYLES[CellVerdict(row["verdict"])]
+
+
 def _rungs_to_show(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:
-    """Return the rungs of the bar, and every higher rung that was measured."""
+    """Return the rungs of the bar, the tracks above it, and every other rung that was measured."""
     silent = {Verdict.NOT_APPLICABLE, Verdict.NOT_MEASURED}
-    return sorted({*BAR, *(rung for row in rows for rung, verdict in row["rungs"].items() if verdict not in silent)})
+    return sorted(
+        {
+            *BAR,
+            *ABOVE_THE_BAR,
+            *(rung for row in rows for rung, verdict in row["rungs"].items() if verdict not in silent),
+        }
+    )
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Line]:
@@ -168,6 +211,7 @@ def _title(row: Mapping[str, Any]) -> str:
 
 def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print models down and runtimes across, with the rung at which a model fails."""
+    rows, not_asked = apart(rows)
     runtimes = list(dict.fromkeys((row["runtime"], row["version"]) for row in rows))
     table = _table("model")
     for runtime, version in runtimes:
@@ -176,14 +220,22 @@ def write_overview(rows: Sequence[Mapping[str, Any]]) -> None:
     for subject in dict.fromkeys(row["subject"] for row in rows):
         table.add_row(plain_text(subject), *(_verdict_text(cells.get((subject, *runtime))) for runtime in runtimes))
     data_console().print(table)
+    _write_lines(data_console(), [[(sentence, "")] for sentence in not_asked])
 
 
 def _verdict_text(row: Mapping[str, Any] | None) -> Text:
     if row is None:
         return Text(*_SIGNS[Verdict.NOT_MEASURED])
-    verdict = CellVerdict(row["verdict"])
     rung = f" ({row['rung']})" if row["rung"] else ""
-    return Text(f"{verdict}{rung}", style=_STYLES[verdict])
+    tracks = above_the_bar(row["rungs"]) if row["verdict"] == CellVerdict.WORKS else ""
+    return Text(" ".join(filter(None, (f"{row['shown']}{rung}", tracks))), style=_style(row))
+
+
+def above_the_bar(rungs: Mapping[Rung, Verdict]) -> str:
+    """Return the tracks above the bar that were measured, each with its sign: ``matches ✓ serves ✗``."""
+    silent = {Verdict.NOT_APPLICABLE, Verdict.NOT_MEASURED}
+    measured = ((rung, rungs.get(rung, Verdict.NOT_MEASURED)) for rung in ABOVE_THE_BAR)
+    return " ".join(f"{rung} {_SIGNS[verdict][0]}" for rung, verdict in measured if verdict not in silent)
 
 
 def _table(*columns: str) -> Table:
@@ -198,7 +250,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
     console = data_console()
     row = detail.row
     console.print(
-        f"run {detail.id}  {row['cell_id']}\n{row['day']} {row['origin']}, {row['purpose']}, "
+        f"run {detail.id}  {row['cell_id']}\n{row['day']}{_INSTALLED[InstalledAsOf(row['installed'])]}, "
+        f"{row['origin']}, {row['purpose']}, "
         f"version {row['version'] or '-'}, environment {row['environment'][:12]}, suite {row['suite'][:12]}, "
         f"{'in a fresh process' if row['solo'] else 'in a forked process'}",
         markup=False,
@@ -236,10 +289,12 @@ def run_as_json(detail: RunDetail) -> dict[str, Any]:
         "run": detail.id,
         "cell": detail.row["cell_id"],
         "day": detail.row["day"],
+        "installed": detail.row["installed"],
         "origin": detail.row["origin"],
         "version": detail.row["version"],
         "environment": detail.row["environment"],
         "verdict": str(detail.verdict.verdict),
+        "rungs": {str(rung.rung): str(rung.verdict) for rung in detail.verdict.rungs},
         "reason": detail.verdict.reason,
         "note": detail.note,
         "ruling": detail.ruling,

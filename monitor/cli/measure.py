@@ -32,9 +32,17 @@ if TYPE_CHECKING:
     from monitor.config.settings import Config
     from monitor.domain import Model, Subject
     from monitor.runner.context import RunContext
+    from monitor.runner.parallel import Runner
+    from monitor.runner.request import ProbeRequest
 
 RUNTIME = click.option(
     "--runtime", default=str(Runtime.TRANSFORMERS), show_default=True, help="Runtime, or runtime==version."
+)
+
+INSTALLED = click.option(
+    "--installed",
+    type=click.Choice(["release-day", "today"]),
+    help="Packages beside a pinned version: those of its release day (default), or today's. Kept apart.",
 )
 
 
@@ -57,6 +65,7 @@ RUNTIME = click.option(
     multiple=True,
     help="Only this runtime, or runtime==version; repeatable. Default: the configured runtimes.",
 )
+@INSTALLED
 @ENGINE
 @JSON
 @click.pass_obj
@@ -66,6 +75,7 @@ def run(
     once: bool,
     only: tuple[str, ...],
     runtimes: tuple[str, ...],
+    installed: str | None,
     engine: str | None,
     as_json: bool,
 ) -> None:
@@ -76,7 +86,7 @@ def run(
 
     With --once, one cycle: installs what a user would get now, probes every model that is due, confirms every change,
     and prints the matrix. A cycle without any change ends within seconds. Results of a pinned version are kept by
-    release, outside the daily history.
+    release, outside the daily history; it is installed with the packages of its release day.
     """
     from monitor.progress import ConsoleProgress
     from monitor.runner.request import ProbeRequest
@@ -85,6 +95,8 @@ def run(
     progress = ConsoleProgress()
     config = options.with_engine(engine)
     subjects = watched_subjects(only, progress, config.home)
+    if installed and not any(runtime_and_version(name)[1] for name in runtimes):
+        raise UsageError("--installed needs a pinned version", hint="write --runtime transformers==5.2.0")
     if not once:
         _watch(config, subjects, runtimes, discovered=not only, as_json=as_json)
         return
@@ -104,7 +116,8 @@ def run(
 
     with open_context(config, progress) as context:
         _record_known(context, subjects)
-        cycles = [run_cycle(context.runner, request) for request in requests]
+        dated = [_dated(context.runner, request, installed) for request in requests]
+        cycles = [run_cycle(context.runner, request) for request in dated]
     print_cycles(config, cycles, as_json=as_json)
     raise_if_uninstalled(cycles)
 
@@ -136,6 +149,7 @@ def _watch(
         'settle probe "Gemma 4"',
         'settle probe "Gemma 4" --as-of 2026-03-31',
         "settle probe Qwen/Qwen3-8B --runtime transformers==4.51.0",
+        "settle probe Qwen/Qwen3-8B --runtime vllm==0.24.0 --installed today",
         "settle probe Qwen/Qwen3-8B --runtime peft==0.18.0 --with transformers==5.2.0",
         "settle probe microsoft/Phi-3.5-MoE-instruct --runtime peft --attribute",
         "settle probe ./my-unreleased-checkpoint --json",
@@ -156,6 +170,7 @@ def _watch(
     help="Rerun failed checks with the previous release of either package, to find the one that changed them.",
 )
 @click.option("--as-of", "as_of", metavar="DAY", help="Install what a user would have got on that UTC day.")
+@INSTALLED
 @ENGINE
 @JSON
 @click.pass_obj
@@ -167,14 +182,16 @@ def probe(
     extra_pins: tuple[str, ...],
     attribute: bool,
     as_of: str | None,
+    installed: str | None,
     engine: str | None,
     as_json: bool,
 ) -> None:
     """Probe MODEL now; its checks are shown as they finish.
 
     MODEL is a hub id, a family ("Gemma 4"), an architecture, or a checkpoint folder. Results of a pinned version stay
-    out of the daily history; --as-of without a version is recorded as a replay of that day. --attribute needs a runtime
-    that builds on another (peft on transformers).
+    out of the daily history. A pinned version gets the packages of its release day; --installed today, --as-of DAY and
+    --with are other questions, whose answers are kept apart. --as-of without a version is recorded as a replay of that
+    day. --attribute needs a runtime that builds on another (peft on transformers).
 
     The exit code is 0 whatever the verdict is, and 5 when there is no verdict because Settle's infrastructure failed
     (engine, disk, network, memory, a limit, an installation recipe).
@@ -191,6 +208,11 @@ def probe(
     origin = Origin.ADHOC if version or extra_pins else Origin.LIVE if day == now.date() else Origin.REPLAY
     if attribute:
         foundation_of(name)
+    if installed and (not version or as_of or extra_pins):
+        raise UsageError(
+            "--installed needs a pinned version, and goes neither with --as-of nor with --with",
+            hint="write --runtime transformers==5.2.0 --installed today",
+        )
     progress = ConsoleProgress(checks=True)
     config = options.with_engine(engine)
     subjects, models = subjects_of(model, progress, config.home)
@@ -206,6 +228,7 @@ def probe(
     )
     with open_context(config, progress) as context:
         _record_known(context, subjects, models)
+        request = _dated(context.runner, request, "today" if as_of else installed)
         cycle = run_cycle(context.runner, request)
         attributions = cross(context.runner, request, cycle) if attribute else None
     print_probe(config, cycle, attributions, as_json=as_json)
@@ -271,6 +294,15 @@ def replay(
         _record_known(context, subjects)
         replayed = past.replay(context.runner, order)
     print_replay(replayed, as_json=as_json)
+
+
+def _dated(runner: Runner, request: ProbeRequest, installed: str | None) -> ProbeRequest:
+    """Return the request as of its version's release day, unless it asks for the newest or for another day."""
+    from monitor.runner.release_day import as_of_release_day
+
+    if not request.version or request.extra_pins or installed == "today":
+        return request
+    return as_of_release_day(runner, request)
 
 
 def _record_known(context: RunContext, subjects: Sequence[Subject], models: Sequence[Model] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from monitor.domain import Blame, CellVerdict
+from monitor.domain import Blame, CellVerdict, shown_verdict
 from monitor.errors import NotMeasured
 from monitor.judge.faults import BLAME
 
@@ -81,7 +81,7 @@ def print_probe(
 ) -> None:
     """Print every cell's last run and its verdict; ``attributions`` is None without --attribute."""
     from monitor import verdicts
-    from monitor.cli.matrix import run_as_json, write_run
+    from monitor.cli.matrix import above_the_bar, run_as_json, write_run
     from monitor.cli.output import data_console, write_json
     from monitor.store import open_reader
 
@@ -107,7 +107,10 @@ def print_probe(
             write_run(last[cell], environments[cell])
         verdict = settled.verdict
         blame = f", blame {verdict.blame}" if verdict.blame else ""
-        console.print(f"{cell}: {verdict.verdict}{blame}: {verdict.reason}", markup=False, soft_wrap=True)
+        rungs = {rung.rung: rung.verdict for rung in verdict.rungs}
+        shown = shown_verdict(verdict.verdict, rungs)
+        tracks = f" ({above_the_bar(rungs)})" if above_the_bar(rungs) else ""
+        console.print(f"{cell}: {shown}{tracks}{blame}: {verdict.reason}", markup=False, soft_wrap=True)
         for row in (attributions or {}).get(cell, ()):
             console.print(f"{row.check}, attributed to {row.culprit}: {row.reason}", markup=False, soft_wrap=True)
 

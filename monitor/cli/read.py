@@ -68,10 +68,11 @@ def status(options: Options, *, verdict: str | None, family: str | None, as_json
 @JSON
 @click.pass_obj
 def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None:
-    """Show the history and last run of a cell, or a single run: checks, evidence, log.
+    """Show the history of a cell with the run of its latest day, or a single run: checks, evidence, log.
 
     A history has a letter per day, the day on which the cell first worked and became stable, every setback with the
-    releases that began and ended it, and the changes of the lock at each change of verdict.
+    releases that began and ended it, and the changes of the lock at each change of verdict. Results of pinned versions
+    are in a table by release.
 
     Name a cell by its model, subject, family or full id, and a run by the beginning of its id.
     """
@@ -83,7 +84,7 @@ def show(options: Options, *, what: str, whole_log: bool, as_json: bool) -> None
             _show_run(store, verdicts.run_detail(store, what), whole_log=whole_log, as_json=as_json)
             return
         for cell in _cells(store, what):
-            run = store.cells.last_run_of(cell)
+            run = store.cells.run_to_show(cell)
             if run is None:
                 continue
             last = verdicts.run_detail(store, run)
@@ -158,6 +159,8 @@ def models(options: Options, *, as_json: bool) -> None:
 
 def _cells(store: Reader, what: str) -> Sequence[str]:
     rows = store.current()
+    days = {row["cell"] for row in rows}
+    rows += {row["cell"]: row for row in store.by_release() if row["cell"] not in days}.values()
     wanted = what.lower()
     for column in ("cell", "subject", "model", "family", "architecture"):
         if cells := [row["cell"] for row in rows if str(row[column]).lower() == wanted]:
@@ -175,9 +178,11 @@ def _cells(store: Reader, what: str) -> Sequence[str]:
 def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> None:
     from monitor.cli.matrix import run_as_json
     from monitor.cli.output import write_json, write_sections
+    from monitor.report.by_release import read_by_release, release_table
     from monitor.report.sections import line_sections
     from monitor.report.summary import line_of
 
+    by_release = read_by_release(store, cell=cell)
     if as_json:
         detail = store.cells.detail(cell)
         write_json(
@@ -186,13 +191,15 @@ def _show_cell(store: Reader, cell: str, last: RunDetail, *, as_json: bool) -> N
                 "subject": detail.subject,
                 "days": [_day_as_json(day) for day in detail.days],
                 "flips": detail.flips,
+                "by_release": by_release.of(cell),
                 "last_run": run_as_json(last),
             }
         )
         return
     for track in store.tracks(cell=cell):
-        line = line_of(track, track.observations[-1].day)
+        line = line_of(track, track.observations[-1].day, by_release.observations.get(cell, ()))
         write_sections(line_sections(store, line))
+    write_sections(release_table(by_release.of(cell)))
     _show_run(store, last, whole_log=False, as_json=False)
 
 

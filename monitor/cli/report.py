@@ -10,7 +10,7 @@ import click
 
 from monitor.cli.arguments import past_day, runtime_and_version
 from monitor.cli.root import JSON, Options, examples
-from monitor.domain import HubName, Rung, Runtime
+from monitor.domain import HubName, Rung, Runtime, version_order
 from monitor.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class _Chosen:
 
 
 def _summaries(store: Reader, chosen: _Chosen) -> list[Summary]:
+    from monitor.report.by_release import read_by_release
     from monitor.report.summary import rung_tracks, summaries
 
     today = datetime.now(UTC).date()
@@ -102,7 +103,8 @@ def _summaries(store: Reader, chosen: _Chosen) -> list[Summary]:
     through = past_day(chosen.last, today) if chosen.last else max(track.observations[-1].day for track in tracks)
     rungs = [] if chosen.rung else rung_tracks(store, tracks, through)
     first = past_day(chosen.first, today) if chosen.first else None
-    if result := summaries(tracks, through, first=first, rungs=rungs):
+    known = read_by_release(store, **columns).observations
+    if result := summaries(tracks, through, first=first, rungs=rungs, by_release=known):
         return result
     raise UsageError(f"no model in the history was released on or after {chosen.first}", hint="leave out --from")
 
@@ -126,22 +128,27 @@ def _sections(home: Path, chosen: _Chosen) -> list[dict[str, Any]]:
 @JSON
 @click.pass_obj
 def release(options: Options, *, version: str, as_markdown: bool, as_json: bool) -> None:
-    """Show the verdicts that one release changed: on the last day before it and the first day with it."""
+    """Show the verdicts that one release changed: on the last day before it and the first day with it.
+
+    Where the history does not have both, results of pinned versions are compared with those of the release before.
+    """
     from monitor.cli.output import write_json, write_markdown, write_sections
     from monitor.report.release import effects, effects_as_json, release_sections
     from monitor.store import open_reader
 
     runtime, pinned = runtime_and_version(version) if "==" in version else (Runtime.TRANSFORMERS, version)
     with open_reader(options.home) as store:
-        tracks = store.tracks(runtime=str(runtime))
-        changed = effects(tracks, pinned)
+        changed = effects(store, str(runtime), pinned)
         if not changed:
-            known = {observation.version for track in tracks for observation in track.observations}
+            known = dict.fromkeys(row["version"] for row in store.by_release(runtime=str(runtime)) if row["version"])
             raise UnknownName(
-                f"release of {runtime} in the history", pinned, known, hint="`settle replay` rebuilds past releases"
+                f"release of {runtime} in the history",
+                pinned,
+                sorted(known, key=version_order),
+                hint=f"`settle run --once --runtime {runtime}=={pinned}` measures it",
             )
         if as_json:
-            write_json(effects_as_json(store, changed))
+            write_json(effects_as_json(changed))
         else:
             write = write_markdown if as_markdown else write_sections
             write(release_sections(store, str(runtime), pinned, changed))

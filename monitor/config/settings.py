@@ -94,7 +94,9 @@ class Install(SettingsSection):
         (), description="packages whose versions are not limited to the day, in addition to the recipe's"
     )
     torch: Literal["cpu", "default"] = Field(
-        "cpu", description='"cpu": the CPU build; "default": the build on the index, with gigabytes of CUDA'
+        "cpu",
+        description='"cpu": the CPU build (vLLM: where there is one of its torch and torchvision, else as "default");'
+        ' "default": the build on the index, with gigabytes of CUDA',
     )
     ca_bundle: _File | None = Field(None, description="certificate authorities (PEM) for TLS to the index")
     http_proxy: str | None = Field(None, description="proxy for http://")

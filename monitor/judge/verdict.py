@@ -95,6 +95,17 @@ def at_the_bar(rungs: tuple[RungVerdict, ...], over: Sequence[Rung]) -> RunVerdi
     return RunVerdict(CellVerdict.WORKS, None, f"every applicable check passed ({names})", None, "", "", rungs)
 
 
+def of_newer_packages(verdict: RunVerdict) -> RunVerdict:
+    """Blame what fails on the packages: the same version and files work with those of the version's release day."""
+    if verdict.verdict is not CellVerdict.BROKEN:
+        return verdict
+    reason = f"{verdict.reason} (it works with the packages of its release day)"
+    rungs = tuple(
+        replace(rung, blame=Blame.DEPENDENCY) if rung.rung is verdict.rung else rung for rung in verdict.rungs
+    )
+    return replace(verdict, blame=Blame.DEPENDENCY, reason=reason, rungs=rungs)
+
+
 def _weighed(check: CheckResult, circumstances: Circumstances) -> CheckResult:
     """Turn a failure that may not count into an unknown that says why."""
     if check.outcome is Outcome.FAILED and check.fault == "differs-from-reference" and circumstances.doubt:

@@ -57,14 +57,14 @@ class Evidence:
     def between(self, cell: str, span: Span) -> tuple[DayEvidence | None, tuple[Moved, ...]]:
         """Return the evidence of the span's last day, and what moved in the lock since the day before the span."""
         before, after = self.on(cell, span.after), self.on(cell, span.by)
-        return after, self._moved(before, after) if before and after else ()
+        return after, self.moved(before, after) if before and after else ()
 
     def changes(self, cell: str) -> list[DayChange]:
         changes: list[DayChange] = []
         before: DayEvidence | None = None
         for _, day in sorted(self._days_of(cell).items()):
             if before is None or (day.environment, day.verdict) != (before.environment, before.verdict):
-                changes.append(DayChange(before, day, self._moved(before, day) if before else ()))
+                changes.append(DayChange(before, day, self.moved(before, day) if before else ()))
             before = day
         return changes
 
@@ -85,7 +85,12 @@ class Evidence:
             }
         return self._days[cell]
 
-    def _moved(self, before: DayEvidence, after: DayEvidence) -> tuple[Moved, ...]:
+    def days(self, cell: str) -> list[DayEvidence]:
+        """Return the cell's days, oldest first."""
+        return [day for _, day in sorted(self._days_of(cell).items())]
+
+    def moved(self, before: DayEvidence, after: DayEvidence) -> tuple[Moved, ...]:
+        """Return the packages that differ between the environments of two results."""
         return moved(self._packages_of(before.environment), self._packages_of(after.environment))
 
     def _packages_of(self, environment: str) -> Mapping[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from monitor.domain import CellVerdict
+from monitor.report.by_release import known_to_work, read_by_release
 from monitor.report.doubts import doubts_section
 from monitor.report.evidence import Evidence, caveats
 from monitor.report.format import (
@@ -92,9 +94,17 @@ def answer_sections(store: Reader, summary: Summary) -> Iterator[Section]:
             for line in summary.untimed
         ),
     )
+    unseen = [line for line in summary.lines if not _seen(line)]
+    by_release = read_by_release(store, runtime=str(summary.lines[0].track.runtime))
+    yield from known_to_work(by_release, [(line.track.subject.id, line.track.cell) for line in unseen])
     if summary.coming:
         names = ", ".join(line.track.subject.id for line in summary.coming)
         yield Section("Not released yet", (f"{len(summary.coming)}: {names}.",))
+
+
+def _seen(line: Line) -> bool:
+    """Return whether a day of the history shows it working."""
+    return any(observation.verdict is CellVerdict.WORKS for observation in line.track.observations)
 
 
 def side_by_side(summaries: Sequence[Summary]) -> Section:

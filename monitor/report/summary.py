@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from monitor.domain import BAR, REFERENCE, ReleaseKind
+from monitor.domain import BAR, REFERENCE, CellVerdict, ReleaseKind
 from monitor.report.doubts import doubts_about, load_doubts, taken_at_their_word
 from monitor.stability.track import sensitivity, stabilization
 from monitor.stability.values import ESTABLISHED_DAYS, STABLE_DAYS, Milestone, Span, TimeToSupport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from monitor.report.doubts import Doubt
-    from monitor.stability.values import Distribution, Stabilization
+    from monitor.stability.values import Distribution, Observation, Stabilization
     from monitor.store.reader import Reader
     from monitor.store.tracks import Track
 
@@ -78,11 +78,17 @@ class Summary:
 
 
 def summaries(
-    tracks: Iterable[Track], through: date, *, first: date | None = None, rungs: Iterable[Track] = ()
+    tracks: Iterable[Track],
+    through: date,
+    *,
+    first: date | None = None,
+    rungs: Iterable[Track] = (),
+    by_release: Mapping[str, Sequence[Observation]] | None = None,
 ) -> list[Summary]:
     """Return a summary for each runtime, channel and platform. ``first`` leaves out models released before that day.
 
-    ``rungs`` are the tracks of single rungs, for the distributions of each.
+    ``rungs`` are the tracks of single rungs, for the distributions of each; ``by_release`` has, by cell, what pinned
+    versions did on their release days.
     """
     by_history: dict[str, list[Track]] = {}
     by_rung: dict[str, list[Track]] = {}
@@ -91,7 +97,8 @@ def summaries(
             if first is None or (track.released is not None and track.released >= first):
                 title = f"{track.runtime} ({track.channel}, {track.platform})"
                 by_title.setdefault(title, []).append(track)
-    return [_summary(title, members, through, by_rung.get(title, ())) for title, members in by_history.items()]
+    known = by_release or {}
+    return [_summary(title, members, through, by_rung.get(title, ()), known) for title, members in by_history.items()]
 
 
 def rung_tracks(store: Reader, tracks: Iterable[Track], through: date) -> list[Track]:
@@ -110,13 +117,30 @@ def _is_model(track: Track) -> bool:
     return track.subject.id == track.subject.model_id
 
 
-def line_of(track: Track, through: date) -> Line:
+def line_of(track: Track, through: date, by_release: Sequence[Observation] = ()) -> Line:
+    """Return the track's answer; ``by_release`` says what pinned versions did on their release days.
+
+    Those days show since when it works, and no more: nothing was observed between them, so they prove no streak and no
+    setback.
+    """
     answer = stabilization(track.observations, released=track.released, created=track.created, through=through)
+    seen = {observation.day for observation in track.observations}
+    added = {day.day: day for day in by_release if day.day not in seen}  # of two versions of a day the newer
+    if track.rung is None and any(observation.verdict is CellVerdict.WORKS for observation in added.values()):
+        days = [*track.observations, *added.values()]
+        whole = stabilization(days, released=track.released, created=track.created, through=through)
+        answer = replace(answer, works=whole.works, lead=whole.lead)
     return Line(track, answer, doubts_about(track, load_doubts()) if track.rung is None else ())
 
 
-def _summary(title: str, tracks: Sequence[Track], through: date, rungs: Sequence[Track]) -> Summary:
-    lines = [line_of(track, through) for track in tracks]
+def _summary(
+    title: str,
+    tracks: Sequence[Track],
+    through: date,
+    rungs: Sequence[Track],
+    by_release: Mapping[str, Sequence[Observation]],
+) -> Summary:
+    lines = [line_of(track, through, by_release.get(track.cell, ())) for track in tracks]
     timed = _standing_for_models(lines)
     single = _standing_for_models([line_of(track, through) for track in rungs if _has_time(track, through)])
     return Summary(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor import verdicts
-from monitor.domain import Cell, Origin, Outcome, Runtime
+from monitor.domain import Cell, InstalledAsOf, Origin, Outcome, Runtime
 from monitor.errors import UsageError
 from monitor.judge.attribution import Attribution, Pairing, attributions, release_before
 from monitor.runner.cycle import run_cycle
@@ -57,6 +57,7 @@ def cross(runner: Runner, request: ProbeRequest, result: CycleResult) -> dict[st
     checks_by_pairing: dict[Pairing, dict[str, Sequence[CheckResult]]] = {}
     for pairing, (first, pin) in pairs.items():
         pinned = replace(request, version=first, extra_pins=(pin,), origin=Origin.ADHOC, subjects=subjects, force=True)
+        pinned = replace(pinned, installed=InstalledAsOf.RUN_DAY)  # a pair has no release day
         checks_by_pairing[pairing] = _checks(runner.store, run_cycle(runner, pinned).runs)
     names = {pairing: f"{request.runtime} {first} with {pin}" for pairing, (first, pin) in pairs.items()}
     return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from monitor import verdicts
-from monitor.domain import Cell, Ending, Purpose, Rung
+from monitor.domain import Cell, Ending, Origin, Purpose, Rung
 from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
@@ -23,7 +23,7 @@ from monitor.store import RunRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from monitor.domain import Runtime, Subject
+    from monitor.domain import InstalledAsOf, Runtime, Subject
     from monitor.judge.observations import Session
     from monitor.runner.install import InstallResult
     from monitor.runner.parallel import Round, Runner, SubjectTurn
@@ -46,6 +46,7 @@ class CycleResult:
     settled: Mapping[str, Settled]
     runs: Sequence[str]
     unchanged: int
+    installed: InstalledAsOf | None = None  # of a pinned version; None in the daily history
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def run_cycle(
         settled={name: decision for name, decision in decisions.items() if isinstance(decision, Settled)},
         runs=state.runs,
         unchanged=state.unchanged,
+        installed=request.installed if request.origin is Origin.ADHOC else None,
     )
 
 
@@ -337,6 +339,7 @@ class Cycle:
                 ending=turn.ending if turn else Ending(),
                 events=events.raw if events else b"",
                 session=events.session if events else None,
+                installed=self.request.installed,
             ),
         )
         if turn:

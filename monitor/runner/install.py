@@ -10,11 +10,18 @@ from containers.builder import ListedVersions
 from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.lock import parse_lock
 from containers.recipes import RECIPES
-from monitor.domain import Origin
+from monitor.domain import InstalledAsOf, Origin
 from monitor.errors import NotReleased, SettleError, UnknownName, UsageError
 from monitor.judge.runs import Stage
 from monitor.runner.request import archive_of
-from monitor.sources.index import available_releases, fetch_releases, fetch_source, installable, newest_installable
+from monitor.sources.index import (
+    available_releases,
+    download_bytes,
+    fetch_releases,
+    fetch_source,
+    installable,
+    newest_installable,
+)
 from monitor.store import EnvironmentRecord, ResolutionRecord
 from monitor.store.records import failed_environment
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from monitor.runner.request import ProbeRequest
     from monitor.store import Store
 
+UNPACKED = 2.2  # bytes on disk for a byte of torch's wheels
 _STAGES = {
     InstallStage.RESOLVE: Stage.RESOLVES,
     InstallStage.INSTALL: Stage.BUILDS,
@@ -87,6 +95,8 @@ class Installer:
                     f"the files are copied, not linked: about {copied / 1e9:.1f} GB for each environment, unless the"
                     " file system shares blocks (bubblewrap, Docker or Podman would let them be links)"
                 )
+            if too_large := self._announce_torch(resolution):
+                return self._failed(request, too_large, version=record.version)
         environment = self._build(resolution.lock, record.version)
         if isinstance(environment, InstallFailure):
             return self._failed(request, environment, version=record.version)
@@ -127,7 +137,10 @@ class Installer:
     def _resolve(self, request: ProbeRequest) -> Resolution | InstallFailure:
         recipe, version = self.recipe, request.version
         wanted = f"{request.runtime}=={version}" if version else f"the newest {request.runtime}"
-        self.progress.message(f"resolving {request.recorded_version(wanted)} as of {request.cutoff:%Y-%m-%d %H:%M} UTC")
+        of_its_day = ", its release day" if request.installed is InstalledAsOf.RELEASE_DAY else ""
+        self.progress.message(
+            f"resolving {request.recorded_version(wanted)} as of {request.cutoff:%Y-%m-%d %H:%M} UTC{of_its_day}"
+        )
         newest = version or newest_installable(self.settings, recipe, request.cutoff)
         archive = archive_of(request, recipe, self.config.ollama)
         if isinstance(archive, InstallFailure):
@@ -136,11 +149,12 @@ class Installer:
             (*recipe.requirements(newest), *request.extra_pins),
             request.cutoff,
             extra=self.config.extra,
-            exempt=recipe.exempt,
+            exempt=self._exempt(request),
             listed=self._listed_by(request),
             progress=self.progress.message,
             build_env=recipe.build_environment,
             overrides=recipe.overrides(newest),
+            index_torch=recipe.index_torch,
         )
         if archive is not None and not isinstance(result, InstallFailure):
             result = self.environments.with_artefact(result, archive)
@@ -148,6 +162,13 @@ class Installer:
             not_built = result.slug is InstallFault.NOT_BUILT and recipe.distribution in result.sources
             return replace(result, slug=InstallFault.RUNTIME_NOT_BUILT) if not_built else result
         return self._with_sources(request, result) if recipe.sources else result
+
+    def _exempt(self, request: ProbeRequest) -> tuple[str, ...]:
+        """Return the packages that the cutoff does not touch: the package for the platform may follow its release."""
+        recipe = self.recipe
+        if request.installed is InstalledAsOf.RELEASE_DAY and recipe.distribution != recipe.runtime:
+            return (*recipe.exempt, recipe.distribution)
+        return recipe.exempt
 
     def _with_sources(self, request: ProbeRequest, resolution: Resolution) -> Resolution | InstallFailure:
         """Add the sources that a probe reads; where there are none, the runtime is not to blame."""
@@ -172,6 +193,24 @@ class Installer:
             if release.channel is request.channel and not release.yanked and release.published_at <= request.cutoff
         )
         return ListedVersions(recipe.runtime, versions)
+
+    def _announce_torch(self, resolution: Resolution) -> InstallFailure | None:
+        """Write the size of a torch of many gigabytes before its download; return a failure where it does not fit."""
+        lock = resolution.lock
+        torch = [pin for pin in lock.packages if pin.name == "torch" or pin.name.startswith("nvidia-")]
+        if len(torch) <= 1 or not (missing := self.environments.not_installed_anywhere(torch)):
+            return None  # a CPU build, or the cache has them
+        size = download_bytes(missing, self.settings)
+        version = next(pin.version for pin in torch if pin.name == "torch")
+        self.progress.message(
+            f"to download: {size / 1e9:.1f} GB, the index's build of torch {version} with {len(torch) - 1} packages for"
+            " CUDA; all releases with that torch share it"
+        )
+        free, needed = self.environments.free_bytes(), int(size * UNPACKED) + self.settings.free_bytes
+        if free >= needed:
+            return None
+        reason = f"torch {version} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        return InstallFailure(InstallStage.INSTALL, InstallFault.DISK, reason, b"", resolution.seconds)
 
     def _build(self, lock: Lock, version: str) -> Environment | InstallFailure:
         environment = self.environments.ensure(lock, allowed_conflicts=self.recipe.allowed_conflicts(version))
@@ -251,7 +290,8 @@ class Installer:
             name = request.recorded_version(f"{request.runtime}=={request.version}".removesuffix("=="))
             return UsageError(f"there is no {name} on the index", hint="check each version")
         releases = self._installable(request.runtime)
-        versions = [release.version for release in releases if release.published_at <= request.cutoff]
+        of_its_day = request.installed is InstalledAsOf.RELEASE_DAY
+        versions = [release.version for release in releases if of_its_day or release.published_at <= request.cutoff]
         if releases and not versions:
             return _not_released(request, releases)
         return UnknownName(
@@ -266,6 +306,8 @@ class Installer:
         stage, slug = failure.stage, failure.slug
         if self.recipe.archive is not None or (stage, slug) != (InstallStage.RESOLVE, InstallFault.UNRESOLVABLE):
             return None
+        if request.installed is InstalledAsOf.RELEASE_DAY:
+            return None  # it exists on its day, whenever the package for this platform followed
         try:
             releases = self._installable(request.runtime)
         except SettleError:

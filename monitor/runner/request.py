@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault, InstallStage
-from monitor.domain import Channel, Origin
+from monitor.domain import Channel, InstalledAsOf, Origin
 from monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ProbeRequest:
     force: bool = False  # probe even where nothing has changed
     seed: int = 0  # of everything random in a probe
     extra_pins: tuple[str, ...] = ()  # other packages pinned by hand, as name==version
+    installed: InstalledAsOf = InstalledAsOf.RUN_DAY  # of what ``cutoff`` is the end
 
     def recorded_version(self, version: str) -> str:
         """Return the version with the extra pins: with those, a verdict says nothing about the release itself."""

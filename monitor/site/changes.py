@@ -77,7 +77,7 @@ def changed_days(content: Content) -> list[ChangedDay]:
 
 def _verdict_changes(content: Content, turns: Sequence[ConfirmedFlip]) -> Iterator[VerdictChange]:
     cells = content.cells
-    titles = {cell.latest.cell: column.title for column in content.columns for cell in column.cells}
+    titles = {cell.latest.cell: column.title for column in content.every_column for cell in column.cells}
     groups: dict[tuple[str, str, str, str, str], list[ConfirmedFlip]] = defaultdict(list)
     for turn in turns:
         signature = "" if turn.after == CellVerdict.WORKS else turn.signature
@@ -109,7 +109,7 @@ def _first_measured(column: RuntimeColumn) -> Mapping[str, date]:
 
 def _new_models(content: Content) -> Mapping[date, list[SiteCell]]:
     new: dict[date, list[SiteCell]] = defaultdict(list)
-    begun = min(column.summary.first for column in content.columns)
+    begun = min(column.summary.first for column in content.every_column)
     for row in content.rows:
         cell = min(row.cells.values(), key=lambda cell: cell.line.track.observations[0].day)
         if (day := cell.line.track.observations[0].day) > begun:

@@ -9,7 +9,7 @@ from monitor.site import names
 from monitor.stability.values import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from monitor.site.content import Content, SiteCell, SubjectRow
@@ -29,10 +29,12 @@ def status_json(content: Content) -> dict[str, Any]:
                 "runtime": str(column.summary.lines[0].track.runtime),
                 "version": column.version,
                 "through": column.through.isoformat(),
+                "asked": column.asked,
                 "verdicts": dict(sorted(column.verdicts.items())),
+                "wrong_numbers": column.wrong_numbers,
                 "standings": dict(sorted(column.by_standing.items())),
             }
-            for column in content.columns
+            for column in content.every_column
         ],
         "models": {
             row.id: {
@@ -41,6 +43,8 @@ def status_json(content: Content) -> dict[str, Any]:
                 "cells": {
                     name: {
                         "verdict": cell.latest.verdict,
+                        "shown": cell.shown,
+                        "above_the_bar": cell.above_the_bar,
                         "rung": cell.latest.rung or None,
                         "standing": str(cell.line.answer.standing),
                         "version": cell.latest.version,
@@ -85,6 +89,8 @@ def _cell(column: str, cell: SiteCell) -> dict[str, Any]:
         "measured": latest.measured.isoformat(),
         "version": latest.version,
         "verdict": latest.verdict,
+        "shown": cell.shown,
+        "above_the_bar": cell.above_the_bar,
         "rung": latest.rung or None,
         "reason": latest.reason,
         "blame": latest.blame or None,
@@ -111,10 +117,16 @@ def _cell(column: str, cell: SiteCell) -> dict[str, Any]:
             "day": good.day.isoformat(),
             "lock": names.lock_file(good.environment),
         },
+        "by_release": [_by_release(row) for row in cell.by_release],
         "page": cell.page,
         "first": track.observations[0].day.isoformat(),
         "days": _letters(track.observations),
     }  # fmt: skip
+
+
+def _by_release(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("version", "installed", "day", "verdict", "rung", "blame", "torch", "transformers", "matches", "run")
+    return {name: row[name] for name in names}
 
 
 def _event(span: Span, answer: Stabilization) -> dict[str, Any]:

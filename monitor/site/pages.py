@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitor.report.by_release import release_table
 from monitor.report.causes import causes
 from monitor.report.doubts import doubts_section
 from monitor.report.evidence import Evidence
@@ -24,7 +25,6 @@ from monitor.site.support_curve import support_curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import date
 
     from monitor.report.causes import Cause
     from monitor.site.changes import ChangedDay
@@ -109,7 +109,9 @@ def _parts(content: Content) -> list[OverviewPart]:
     young = content.through - timedelta(days=YOUNG_DAYS)
     rows = content.rows
     chosen = [
-        ("only", "failing", [row for row in rows if row.broken]),
+        ("only", "failing", [row for row in rows if row.failing]),
+        ("only", "unknown", [row for row in rows if row.unknown]),
+        ("only", "not asked", [row for row in rows if row.not_asked(content.columns)]),
         ("only", "new", [row for row in rows if row.track.released and row.track.released > young]),
     ]
     groups: tuple[tuple[str, Callable[[SubjectRow], str]], ...] = (
@@ -140,10 +142,11 @@ def _failures(content: Content) -> Iterator[File]:
 
 def _times(store: Reader, content: Content) -> Iterator[File]:
     drawn = []
-    for column in content.columns:
+    for column in content.every_column:
         title = f"{column.title}: share of models that work, and that are stable, by days since their release"
         svg = support_curve(column.summary.groups[0], title, seed=column.name)
-        drawn.append((column, svg))
+        if column.asked:
+            drawn.append((column, svg))
         links = {cell.subject: cell.page for cell in column.cells}
         sections = list(answer_sections(store, column.summary))
         page = names.runtime_page(column.name)
@@ -159,7 +162,7 @@ def _times(store: Reader, content: Content) -> Iterator[File]:
 
 
 def _models(content: Content) -> Iterator[File]:
-    titles = {column.name: column.title for column in content.columns}
+    titles = {column.name: column.title for column in content.every_column}
     models: dict[str, list[SubjectRow]] = {}
     for row in content.rows:
         models.setdefault(row.model, []).append(row)
@@ -180,7 +183,7 @@ def _models(content: Content) -> Iterator[File]:
 def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File]:
     scripted = {cell.page for cell in worth_a_script(list(content.cells.values()), most=MOST_SCRIPTS)}
     locks: dict[str, date] = {}  # the last day on which something worked with each
-    for column in content.columns:
+    for column in content.every_column:
         for cell in column.cells:
             text = reproducing(store, cell) if cell.page in scripted else None
             script = names.script_file(cell.subject, column.name) if text else ""
@@ -188,10 +191,14 @@ def _cells(store: Reader, content: Content, evidence: Evidence) -> Iterator[File
                 yield script, text.encode()
             if cell.good:
                 locks[cell.good.environment] = max(cell.good.day, locks.get(cell.good.environment, cell.good.day))
+            if row := cell.known_good:
+                day = date.fromisoformat(row["day"])
+                locks[row["environment"]] = max(day, locks.get(row["environment"], day))
             track = cell.line.track
             yield _page(
                 "cell.html", cell.page, content,
-                column=column, cell=cell, details=details_of(store, evidence, cell), script=script,
+                column=column, cell=cell, by_release=list(release_table(cell.by_release)),
+                details=details_of(store, evidence, cell), script=script,
                 months=calendar(track.observations, track.released),
             )  # fmt: skip
             badge = names.badge_file(cell.subject, column.name)

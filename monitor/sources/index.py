@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
     from pypi_simple import DistributionPackage
 
+    from containers.lock import Pin
     from containers.recipe import Recipe
     from containers.settings import InstallSettings
     from monitor.domain import Runtime
@@ -218,6 +219,23 @@ def newest_installable(settings: InstallSettings, recipe: Recipe, cutoff: dateti
     except SettleError:
         return None  # the resolver reports what is wrong with the index
     return newest_wheel(packages, cutoff=cutoff, tags=supported_tags(settings.python)) or None
+
+
+def download_bytes(pins: Iterable[Pin], settings: InstallSettings) -> int:
+    """Return the size of the files that an installer takes for these pins, as far as the index gives it."""
+    tags, size = supported_tags(settings.python), 0
+    for pin in pins:
+        try:
+            packages, _ = _fetch(pin.name, settings)
+        except SettleError:
+            continue  # a size that is too small is better than no installation
+        size += max((package.size or 0 for package in packages if _is_taken(package, pin, tags)), default=0)
+    return size
+
+
+def _is_taken(package: DistributionPackage, pin: Pin, tags: Container[Tag]) -> bool:
+    digest = (package.digests or {}).get("sha256")
+    return f"sha256:{digest}" in pin.hashes and wheel_fits(package.filename, tags)
 
 
 def channel_of(version: Version) -> Channel:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from monitor.domain import Cell, CheckResult, Origin, RungVerdict, RunVerdict
+    from monitor.domain import Cell, CheckResult, InstalledAsOf, Origin, RungVerdict, RunVerdict
     from monitor.judge.days import Day, Flip
     from monitor.judge.observations import Fact
     from monitor.store.records import RunRecord
@@ -34,7 +34,7 @@ class CellsWriter(Cells):
         """Write a run; return False when it has been written before."""
         self.write_cells([run.cell])
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_id(run),
                 run.cell.id,
@@ -54,6 +54,7 @@ class CellsWriter(Cells):
                 json.dumps(asdict(run.ending)),
                 events_digest,
                 run.problem,
+                str(run.installed),
             ),
         )
         return cursor.rowcount == 1
@@ -130,10 +131,13 @@ class CellsWriter(Cells):
     def delete_answers(self, cell_id: str) -> None:
         self._db.execute("DELETE FROM answers WHERE cell_id = ?", (cell_id,))
 
-    def replace_answer(self, cell_id: str, version: str, day: date, verdict: RunVerdict, run: str) -> None:
+    def replace_answer(
+        self, cell_id: str, version: str, installed: InstalledAsOf, day: date, *, verdict: RunVerdict, run: str
+    ) -> None:
         """Write what was asked by hand of one version."""
-        values = (cell_id, version, day.isoformat(), *_verdict_row(verdict), run)
-        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        rungs = json.dumps({str(rung.rung): str(rung.verdict) for rung in verdict.rungs})
+        values = (cell_id, version, str(installed), day.isoformat(), *_verdict_row(verdict), run, rungs)
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def pin_golden(self, run_id: str, run: RunRecord, trace: Mapping[str, Any]) -> None:
         """Pin what a run of the reference, one of the day and files of ``run``, has recorded."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import REFERENCE, CheckResult, Origin, Runtime, Subject
+from monitor.domain import REFERENCE, CheckResult, InstalledAsOf, Origin, Runtime, Subject
 from monitor.errors import UnknownName
 from monitor.judge.changes import Passed
 from monitor.judge.days import Carry, Day, DayFacts, DayRun
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
+    from monitor.judge.days import Fingerprint
     from monitor.store.records import RunRecord
     from monitor.store.rows import Row
 
@@ -99,10 +100,11 @@ class Cells:
             first_row(self._db, "SELECT * FROM endings WHERE session_id = ?", session),
         )
 
-    def last_run_of(self, cell_id: str) -> str | None:
-        """Return the id of the cell's latest run, of whatever origin."""
-        latest = "SELECT id FROM runs WHERE cell_id = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        row = first_row(self._db, latest, cell_id)
+    def run_to_show(self, cell_id: str) -> str | None:
+        """Return the id of the run that decided the cell's latest day; of one without days, the latest by hand."""
+        of_a_day = "SELECT run_id AS id FROM days WHERE cell_id = ? ORDER BY day DESC LIMIT 1"
+        by_hand = "SELECT id FROM runs WHERE cell_id = ? ORDER BY day DESC, started_at DESC, rowid DESC LIMIT 1"
+        row = first_row(self._db, of_a_day, cell_id) or first_row(self._db, by_hand, cell_id)
         return row["id"] if row else None
 
     def recorded_run(self, run_id: str) -> RecordedRun:
@@ -136,13 +138,24 @@ class Cells:
         where = "cell_id = ? AND day = ? AND origin = 'adhoc'"
         return [run for _, run in self._runs(where, (cell_id, day.isoformat()))]
 
-    def adhoc_runs_of_version(self, cell_id: str, version: str) -> list[tuple[date, DayRun]]:
-        runs = self._runs("cell_id = ? AND version = ? AND origin = 'adhoc'", (cell_id, version))
+    def adhoc_runs_of_version(self, cell_id: str, version: str, installed: InstalledAsOf) -> list[tuple[date, DayRun]]:
+        where = "cell_id = ? AND version = ? AND installed = ? AND origin = 'adhoc'"
+        runs = self._runs(where, (cell_id, version, str(installed)))
         return [(date.fromisoformat(row["day"]), run) for row, run in runs]
 
-    def adhoc_versions(self, cell_id: str) -> list[str]:
-        sql = "SELECT DISTINCT version FROM runs WHERE cell_id = ? AND origin = 'adhoc'"
-        return [row["version"] for row in select(self._db, sql, (cell_id,))]
+    def adhoc_versions(self, cell_id: str) -> list[tuple[str, InstalledAsOf]]:
+        """Return each version that was asked by hand and how it was installed, as of its release day first."""
+        sql = "SELECT DISTINCT version, installed FROM runs WHERE cell_id = ? AND origin = 'adhoc' ORDER BY installed"
+        return [(row["version"], InstalledAsOf(row["installed"])) for row in select(self._db, sql, (cell_id,))]
+
+    def works_on_its_release_day(self, cell_id: str, version: str, fingerprint: Fingerprint) -> bool:
+        """Return whether these files work, by this suite, in the version with the packages of its release day."""
+        sql = (
+            "SELECT 1 FROM answers JOIN runs ON runs.id = run_id WHERE answers.cell_id = ? AND answers.version = ?"
+            " AND answers.installed = ? AND verdict = 'works' AND suite = ? AND subject_digest = ?"
+        )
+        key = (cell_id, version, str(InstalledAsOf.RELEASE_DAY), fingerprint.suite, fingerprint.subject)
+        return bool(select(self._db, sql, key))
 
     def control_runs(
         self, cell_id: str, day: date, origin: Origin, suite: str

@@ -57,6 +57,9 @@ _FORMER_COLUMNS = {
     "models.created": "NULL",
     "models.released_kind": "NULL",
     "models.released_confidence": "NULL",
+    "runs.installed": "'run-day'",
+    "answers.installed": "'run-day'",
+    "answers.rungs": "'{}'",
 }
 _DIGESTS = {
     "check_results": ("name", "rung", "outcome", "fault", "blame", "message", "signature", "evidence"),

@@ -35,7 +35,8 @@ EXAMPLE_QUERIES = (
         "never_worked",
         "What has never worked yet?",
         "SELECT model, runtime, min(day) AS since, max(day) AS until FROM history GROUP BY cell"
-        " HAVING sum(verdict = 'works') = 0 ORDER BY since",
+        " HAVING sum(verdict = 'works') = 0 AND cell NOT IN (SELECT cell FROM by_release WHERE verdict = 'works')"
+        " ORDER BY since",
     ),
     ExampleQuery(
         "latest_flips",
@@ -52,8 +53,8 @@ EXAMPLE_QUERIES = (
     ExampleQuery(
         "broken_by_release",
         "How many models are broken in each release?",
-        "SELECT runtime, version, sum(verdict = 'broken') AS broken, count(*) AS models FROM by_release"
-        " GROUP BY runtime, version ORDER BY runtime, max(day)",
+        "SELECT runtime, version, installed, sum(verdict = 'broken') AS broken, count(*) AS models FROM by_release"
+        " GROUP BY runtime, version, installed ORDER BY runtime, max(day)",
     ),
     ExampleQuery(
         "works_in_releases",

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any, Self
 
-from monitor.domain import Release, Rung, Subject
+from monitor.domain import Release, Rung, Subject, version_order
 from monitor.errors import DatabaseError, UnknownName
 from monitor.store.archive import FileArchive
 from monitor.store.cells import Cells
@@ -34,9 +34,22 @@ if TYPE_CHECKING:
     from monitor.store.tracks import Track
 
 DATABASE = "settle.db"
+DAILY = "daily"  # in the column ``installed`` of by_release: a row of the daily history
 _OF_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, AssertionError)  # what a missing row ends in
 _FILTERS = frozenset(
-    {"model", "family", "architecture", "runtime", "version", "channel", "platform", "day", "verdict", "cell"}
+    {
+        "model",
+        "family",
+        "architecture",
+        "runtime",
+        "version",
+        "channel",
+        "platform",
+        "day",
+        "verdict",
+        "cell",
+        "installed",
+    }
 )
 
 
@@ -146,12 +159,19 @@ class Reader:
         return self._view("history", wanted, "family, model, runtime, channel, platform, day")
 
     def by_release(self, **wanted: str) -> list[dict[str, Any]]:
-        """Return the rows of the view ``by_release`` whose columns equal what is wanted: one a cell and version."""
-        return self._view("by_release", wanted, "family, model, runtime, version, channel, platform")
+        """Return the rows of the view ``by_release`` whose columns equal what is wanted: versions in their order.
+
+        There is one a cell, version and day of its packages.
+        """
+        rows = self._view("by_release", wanted, "family, model, runtime, channel, platform, installed")
+        return sorted(
+            rows, key=lambda row: (row["family"], row["model"], row["runtime"], version_order(row["version"] or ""))
+        )
 
     def parity(self) -> list[dict[str, Any]]:
         """Return every row of the view ``parity``: one a cell and version, those of one release together."""
-        return select(self._db, "SELECT * FROM parity ORDER BY runtime, version, family, subject")
+        rows = select(self._db, "SELECT * FROM parity ORDER BY family, subject")
+        return sorted(rows, key=lambda row: (row["runtime"], version_order(row["version"])))
 
     def parity_cause(self, runtime: Runtime, architecture: str) -> str:
         """Return why the runtime's numbers differ for an architecture, "" where no cause is known."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from containers.recipes import RECIPES
-from monitor.domain import Ending, Origin, Purpose
+from monitor.domain import Ending, InstalledAsOf, Origin, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -114,6 +114,7 @@ class RunRecord:
     ending: Ending = field(default_factory=Ending)
     events: bytes = b""  # the raw lines behind ``session``
     session: Session | None = None  # what the events of this run's subject are, None without a session
+    installed: InstalledAsOf = InstalledAsOf.RUN_DAY
 
     @property
     def problem(self) -> str:

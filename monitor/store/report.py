@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import Rung, Verdict
+from monitor.domain import InstalledAsOf, Rung, Verdict
 from monitor.store.rows import first_row, select
 
 if TYPE_CHECKING:
@@ -39,6 +39,17 @@ class ReportQueries:
         for cell, step, verdict in self._db.conn.execute("SELECT cell, step, verdict FROM matrix"):
             rungs.setdefault(cell, {})[steps[step]] = verdicts[verdict]
         return rungs
+
+    def measured_by_release(self, runtime: Runtime, version: str, *, suite: str) -> list[dict[str, Any]]:
+        """Return subject, verdict, blame and fault of the version as of its release day, by these files and probes."""
+        return select(
+            self._db,
+            "SELECT subjects.id AS subject, verdict, blame, fault FROM answers JOIN runs ON runs.id = run_id"
+            " JOIN cells ON cells.id = answers.cell_id JOIN subjects ON subjects.id = subject_id"
+            " WHERE cells.runtime = ? AND answers.version = ? AND answers.installed = ? AND runs.suite = ?"
+            " AND runs.subject_digest = subjects.digest",
+            (str(runtime), version, str(InstalledAsOf.RELEASE_DAY), suite),
+        )
 
     def departures(self, runtime: Runtime) -> list[dict[str, Any]]:
         """Return, a row a package and version, the packages that replace those of past days, and on how many days."""

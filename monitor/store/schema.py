@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.store.indexes import INDEXES
 from monitor.store.renaming import rename_models
-from monitor.store.tables import FACT_TABLES, GOLDENS, TABLES, TRACE_TABLES, TRACES
-from monitor.store.views import PARITY, VIEWS
+from monitor.store.tables import ANSWERS, FACT_TABLES, GOLDENS, TABLES, TRACE_TABLES, TRACES
+from monitor.store.views import BY_RELEASE, PARITY, VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,6 +91,26 @@ def m020_causes(db: Database) -> None:
     """Say of a cause whose fault it is; a new database has the column."""
     if "of_reference" not in {column for _, column, *_ in db.execute("PRAGMA table_info(parity_causes)").fetchall()}:
         db.execute("ALTER TABLE parity_causes ADD COLUMN of_reference INTEGER NOT NULL DEFAULT 0")
+
+
+@MIGRATIONS()
+def m021_installed_as_of(db: Database) -> None:
+    """Keep apart the day whose packages were installed beside a pinned version; a new database has the columns."""
+    if any(column == "installed" for _, column, *_ in db.execute("PRAGMA table_info(runs)").fetchall()):
+        return
+    answers = db.execute("SELECT * FROM answers").fetchall()
+    for view in ("by_release", "parity"):
+        db.execute(f"DROP VIEW {view}")
+    db.execute("DROP TABLE answers")
+    db.execute("ALTER TABLE runs ADD COLUMN installed TEXT NOT NULL DEFAULT 'run-day'")
+    db.execute(ANSWERS)
+    db.conn.executemany(
+        # which rungs they reached is in the checks of their runs: `rejudge` writes it
+        "INSERT INTO answers VALUES (?, ?, 'run-day', ?, ?, ?, ?, ?, ?, ?, ?, '{}')",
+        answers,
+    )
+    for view_sql in (BY_RELEASE, PARITY):
+        db.execute(view_sql)
 
 
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")

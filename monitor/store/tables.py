@@ -162,7 +162,8 @@ CREATE TABLE runs ( -- facts: attempts to probe a cell
     seconds REAL NOT NULL, -- duration in seconds
     ending TEXT NOT NULL, -- JSON: how it ended
     events_digest TEXT NOT NULL, -- file name of the probe's events
-    events_problem TEXT NOT NULL -- why the events could not be read completely
+    events_problem TEXT NOT NULL, -- why the events could not be read completely
+    installed TEXT NOT NULL DEFAULT 'run-day' -- packages as of: release-day (of a pinned version) or run-day (day)
 ) STRICT;
 CREATE UNIQUE INDEX one_run_a_cell_and_session ON runs (coalesce(session_id, resolution_id), cell_id);
 CREATE INDEX runs_by_cell ON runs (cell_id, day);
@@ -261,10 +262,15 @@ CREATE TABLE flips ( -- derived: confirmed changes of verdict
     UNIQUE (cell_id, day, after)
 ) STRICT;
 CREATE INDEX unannounced_flips ON flips (day) WHERE announced_at IS NULL;
-CREATE TABLE answers ( -- derived: results of pinned versions (runs of origin adhoc), the latest per version
+"""
+
+# by itself, for the migration that makes it again
+ANSWERS = """
+CREATE TABLE answers ( -- derived: results of pinned versions (adhoc runs), the latest per version and day of packages
     cell_id TEXT NOT NULL REFERENCES cells (id), -- the cell
     version TEXT NOT NULL, -- version of the runtime
-    day TEXT NOT NULL, -- UTC
+    installed TEXT NOT NULL, -- packages as of release-day (of the version) or run-day (column day)
+    day TEXT NOT NULL, -- UTC day whose packages were installed
     verdict TEXT NOT NULL, -- works, broken, flaky or unknown
     rung TEXT, -- the rung that decided the verdict
     reason TEXT NOT NULL, -- reason, as a sentence
@@ -272,7 +278,8 @@ CREATE TABLE answers ( -- derived: results of pinned versions (runs of origin ad
     fault TEXT NOT NULL, -- fault as in docs/checks.md; empty if nothing failed
     signature TEXT NOT NULL, -- equal for failures that differ only in paths, addresses or numbers
     run_id TEXT NOT NULL REFERENCES runs (id), -- the latest run
-    PRIMARY KEY (cell_id, version)
+    rungs TEXT NOT NULL, -- JSON object: rung to verdict
+    PRIMARY KEY (cell_id, version, installed)
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -435,7 +442,7 @@ CREATE TABLE goldens ( -- facts: the pinned numbers of the reference, per subjec
 ) STRICT, WITHOUT ROWID;
 """
 
-TABLES = (CATALOGUE, RELEASES, RUNS, JUDGEMENTS, HUB, ALERTS)
+TABLES = (CATALOGUE, RELEASES, RUNS, JUDGEMENTS, ANSWERS, HUB, ALERTS)
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
 FACT_TABLES = (

@@ -73,7 +73,7 @@ SELECT
 """
 
 BY_RELEASE = """
-CREATE VIEW by_release AS -- one row per cell and version: the last day with it, or the result of a pinned run
+CREATE VIEW by_release AS -- one row per cell, version and day of its packages, with what it hung on
 SELECT
     models.id AS model,
     models.family AS family,
@@ -87,23 +87,41 @@ SELECT
     latest.reason AS reason,
     latest.blame AS blame,
     latest.fault AS fault,
-    latest.day AS day,
+    latest.day AS day, -- UTC day whose packages were installed
     latest.by_hand AS by_hand, -- 1 for a result of a pinned version (`settle probe --runtime X==Y`)
+    latest.installed AS installed, -- packages as of: daily (history), release-day (of the version) or run-day (day)
+    json_extract(environments.packages, '$.torch') AS torch, -- version of torch beside it; NULL without
+    json_extract(environments.packages, '$.transformers') AS transformers, -- version of transformers beside it
+    latest.matches AS matches, -- verdict of the rung matches: failed where its numbers are wrong; NULL if not measured
+    latest.serves AS serves, -- verdict of the rung serves; NULL if not measured
+    latest.trains AS trains, -- verdict of the rung trains; NULL if not measured
     subjects.id AS subject,
     cells.id AS cell,
-    latest.run_id AS run
+    latest.run_id AS run,
+    environments.digest AS environment -- digest of the lock; NULL if the installation failed
 FROM (
-    SELECT cell_id, version, max(day) AS day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand
-    FROM days
-    GROUP BY cell_id, version -- beside max() stand the columns of the row that has it
+    SELECT newest.*,
+        (SELECT verdict FROM day_rungs WHERE cell_id = newest.cell_id AND day = probed AND step = 5) AS matches,
+        (SELECT verdict FROM day_rungs WHERE cell_id = newest.cell_id AND day = probed AND step = 6) AS serves,
+        (SELECT verdict FROM day_rungs WHERE cell_id = newest.cell_id AND day = probed AND step = 8) AS trains
+    FROM (
+        SELECT cell_id, version, max(day) AS day, verdict, rung, reason, blame, fault, run_id, 0 AS by_hand,
+            'daily' AS installed, coalesce(carried_from, day) AS probed
+        FROM days
+        GROUP BY cell_id, version -- beside max() stand the columns of the row that has it
+    ) AS newest
     UNION ALL
-    SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 1 AS by_hand
-    FROM answers
-    WHERE NOT EXISTS (SELECT 1 FROM days WHERE days.cell_id = answers.cell_id AND days.version = answers.version)
+    SELECT cell_id, version, day, verdict, rung, reason, blame, fault, run_id, 1 AS by_hand, installed, day AS probed,
+        json_extract(rungs, '$.matches'), json_extract(rungs, '$.serves'), json_extract(rungs, '$.trains')
+    FROM answers -- the history shows the version as of a later day already
+    WHERE installed = 'release-day'
+        OR NOT EXISTS (SELECT 1 FROM days WHERE days.cell_id = answers.cell_id AND days.version = answers.version)
 ) AS latest
 JOIN cells ON cells.id = latest.cell_id
 JOIN subjects ON subjects.id = cells.subject_id
 JOIN models ON models.id = subjects.model_id
+LEFT JOIN runs ON runs.id = latest.run_id
+LEFT JOIN environments ON environments.digest = runs.environment
 """
 
 # a left join on a key is left out of a question that needs nothing of it
@@ -178,13 +196,14 @@ LEFT JOIN fact_values ON fact_values.number = run_facts.value
 """
 
 PARITY = """
-CREATE VIEW parity AS -- one row per cell and version whose numbers were compared with the reference: its latest run
+CREATE VIEW parity AS -- one row per cell, version and `installed` that was compared with the reference: its latest run
 SELECT
     models.id AS model,
     models.family AS family,
     subjects.architecture AS architecture,
     cells.runtime AS runtime,
     latest.version AS version, -- version of the runtime
+    latest.installed AS installed, -- packages as of release-day (of a pinned version) or run-day (column day)
     goldens.runtime AS reference,
     goldens.version AS reference_version, -- pinned version of the reference
     json_extract(latest.evidence, '$.maximum') AS max, -- largest difference, in nats
@@ -201,12 +220,13 @@ FROM (
         runs.cell_id,
         runs.version,
         runs.day,
+        runs.installed,
         runs.subject_digest,
         checks.run_id,
         checks.outcome,
         checks.evidence,
         row_number() OVER (
-            PARTITION BY runs.cell_id, runs.version ORDER BY runs.started_at DESC, runs.number DESC
+            PARTITION BY runs.cell_id, runs.version, runs.installed ORDER BY runs.started_at DESC, runs.number DESC
         ) AS place
     FROM checks
     JOIN runs ON runs.id = checks.run_id

@@ -6,12 +6,12 @@ from datetime import date, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from monitor.domain import CellVerdict, Origin, Purpose
+from monitor.domain import CellVerdict, InstalledAsOf, Origin, Purpose
 from monitor.judge.changes import FACT, Before, Pinned, RunAnswers, changed, logprobs_of, noted, skipped
 from monitor.judge.confirm import Settled, unsettled
 from monitor.judge.control import Control
 from monitor.judge.days import DayFacts, Memory, control_key, control_of, decide_day, judge_days, remember
-from monitor.judge.verdict import Circumstances
+from monitor.judge.verdict import Circumstances, of_newer_packages
 from monitor.store.cells import FIRST_DAY
 from monitor.verdicts.reference import doubt_about, ruled_days, ruled_runs, second_session
 
@@ -145,20 +145,27 @@ def judge_again(store: Store, cells: Iterable[Cell], day: date, origin: Origin, 
     with store.atomic():
         for cell in cells:
             if origin is Origin.ADHOC:
-                rebuild_answer(store.cells, cell.id, version)
+                rebuild_answer(store.cells, cell.id, version, InstalledAsOf.RELEASE_DAY)  # and as of other days
             else:
                 rebuild_days(store.cells, cell.id, since=day)
 
 
 def rebuild_answers(cells: CellsWriter, cell_id: str) -> None:
     cells.delete_answers(cell_id)
-    for version in cells.adhoc_versions(cell_id):
-        rebuild_answer(cells, cell_id, version)
+    for version, installed in cells.adhoc_versions(cell_id):
+        _rebuild_answer(cells, cell_id, version, installed)
 
 
-def rebuild_answer(cells: CellsWriter, cell_id: str, version: str) -> None:
-    """Judge what was asked by hand of one version again: by the latest environment, files and suite."""
-    every = cells.adhoc_runs_of_version(cell_id, version)
+def rebuild_answer(cells: CellsWriter, cell_id: str, version: str, installed: InstalledAsOf) -> None:
+    """Judge what was asked by hand of one version again, and what hangs on it."""
+    _rebuild_answer(cells, cell_id, version, installed)
+    if installed is InstalledAsOf.RELEASE_DAY:  # it says whether newer packages are to blame
+        _rebuild_answer(cells, cell_id, version, InstalledAsOf.RUN_DAY)
+
+
+def _rebuild_answer(cells: CellsWriter, cell_id: str, version: str, installed: InstalledAsOf) -> None:
+    """Judge by the latest environment, files and suite."""
+    every = cells.adhoc_runs_of_version(cell_id, version, installed)
     if not every:
         return
     day, last = every[-1]
@@ -170,7 +177,9 @@ def rebuild_answer(cells: CellsWriter, cell_id: str, version: str) -> None:
     circumstances = Circumstances(subject, runtime, version, control, doubt=doubt)
     judged, _, _ = decide_day(DayFacts(day, tuple(runs)), runs, last.fingerprint, circumstances, Memory())
     verdict = judged.verdict if isinstance(judged, Settled) else unsettled(judged.leaning, "not confirmed yet")
-    cells.replace_answer(cell_id, version, day, verdict, last.attempt.run_id)
+    if installed is InstalledAsOf.RUN_DAY and cells.works_on_its_release_day(cell_id, version, last.fingerprint):
+        verdict = of_newer_packages(verdict)
+    cells.replace_answer(cell_id, version, installed, day, verdict=verdict, run=last.attempt.run_id)
 
 
 def note_on_run(cells: Cells, run_id: str, cell_id: str, day: date, fingerprint: Fingerprint) -> str:

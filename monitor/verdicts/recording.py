@@ -91,6 +91,6 @@ def _rebuild_after(store: Store, run: RunRecord) -> None:
     control = store.subject(run.cell.subject_id).control
     for cell_id in sorted(store.cells.affected_by(run, control=control)):
         if run.origin is Origin.ADHOC:
-            rebuild_answer(store.cells, cell_id, run.version)
+            rebuild_answer(store.cells, cell_id, run.version, run.installed)
         else:
             rebuild_days(store.cells, cell_id, since=run.day)

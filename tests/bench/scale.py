@@ -71,7 +71,7 @@ INSERT INTO runs SELECT number + :k * :runs, lower(hex(randomblob(6))),
     replace(cell_id, '@transformers', :sibling || '@' || :runtime),
     substr(resolution_id, 1, 24) || :shared, substr(session_id, 1, 24) || :own, date(:begin, nth || ' days'), 'live',
     purpose, version, substr(environment, 1, 56) || :shared, suite, subject_digest, solo, limit_factor, started_at,
-    seconds, ending, events_digest, events_problem
+    seconds, ending, events_digest, events_problem, installed
     FROM seed.runs JOIN nth USING (cell_id, day);
 INSERT INTO run_facts SELECT run + :k * :runs, position, name, value + :k * :fact_values FROM seed.run_facts
     UNION ALL SELECT number + :k * :runs, 100, 'logprobs', NULL FROM seed.runs

@@ -89,13 +89,12 @@ def test_a_setback_is_told_once_with_everybody_it_hit(world: World) -> None:
 
 
 def test_what_a_release_changed_for_whom(world: World) -> None:
-    tracks = world.store.tracks(runtime="transformers")
-    found = effects(tracks, "5.4.0")
-    assert {one.track.subject.id for one in found} == {"acme/new", "acme/old"}
+    found = effects(world.store, "transformers", "5.4.0")
+    assert {one.subject for one in found} == {"acme/new", "acme/old"}
     head, *kinds = release_sections(world.store, "transformers", "5.4.0", found)
     assert "2 subjects" in head.notes[0]
     assert [section.title for section in kinds] == ["Broke", "Newly works", "Changed otherwise"]
-    assert effects(tracks, "9.9.9") == []
+    assert effects(world.store, "transformers", "9.9.9") == []
 
 
 @pytest.mark.parametrize(

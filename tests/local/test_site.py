@@ -99,7 +99,7 @@ def test_every_colour_of_text_can_be_read_in_light_and_dark() -> None:
     for scheme in (light, dark):
         for ink in ("ink", "soft", "accent", "line-works", "line-stable", "broken-ink", "flaky-ink"):
             assert contrast(scheme[ink], scheme["paper"]) >= 4.5, ink
-        for verdict in ("works", "broken", "flaky", "unknown"):
+        for verdict in ("works", "wrong", "broken", "flaky", "unknown"):
             assert contrast(scheme[f"{verdict}-ink"], scheme[verdict]) >= 4.5, verdict
         assert contrast(scheme["soft"], scheme["shade"]) >= 4.5
 

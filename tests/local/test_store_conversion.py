@@ -73,8 +73,10 @@ def test_the_old_data_is_worth_converting(home: Path) -> None:
 @pytest.mark.parametrize("name", [*VIEWS, "flips", "resolutions", "runs", "answers", "announcements", "polls"])
 def test_what_is_shown_stays(home: Path, name: str) -> None:
     before = shown(home, name)
+    columns = {column for row in before for column in row}
     open_store(home).close()
-    assert shown(home, name) == before
+    after = [{column: row[column] for column in row if column in columns} for row in shown(home, name)]
+    assert sorted(after, key=str) == sorted(before, key=str)  # columns that came later are no part of it
 
 
 def test_every_row_stays(home: Path) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from monitor.verdicts import RunDetail
 
 FIRST = date(2026, 4, 1)
+LOCK = "torch==2.13.0 --hash=sha256:aa\n"
 PLATFORM = Platform("3.11", "cpu", Isolation.CONTAINER)
 
 
@@ -64,7 +65,7 @@ class World:
         self.count += 1
         at = datetime.combine(day, datetime.min.time(), UTC) + timedelta(seconds=self.count)
         record = EnvironmentRecord(
-            environment, Runtime.TRANSFORMERS, "5.4.0", PLATFORM, "base", "torch==2.13.0", {"torch": "2.13.0"}, at
+            environment, Runtime.TRANSFORMERS, "5.4.0", PLATFORM, "base", LOCK, {"torch": "2.13.0"}, at
         )
         one = ResolutionRecord(
             id=f"resolution-{self.count}",

@@ -85,3 +85,12 @@ def test_where_an_artefact_was_fetched_is_no_part_of_what_it_is() -> None:
     assert "secret" not in lock.with_artefact(mirror).text
     other = replace(ARTEFACT, sha256="cd" * 32)
     assert lock.with_artefact(other).digest != lock.with_artefact(ARTEFACT).digest
+
+
+def test_an_installer_takes_the_very_build_of_the_lock() -> None:
+    """Defect: ``torch==2.13.0`` of the index's build was installed as the 2.13.0+cpu of a folder of wheels."""
+    lock = parse_lock("torch==2.13.0 --hash=sha256:aa\nhere @ file:///x.whl --hash=sha256:bb\n", base_digest="base")
+    torch, *_ = [line for line in lock.exact_requirements.splitlines() if "torch" in line]
+    assert torch.startswith("torch===2.13.0")
+    assert "here @ file:///x.whl" in lock.exact_requirements
+    assert "===" not in lock.text

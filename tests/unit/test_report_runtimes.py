@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.domain import Channel, Origin, Release, Runtime
+from monitor.domain import Channel, InstalledAsOf, Origin, Release, Runtime
 from monitor.judge.parity import ParityCause
 from monitor.store import open_store
 from tests.standins.days import FIRST, World
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from monitor.report.format import Section
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+BY_HAND: dict[str, Any] = {"origin": Origin.ADHOC, "installed": InstalledAsOf.RELEASE_DAY}
 
 
 @pytest.fixture
@@ -38,20 +39,24 @@ def page(tmp_path: Path) -> Iterator[dict[str, Section]]:
         other = replace(world.cell, runtime=Runtime.XLLAMACPP)
         for version, ending in (("10.0", {"outcome": "passed", "evidence": {"maximum": 1e-6}}), ("9.0", DIFFERS)):
             events = told("acme/new", Runtime.XLLAMACPP, {}, wrong="matches.logprobs", ending=ending)
-            world.run("W", FIRST, other, events=events, version=version, origin=Origin.ADHOC)
+            world.run("W", FIRST, other, events=events, version=version, **BY_HAND)
         for solo in (False, True):
-            world.run("B", FIRST, version="5.0.0", origin=Origin.ADHOC, solo=solo)
+            world.run("B", FIRST, version="5.0.0", solo=solo, **BY_HAND)
         world.run("?", FIRST, world.control)
         yield {section.title: section for section in runtimes_page(store)}
 
 
 def test_every_release_is_counted_in_the_order_in_which_they_were_published(page: dict[str, Section]) -> None:
-    assert [row[:4] for row in page["How much works in which release"].rows] == [
+    counts = page["How much works in which release"]
+    measured = counts.columns.index("measured")
+    assert [(*row[:3], row[measured]) for row in counts.rows] == [
         ("transformers", "5.0.0", "", "1"),
         ("transformers", "5.4.0", "", "2"),
         ("xllamacpp", "9.0", "2026-03-01", "1"),
         ("xllamacpp", "10.0", "2026-03-02", "1"),  # as a text it stands before 9.0
     ]
+    hung_on = {row[1]: row[3:6] for row in counts.rows}
+    assert hung_on["9.0"] == ("2026-04-01, its release day", "2.13.0", "")
 
 
 def test_every_release_has_a_letter_for_every_subject(page: dict[str, Section]) -> None:

@@ -81,8 +81,10 @@ def test_what_goes_with_torch_comes_from_its_folder_or_not_at_all(tmp_path: Path
 
 
 def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...], str, bool]]:
-    """Return the torch_choices of torch: constraints, backend, whether torchvision is left out."""
-    request = ResolveRequest(VLLM.requirements(version), None, (), overrides=VLLM.overrides(version))
+    """Return the choices of torch: constraints, backend, whether torchvision is left out."""
+    request = ResolveRequest(
+        VLLM.requirements(version), None, (), overrides=VLLM.overrides(version), index_torch=VLLM.index_torch
+    )
     installer: Any = type("Installer", (), {"settings": settings})
     found = torch_choices(installer, request)
     return [
@@ -91,15 +93,33 @@ def asked(settings: InstallSettings, version: str) -> list[tuple[tuple[str, ...]
     ]
 
 
-def test_a_cpu_build_in_a_folder_is_taken_by_who_asks_for_its_version(tmp_path: Path) -> None:
+def test_torch_and_torchvision_are_of_one_build(tmp_path: Path) -> None:
+    """Defect: with torch's CPU build and the index's torchvision, ``operator torchvision::nms does not exist``."""
     links = (str(folder_with(tmp_path, "torch-2.13.0+cpu")),)
     here, elsewhere = InstallSettings(find_links=links), InstallSettings()
     cuda = InstallSettings(find_links=links, torch=TorchBuild.CUDA)
-    assert asked(here, "0.32.0") == [(("torch==2.13.0+cpu",), "", True)]
+    index = (("torch!=2.13.0+cpu",), "", False)  # a resolver prefers 2.13.0+cpu to 2.13.0
+    assert asked(here, "0.32.0") == asked(cuda, "0.32.0") == [index]
     assert asked(elsewhere, "0.32.0") == [((), "cpu", False)]
-    # the index's build is asked for, and not needed where the one that lies here is the very version
-    assert asked(cuda, "0.32.0") == [(("torch==2.13.0+cpu",), "", True), ((), "", False)]
-    assert asked(cuda, "0.24.0") == [((), "", False)]
+    folder_with(tmp_path, "torchvision-0.28.0+cpu")
+    assert asked(here, "0.32.0")[0] == (("torch==2.13.0+cpu",), "", False)
+
+
+def test_a_release_of_another_torch_than_the_one_at_hand_takes_the_indexs_build(tmp_path: Path) -> None:
+    """Defect: only the newest vLLM could be installed where one CPU wheel of torch is at hand."""
+    links = (str(folder_with(tmp_path, "torch-2.13.0+cpu", "torchvision-0.28.0+cpu")),)
+    for torch in TorchBuild:
+        for version in ("0.24.0", "0.12.0"):
+            settings = InstallSettings(find_links=links, torch=torch)
+            assert asked(settings, version) == [(("torch!=2.13.0+cpu",), "", False)]
+
+
+def test_no_other_runtime_takes_gigabytes_unasked(tmp_path: Path) -> None:
+    settings = InstallSettings(find_links=(str(folder_with(tmp_path, "torch-2.13.0+cpu")),))
+    installer: Any = type("Installer", (), {"settings": settings})
+    assert [recipe.runtime for recipe in RECIPES.values() if recipe.index_torch] == ["vllm"]
+    (only,) = torch_choices(installer, ResolveRequest(RECIPES["transformers"].requirements("5.0.0"), None, ()))
+    assert only.constraints == ("torch==2.13.0+cpu",)
 
 
 def wheel(version: str, day: str, *, kind: str = f"cp38-abi3-manylinux_2_28_{HERE}", yanked: bool = False) -> Any:
