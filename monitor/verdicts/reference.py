@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain import REFERENCE, Cell, CellVerdict, Origin, Runtime
+from monitor.domain import REFERENCE, Cell, CellVerdict, Origin, Outcome, Rung, Runtime
 from monitor.judge.changes import FACT, TOLERANCE_NAT, distance, logprobs_of
 from monitor.judge.confirm import RetryNeeded, RetryReason
 from monitor.judge.parity import COMPARED, MATCHES, TRACE, compared_of, doubt, trace_of
@@ -38,7 +38,7 @@ def keep_answer(cells: CellsWriter, run_id: str, notes: SubjectNotes, checks: Se
     """Keep what a run answered; return whether its release had not given that answer before."""
     value = next((fact.value for fact in reversed(notes.facts) if fact.name == FACT), None)
     logprobs = logprobs_of(value)
-    if logprobs is None or notes.spoiled or not isinstance(value, dict):
+    if logprobs is None or notes.spoiled or not isinstance(value, dict) or _computes_wrongly(checks):
         return False
     row = cells.run(run_id)
     cell = Cell.parse(row["cell_id"])
@@ -58,6 +58,11 @@ def keep_answer(cells: CellsWriter, run_id: str, notes: SubjectNotes, checks: Se
         reader=cells.traces.package_of(row["environment"], reader) if reader else "",
     )
     return cells.traces.write(run_id, answer, release, _allowed(value, checks))
+
+
+def _computes_wrongly(checks: Sequence[CheckResult]) -> bool:
+    """Return whether a run fails below *speaks*: its answer is no side, for it is known to be wrong."""
+    return any(check.rung < Rung.SPEAKS and check.outcome is Outcome.FAILED for check in checks)
 
 
 def _computes_by_itself(runtime: Runtime, value: Mapping[str, Any], notes: SubjectNotes) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,20 +123,18 @@ def test_a_fault_in_training(product: Product, specimen: Specimen) -> None:
     assert check["name"] == {"no-gradient": "trains.gradients", "adapter-lost": "trains.reload"}[check["fault"]]
 
 
-def test_a_changed_answer_is_a_note_and_no_verdict(product: Product) -> None:
-    """After the faults above: from here on there is a day before, against which a fault would be a change."""
-    yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
-    hold(product, product.ask("probe", SUBJECT, "--as-of", yesterday), SUBJECT, Expected("works"))
+def test_a_changed_answer_of_the_reference_is_disputed(product: Product, good_folder: Path) -> None:
+    """No check of one release sees it; with two answers over the same files, and no code base beside, neither works."""
+    subject = f"folder:{good_folder}"
+    hold(product, product.ask("probe", str(good_folder)), subject, Expected("works"))
 
-    answer = probe_with(product, Specimen("changed-logits", Expected("works")))
+    answer = probe_with(product, Specimen("changed-logits", Expected("works")), subject=str(good_folder))
 
-    hold(product, answer, SUBJECT, Expected("works"))
-    note = answer.runs(SUBJECT)[-1]["note"]
-    assert re.fullmatch(rf"log-probabilities differ by \S+ from \S+ \({yesterday}\): changed, not broken", note), note
-    days = product.query(
-        "SELECT day, note FROM history WHERE subject = 'Qwen/Qwen3-8B' AND runtime = 'transformers' ORDER BY day"
-    )
-    assert [(row["day"] == yesterday, row["note"]) for row in days[-2:]] == [(True, ""), (False, note)]
+    hold(product, answer, subject, Expected("unknown", "matches", "disputed-answer", "reference"))
+    (run, *_) = answer.runs(subject)
+    assert re.match(r"transformers contradicts itself by \S+ nat", run["ruling"]), run["ruling"]
+    days = product.query("SELECT verdict, rung FROM history WHERE subject LIKE '%/good'")
+    assert [(row["verdict"], row["rung"]) for row in days] == [("unknown", "matches")]
 
 
 def test_a_release_whose_pins_contradict_each_other(product: Product, tmp_path: Path) -> None:
@@ -201,11 +198,11 @@ def test_a_release_that_requires_what_has_only_sources(
     assert "settle-specimen-source has no wheel: building it from source" in answer.said
 
 
-def probe_with(product: Product, specimen: Specimen, *arguments: str) -> Answer:
+def probe_with(product: Product, specimen: Specimen, *arguments: str, subject: str = SUBJECT) -> Answer:
     package = f"settle-specimen-{specimen.package}"
     # a wheel out of a folder has no upload time
     install = {**product.configuration["install"], "extra": [package], "exempt": [package]}
-    return product.ask("probe", SUBJECT, *arguments, install=install, limits=specimen.limits)
+    return product.ask("probe", subject, *arguments, install=install, limits=specimen.limits)
 
 
 def hold(product: Product, answer: Answer, subject: str, expected: Expected) -> None:

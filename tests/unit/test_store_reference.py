@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from monitor.verdicts import RunDetail
 
+BROKEN = {"outcome": "failed", "fault": "cache-differs", "message": "differs"}
 SECOND, THIRD = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
 
 
@@ -74,6 +75,17 @@ def test_a_model_works_from_the_release_on_that_an_independent_code_base_agrees_
     assert matches(world, world.cell)[0] == matches(world, cell)[0] == "passed"
     assert verdicts.rejudge(world.store).changed_days == 0
     assert world.story() == "BBW"
+
+
+def test_a_release_that_fails_by_other_checks_is_no_side(world: World) -> None:
+    """A fault that was seen and repaired puts nothing in dispute."""
+    raw = told("acme/new", Runtime.TRANSFORMERS, {"logprobs": answered(9.0)}, wrong="generates.cache", ending=BROKEN)
+    for solo in (False, True):
+        world.run("B", FIRST, events=raw, version="5.0.0", solo=solo)
+    world.release()
+    for solo in (False, True, False):
+        reference(world, SECOND, 0.0, "5.1.0", solo=solo)
+    assert world.story() == "BW"
 
 
 def test_a_code_base_that_differs_by_a_fault_of_its_own_is_no_witness(world: World) -> None:
