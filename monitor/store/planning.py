@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LatestDay:
-    """A cell's latest day. ``since`` is the first of its verdict, ``asked`` how often the day was resolved."""
+    """A cell's latest day. ``since`` is the first of its verdict, ``asked`` how often an unknown day was resolved."""
 
     subject_id: str
     runtime: Runtime
@@ -110,8 +110,9 @@ class Planning:
             " runs.started_at AS last_run_at,"
             " coalesce((SELECT max(flips.day) FROM flips WHERE flips.cell_id = cells.id AND NOT withdrawn),"
             "  (SELECT min(day) FROM day_verdicts WHERE cell = cells.number)) AS since,"
-            " (SELECT count(DISTINCT resolution_id) FROM runs AS asking WHERE asking.cell_id = cells.id"
-            "  AND asking.day = latest.day AND asking.origin = latest.origin) AS asked"
+            " CASE verdicts.verdict WHEN 'unknown' THEN (SELECT count(DISTINCT resolution_id) FROM runs AS asking"
+            "  WHERE asking.cell_id = cells.id AND asking.day = latest.day AND asking.origin = latest.origin)"
+            "  ELSE 0 END AS asked"
             # from the cells to the last day of each, which CROSS holds SQLite to: else it reads every day there is
             " FROM cells CROSS JOIN day_verdicts AS latest ON latest.cell = cells.number"
             "  AND latest.day = (SELECT max(day) FROM day_verdicts WHERE cell = cells.number)"

