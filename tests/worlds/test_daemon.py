@@ -34,13 +34,13 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 300  # a day takes seconds; a stuck one is no day
 FIRST = date(2026, 3, 25)
 # transformers 5.4.0 came on the third day, 5.5.0 on the ninth, 5.5.3 on the 16th, 5.5.4 on the 20th, 5.6.0 on the 29th:
-# 5.4.0 broke granite-4-8b-dense, 5.5.0 brought Gemma 4 and 5.6.0 Hunyuan 3
+# 5.4.0 broke Granite, 5.5.0 brought Gemma 4 and 5.6.0 Hunyuan 3
 STORIES = {
     "meta-llama/Llama-3.1-8B-Instruct": "W" * 30,
     "Qwen/Qwen3-8B": "W" * 30,
-    "ibm-granite/granite-4-8b-dense": "WWBBBBBBWWWWWWWWWWWWWWWWWWWWWW",
+    "ibm-research/PowerLM-3b": "WWBBBBBBWWWWWWWWWWWWWWWWWWWWWW",
     "google/gemma-4-31B-it#text": "BBBBBBBBWWWWWWWWWWWWWWWWWWWWWW",
-    "architecture/hy_v3": "BBBBBBBBBBBBBBBBBBBBBBBBBBBBWW",
+    "tencent/Hy3-preview": "BBBBBBBBBBBBBBBBBBBBBBBBBBBBWW",
 }
 PUBLISHED, PUBLISHED_ON = "acme/brand-new-8b", 4
 CONFIG = (DATA / "published" / "Qwen__Qwen3-8B.json").read_bytes()
@@ -251,10 +251,10 @@ def look(state: DaemonState) -> None:
     assert [(date.fromisoformat(when), cell.partition("@")[0], *change) for when, cell, *change in told_flips] == [
         (day(number), subject, *change)
         for number, subject, *change in (
-            (2, "ibm-granite/granite-4-8b-dense", "works", "broken"),
+            (2, "ibm-research/PowerLM-3b", "works", "broken"),
             (8, "google/gemma-4-31B-it#text", "broken", "works"),
-            (8, "ibm-granite/granite-4-8b-dense", "broken", "works"),
-            (28, "architecture/hy_v3", "broken", "works"),
+            (8, "ibm-research/PowerLM-3b", "broken", "works"),
+            (28, "tencent/Hy3-preview", "broken", "works"),
         )
         if number in days
     ]
