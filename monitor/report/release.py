@@ -14,6 +14,8 @@ from monitor.store.reader import DAILY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from packaging.version import Version
+
     from monitor.store import Reader
 
     Row = Mapping[str, Any]
@@ -23,12 +25,16 @@ _KINDS = {
     (CellVerdict.BROKEN, CellVerdict.WORKS): "Newly works",
 }
 _OTHER = "Changed otherwise"
+_UNKNOWN = "Worked before, and could not be measured"
 _PREFERRED = (DAILY, "release-day", "run-day")  # which of several results of one version speaks for it
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One cell across a release; ``before`` is None where nothing older is known. Unknown results are skipped."""
+    """One cell across a release; ``before`` is None where nothing older is known.
+
+    Unknown results are skipped, except where the release has no other.
+    """
 
     subject: str
     cell: str
@@ -37,11 +43,16 @@ class Effect:
 
     @property
     def changed(self) -> bool:
-        return self.before is not None and self.before.verdict != self.after.verdict
+        known = self.after.verdict != CellVerdict.UNKNOWN
+        return known and self.before is not None and self.before.verdict != self.after.verdict
 
     @property
     def kind(self) -> str:
-        if self.before is None or not self.changed:
+        if self.before is None:
+            return ""
+        if (self.before.verdict, self.after.verdict) == (CellVerdict.WORKS, CellVerdict.UNKNOWN):
+            return _UNKNOWN
+        if not self.changed:
             return ""
         return _KINDS.get((CellVerdict(self.before.verdict), CellVerdict(self.after.verdict)), _OTHER)
 
@@ -65,7 +76,7 @@ def _pair(
     if place:
         return days[place - 1], days[place]
     known = _by_version(rows)
-    after = days[place] if place is not None else known.get(version_order(version)[0])
+    after = days[place] if place is not None else known.get(wanted) or _unknown(rows, wanted)
     if after is None:
         return None
     older = [number for number in known if number < wanted]
@@ -79,6 +90,12 @@ def _by_version(rows: Iterable[Row]) -> dict[Any, DayEvidence]:
     ]
     valid.sort(key=lambda row: _PREFERRED.index(row["installed"]), reverse=True)
     return {version_order(row["version"])[0]: _evidence(row) for row in valid}
+
+
+def _unknown(rows: Iterable[Row], wanted: Version) -> DayEvidence | None:
+    """Return the result of a release that could not be measured."""
+    of_release = (row for row in rows if row["version"] and " " not in row["version"])
+    return next((_evidence(row) for row in of_release if version_order(row["version"])[0] == wanted), None)
 
 
 def _evidence(row: Row) -> DayEvidence:
@@ -114,6 +131,8 @@ def release_sections(store: Reader, runtime: str, version: str, seen: Sequence[E
         rows = tuple(_row(effect) for effect in seen if effect.kind == title)
         columns = ("subject", "before", "after", "reason", "show")
         yield Section(title, () if rows else ("None.",), columns, rows)
+    if rows := tuple(_row(effect) for effect in seen if effect.kind == _UNKNOWN):
+        yield Section(_UNKNOWN, (), columns, rows)
 
 
 def _compared(seen: Sequence[Effect]) -> Iterator[str]:

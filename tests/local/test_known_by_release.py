@@ -17,7 +17,7 @@ from monitor.domain import InstalledAsOf, Origin, Purpose, Runtime
 from monitor.judge.days import Fingerprint
 from monitor.judge.runs import Stage
 from monitor.report.by_release import read_by_release
-from monitor.report.release import effects
+from monitor.report.release import effects, release_sections
 from monitor.report.sections import summary_sections
 from monitor.report.summary import summaries
 from monitor.site.pages import make_site
@@ -118,6 +118,18 @@ def test_a_release_is_compared_with_what_is_known_by_hand(home: Path) -> None:
         assert by_hand_only.before is not None
         assert (by_hand_only.before.version, by_hand_only.changed) == ("5.4.0", False)
     assert "1 changed their verdict" in settle_says(home, "release", "5.4.0")
+
+
+def test_what_worked_before_and_could_not_be_measured_is_named(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        world = World(store)
+        by_hand(world, "W", "5.3.0")
+        world.run("?", SEEN)
+        (effect,) = effects(store, "transformers", "5.4.0")
+        assert (effect.after.verdict, effect.changed) == ("unknown", False)
+        *_, last = release_sections(store, "transformers", "5.4.0", [effect])
+    assert last.title == "Worked before, and could not be measured"
+    assert last.rows[0][:3] == ("acme/new", "5.3.0: works", "unknown")
 
 
 def test_never_seen_to_work_is_not_said_of_what_works_by_release(home: Path) -> None:
