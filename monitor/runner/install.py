@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from monitor.runner.request import ProbeRequest
     from monitor.store import Store
 
+WORTH_A_WORD = 100_000_000  # bytes to download
 UNPACKED = 2.2  # bytes on disk for a byte of torch's wheels
 _STAGES = {
     InstallStage.RESOLVE: Stage.RESOLVES,
@@ -201,6 +202,8 @@ class Installer:
         if len(torch) <= 1 or not (missing := self.environments.not_installed_anywhere(torch)):
             return None  # a CPU build, or the cache has them
         size = download_bytes(missing, self.settings)
+        if size < WORTH_A_WORD:
+            return None  # a later patch of a small one; the cache has the gigabytes
         version = next(pin.version for pin in torch if pin.name == "torch")
         self.progress.message(
             f"to download: {size / 1e9:.1f} GB, the index's build of torch {version} with {len(torch) - 1} packages for"
