@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.domain import Blame, CellVerdict, Channel, Origin, SubjectForm
 from monitor.errors import InfraError
 from monitor.judge.attribution import release_before
 from monitor.judge.confirm import Settled
+from monitor.runner.release_day import dated_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from monitor.runner.install import Installer
     from monitor.runner.request import ProbeRequest
     from monitor.store import Reader
-
-_SETTLES_WITHIN = timedelta(days=1)  # a release's own files appear one after the other
 
 
 def unproven(store: Reader, decisions: Mapping[Cell, Settled | RetryNeeded]) -> list[Cell]:
@@ -59,12 +57,6 @@ def was_tried(store: Reader, cell: Cell, release: Release) -> bool:
 
 
 def request_in(release: Release, request: ProbeRequest, subjects: Sequence[Subject]) -> ProbeRequest:
-    """Return a request for a release by hand, with the packages of its own day."""
-    return replace(
-        request,
-        version=release.version,
-        cutoff=min(request.cutoff, release.published_at + _SETTLES_WITHIN),
-        origin=Origin.ADHOC,
-        subjects=subjects,
-        force=False,
-    )
+    """Return a request for a release by hand, as of its own day."""
+    by_hand = replace(request, version=release.version, origin=Origin.ADHOC, subjects=subjects, force=False)
+    return dated_by([release], by_hand)

@@ -315,11 +315,11 @@ def test_what_fails_and_has_passed_nowhere_is_tried_in_the_release_before(
     assert (str(settled.verdict), str(settled.blame)) == (verdict, blame)
     assert home.store.subject(NAMES[2]).qualified is qualified
     (_, (version, cutoff, origin)) = releases.asked
-    assert (version, origin, cutoff.date()) == ("5.3.0", Origin.ADHOC, datetime(2026, 2, 2, tzinfo=UTC).date())
+    assert (version, origin, cutoff.date()) == ("5.3.0", Origin.ADHOC, datetime(2026, 2, 1, tzinfo=UTC).date())
     (row,) = [row for row in home.store.current() if row["subject"] == NAMES[2]]
     assert (row["verdict"], row["blame"]) == (verdict, blame)
     (by_hand,) = [row for row in home.store.by_release() if row["subject"] == NAMES[2] and row["by_hand"]]
-    assert by_hand["version"] == "5.3.0"
+    assert (by_hand["version"], by_hand["day"]) == ("5.3.0", "2026-02-01")
     home.hold()
     assert [version for version, *_ in releases.asked].count("5.3.0") == 1  # tried once with these files
 
