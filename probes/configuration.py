@@ -128,6 +128,8 @@ def _agrees(key: str, written: Any, effective: Any, siblings: dict[str, Any]) ->
         return True
     if key in {"sliding_window", "max_window_layers"} and siblings.get("use_sliding_window") is False:
         return True  # the model says itself that the window is off
+    if key == "sliding_window" and siblings.get("use_bidirectional_attention") and isinstance(written, int):
+        return bool(equal(written // 2 + 1, effective))  # half of the window on either side
     if key.endswith("token_id"):
         ids, others = (list(value) if isinstance(value, (list, tuple)) else [value] for value in (written, effective))
         return ids == others

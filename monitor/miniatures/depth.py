@@ -44,7 +44,8 @@ def layers_of(config: Mapping[str, Any], needs: Mapping[str, Any]) -> int:
     if isinstance(needs.get("num_hidden_layers"), int):
         return int(needs["num_hidden_layers"])
     depth = depth_of(config)
-    kinds = [value for value in config.values() if by_layer(value, depth)]
+    sections = [config, *(value for value in config.values() if isinstance(value, dict))]
+    kinds = [value for section in sections for value in section.values() if by_layer(value, depth)]
     kinds += [list(config["hybrid_override_pattern"])] if config.get("hybrid_override_pattern") else []
     periods = [config[key] for key in _PERIODS if isinstance(config.get(key), int)]
     rows = [[repr(kind) for kind in row] for row in kinds]
@@ -60,6 +61,12 @@ def layers_of(config: Mapping[str, Any], needs: Mapping[str, Any]) -> int:
 def by_layer(value: Any, depth: int) -> bool:
     """Return whether a value is a list with an entry for each layer."""
     return isinstance(value, list) and depth > 1 and depth <= len(value) <= depth + _EXTRA_HEADS
+
+
+def lists_cut(section: Mapping[str, Any], depth: int, layers: int) -> dict[str, list[Any]]:
+    """Return the lists inside a part of a configuration that speak of the layers of the whole, cut to those left."""
+    by_place = {key: value[:layers] for key, value in section.items() if by_layer(value, depth)}
+    return by_place | numbers_cut(section, depth, layers)
 
 
 def numbers_cut(section: Mapping[str, Any], depth: int, layers: int) -> dict[str, list[int]]:

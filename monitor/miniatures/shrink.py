@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.miniatures.depth import DEPTHS, by_layer, depth_of, layers_of, numbers_cut
+from monitor.miniatures.depth import DEPTHS, by_layer, depth_of, layers_of, lists_cut, numbers_cut
 from monitor.miniatures.needs import NEEDS
 from monitor.miniatures.sections import (
     HIDDEN,
@@ -174,7 +174,7 @@ def _text(config: Config, needs: Config) -> Config:
 def _parts_by_number(small: Config, published: Config, layers: int) -> Config:
     """Return the lists of layer numbers, of the configuration and of its sections, without layers that are gone."""
     depth = depth_of(published)
-    nested = {key: numbers_cut(value, depth, layers) for key, value in published.items() if isinstance(value, dict)}
+    nested = {key: lists_cut(value, depth, layers) for key, value in published.items() if isinstance(value, dict)}
     parts = {key: small[key] | cut for key, cut in nested.items() if cut}
     if isinstance(published.get("linear_attn_config"), dict):
         linear: Config = parts.get("linear_attn_config") or small["linear_attn_config"]

@@ -160,6 +160,7 @@ class TransformersModel:
 
     def __init__(self, module: Any, info: dict[str, Any], folder: Path, *, embeds: bool = False) -> None:
         self.module = module
+        self._text = _text_module(module)
         self._embeds = embeds  # its answers are vectors; they are compared as logits are
         self._info = info
         self._folder = folder
@@ -182,7 +183,7 @@ class TransformersModel:
         with torch.inference_mode():
             if self._embeds:
                 return TorchTrace(self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
-            logits = self.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+            logits = self._text(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return TorchTrace(logits[0])
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
@@ -196,7 +197,7 @@ class TransformersModel:
         return [TorchTrace(answer[index, : len(row)]) for index, row in enumerate(rows)]
 
     def perturb(self, row: Sequence[int]) -> Trace:
-        with perturbed([self.module.get_input_embeddings()]):
+        with perturbed([self._text.get_input_embeddings()]):
             return self.forward(row)
 
     def generate(self, rows: Sequence[Sequence[int]], steps: int, plan: Plan) -> list[Generated]:
@@ -215,10 +216,10 @@ class TransformersModel:
         if plan.forced:
             options["logits_processor"] = [Forced(plan.forced, width)]
         widths: list[int] = []
-        hook = self.module.register_forward_pre_hook(functools.partial(_note_width, widths), with_kwargs=True)
+        hook = self._text.register_forward_pre_hook(functools.partial(_note_width, widths), with_kwargs=True)
         try:
             with torch.inference_mode():
-                answer = self.module.generate(
+                answer = self._text.generate(
                     input_ids=ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, num_beams=1,
                     return_dict_in_generate=True, output_logits=True, **options,
                 )  # fmt: skip
@@ -248,6 +249,15 @@ class TransformersTokenizer(Tokenizer):
     def render(self, messages: list[dict[str, Any]]) -> str:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return str(text)
+
+
+def _text_module(module: Any) -> Any:
+    """Return the part for text of a model that has no forward pass as a whole, such as Qwen 3 Omni."""
+    import torch
+
+    part = getattr(module, "thinker", None)
+    has_none = isinstance(module, torch.nn.Module) and type(module).forward is torch.nn.Module.forward
+    return part if part is not None and has_none else module
 
 
 def _note_width(widths: list[int], _module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

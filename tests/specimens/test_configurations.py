@@ -35,7 +35,8 @@ FILES: Mapping[str, Mapping[str, str]] = {
     **{name: {"config.json": json.dumps(config)} for name, config in SHIPPED["configurations"].items()},
     **SHIPPED["inputs"],
 }
-# by hand, one row each: "works", a verdict with its blame, or why there is no miniature
+# by hand, one row each: how an outcome begins ("works", a verdict with its blame, or why there is no miniature), or
+# nothing where any verdict and any reason that is not ours will do
 EXPECTED = {
     row["name"]: row["outcome"]
     for row in csv.DictReader((DATA / "configurations.csv").read_text(encoding="utf-8").splitlines())
@@ -45,6 +46,8 @@ QUICK = (
     *("C_qwen2.5_vl_7b", "D_EmbeddingGemma-300m", "D_Voxtral-Mini-3B-2507"),
     *("F_eos-only-endoftext", "F_quant-nonsense", "F_template-tools-only-broken"),
 )
+
+MOST_OF_OURS = 11 / 151
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
 
@@ -58,20 +61,25 @@ def test_a_few_configurations_end_as_the_table_says(product: Product) -> None:
 @pytest.mark.timeout(7200)
 def test_every_configuration_ends_as_the_table_says(product: Product) -> None:
     assert EXPECTED.keys() == FILES.keys()
-    hold(product, tuple(FILES))
+    outcomes = hold(product, tuple(FILES))
+    ours = [name for name, outcome in outcomes.items() if is_ours(outcome)]
+    assert len(ours) <= MOST_OF_OURS * len(outcomes), ours
 
 
-def test_the_table_has_as_many_verdicts_and_right_reasons_as_are_promised() -> None:
-    undecided = [name for name, outcome in EXPECTED.items() if outcome.startswith("unknown")]
-    assert len(EXPECTED) - len(undecided) >= 0.93 * len(EXPECTED)  # 140 of 151
-
-
-def hold(product: Product, names: tuple[str, ...]) -> None:
+def hold(product: Product, names: tuple[str, ...]) -> dict[str, str]:
     config = Config.model_validate({"home": str(product.home), "engine": product.engine, **product.configuration})
     with open_context(config, ConsoleProgress()) as context:
         outcomes = measured(context, names)
-    wrong = {name: (outcome, EXPECTED[name]) for name, outcome in outcomes.items() if outcome != EXPECTED[name]}
+    wrong = {
+        name: (outcome, EXPECTED[name]) for name, outcome in outcomes.items() if not outcome.startswith(EXPECTED[name])
+    }
     assert wrong == {}
+    return outcomes
+
+
+def is_ours(outcome: str) -> bool:
+    """Return whether an outcome says nothing about the model, because our part failed."""
+    return outcome.startswith("unknown") or "shrinking failed" in outcome or "cannot be shrunk" in outcome
 
 
 def measured(context: RunContext, names: tuple[str, ...]) -> dict[str, str]:

@@ -27,6 +27,10 @@ AGREE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "noise": ({"torch_dtype": "bfloat16", "transformers_version": "4.1"}, {"torch_dtype": "float32"}),
     "one end or a list of one": ({"eos_token_id": 2}, {"eos_token_id": [2]}),
     "a window that is switched off": ({"sliding_window": 8, "use_sliding_window": False}, {"sliding_window": None}),
+    "half a window on either side": (
+        {"sliding_window": 16, "use_bidirectional_attention": True},
+        {"sliding_window": 9, "use_bidirectional_attention": True},
+    ),
     "renamed layer kinds": ({"layer_types": ["attention", "mamba"]}, {"layer_types": ["full_attention", "mamba"]}),
     "theta in the older spelling": ({"rope_theta": 7e5}, {"rope_theta": 7e5, "rope_scaling": None}),
     "theta in the newer": ({"rope_theta": 7e5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 7e5}}),
