@@ -103,6 +103,13 @@ _FIXED: dict[str, int] = {
     "num_dense_layers": 1,
     "moe_layer_start_index": 1,
 }
+_SPARSE = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 512,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": HEADS,
+    "num_hidden_layers": 2,
+}
 _LINEAR = {"head_dim": SMALL_HEAD, "num_heads": HEADS}
 
 
@@ -153,7 +160,11 @@ def _ends(published: Any, ids: Mapping[str, int], names: Mapping[int, str]) -> l
 
 def _section(config: Config) -> Config:
     """Shrink a configuration with the sections inside it, however deep they are."""
-    models = {key: _section(value) for key, value in config.items() if is_model(key, value)}
+    models = {
+        key: _SPARSE | _section(value) if _is_sparse(value) else _section(value)
+        for key, value in config.items()
+        if is_model(key, value)
+    }
     towers = {key: small_tower(value) for key, value in config.items() if is_tower(key, value)}
     needs = NEEDS.get(str(config.get("model_type")), {})
     if not models:
@@ -162,6 +173,11 @@ def _section(config: Config) -> Config:
     for name, small in models.items():
         copies |= copied_sizes(config, config[name], small)
     return _merged(without({**config, **copies, **outer_sizes(config), **towers, **models}), needs)
+
+
+def _is_sparse(section: Config) -> bool:
+    """Return whether a section leaves all its sizes to the defaults of its type, as LLaVA's text part does."""
+    return "model_type" in section and not section.keys() & {"hidden_size", "d_model", "n_embd", "text_config"}
 
 
 def _text(config: Config, needs: Config) -> Config:
