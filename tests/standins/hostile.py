@@ -180,8 +180,8 @@ def hostile(random: Random, path: str) -> Answer:
 
 def _replaced(random: Random, value: Any) -> Any:
     """Return a value with one of its nodes replaced, doubled or removed."""
-    if isinstance(value, bytes):
-        return value
+    if not isinstance(value, dict | list):
+        return value if isinstance(value, bytes) else random.choice(ODD_VALUES)
     changed = copy.deepcopy(value)
     places: list[tuple[Any, Any]] = []
     level = [changed]
