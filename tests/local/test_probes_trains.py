@@ -27,7 +27,10 @@ def outcomes(tmp_path: Path, defect: str = "") -> dict[str, Any]:
 
 def test_what_trains_passes_everything(tmp_path: Path) -> None:
     finished = outcomes(tmp_path)
-    assert {event["outcome"] for event in finished.values()} == {"passed"}, faults(finished)
+    skipped = {name for name, event in finished.items() if event["outcome"] == "skipped"}
+    # the model is published as it is probed, takes neither images nor sounds, and has no heads for several tokens
+    assert skipped == {"loads.published", "generates.ahead", "generates.images", "generates.sounds"}
+    assert {event["outcome"] for event in finished.values()} == {"passed", "skipped"}, faults(finished)
     assert list(finished) == [check.name for check in sequence("peft")]
     told = finished["trains.lora"]["message"]
     assert "1 layers with 50% of the weights carry it and it adds 5.0%, and 0% of the routed experts" in told
