@@ -92,7 +92,7 @@ def html_of(markdown: str) -> str:
 @cache
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    for rule in (_table_open, _table_close, _th_open, _link_open):
+    for rule in (_table_open, _table_close, _th_open, _link_open, _heading_open):
         markdown.add_render_rule(rule.__name__.removeprefix("_"), rule)
     return markdown
 
@@ -113,4 +113,11 @@ def _th_open(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any,
 def _link_open(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     href = str(tokens[at].attrGet("href"))
     tokens[at].attrSet("href", re.sub(r"\.md$", ".html", href))
+    return self.renderToken(tokens, at, options, env)
+
+
+def _heading_open(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    """Give a heading the id that repositories give it, so that a link to a section leads there on both."""
+    words = re.sub(r"[^\w\- ]", "", tokens[at + 1].content.lower())
+    tokens[at].attrSet("id", words.replace(" ", "-"))
     return self.renderToken(tokens, at, options, env)

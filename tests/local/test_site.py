@@ -70,7 +70,7 @@ def test_our_own_pages_become_html() -> None:
     text = "# A <b>\n\nOne *two* **three**\n`*x*`, [checks](checks.md).\n\n- a\n  b\n- c"
     page = html_of(text + "\n\n| x | y |\n|---|---|\n| 1 | a\\|b |\n")
     joined = " ".join(page.split())
-    assert "<h1>A &lt;b&gt;</h1>" in page
+    assert '<h1 id="a-b">A &lt;b&gt;</h1>' in page  # as GitHub names it
     assert (
         '<p>One <em>two</em> <strong>three</strong> <code>*x*</code>, <a href="checks.html">checks</a>.</p>' in joined
     )

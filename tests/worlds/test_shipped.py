@@ -34,7 +34,7 @@ def test_a_new_user_opens_the_shipped_history(tmp_path: Path) -> None:
     (history,) = json.loads(demo("report", "--json"))
     whole = history["groups"][0]
     assert whole["works"]["entries"] >= 20
-    assert whole["works"]["never"] is None  # its miniatures were derived from the very registry
+    assert whole["works"]["never"]["share"] > 0  # models that no release of the runtime supports are asked, too
     assert history["caveats"]
     assert "init_empty_weights" in demo("release", "4.51.0")
     assert "Bbbb" in demo("show", "google/gemma-4-31B-it").replace(" ", "")
