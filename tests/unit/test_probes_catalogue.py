@@ -20,8 +20,8 @@ SPEAKS = "speaks.tokenizer speaks.roundtrip speaks.template speaks.templates spe
 LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loads.published generates.forward
     loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
 ORDERS = {
-    "transformers": f"""{KNOWS} knows.values {TORCH} generates.forward generates.greedy generates.cache generates.batch
-        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace""",
+    "transformers": f"""{KNOWS} {TORCH} generates.forward generates.greedy generates.cache generates.batch
+        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace knows.values""",
     "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
     "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
         generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
