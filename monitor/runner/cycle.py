@@ -131,6 +131,7 @@ class Cycle:
         due, state = self._due(installation, state)
         if due:
             state = self._probe_due(installation, due, state)
+        if self._has_begun(self.control, installation):  # in this start, or in one that was killed
             state = self._settle(installation, [self.control], state)
         state = self._probe_control_where_it_worked(installation, state)
         return self._settle(installation, self.cells, state)
@@ -256,6 +257,10 @@ class Cycle:
         if isinstance(decision, Settled):
             return can_be_mended(decision.verdict)
         return decision.why is RetryReason.FIRST or can_be_mended(decision.leaning)
+
+    def _has_begun(self, cell: Cell, installation: InstallResult) -> bool:
+        decision = self.decision(cell, installation)
+        return isinstance(decision, Settled) or decision.why is not RetryReason.FIRST
 
     def _is_forced(self, cell: Cell, state: CycleState) -> bool:
         return self.request.force and cell in self.cells and cell.id not in state.probed
