@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from monitor.miniatures.manifest import Miniature
 
 MARK = "settle_miniature.json"
-_WRITTEN = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _MOST_BYTES = 16 << 20
+_MOST_FILES, _LARGEST_FILE_BYTES = 64, 256 << 20  # more than any miniature has: a folder beyond is not ours
 
 
 def mark(folder: Path, miniature: Miniature) -> None:
@@ -30,7 +31,7 @@ def made_of(folder: Path) -> Miniature | None:
     """Return the miniature that a folder is, None where we did not write it or another changed it since."""
     content = _read(folder / MARK)
     files = content.get("miniature")
-    if not isinstance(files, dict) or content.get("files") != _digests(folder):
+    if not isinstance(files, dict) or content.get("files", {}) != _digests(folder):
         return None
     with tempfile.TemporaryDirectory() as scratch:
         for name, text in files.items():
@@ -41,9 +42,15 @@ def made_of(folder: Path) -> Miniature | None:
             return None
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    there = [folder / name for name in _WRITTEN if (folder / name).is_file()]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
+def _digests(folder: Path) -> dict[str, str] | None:
+    """Return the digest of every file but the mark, None where the folder holds what no miniature does."""
+    paths = list(itertools.islice(folder.iterdir(), _MOST_FILES + 1))
+    files = sorted(path for path in paths if path.name != MARK)
+    if len(paths) > _MOST_FILES or any(not path.is_file() or path.is_symlink() for path in files):
+        return None
+    if any(path.stat().st_size > _LARGEST_FILE_BYTES for path in files):
+        return None
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from monitor.domain import SubjectForm
 from monitor.miniatures.golden import golden_of_folder
 from monitor.miniatures.manifest import load_miniature
@@ -40,6 +42,21 @@ def test_a_folder_that_another_changed_is_the_users(tmp_path: Path) -> None:
     # its tokenizer is ours all the same: llama.cpp's converter cannot recognise it
     assert golden_of_folder(folder)["texts"] == list(TEXTS)
     (folder / MARK).write_text("[" * 100_000, encoding="utf-8")
+    assert made_of(folder) is None
+
+
+@pytest.mark.parametrize("change", ["shortened", "removed", "added"])
+def test_a_folder_with_other_weights_is_the_users(tmp_path: Path, change: str) -> None:
+    miniature = load_miniature("qwen3")
+    folder = write_miniature(miniature, tmp_path)
+    mark(folder, miniature)
+    weights = folder / "model.safetensors"
+    if change == "shortened":
+        weights.write_bytes(weights.read_bytes()[:-8])
+    elif change == "removed":
+        weights.rename(folder / "pytorch_model.bin")
+    else:
+        (folder / "adapter_model.safetensors").write_bytes(b"")
     assert made_of(folder) is None
 
 
