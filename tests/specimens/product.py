@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 SETTLE = Path(sys.executable).with_name("settle")
 SECONDS = 300
+# skipped for a plain model: it is published as it is probed, takes neither images nor sounds, has no heads for several
+# tokens, and its templates and stop tokens have no flaw
+NO_USE = frozenset(
+    ("loads.published", "generates.ahead", "generates.images", "generates.sounds", "speaks.templates", "speaks.ends")
+)
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "limits": {"check_seconds": 60, "import_seconds": 120, "memory_gib": 3, "subject_memory_gib": 2},
     "disk": {"floor_gib": 0.001},

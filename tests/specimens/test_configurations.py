@@ -86,6 +86,7 @@ def measured(context: RunContext, names: tuple[str, ...]) -> dict[str, str]:
     """Return how each ends in the newest release of transformers."""
     now = datetime.now(UTC)
     outcomes, subjects = {}, []
+    context.store.record_catalogue(context.catalogue.models, context.catalogue.subjects())  # with the control
     for name in names:
         model_id = name if "/" in name else f"inputs/{name}"
         files: dict[str, bytes | str] = {path: text.encode() for path, text in FILES[name].items()}

