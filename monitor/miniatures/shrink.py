@@ -290,7 +290,10 @@ def _consistent(small: Config, published: Config) -> Config:
     if published.get("intermediate_size"):
         apart = any(published.get(key) for key in ("moe_intermediate_size", "intermediate_size_mlp"))
         mixture = any(_many(published.get(key)) for key in _EXPERTS)
-        small["intermediate_size"] = 256 if (mixture and not apart) or published.get("intermediate_size_mlp") else 512
+        # a dense model of a family with experts has one size under both names, and runtimes read the one or the other
+        shared = not mixture and published.get("shared_intermediate_size") == published["intermediate_size"]
+        halved = (mixture and not apart) or shared or published.get("intermediate_size_mlp")
+        small["intermediate_size"] = 256 if halved else 512
     if isinstance(published.get("mamba_dt_rank"), int):
         small["mamba_dt_rank"] = 16
     if isinstance(published.get("moe_layer_end_index"), int):
