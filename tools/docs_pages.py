@@ -44,6 +44,22 @@ _RUNTIMES = (
     " `settle demo --runtimes` opens the same history: `status` shows its matrix, `show RUN` the evidence of a row, and"
     " `query` reads its views `by_release` and `parity`, which the tables below are made from."
 )
+_CHANGED = (
+    (
+        "Until November 2026 a version named by hand was installed with the packages of the day of its measurement."
+        " vLLM 0.20.0, 0.24.0 and 0.28.0 stood here with transformers 5.24.0, which came after them: Gemma 4 failed in"
+        " 0.20.0 and 0.24.0 with an error that transformers 5.24.0 brought, seven architectures worked in 0.20.0 that"
+        " transformers learnt later, and two read as regressions that never were."
+    ),
+    (
+        "Since then a row is measured with the packages of the release day. What an old version does with newer"
+        " packages is another question (`--installed today`), and its rows say *installed later*."
+    ),
+    (
+        "Miniatures changed, too: they have the published values and keys, and sizes that the kernels of vLLM and"
+        " llama.cpp know. Most cells that were unknown for our files have a verdict."
+    ),
+)
 _ORDER = tuple(Runtime)
 LATER = " (installed later)"  # a version with the packages of another day than its release day
 FEWEST_ALIKE = 3  # older releases fail in hundreds of ways
@@ -139,6 +155,7 @@ def runtimes_page(store: Reader) -> Iterator[Section]:
     ]
     yield _parity(compared, releases)
     yield _differences(compared, releases)
+    yield Section("What changed on this page", _CHANGED)
 
 
 def _published(store: Reader, runtime: Runtime) -> dict[str, date]:
