@@ -39,7 +39,8 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
     },
     # 5.2.0 has three dense layers whatever the configuration says, and the published number is three
     "glm_moe_dsa": {"first_k_dense_replace": 3, "num_hidden_layers": 5},
-    "llama4_text": {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4},
+    # vLLM's cache has blocks of 128 tokens on a CPU, and a chunk is made of whole blocks
+    "llama4_text": {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4, "attention_chunk_size": 128},
     "laguna": {"num_attention_heads_per_layer": [4, 8]},
     # shorter periods than published, with every kind of layer still there
     "jamba": {"attn_layer_period": 4, "attn_layer_offset": 2, "num_hidden_layers": 4},

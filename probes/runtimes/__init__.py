@@ -81,6 +81,7 @@ class Runtime(Protocol):
     stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
     phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
     rounding: float  # what equal sums may differ by, per unit of the logits' spread
+    text_only: bool  # the subject's files lack, for our fault, what makes images and sounds ready
 
     def load(self) -> dict[str, str]:
         """Import the runtime; return the versions of what was really imported."""
@@ -124,6 +125,7 @@ class Adapter:
     stands_on = ""
     phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
+    text_only = False
 
     def prime(self) -> None:
         """Import nothing more: the import is complete."""

@@ -17,7 +17,7 @@ from probes.checkpoint import read_config, text_part
 from probes.runtimes import Generated, Plan, Trace, UnavailableError, imported_versions
 from probes.runtimes.traces import PlainTrace, Tokenizer, TorchAdapter, perturbed
 from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
-from probes.runtimes.vllm_server import Understudy, become_server, serve
+from probes.runtimes.vllm_server import NOTHING_BUT_TEXT, Understudy, become_server, serve
 from probes.served import Server
 from probes.subject import Subject
 
@@ -100,15 +100,20 @@ class Vllm(TorchAdapter):
         for name in config["classes"]:
             _register_here(name)
         context, width = sizes(config_json)
+        limits = {"limit_mm_per_prompt": dict(NOTHING_BUT_TEXT)} if self._only_text(config_json) else {}
         with assertions_in_words():
             engine = LLM(
                 model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
                 max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
-                disable_log_stats=True, logits_processors=[_FORCING],
+                disable_log_stats=True, logits_processors=[_FORCING], **limits,
             )  # fmt: skip
         # what is not in its table runs with the code of transformers, and equals that for no other reason
         self._model = VllmModel(engine, width, classes=config["classes"])
         return self._model
+
+    def _only_text(self, config_json: dict[str, Any]) -> bool:
+        """Return whether a whole model is asked for text alone: vLLM looks for no processor then."""
+        return self.text_only and "text_config" in config_json
 
     def tokenizer(self, folder: Path) -> VllmTokenizer:
         return VllmTokenizer(_tokenizer_of(folder), self._model)
@@ -121,8 +126,10 @@ class Vllm(TorchAdapter):
         names, context = Path(os.environ["HOME"]).parent / "names", sizes(subject.config_json)[0]
         # the control's server is a fresh process, so that what breaks only those shows in every environment
         understudy = None if subject.control else self._understudy
-        classes = self._model.classes
-        return self._start_server(subject.folder, names=names, context=context, understudy=understudy, classes=classes)
+        return self._start_server(
+            subject.folder, names=names, context=context, understudy=understudy, classes=self._model.classes,
+            text_only=self._only_text(subject.config_json),
+        )  # fmt: skip
 
 
 class VllmModel:

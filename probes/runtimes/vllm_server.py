@@ -20,6 +20,7 @@ from probes.supervise import work_and_exit
 
 _KEPT_CHARS = 20000
 _MODEL = "subject"
+NOTHING_BUT_TEXT = {"image": 0, "video": 0, "audio": 0}  # of each in a prompt, at most
 
 
 class Understudy:
@@ -56,6 +57,7 @@ def serve(
     context: int,
     understudy: Understudy | None,
     classes: Sequence[str],
+    text_only: bool = False,
     scratch: Path | None = None,
 ) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
@@ -65,7 +67,7 @@ def serve(
     port = free_port()
     scratch = scratch or Path(tempfile.mkdtemp(prefix="vllm-serve-"))
     log = scratch / "log"
-    arguments = serve_arguments(folder, port=port, context=context)
+    arguments = serve_arguments(folder, port=port, context=context, text_only=text_only)
     if understudy is None:
         alive = _started(arguments, log, names=names)
     else:
@@ -81,12 +83,13 @@ def serve(
     return there, seconds
 
 
-def serve_arguments(folder: Path, *, port: int, context: int) -> list[str]:
+def serve_arguments(folder: Path, *, port: int, context: int, text_only: bool = False) -> list[str]:
     return [
         *("serve", str(folder)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", _MODEL),
         *("--dtype", "float32", "--enforce-eager", "--seed", "0"),
         *("--max-model-len", str(context), "--max-num-batched-tokens", str(context), "--max-num-seqs", "8"),
+        *(("--limit-mm-per-prompt", json.dumps(NOTHING_BUT_TEXT)) if text_only else ()),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
@@ -172,6 +173,7 @@ def test_the_controls_server_is_started_as_users_start_it(tmp_path: Path, contro
     runtime._understudy = understudy  # type: ignore[assignment]
     runtime.serve(Subject(runtime, "vllm", {"path": str(tmp_path), "control": control}, 0))  # type: ignore[arg-type]
     assert asked["understudy"] is (None if control else understudy)
+    assert not asked["text_only"]
 
 
 def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_asked(tmp_path: Path) -> None:
@@ -179,3 +181,19 @@ def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_aske
     assert told[told.index("--host") + 1] == "127.0.0.1"
     assert told[told.index("--max-model-len") + 1] == "256"
     assert "--trust-remote-code" not in told
+
+
+@pytest.mark.parametrize(("files_are_ours", "processor"), [(True, False), (True, True), (False, False)])
+def test_only_our_own_files_are_asked_for_text_alone(tmp_path: Path, files_are_ours: bool, processor: bool) -> None:
+    """A publisher's repository without a processor is not excused: its users meet the error."""
+    if processor:
+        (tmp_path / "preprocessor_config.json").write_text("{}", encoding="utf-8")
+    golden = {"texts": ["a"] if files_are_ours else []}
+    subject = Subject(vllm.Vllm(), "vllm", {"path": str(tmp_path), "golden": golden}, 0)  # type: ignore[arg-type]
+    assert subject.lacks_processors() == (files_are_ours and not processor)
+
+
+def test_a_server_for_text_alone_takes_nothing_else(tmp_path: Path) -> None:
+    told = serve_arguments(tmp_path, port=8123, context=256, text_only=True)
+    assert json.loads(told[told.index("--limit-mm-per-prompt") + 1]) == {"image": 0, "video": 0, "audio": 0}
+    assert "--limit-mm-per-prompt" not in serve_arguments(tmp_path, port=8123, context=256)
