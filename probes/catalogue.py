@@ -36,6 +36,7 @@ class Check(NamedTuple):
     after: tuple[str, ...]  # checks that pass before this one can say anything
     fault: str  # what an exception out of the runtime means here when nothing in its text is known
     last: bool  # asked after everything else
+    finding: bool  # for information: whatever comes of it speaks neither for nor against its rung
 
     @property
     def meaning(self) -> str:
@@ -48,12 +49,18 @@ _registered: dict[str, Check] = {}
 
 
 def check(
-    name: str, *, needs: str = "", after: tuple[str, ...] = (), fault: str = "", last: bool = False
+    name: str,
+    *,
+    needs: str = "",
+    after: tuple[str, ...] = (),
+    fault: str = "",
+    last: bool = False,
+    finding: bool = False,
 ) -> Callable[[Ask], Ask]:
     """Register a function as a check: the name's first word is its rung, its docstring's first line what it asks."""
 
     def register(ask: Ask) -> Ask:
-        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last)
+        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last or finding, finding)
         return ask
 
     return register

@@ -46,9 +46,19 @@ def judge_subject(
         return shared + tuple(not_reached(name, reason) for name in expected)
     events = session.subjects[subject_id]
     judged = _judge_events(events, expected, ending, session=session, hang_counts=hang_counts)
-    return shared + tuple(
-        _blamed_on_foundation(result, catalogue.adapter_class(runtime).stands_on) for result in judged
-    )
+    stands_on = catalogue.adapter_class(runtime).stands_on
+    return shared + tuple(_of_a_finding(_blamed_on_foundation(result, stands_on)) for result in judged)
+
+
+def _of_a_finding(result: CheckResult) -> CheckResult:
+    """Return a check that is there for information as skipped, with what became of it, unless it passed.
+
+    A spoiled record stays one: it says something of the checks before, too.
+    """
+    settled = result.outcome in (Outcome.PASSED, Outcome.SKIPPED) or result.fault == "infra-events"
+    if settled or not catalogue.checks()[result.name].finding:
+        return result
+    return CheckResult(result.name, result.rung, Outcome.SKIPPED, message=f"not measured: {result.message}")
 
 
 def _blamed_on_foundation(result: CheckResult, foundation: str) -> CheckResult:

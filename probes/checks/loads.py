@@ -66,7 +66,7 @@ def config(subject: Subject) -> Answer:
     return _compared(outcome, "the runtime shows no key of the model's config.json", unread=outcome.unread)
 
 
-@check("knows.values", needs="twin", after=("loads.model",), last=True)
+@check("knows.values", needs="twin", after=("loads.model",), finding=True)
 def values(subject: Subject) -> Answer:
     """Other values than the published ones are read from the model's file, too (for information: it never fails).
 

@@ -187,7 +187,11 @@ def test_our_own_installers_faults_are_unknown(stage: Stage, fault: str) -> None
 
 @given(st.dictionaries(st.sampled_from(SUBJECT_CHECKS), st.sampled_from(sorted(BLAME)), max_size=4))
 def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
-    ours = {check: fault for check, fault in faults.items() if BLAME[fault] is Blame.INFRA}
+    ours = {
+        check: fault
+        for check, fault in faults.items()
+        if BLAME[fault] is Blame.INFRA and (fault == "infra-events" or not catalogue.checks()[check].finding)
+    }
     finished = [
         Finished(check, "failed", 0.1, ours[check], "no") if check in ours else passed(check)
         for check in SUBJECT_CHECKS
@@ -198,6 +202,24 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
     at_the_bar = any(Rung(wire.rung_of(check)) in BAR for check in ours)
     assert verdict.verdict is (CellVerdict.UNKNOWN if at_the_bar else CellVerdict.WORKS)
     assert tuple(one.rung for one in verdict.rungs) == (*BAR, Rung.MATCHES)
+
+
+@pytest.mark.parametrize("how", ["it never ran", "it failed", "it ended the process"])
+def test_what_comes_of_a_finding_speaks_for_no_rung(how: str) -> None:
+    """Defect: a model that failed to load was unknown on the rung below, whose finding comes after everything else."""
+    (finding,) = [check for check in SUBJECT_CHECKS if catalogue.checks()[check].finding]
+    others = [passed(check) for check in SUBJECT_CHECKS if check != finding]
+    if how == "it never ran":
+        others[-1] = Finished(others[-1].check, "failed", 0.1, "unclassified", "no")
+    failed = [Finished(finding, "failed", 0.1, "unclassified", "no")] if how == "it failed" else []
+    started = SUBJECT_CHECKS if how != "it never ran" else SUBJECT_CHECKS[:-1]
+    ending = Ending(signal=11) if how == "it ended the process" else CLEAN
+    said = SubjectNotes("a", started, (*others, *failed))
+    checks = checks_of_session(session(said), "a", ending, runtime=HERE, solo=True, limit_factor=3)
+    assert {check.name: check.outcome for check in checks}[finding] is Outcome.SKIPPED
+    verdict = judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0"))
+    assert {rung.rung: str(rung.verdict) for rung in verdict.rungs}[Rung.KNOWS] == "passed"
+    assert verdict.verdict is CellVerdict.WORKS  # what failed first is above the bar
 
 
 def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
