@@ -27,7 +27,8 @@ MINIATURES = (
     "Subjects are miniatures: each is a tiny model with random weights, made from the published configuration with"
     " only its sizes shrunk. They show what a runtime does with an architecture, not what a model is worth."
 )
-LETTER_LEGEND = "W works, B broken, F flaky, ? unknown (Settle could not measure it)"
+WRONG_LETTER = "N"
+LETTER_LEGEND = "W works, N works with wrong numbers, B broken, F flaky, ? unknown (Settle could not measure it)"
 MOST_MOVED = 12
 
 
@@ -130,7 +131,7 @@ def day_letter(observation: Observation | None) -> str:
     """Return the letter of a day: small where the verdict is carried over, ``.`` where nothing was measured."""
     if observation is None:
         return "."
-    letter = LETTERS[observation.verdict]
+    letter = WRONG_LETTER if observation.wrong_numbers else LETTERS[observation.verdict]
     return letter.lower() if observation.carried else letter
 
 

@@ -131,6 +131,12 @@ def worth_a_script(cells: Sequence[SiteCell], *, most: int) -> list[SiteCell]:
     return sorted(failing, key=lambda cell: (cell.latest.measured, cell.page), reverse=True)[:most]
 
 
+def _class_of(observation: Observation | None) -> str:
+    if observation is None:
+        return "m"
+    return "n" if observation.wrong_numbers else _CLASSES[observation.verdict]
+
+
 def calendar(observations: Sequence[Observation], released: date | None) -> list[Month]:
     """Return the newest months, oldest first, with a letter for each day and a mark on the release day."""
     by_day = {observation.day: observation for observation in observations}
@@ -141,7 +147,7 @@ def calendar(observations: Sequence[Observation], released: date | None) -> list
         observation = by_day.get(day)
         square = "<td></td>"
         if day >= first:
-            classes = _CLASSES[observation.verdict] if observation else "m"
+            classes = _class_of(observation)
             classes += " released" if day == released else ""
             square = f'<td class="{classes}">{day_letter(observation)}</td>'
         squares.setdefault(f"{day:%Y-%m}", []).append(square)

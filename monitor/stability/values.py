@@ -29,6 +29,7 @@ class Observation:
     pins: str = ""  # what the probe really imports that day; another value is a change of pins
     epoch: str = ""  # digest of the weights, configuration, tokenizer and template; another value begins an epoch
     carried: bool = False  # nothing ran, because that day's resolution gave the same lock
+    wrong_numbers: bool = False  # it works, and its numbers are not those of the reference: shown, and never counted
 
 
 def up_to_rung(rung: Rung, verdicts: Mapping[Rung, Verdict], bar: Collection[Rung]) -> CellVerdict | None:

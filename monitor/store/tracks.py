@@ -112,14 +112,24 @@ def _days(db: Database, rung: Rung | None, cells: list[str]) -> Mapping[str, lis
     dates = {text: date.fromisoformat(text) for text in {row[1] for row in rows}}
     verdicts = {str(verdict): verdict for verdict in CellVerdict}
     on_rung = _up_to(db, rung, cells) if rung is not None else {}
+    wrong = _wrong_numbers(db, cells) if rung is None else set()
     observations: dict[str, list[Observation]] = defaultdict(list)
     for cell, day, text, version, environment, epoch, carried in rows:
         seen = verdicts[text] if rung is None else on_rung.get((cell, carried or day))
         if seen is not None:
-            observations[cell].append(
-                Observation(dates[day], seen, version, pins.get(environment, environment), epoch, carried=bool(carried))
-            )
+            off = seen is CellVerdict.WORKS and (cell, carried or day) in wrong
+            pinned = pins.get(environment, environment)
+            observations[cell].append(Observation(dates[day], seen, version, pinned, epoch, bool(carried), off))
     return observations
+
+
+def _wrong_numbers(db: Database, cells: list[str]) -> set[tuple[str, str]]:
+    """Return the cells and probed days whose numbers differ from the reference's."""
+    sql = (
+        "SELECT cell_id, day FROM day_rungs WHERE step = ? AND verdict = ?"
+        " AND cell_id IN (SELECT value FROM json_each(?))"
+    )
+    return set(db.conn.execute(sql, (int(Rung.MATCHES), str(Verdict.FAILED), json.dumps(cells))))
 
 
 def _up_to(db: Database, rung: Rung, cells: list[str]) -> Mapping[tuple[str, str], CellVerdict | None]:

@@ -168,6 +168,7 @@ def test_what_works_with_wrong_numbers_is_not_plain_green(tmp_path: Path) -> Non
         assert "matches ✗" in page
         assert "serves ✓" in page
     assert 'class="wrong"' in overview
+    assert '<td class="n released">N</td>' in model or '<td class="n">N</td>' in model
     cells = json.loads(pages["status.json"])["models"]["acme/new"]["cells"]
     (cell,) = [cell for name, cell in cells.items() if name.startswith("xllamacpp")]
     assert (cell["verdict"], cell["shown"]) == ("works", "works, wrong numbers")

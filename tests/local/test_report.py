@@ -130,8 +130,9 @@ def test_a_strip_has_a_row_a_month_and_a_sign_a_day() -> None:
         Observation(date(2026, 4, 29), CellVerdict.WORKS),
         Observation(date(2026, 4, 30), CellVerdict.FLAKY, carried=True),
         Observation(date(2026, 5, 2), CellVerdict.UNKNOWN),
+        Observation(date(2026, 5, 3), CellVerdict.WORKS, wrong_numbers=True),
     ]
-    assert strip(days) == [("2026-04", "." * 28 + "Wf"), ("2026-05", ".?")]
+    assert strip(days) == [("2026-04", "." * 28 + "Wf"), ("2026-05", ".?N")]
 
 
 def test_markdown_shows_what_came_out_of_a_container_harmlessly() -> None:
