@@ -67,10 +67,10 @@ docs: setup ## write the pages that come from the code
 	@.venv/bin/python -m tools.manual docs
 
 .PHONY: soak
-soak: setup ## the full counts of examples, kills and faults, and vLLM (by hand; long)
+soak: setup ## the full counts of examples, kills and faults, the museum, and vLLM (by hand; long)
 	@deploy/engine for-tests
 	@.venv/bin/python -m pytest -n 2 --dist worksteal --hypothesis-profile=thorough tests/unit
-	@.venv/bin/python -m pytest -m soak -s tests/contract tests/specimens tests/worlds
+	@.venv/bin/python -m pytest -m soak -s tests/contract tests/specimens tests/worlds tests/museum
 
 .PHONY: bench
 bench: setup ## measured claims, each with its ratio to the naive way
