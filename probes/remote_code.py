@@ -11,6 +11,7 @@ import importlib.machinery
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,8 @@ from probes.faults import FaultError
 
 _LOADER = "transformers.dynamic_module_utils"  # every other module takes the functions from here when it is imported
 _DYNAMIC = "transformers_modules"  # the package that the loader puts a model's code into
-_REFUSED = ("get_class_from_dynamic_module", "get_class_in_module", "get_cached_module_file")
+_FILE_OF_CODE = "get_cached_module_file"
+_REFUSED = ("get_class_from_dynamic_module", "get_class_in_module", _FILE_OF_CODE)
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -81,5 +83,11 @@ def distrust(loader: Any) -> None:
             setattr(loader, name, functools.partial(_refused, name))
 
 
-def _refused(name: str, *_arguments: Any, **_named: Any) -> Any:
+def _refused(name: str, *arguments: Any, **named: Any) -> Any:
+    if name == _FILE_OF_CODE:
+        folder, file = ([*arguments, "", ""])[:2]
+        folder, file = named.get("pretrained_model_name_or_path", folder), named.get("module_file", file)
+        if Path(str(folder)).is_dir() and not Path(str(folder), str(file)).exists():
+            # every model is asked for custom code of generation, and the answer of one that has none is this
+            raise OSError(f"{folder} does not appear to have a file named {file}")
     raise RemoteCodeError(f"{name} is asked for code of the model")

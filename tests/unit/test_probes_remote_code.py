@@ -23,6 +23,9 @@ def resolve_trust_remote_code(trust_remote_code, model_name, has_local_code, has
 
 def get_class_from_dynamic_module(reference, folder):
     raise SystemExit("remote code ran")
+
+def get_cached_module_file(pretrained_model_name_or_path, module_file, **named):
+    raise SystemExit("remote code was fetched")
 """
 
 
@@ -49,6 +52,18 @@ def test_trust_is_never_given(tmp_path: Path) -> None:
 def test_no_class_is_loaded_from_a_models_file(tmp_path: Path) -> None:
     with pytest.raises(RemoteCodeError):
         loaded(tmp_path).get_class_from_dynamic_module("a.B", "folder")
+
+
+def test_a_model_without_code_is_told_so_as_ever(tmp_path: Path) -> None:
+    """Defect: transformers 4.57 asks every model for its code of generation, and our refusal ended them all."""
+    module, folder = loaded(tmp_path), tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(OSError, match="does not appear to have a file named"):
+        module.get_cached_module_file(str(folder), module_file="custom_generate/generate.py", token=None)
+    (folder / "generate.py").write_text("raise SystemExit", encoding="utf-8")
+    for arguments, named in (((str(folder), "generate.py"), {}), (("acme/model",), {"module_file": "x.py"}), ((), {})):
+        with pytest.raises(RemoteCodeError):
+            module.get_cached_module_file(*arguments, **named)
 
 
 def test_a_loader_is_distrusted_once(tmp_path: Path) -> None:
