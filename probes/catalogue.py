@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Ask = Callable[[Subject], Answer]
 
 # the modules of checks; checks of one rung are asked in this order, and in one module from top to bottom
-MODULES = ("creates", "loads", "generates", "speaks", "text_api", "matches", "serves", "trains", "whole")
+MODULES = ("creates", "loads", "generates", "speaks", "text_api", "matches", "serves", "trains", "whole", "effects")
 # rung 0 is no function of a subject: the session answers the import, the installer the rest
 INSTALLS = {
     "installs.resolves": "the index has a consistent set of packages for this release on this platform",
@@ -37,6 +37,7 @@ class Check(NamedTuple):
     fault: str  # what an exception out of the runtime means here when nothing in its text is known
     last: bool  # asked after everything else
     finding: bool  # for information: whatever comes of it speaks neither for nor against its rung
+    proves: str  # the one fault of a finding that counts all the same
 
     @property
     def meaning(self) -> str:
@@ -56,11 +57,12 @@ def check(
     fault: str = "",
     last: bool = False,
     finding: bool = False,
+    proves: str = "",
 ) -> Callable[[Ask], Ask]:
     """Register a function as a check: the name's first word is its rung, its docstring's first line what it asks."""
 
     def register(ask: Ask) -> Ask:
-        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last or finding, finding)
+        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last or finding, finding, proves)
         return ask
 
     return register

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -67,11 +68,15 @@ _FLOAT32 = 1e-6  # numbers are kept in float32, which has seven digits
 
 
 class Effective(NamedTuple):
-    """What the runtime made of a configuration: values by key, the names its code reads, and nested parts."""
+    """What the runtime made of a configuration: values by key, the names its code reads, and nested parts.
+
+    ``defaults`` are the keys that the architecture's own class documents.
+    """
 
     values: dict[str, Any]
     read: frozenset[str]
     parts: dict[str, Effective]
+    defaults: Mapping[str, Any] = MappingProxyType({})
 
 
 class Difference(NamedTuple):

@@ -46,7 +46,6 @@ may hold code: ``path`` has data only.
      "published": whether a miniature's configuration is a published one, and all of it,
      "no_template": why there is a template and no rendering of it,
      "flaws": [{"check", "fault", "message"}, ...] of the model's own files, whatever runtime reads them,
-     "twin": the configuration with other values where a runtime could fall back to a default without a word,
      "not_measured": sentence by part ("weights", "heads", "images", "sounds") of the model that the subject leaves out}
 """
 

@@ -53,10 +53,13 @@ def judge_subject(
 def _of_a_finding(result: CheckResult) -> CheckResult:
     """Return a check that is there for information as skipped, with what became of it, unless it passed.
 
-    A spoiled record stays one: it says something of the checks before, too.
+    A spoiled record stays one: it says something of the checks before, too. So does the fault that the check proves.
     """
-    settled = result.outcome in (Outcome.PASSED, Outcome.SKIPPED) or result.fault == "infra-events"
-    if settled or not catalogue.checks()[result.name].finding:
+    check = catalogue.checks()[result.name]
+    settled = result.outcome in (Outcome.PASSED, Outcome.SKIPPED) or result.fault in {"infra-events", check.proves} - {
+        ""
+    }
+    if settled or not check.finding:
         return result
     return CheckResult(result.name, result.rung, Outcome.SKIPPED, message=f"not measured: {result.message}")
 

@@ -11,7 +11,6 @@ from monitor.miniatures.manifest import HUB, Miniature, whole_origins
 from monitor.miniatures.specials import added_tokens, ends_of, specials_of, spelling
 from monitor.miniatures.template import CLOCK, Rendering, render, renderings_apart
 from monitor.miniatures.tokenizer import TEXTS, is_ours, tokenizer_config
-from monitor.miniatures.twin import twin_of
 from monitor.miniatures.unmeasured import NOT_MEASURED, taken
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ def golden(miniature: Miniature) -> dict[str, Any]:
             "pad": ids[tokens.pad],
         },
         **_publication(miniature.flaws, miniature.not_measured),
-        "twin": twin_of(miniature.config),
     }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from probes.catalogue import check
@@ -64,47 +62,6 @@ def config(subject: Subject) -> Answer:
     """The effective configuration equals the model's own config.json."""
     outcome = difference(subject.config_json, subject.runtime.effective(subject.config, subject.config_json))
     return _compared(outcome, "the runtime shows no key of the model's config.json", unread=outcome.unread)
-
-
-@check("knows.values", needs="twin", after=("loads.model",), finding=True)
-def values(subject: Subject) -> Answer:
-    """Other values than the published ones are read from the model's file, too (for information: it never fails).
-
-    Compare a configuration with another rope base, other epsilons and soft caps with what the runtime makes of it.
-    """
-    twin = subject.golden.get("twin")
-    if not twin:
-        return skipped("no configuration with other values is at hand")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        for file in subject.folder.iterdir():
-            if file.name != "config.json":
-                (folder / file.name).symlink_to(file)
-        (folder / "config.json").write_text(json.dumps(twin), encoding="utf-8")
-        try:
-            config = subject.runtime.config(folder)
-        except Exception as error:  # noqa: BLE001 -- the published values decide, and these are ours
-            return skipped(f"other values are refused: {without_paths(str(error))[:200]}")
-        outcome = difference(twin, subject.runtime.effective(config, twin))
-        published = difference(subject.config_json, subject.runtime.effective(subject.config, subject.config_json))
-        ignored = {key: pair for key, pair in outcome.wrong.items() if key not in published.wrong}
-        if ignored:
-            subject.facts["ignored_values"] = ignored
-            named = few([f"{key} (it takes {pair[1]!r})" for key, pair in ignored.items()])
-            return skipped(f"ignores {named}: a file with another value makes another model than it says")
-        if twin != subject.config_json and _computes_the_same(subject, folder, config, twin):
-            subject.facts["ignored_values"] = {"": ["other values", "the same answer"]}
-            return skipped("other values are read, and the answer is the same: a change of them changes nothing")
-    return passed(f"{outcome.compared} other values are read")
-
-
-def _computes_the_same(subject: Subject, folder: Path, config: Any, twin: dict[str, Any]) -> bool:
-    row = subject.row(subject.boundary() + 12, seed=3)
-    try:
-        other = subject.runtime.model(folder, config, twin, "eager").forward(row)
-        return other.distance(subject.model.forward(row)) <= 0.0
-    except Exception:  # noqa: BLE001 -- what a model cannot compute fails where the published values are computed with
-        return False
 
 
 def _compared(outcome: Difference, without: str, **evidence: Any) -> Answer:

@@ -58,6 +58,9 @@ class Model(Protocol):
     def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
         """Return the vectors of each row's tokens, of one batch that is padded on the right."""
 
+    def rebuilt(self, config: Any) -> Model:
+        """Return a model of another configuration on the same weights; raise where it has other tensors."""
+
     def loading(self, *, values: bool) -> Loading:
         """Return what the runtime reports of loading, and with ``values`` what they show."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from probes.checkpoint import is_embedding
 from probes.configuration import ROPE, Effective
-from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, tensors
+from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, rebuilding, tensors
 from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, perturbed
 
 _QUIET = {
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
-        "vectors", "twin",
+        "vectors", "rebuilds",
     )  # fmt: skip
 
     def load(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class Transformers(TorchAdapter):
                 parts[key] = self.effective(value, config_json[key])
             else:
                 values[key] = value
-        return Effective(values, read, parts)
+        return Effective(values, read, parts, rebuilding.defaults(type(config)))
 
     def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> TransformersModel:
         import torch
@@ -229,6 +229,10 @@ class TransformersModel:
         logits = torch.stack(list(answer.logits), dim=1)
         tokens = answer.sequences[:, width:].tolist()
         return [Generated(row, TorchTrace(logits[index]), cached) for index, row in enumerate(tokens)]
+
+    def rebuilt(self, config: Any) -> TransformersModel:
+        module = rebuilding.rebuilt(self.module, config)
+        return TransformersModel(module, self._info, self._folder, embeds=self._embeds)
 
     def loading(self, *, values: bool) -> Loading:
         reported = tensors.reported(self._info)

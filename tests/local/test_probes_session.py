@@ -83,7 +83,7 @@ def test_the_subjects_process_imports_and_the_watcher_does_not(tmp_path: Path) -
     finished = said(events, "finished")
     assert finished[0]["check"] == "installs.imports"
     assert int(finished[0]["evidence"]["imported"]["plain"]) != watcher
-    assert finished[-1]["check"] == "knows.values"
+    assert finished[-1]["check"] == "knows.effects"
     assert events[-2]["name"] == "resources"
     assert events[-1]["event"] == "done"
 

@@ -158,6 +158,18 @@ PACKAGES: Mapping[str, Package] = {
         ),
         [],
     ),
+    # scaled by what dropout keeps, in training or not: nothing shows while the published file says 0
+    "dropout-in-eval": (
+        after(
+            _QWEN3,
+            "plain = module.Qwen3Attention.__init__\n"
+            "def __init__(self, config, *args, **kwargs):\n"
+            "    plain(self, config, *args, **kwargs)\n"
+            "    self.scaling = self.scaling * (1 - config.attention_dropout)\n"
+            "module.Qwen3Attention.__init__ = __init__",
+        ),
+        [],
+    ),
     # used on the way forward, and cut off from the way back; an adapter on it is left alone
     "detached-parameter": (
         after(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import random
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ def plain(rows: list[list[float]]) -> PlainTrace:
 
 
 @functools.cache  # the checks ask one prompt in many ways, and drawing its row is most of what a model costs
-def _row_after(seen: tuple[int, ...]) -> tuple[float, ...]:
-    source = random.Random(repr(seen))  # noqa: S311 -- a language model, not a secret
+def _row_after(seen: tuple[int, ...], values: str) -> tuple[float, ...]:
+    source = random.Random(repr(seen) + values)  # noqa: S311 -- a language model, not a secret
     return tuple(source.gauss(0, 1) for _ in range(VOCABULARY))
 
 
@@ -37,8 +38,9 @@ class PlainModel:
 
     independent = True
 
-    def __init__(self, defect: str, attention: str, window: int = 16) -> None:
+    def __init__(self, defect: str, attention: str, window: int = 16, values: str = "") -> None:
         self.defect = defect
+        self.values = values
         self.attention = "eager" if defect == "deaf to attention" else "" if defect == "silent" else attention
         self.window = window
         self.calls = 0
@@ -53,7 +55,7 @@ class PlainModel:
             return [math.nan] * VOCABULARY
         if self.defect == "attention" and self.attention == "sdpa":
             seen = seen[1:]
-        return list(_row_after(seen))
+        return list(_row_after(seen, self.values))
 
     def forward(self, row: Sequence[int]) -> PlainTrace:
         if self.defect == "no numbers":
@@ -94,6 +96,13 @@ class PlainModel:
         cached = {"never cached": False, "always cached": True}.get(self.defect, plan.cache)
         return Generated(made, plain(logits), cached)
 
+    def rebuilt(self, config: Any) -> PlainModel:
+        if self.defect == "one of a kind":
+            raise TypeError("a model is made only once")
+        window = self.window if self.defect == "deaf to the window" else _window(config["values"], self.defect)
+        moved = "moved" if self.defect == "made otherwise" else ""
+        return PlainModel(self.defect, self.attention, window, _values(config["values"], self.defect) + moved)
+
     def loading(self, *, values: bool) -> Loading:
         said: dict[str, list[str]] = {"missing": [], "unexpected": [], "mismatched": [], "lost": [], "invented": []}
         if self.defect in said:
@@ -109,6 +118,22 @@ class PlainModel:
 
     def save(self, folder: Path) -> None:
         (folder / "config.json").write_text("{}", encoding="utf-8")
+
+
+def _window(values: dict[str, Any], defect: str) -> int:
+    off = values.get("use_sliding_window") is False and defect != "hears what is off"
+    return 16 if off else values.get("sliding_window") or 16
+
+
+def _values(values: dict[str, Any], defect: str) -> str:
+    """Return what the model computes with, besides its window."""
+    part = values.get("partial_rotary_factor")
+    if part is None and defect != "deaf to rotary_dim" and "rotary_dim" in values:
+        part = values["rotary_dim"] / values["head_dim"]
+    noise = values.get("attention_dropout") if defect == "drops out" else 0
+    nested = values.get("rope_parameters", {}).get("rope_theta")
+    theta = values.get("rope_theta", 0.0 if defect == "reads one spelling" else nested)
+    return "" if defect == "theta" else repr((theta, part or 1.0, noise))
 
 
 class PlainTokenizer:
@@ -162,7 +187,8 @@ class PlainRuntime:
     def config(self, folder: Path) -> Any:
         if not (folder / "model.safetensors").exists():
             self.reloads += 1
-        return {"folder": folder.name, "reloads": self.reloads}
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return {"folder": folder.name, "reloads": self.reloads, "values": values}
 
     def effective(self, config: Any, config_json: dict[str, Any]) -> Effective:
         if self.defect == "reads nothing":
@@ -174,11 +200,11 @@ class PlainRuntime:
             values["sliding_window"] = None
         if self.defect == "bookkeeping":
             values["_attn_implementation_autoset"] = bool(config["reloads"])
-        return Effective(values, frozenset(config_json), {})
+        if self.defect == "reads one spelling":
+            values["rope_parameters"] = {"rope_type": "default", "rope_theta": config_json["rope_theta"]}
+        return Effective(values, frozenset(config_json), {}, {"rope_theta": 10000.0, "sliding_window": 4096})
 
     def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> PlainModel:
-        if not folder.is_dir():
-            raise FileNotFoundError(folder)
         if not folder.is_dir():
             raise FileNotFoundError(folder)
         if self.defect == "no class" or (self.defect == "no sdpa" and attention == "sdpa"):
@@ -187,8 +213,8 @@ class PlainRuntime:
             raise KeyError("model.embed")
         if self.defect == "panic":
             raise PanicException("called `Option::unwrap()` on a `None` value")
-        window = config_json.get("sliding_window", 16) + (config["reloads"] if self.defect == "reload" else 0)
-        return PlainModel(self.defect, attention, window)
+        window = _window(config_json, self.defect) + (config["reloads"] if self.defect == "reload" else 0)
+        return PlainModel(self.defect, attention, window, _values(config_json, self.defect))
 
     def attentions(self, model: PlainModel) -> tuple[str, ...]:
         return () if model.defect == "eager only" else ("sdpa",)

@@ -222,6 +222,18 @@ def test_what_comes_of_a_finding_speaks_for_no_rung(how: str) -> None:
     assert verdict.verdict is CellVerdict.WORKS  # what failed first is above the bar
 
 
+def test_the_fault_that_a_finding_proves_counts() -> None:
+    (finding,) = [check for check in catalogue.checks().values() if check.finding and check.proves]
+    finished = [
+        Finished(check, "failed", 0.1, finding.proves, "no") if check == finding.name else passed(check)
+        for check in SUBJECT_CHECKS
+    ]
+    said = SubjectNotes("a", SUBJECT_CHECKS, tuple(finished))
+    checks = checks_of_session(session(said), "a", CLEAN, runtime=HERE, solo=True, limit_factor=3)
+    (failed,) = [check for check in checks if check.outcome is not Outcome.PASSED]
+    assert (failed.name, failed.outcome, failed.blame) == (finding.name, Outcome.FAILED, Blame.RUNTIME)
+
+
 def test_what_only_a_package_of_a_later_day_refuses_is_ours() -> None:
     refused = fault_result("loads.reload", "unclassified", "RuntimeError: masked_fill_ only supports boolean masks")
     other = fault_result("loads.tensors", "missing-tensors", "one is missing")

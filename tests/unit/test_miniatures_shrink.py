@@ -11,7 +11,6 @@ from monitor.miniatures.manifest import data_folder
 from monitor.miniatures.sections import HIDDEN
 from monitor.miniatures.shrink import VOCABULARY, WINDOW, shrink
 from monitor.miniatures.tokenizer import Tokens
-from monitor.miniatures.twin import twin_of
 
 TOKENS = Tokens(bos="<s>", eos=("</s>", "<end>"), pad="<pad>")
 PUBLISHED = sorted(
@@ -97,20 +96,6 @@ def test_a_hybrid_pattern_as_text_is_cut_like_a_list() -> None:
 def test_a_model_type_as_long_as_the_model_is_deep_is_no_pattern() -> None:
     # "gemma4_audio" has twelve letters, and the audio tower of Gemma 4 E2B twelve layers
     assert small_of({"model_type": "gemma4_audio", "num_hidden_layers": 12})["num_hidden_layers"] == 2
-
-
-def test_values_that_a_default_could_hide_are_changed_in_the_twin_alone() -> None:
-    values = {"rope_theta": 10000.0, "rms_norm_eps": 1e-06, "final_logit_softcapping": 30.0, "top_p": 1.0}
-    assert small_of(dict(values)) == values
-    other = {"rope_theta": 12500.0, "rms_norm_eps": 3e-06, "final_logit_softcapping": 24.0, "top_p": 1.0}
-    assert twin_of(values) == other
-    rope = {"full_attention": {"rope_theta": 10000.0, "factor": 8.0}, "sliding_attention": None}
-    assert twin_of({"text_config": {"rope_parameters": rope, "layer_rope_theta": [4.0, 8.0]}}) == {
-        "text_config": {
-            "rope_parameters": {"full_attention": {"rope_theta": 12500.0, "factor": 8.0}, "sliding_attention": None},
-            "layer_rope_theta": [5.0, 10.0],
-        }
-    }
 
 
 def test_latent_attention_has_as_many_key_value_heads_as_heads() -> None:

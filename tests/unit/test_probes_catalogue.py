@@ -21,7 +21,7 @@ LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loa
     loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
 ORDERS = {
     "transformers": f"""{KNOWS} {TORCH} generates.forward generates.greedy generates.cache generates.batch
-        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace knows.values""",
+        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace knows.effects""",
     "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
     "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
         generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
