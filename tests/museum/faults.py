@@ -34,6 +34,7 @@ KINDS = frozenset(
         "independent-witness",
     )
 )
+WAYS = frozenset(("product", "checks", "history", "by hand"))  # in which a release was looked at
 _VERSIONS = ("before", "first_bad", "asked_from", "last_bad", "first_good")
 
 
@@ -167,6 +168,8 @@ def _unknown_words(fault: Fault) -> Iterator[str]:
 
 
 def _contradictions(fault: Fault) -> Iterator[str]:
+    if fault.seen and (fault.seen["by"] not in WAYS or not fault.seen["releases"] or not fault.seen["on"]):
+        yield "what was seen has no day, way or release"
     if bool(fault.why) == fault.shows:
         yield "a reason stands where, and only where, it cannot be shown"
     if fault.proof == "thread" and fault.shows:
