@@ -187,7 +187,8 @@ class PlainRuntime:
     def config(self, folder: Path) -> Any:
         if not (folder / "model.safetensors").exists():
             self.reloads += 1
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        file = folder / "config.json"
+        values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         return {"folder": folder.name, "reloads": self.reloads, "values": values}
 
     def effective(self, config: Any, config_json: dict[str, Any]) -> Effective:
