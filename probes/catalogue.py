@@ -36,7 +36,7 @@ class Check(NamedTuple):
     after: tuple[str, ...]  # checks that pass before this one can say anything
     fault: str  # what an exception out of the runtime means here when nothing in its text is known
     last: bool  # asked after everything else
-    finding: bool  # for information: whatever comes of it speaks neither for nor against its rung
+    finding: bool  # for information: nothing that comes of it, but for ``proves``, speaks for or against its rung
     proves: str  # the one fault of a finding that counts all the same
 
     @property

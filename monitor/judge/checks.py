@@ -12,7 +12,7 @@ from monitor.judge.signature import signature
 from probes import catalogue, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from monitor.domain import Runtime
     from monitor.judge.observations import Finished, Session, SubjectNotes
@@ -31,15 +31,22 @@ _FOREIGN_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, sig
 
 
 def judge_subject(
-    session: Session, subject_id: str, ending: Ending | None, *, runtime: Runtime, hang_counts: bool
+    session: Session,
+    subject_id: str,
+    ending: Ending | None,
+    *,
+    runtime: Runtime,
+    hang_counts: bool,
+    asked: Sequence[str] = (),
 ) -> tuple[CheckResult, ...]:
     """Return the import and every check of one subject, in the order in which the runtime is asked.
 
+    ``asked`` has the checks of the probes that ran, where these are not today's: what they never asked is no failure.
     ``ending`` is how the container ended, None when that was not seen. ``hang_counts`` is true for the solo rerun with
     ``HANG_FACTOR`` times the limit.
     """
     shared = _judge_events(session.shared, SESSION_CHECKS, ending, session=session, hang_counts=hang_counts)
-    expected = checks_of(runtime)
+    expected = asked or checks_of(runtime)
     blocked = next((result for result in shared if result.outcome is not Outcome.PASSED), None)
     if blocked is not None:
         reason = f"not reached: {blocked.name} did not pass"
@@ -55,11 +62,10 @@ def _of_a_finding(result: CheckResult) -> CheckResult:
 
     A spoiled record stays one: it says something of the checks before, too. So does the fault that the check proves.
     """
-    check = catalogue.checks()[result.name]
-    settled = result.outcome in (Outcome.PASSED, Outcome.SKIPPED) or result.fault in {"infra-events", check.proves} - {
-        ""
-    }
-    if settled or not check.finding:
+    check = catalogue.checks().get(result.name)
+    if check is None or not check.finding or result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+        return result
+    if result.fault and result.fault in ("infra-events", check.proves):
         return result
     return CheckResult(result.name, result.rung, Outcome.SKIPPED, message=f"not measured: {result.message}")
 

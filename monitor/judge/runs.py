@@ -20,7 +20,7 @@ from monitor.judge.checks import (
 from monitor.judge.faults import BLAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from monitor.domain import Ending, Runtime
     from monitor.judge.observations import Session
@@ -55,11 +55,18 @@ def checks_without_environment(runtime: Runtime, failed: Stage, fault: str, mess
 
 
 def checks_of_session(
-    session: Session, subject_id: str, ending: Ending, *, runtime: Runtime, solo: bool, limit_factor: int
+    session: Session,
+    subject_id: str,
+    ending: Ending,
+    *,
+    runtime: Runtime,
+    solo: bool,
+    limit_factor: int,
+    asked: Sequence[str] = (),
 ) -> tuple[CheckResult, ...]:
-    """Return the checks of a run that had its environment."""
+    """Return the checks of a run that had its environment; ``asked`` has those of its probes, if not today's."""
     hang_counts = solo and limit_factor >= HANG_FACTOR
-    checks = judge_subject(session, subject_id, ending, runtime=runtime, hang_counts=hang_counts)
+    checks = judge_subject(session, subject_id, ending, runtime=runtime, hang_counts=hang_counts, asked=asked)
     return judge_installation(None) + checks
 
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from monitor.judge.runs import checks_of_session, checks_without_environment, of_its_day, of_its_files
 from monitor.verdicts.days import rebuild_answers, rebuild_days
 from monitor.verdicts.reference import keep_answer
+from probes.catalogue import INSTALLS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from monitor.domain import CheckResult
     from monitor.judge.observations import Session
     from monitor.store import Store
@@ -38,8 +41,9 @@ def rejudge(store: Store) -> Rejudged:
                 missing.append(run.id)
                 continue
             session = _session(run, raw)
-            judged = checks_of(run, session)
-            if judged != cells.checks_of(run.id):
+            stored = cells.checks_of(run.id)
+            judged = checks_of(run, session, asked=[check.name for check in stored if check.name not in INSTALLS])
+            if judged != stored:
                 cells.replace_checks(run.id, judged)
                 changed += 1
             if session and run.id not in answered:
@@ -53,14 +57,23 @@ def rejudge(store: Store) -> Rejudged:
         return Rejudged(len(runs), changed, len(before ^ cells.verdicts()), len(missing))
 
 
-def checks_of(run: RecordedRun, session: Session | None) -> tuple[CheckResult, ...]:
-    """Return the checks of a stored run; ``session`` is None where its installation failed."""
+def checks_of(run: RecordedRun, session: Session | None, *, asked: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+    """Return the checks of a stored run; ``session`` is None where its installation failed.
+
+    ``asked`` has the checks of the probes that ran: later ones would seem to have been forgotten by the process.
+    """
     if session is None:
         if run.failed is None:
             return ()
         return checks_without_environment(run.runtime, run.failed, run.fault, run.message)
     checks = checks_of_session(
-        session, run.subject_id, run.ending, runtime=run.runtime, solo=run.solo, limit_factor=run.limit_factor
+        session,
+        run.subject_id,
+        run.ending,
+        runtime=run.runtime,
+        solo=run.solo,
+        limit_factor=run.limit_factor,
+        asked=asked,
     )
     return of_its_day(of_its_files(checks, run.form), run.later)
 

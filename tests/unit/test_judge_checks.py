@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from monitor.judge.faults import BLAME
 from monitor.judge.observations import Finished, Session, SubjectNotes
 from monitor.judge.runs import Stage, checks_of_session, checks_without_environment, of_its_day
 from monitor.judge.verdict import Circumstances, judge_run
+from monitor.wire.events import RETIRED, parse_event
 from probes import catalogue, wire
 
 HERE = Runtime.TRANSFORMERS
@@ -202,6 +205,21 @@ def test_faults_of_ours_never_break_a_cell(faults: dict[str, str]) -> None:
     at_the_bar = any(Rung(wire.rung_of(check)) in BAR for check in ours)
     assert verdict.verdict is (CellVerdict.UNKNOWN if at_the_bar else CellVerdict.WORKS)
     assert tuple(one.rung for one in verdict.rungs) == (*BAR, Rung.MATCHES)
+
+
+def test_a_run_of_earlier_probes_is_judged_by_what_they_asked() -> None:
+    """Defect: judging a history again with one more check made everything unknown that had worked before it."""
+    asked = (*SUBJECT_CHECKS[:-1], *RETIRED)
+    event = {"event": "finished", "subject": "a", "outcome": "passed", "seconds": 0.1, "at": 1.0}
+    assert all(parse_event(json.dumps({**event, "check": name}).encode()) for name in RETIRED)
+    said = session(SubjectNotes("a", asked, tuple(map(passed, asked))))
+
+    def verdict(names: tuple[str, ...]) -> CellVerdict:
+        checks = checks_of_session(said, "a", CLEAN, runtime=HERE, solo=True, limit_factor=3, asked=names)
+        return judge_run(checks, Circumstances(SUBJECT, HERE, "5.0.0")).verdict
+
+    assert verdict(asked) is CellVerdict.WORKS
+    assert verdict(SUBJECT_CHECKS) is CellVerdict.UNKNOWN  # today's probes would have to ask the last one, too
 
 
 @pytest.mark.parametrize("how", ["it never ran", "it failed", "it ended the process"])
