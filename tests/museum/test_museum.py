@@ -54,6 +54,7 @@ def scores(product: Product, tmp_path_factory: pytest.TempPathFactory) -> list[S
         answers = {version: product.ask("probe", subject, *_runtime(fault, version)) for version in fault.asked}
         scores.append(Score(fault, {version: _sighting(answer, subject) for version, answer in answers.items()}))
         print(_line(scores[-1], time.monotonic() - began), flush=True)  # noqa: T201 - the soak shows what it sees
+    assert scores, "SETTLE_MUSEUM names no fault that counts"
     return scores
 
 
