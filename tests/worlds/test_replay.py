@@ -26,7 +26,8 @@ HISTORY = (
 )
 RUNGS = "SELECT cell_id, day, step, verdict, reason FROM day_rungs ORDER BY 1, 2, 3"
 FLIPS = "SELECT cell_id, day, before, after, confirmed FROM flips ORDER BY 1, 2"
-ATTEMPTS = "SELECT cell_id, day, purpose, solo, count(*) FROM runs GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+# Which repetition shares its session depends on who else needs one, and a kill may leave a cell by itself.
+ATTEMPTS = "SELECT cell_id, day, purpose, max(solo), count(*) FROM runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 PHASES = [re.compile(text) for text in (r"resolving", r"installed environment|is there already", r"\[1/", r"once more")]
 LONGEST_S = 12.0
 

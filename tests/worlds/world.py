@@ -47,7 +47,8 @@ MATRIX = (
     " JOIN day_rungs ON day_rungs.cell_id = cell AND day_rungs.day = coalesce(days.carried_from, days.day)"
     " WHERE platform LIKE ? ORDER BY subject, step"
 )
-ATTEMPTS = "SELECT cell_id, purpose, solo, count(*) AS runs FROM runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+# Which repetition shares its session depends on who else needs one, and a kill may leave a cell by itself.
+ATTEMPTS = "SELECT cell_id, purpose, max(solo), count(*) AS runs FROM runs GROUP BY 1, 2 ORDER BY 1, 2"
 
 
 @dataclass
