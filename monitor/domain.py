@@ -107,6 +107,14 @@ class InstalledAsOf(StrEnum):
     RUN_DAY = "run-day"  # the day of the run: what a user gets who installs that version then
 
 
+class Depth(StrEnum):
+    """How much a run asks: the quick part, or the deep part too, whose checks take long."""
+
+    QUICK = "quick"
+    NEEDED = "needed"  # deep where the release, the files or the suite are new, or the last deep run failed
+    DEEP = "deep"
+
+
 class Purpose(StrEnum):
     """What a run is for; only ``probe`` and ``confirm`` speak for their day."""
 

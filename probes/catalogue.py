@@ -38,6 +38,7 @@ class Check(NamedTuple):
     last: bool  # asked after everything else
     finding: bool  # for information: nothing that comes of it, but for ``proves``, speaks for or against its rung
     proves: str  # the one fault of a finding that counts all the same
+    deep: bool  # takes long, and is asked of a new release, revision or suite, and after a failure
 
     @property
     def meaning(self) -> str:
@@ -58,11 +59,14 @@ def check(
     last: bool = False,
     finding: bool = False,
     proves: str = "",
+    deep: bool = False,
 ) -> Callable[[Ask], Ask]:
     """Register a function as a check: the name's first word is its rung, its docstring's first line what it asks."""
 
     def register(ask: Ask) -> Ask:
-        _registered[name] = Check(name, ask, needs, after, fault or "unclassified", last or finding, finding, proves)
+        _registered[name] = Check(
+            name, ask, needs, after, fault or "unclassified", last or finding or deep, finding, proves, deep
+        )
         return ask
 
     return register

@@ -42,7 +42,7 @@ class Subject:
         self.runtime = runtime
         self.runtime_name = runtime_name
         # here and not in the child: a module of the bundle is compiled at every import
-        self.checks = sequence(runtime_name)
+        self.checks = [check for check in sequence(runtime_name) if given.get("deep", True) or not check.deep]
         self.folder = Path(given["path"])
         self.withheld: list[str] = given.get("withheld") or []  # files that are in the model's folder and not here
         self.golden: dict[str, Any] = given.get("golden") or {}

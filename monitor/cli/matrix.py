@@ -253,7 +253,8 @@ def write_run(detail: RunDetail, environment: EnvironmentRecord | None) -> None:
         f"run {detail.id}  {row['cell_id']}\n{row['day']}{_INSTALLED[InstalledAsOf(row['installed'])]}, "
         f"{row['origin']}, {row['purpose']}, "
         f"version {row['version'] or '-'}, environment {row['environment'][:12]}, suite {row['suite'][:12]}, "
-        f"{'in a fresh process' if row['solo'] else 'in a forked process'}",
+        f"{'in a fresh process' if row['solo'] else 'in a forked process'}"
+        f"{'' if row['deep'] else ', the quick part alone'}",
         markup=False,
         soft_wrap=True,
     )

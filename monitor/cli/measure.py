@@ -23,7 +23,7 @@ from monitor.cli.outcome import (
     raise_if_uninstalled,
 )
 from monitor.cli.root import ENGINE, JSON, Options, examples
-from monitor.domain import Origin, Runtime
+from monitor.domain import Depth, Origin, Runtime
 from monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ INSTALLED = click.option(
     multiple=True,
     help="Only this runtime, or runtime==version; repeatable. Default: the configured runtimes.",
 )
+@click.option("--deep", is_flag=True, help="With --once, ask the deep part too: the checks that take long.")
 @INSTALLED
 @ENGINE
 @JSON
@@ -73,6 +74,7 @@ def run(
     options: Options,
     *,
     once: bool,
+    deep: bool,
     only: tuple[str, ...],
     runtimes: tuple[str, ...],
     installed: str | None,
@@ -81,8 +83,9 @@ def run(
 ) -> None:
     """Watch all models in the newest stable release of every runtime, day by day, until stopped.
 
-    New models and releases are probed at once, recent models daily, unchanged ones less and less often. While an
-    engine, a network or a disk fails, the daemon logs it and waits. SIGTERM or Ctrl-C ends it cleanly.
+    New models and releases are probed at once, recent models daily, unchanged ones less and less often. The deep part,
+    whose checks take long, is asked of every new release and revision, and after a failure. While an engine, a network
+    or a disk fails, the daemon logs it and waits. SIGTERM or Ctrl-C ends it cleanly.
 
     With --once, one cycle: installs what a user would get now, probes every model that is due, confirms every change,
     and prints the matrix. A cycle without any change ends within seconds. Results of a pinned version are kept by
@@ -97,6 +100,8 @@ def run(
     subjects = watched_subjects(only, progress, config.home)
     if installed and not any(runtime_and_version(name)[1] for name in runtimes):
         raise UsageError("--installed needs a pinned version", hint="write --runtime transformers==5.2.0")
+    if deep and not once:
+        raise UsageError("--deep goes with --once", hint="the daemon asks the deep part where it is needed")
     if not once:
         _watch(config, subjects, runtimes, discovered=not only, as_json=as_json)
         return
@@ -108,6 +113,7 @@ def run(
             cutoff=now,
             origin=Origin.ADHOC if version else Origin.LIVE,
             subjects=subjects,
+            depth=Depth.NEEDED if deep or version else Depth.QUICK,
         )
         for runtime, version in map(runtime_and_version, runtimes or config.runtimes)
     ]
@@ -224,6 +230,7 @@ def probe(
         origin=origin,
         subjects=subjects,
         force=True,
+        depth=Depth.DEEP,
         extra_pins=tuple(map(exact_pin, extra_pins)),
     )
     with open_context(config, progress) as context:

@@ -41,7 +41,7 @@ def judge_subject(
 ) -> tuple[CheckResult, ...]:
     """Return the import and every check of one subject, in the order in which the runtime is asked.
 
-    ``asked`` has the checks of the probes that ran, where these are not today's: what they never asked is no failure.
+    ``asked`` has the checks that were asked, if not all: what a quick run or older probes never asked is no failure.
     ``ending`` is how the container ended, None when that was not seen. ``hang_counts`` is true for the solo rerun with
     ``HANG_FACTOR`` times the limit.
     """
@@ -77,8 +77,14 @@ def _blamed_on_foundation(result: CheckResult, foundation: str) -> CheckResult:
     return result
 
 
-def checks_of(runtime: str) -> tuple[str, ...]:
-    return tuple(check.name for check in catalogue.sequence(runtime))
+def checks_of(runtime: str, *, deep: bool = True) -> tuple[str, ...]:
+    return tuple(check.name for check in catalogue.sequence(runtime) if deep or not check.deep)
+
+
+def quick_part(checks: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return the checks without those of the deep part."""
+    known = catalogue.checks()
+    return [check for check in checks if check.name not in known or not known[check.name].deep]
 
 
 def passed(name: str, message: str = "", seconds: float = 0.0) -> CheckResult:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from monitor.domain import Blame, CellVerdict, CheckResult, Rung, RunVerdict, Verdict
-from monitor.judge.checks import HANG_FACTOR
+from monitor.judge.checks import HANG_FACTOR, quick_part
 from monitor.judge.control import Control
 from monitor.judge.faults import RULED
 from monitor.judge.merging import merge
@@ -59,6 +59,7 @@ class Attempt:
     limit_factor: int = 1
     run_id: str = ""
     invocation: str = ""  # one start of the daemon, "" where it is not known
+    deep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,22 @@ def passes_by(blame: Blame | None, fault: str) -> bool:
 
 
 def _that_count(attempts: Sequence[Attempt], circumstances: Circumstances) -> list[Attempt]:
-    """Leave out what our infrastructure spoiled before the daemon's last start: it may have been mended since."""
+    """Leave out what our infrastructure spoiled before the daemon's last start, for it may have been mended since.
+
+    What works in the quick part is left out, too, where an attempt fails by the deep part alone.
+    """
     latest = attempts[-1].invocation
+    judged = [(attempt, judge_run(attempt.checks, circumstances)) for attempt in attempts]
+
+    def works_quick(attempt: Attempt) -> bool:
+        return _works(judge_run(quick_part(attempt.checks), circumstances))
+
+    deep_fails = any(attempt.deep and not _works(verdict) and works_quick(attempt) for attempt, verdict in judged)
     return [
         attempt
-        for attempt in attempts
-        if attempt.invocation == latest or not can_be_mended(judge_run(attempt.checks, circumstances))
+        for attempt, verdict in judged
+        if (attempt.invocation == latest or not can_be_mended(verdict))
+        and (attempt.deep or not deep_fails or not _works(verdict))
     ]
 
 

@@ -64,7 +64,7 @@ def checks_of_session(
     limit_factor: int,
     asked: Sequence[str] = (),
 ) -> tuple[CheckResult, ...]:
-    """Return the checks of a run that had its environment; ``asked`` has those of its probes, if not today's."""
+    """Return the checks of a run that had its environment; ``asked`` has those that it was asked, if not all."""
     hang_counts = solo and limit_factor >= HANG_FACTOR
     checks = judge_subject(session, subject_id, ending, runtime=runtime, hang_counts=hang_counts, asked=asked)
     return judge_installation(None) + checks

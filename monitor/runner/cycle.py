@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure
 from monitor import verdicts
-from monitor.domain import Cell, Ending, Origin, Purpose, Rung
+from monitor.domain import Cell, Depth, Ending, Origin, Purpose, Rung
 from monitor.errors import InfraError
 from monitor.judge.confirm import RetryNeeded, RetryReason, Settled, can_be_mended
 from monitor.judge.control import Control
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from monitor.runner.parallel import Round, Runner, SubjectTurn
     from monitor.runner.request import ProbeRequest
     from monitor.store import EnvironmentRecord
+    from monitor.store.cells import DeepPart
 
 
 # what may come back by itself has a minute of a cycle to do so; after that it is repeated without a pause
@@ -175,28 +176,32 @@ class Cycle:
             version=installation.version,
         )
 
-    def groups(self, cells: Sequence[Cell]) -> list[SessionGroup]:
+    def groups(self, cells: Sequence[Cell], installation: InstallResult) -> list[SessionGroup]:
         """Share sessions among our own miniatures where one import serves many; all else gets a session each."""
         forks = self.tools.recipe.forks
         shared = [cell for cell in cells if forks and self.subject(cell).shares_sessions]
-        groups = [self.group(share) for share in round_robin(shared, self.runner.workers)]
-        return [*groups, *(self.group([cell], solo=True) for cell in cells if cell not in shared)]
+        groups = [self.group(share, installation) for share in round_robin(shared, self.runner.workers)]
+        alone = (cell for cell in cells if cell not in shared)
+        return [*groups, *(self.group([cell], installation, solo=True) for cell in alone)]
 
-    def group(self, cells: Sequence[Cell], *, solo: bool = False, limit_factor: int = 1) -> SessionGroup:
-        return SessionGroup(tuple((cell, self.subject(cell)) for cell in cells), solo, limit_factor)
+    def group(
+        self, cells: Sequence[Cell], installation: InstallResult, *, solo: bool = False, limit_factor: int = 1
+    ) -> SessionGroup:
+        deep = frozenset(cell.id for cell in cells if self._is_deep(cell, installation))
+        return SessionGroup(tuple((cell, self.subject(cell)) for cell in cells), solo, limit_factor, deep)
 
     def subject(self, cell: Cell) -> Subject:
         return self.subjects.get(cell.subject_id) or self.store.subject(cell.subject_id)
 
     def _probe_due(self, installation: InstallResult, due: list[Cell], state: CycleState) -> CycleState:
         """Probe what is due, and once more where the session ended before any subject had a turn."""
-        groups = self.groups(self._with_control(installation, due, state))
+        groups = self.groups(self._with_control(installation, due, state), installation)
         outcome, state = self.run(installation, groups, Purpose.PROBE, state)
         if not outcome.silent:
             return state
         state = self._pause(state, ["infra-engine"])
         self._say(f"once more with all {len(due)}: the session ended before any of them had a turn")
-        groups = self.groups(self._with_control(installation, due, state))
+        groups = self.groups(self._with_control(installation, due, state), installation)
         outcome, state = self.run(installation, groups, Purpose.PROBE, state)
         if outcome.silent:
             raise InfraError(
@@ -210,13 +215,13 @@ class Cycle:
         while retries := self._retries(installation, cells):
             state = self._pause(state, [retry.leaning.fault for _, retry in retries])
             together, lost = repeated_together(retries, state.lost_turn - state.shared_again)
-            groups = self.groups(together)
+            groups = self.groups(together, installation)
             if together:
                 self._say(f"once more for {len(together)}, because {retries[0][1].why}")
             for cell, retry in retries:
                 if cell not in together:
                     self._say(f"{cell.subject_id}: once more, because {retry.why}")
-                    groups.append(self.group([cell], solo=True, limit_factor=retry.limit_factor))
+                    groups.append(self.group([cell], installation, solo=True, limit_factor=retry.limit_factor))
             state = replace(state, shared_again=state.shared_again.union(cell.id for cell in lost))
             _, state = self.run(installation, groups, Purpose.CONFIRM, state)
         return state
@@ -255,8 +260,24 @@ class Cycle:
             return True
         decision = self.decision(cell, installation)
         if isinstance(decision, Settled):
-            return can_be_mended(decision.verdict)
+            deeper = self.request.depth is Depth.NEEDED and not self._deep_part(cell, installation).asked
+            return deeper or can_be_mended(decision.verdict)
         return decision.why is RetryReason.FIRST or can_be_mended(decision.leaning)
+
+    def _is_deep(self, cell: Cell, installation: InstallResult) -> bool:
+        """Return whether the deep part is asked, too; once it has failed, no quick run says that a cell works."""
+        known = self._deep_part(cell, installation)
+        match self.request.depth:
+            case Depth.DEEP:
+                return True
+            case Depth.NEEDED:
+                return not known.passed
+            case Depth.QUICK:
+                return known.asked and not known.passed
+
+    def _deep_part(self, cell: Cell, installation: InstallResult) -> DeepPart:
+        files = self.subject(cell).digest
+        return self.store.cells.deep_part(cell.id, installation.version, suite=self.suite, subject_digest=files)
 
     def _has_begun(self, cell: Cell, installation: InstallResult) -> bool:
         decision = self.decision(cell, installation)
@@ -314,7 +335,7 @@ class Cycle:
         if isinstance(elsewhere, InstallFailure):
             self._say(f"that environment cannot be built again: {elsewhere.message[:200]}")
             return state
-        return self.run(elsewhere, self.groups(cells), purpose, state)[1]
+        return self.run(elsewhere, self.groups(cells, elsewhere), purpose, state)[1]
 
     def _record(
         self,
@@ -345,6 +366,7 @@ class Cycle:
                 events=events.raw if events else b"",
                 session=events.session if events else None,
                 installed=self.request.installed,
+                deep=group is None or cell.id in group.deep,
             ),
         )
         if turn:

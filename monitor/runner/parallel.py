@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -69,6 +69,7 @@ class SessionGroup:
     members: tuple[tuple[Cell, Subject], ...]
     solo: bool = False
     limit_factor: int = 1
+    deep: frozenset[str] = frozenset()  # cells that are asked the deep part, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,10 @@ class _Sessions:
             runtime=self.request.runtime,
             version=self.installation.version,
             environment=self.installation.environment,
-            prepared_subjects=tuple(self.runner.prepare_subject(subject, self.request) for _, subject in group.members),
+            prepared_subjects=tuple(
+                replace(self.runner.prepare_subject(subject, self.request), deep=cell.id in group.deep)
+                for cell, subject in group.members
+            ),
             solo=group.solo,
             limit_factor=group.limit_factor,
             seed=self.request.seed,

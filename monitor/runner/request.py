@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from containers.failures import InstallFailure, InstallFault, InstallStage
-from monitor.domain import Channel, InstalledAsOf, Origin
+from monitor.domain import Channel, Depth, InstalledAsOf, Origin
 from monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class ProbeRequest:
     version: str = ""  # "" is the newest that a user gets
     origin: Origin = Origin.LIVE
     force: bool = False  # probe even where nothing has changed
+    depth: Depth = Depth.NEEDED
     seed: int = 0  # of everything random in a probe
     extra_pins: tuple[str, ...] = ()  # other packages pinned by hand, as name==version
     installed: InstalledAsOf = InstalledAsOf.RUN_DAY  # of what ``cutoff`` is the end

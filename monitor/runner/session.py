@@ -39,6 +39,7 @@ class PreparedSubject:
     subject: Subject
     path: Path
     golden: Mapping[str, Any]
+    deep: bool = True
     shown: ShownFiles = field(init=False)  # by construction, so that no caller can show anything else
 
     def __post_init__(self) -> None:
@@ -243,6 +244,7 @@ class SessionRunner:
                     "path": script.inside(prepared.path),
                     "golden": dict(prepared.golden),
                     "control": prepared.subject.control,
+                    "deep": prepared.deep,
                     "withheld": list(prepared.shown.withheld[:_MOST_NAMES]),
                 }
                 for prepared in spec.prepared_subjects

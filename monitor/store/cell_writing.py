@@ -34,7 +34,7 @@ class CellsWriter(Cells):
         """Write a run; return False when it has been written before."""
         self.write_cells([run.cell])
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_id(run),
                 run.cell.id,
@@ -55,6 +55,7 @@ class CellsWriter(Cells):
                 events_digest,
                 run.problem,
                 str(run.installed),
+                int(run.deep),
             ),
         )
         return cursor.rowcount == 1

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monitor.domain import REFERENCE, CheckResult, InstalledAsOf, Origin, Runtime, Subject
 from monitor.errors import UnknownName
@@ -45,6 +45,13 @@ class CellDetail:
     days: tuple[Day, ...]  # oldest first
     runs: tuple[Mapping[str, Any], ...]  # oldest first, of every origin
     flips: tuple[Mapping[str, Any], ...]
+
+
+class DeepPart(NamedTuple):
+    """What deep runs of a cell in one release have come to."""
+
+    asked: bool
+    passed: bool  # in every run: what is not sure is asked again
 
 
 class Cells:
@@ -186,6 +193,15 @@ class Cells:
         """Return whether a release has been probed with these files of the cell."""
         sql = "SELECT 1 FROM runs WHERE cell_id = ? AND version = ? AND subject_digest = ? LIMIT 1"
         return bool(select(self._db, sql, (cell_id, version, subject_digest)))
+
+    def deep_part(self, cell_id: str, version: str, *, suite: str, subject_digest: str) -> DeepPart:
+        """Return what is known of the deep part in a release, by this suite and with these files."""
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM checks WHERE run_id = runs.id AND outcome NOT IN ('passed', 'skipped'))"
+            " AS failed FROM runs WHERE cell_id = ? AND version = ? AND suite = ? AND subject_digest = ? AND deep"
+        )
+        rows = select(self._db, sql, (cell_id, version, suite, subject_digest))
+        return DeepPart(asked=bool(rows), passed=bool(rows) and not any(row["failed"] for row in rows))
 
     def was_reprobed(self, cell_id: str, day: date, suite: str) -> bool:
         """Return whether a new suite has repeated the standing verdict on the day."""

@@ -58,6 +58,7 @@ _FORMER_COLUMNS = {
     "models.released_kind": "NULL",
     "models.released_confidence": "NULL",
     "runs.installed": "'run-day'",
+    "runs.deep": "1",
     "answers.installed": "'run-day'",
     "answers.rungs": "'{}'",
 }

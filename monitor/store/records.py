@@ -115,6 +115,7 @@ class RunRecord:
     events: bytes = b""  # the raw lines behind ``session``
     session: Session | None = None  # what the events of this run's subject are, None without a session
     installed: InstalledAsOf = InstalledAsOf.RUN_DAY
+    deep: bool = True
 
     @property
     def problem(self) -> str:

@@ -106,6 +106,7 @@ def day_run(row: Row, checks: Iterable[CheckResult]) -> DayRun:
             row["id"],
             # one start of the daemon resolves once and runs its sessions there; what does not install resolves again
             invocation=row["resolution_id"] if row["session_id"] else "",
+            deep=bool(row["deep"]),
         ),
     )
 

@@ -113,6 +113,13 @@ def m021_installed_as_of(db: Database) -> None:
         db.execute(view_sql)
 
 
+@MIGRATIONS()
+def m022_depth(db: Database) -> None:
+    """Say of a run whether it asked the deep part; earlier ones asked all there was."""
+    if not any(column == "deep" for _, column, *_ in db.execute("PRAGMA table_info(runs)").fetchall()):
+        db.execute("ALTER TABLE runs ADD COLUMN deep INTEGER NOT NULL DEFAULT 1")
+
+
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")
 _SHOWN = re.compile(r"(\w+)\.(\w+) AS (\w+)")
 # under a view that reads better

@@ -163,7 +163,8 @@ CREATE TABLE runs ( -- facts: attempts to probe a cell
     ending TEXT NOT NULL, -- JSON: how it ended
     events_digest TEXT NOT NULL, -- file name of the probe's events
     events_problem TEXT NOT NULL, -- why the events could not be read completely
-    installed TEXT NOT NULL DEFAULT 'run-day' -- packages as of: release-day (of a pinned version) or run-day (day)
+    installed TEXT NOT NULL DEFAULT 'run-day', -- packages as of: release-day (of a pinned version) or run-day (day)
+    deep INTEGER NOT NULL DEFAULT 1 -- 1 if the deep part was asked, too
 ) STRICT;
 CREATE UNIQUE INDEX one_run_a_cell_and_session ON runs (coalesce(session_id, resolution_id), cell_id);
 CREATE INDEX runs_by_cell ON runs (cell_id, day);

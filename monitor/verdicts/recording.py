@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.domain import CellVerdict, Origin
+from monitor.judge.checks import checks_of as asked_of
 from monitor.store.cell_writing import run_id
 from monitor.store.traces import Files
 from monitor.verdicts.days import carriable_from, rebuild_answer, rebuild_days, rebuild_files
@@ -37,7 +38,8 @@ def record_run(store: Store, run: RunRecord) -> RunDetail:
     name, cells = run_id(run), store.cells
     with store.atomic():
         if cells.write_run(run, seconds=subject.seconds if subject else 0.0, events_digest=events_digest):
-            cells.replace_checks(name, checks_of(cells.recorded_run(name), run.session))
+            asked = asked_of(run.cell.runtime, deep=run.deep)
+            cells.replace_checks(name, checks_of(cells.recorded_run(name), run.session, asked=asked))
             revised = False
             if run.session and subject:
                 cells.write_facts(name, (*run.session.shared.facts, *subject.facts))

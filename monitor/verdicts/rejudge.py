@@ -60,7 +60,7 @@ def rejudge(store: Store) -> Rejudged:
 def checks_of(run: RecordedRun, session: Session | None, *, asked: Sequence[str] = ()) -> tuple[CheckResult, ...]:
     """Return the checks of a stored run; ``session`` is None where its installation failed.
 
-    ``asked`` has the checks of the probes that ran: later ones would seem to have been forgotten by the process.
+    ``asked`` has the checks that it was asked: others would seem to have been forgotten by the process.
     """
     if session is None:
         if run.failed is None:

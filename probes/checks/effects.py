@@ -20,7 +20,7 @@ _SLOW = 1.0  # seconds of computing for one answer, however busy the machine is:
 _NOT_SLIDING = ("full", "linear", "recurrent", "mamba", "conv", "nope")
 
 
-@check("knows.effects", needs="rebuilds", after=("generates.forward",), finding=True, proves="wrong-config")
+@check("knows.effects", needs="rebuilds", after=("generates.forward",), finding=True, proves="wrong-config", deep=True)
 def effects(subject: Subject) -> Answer:
     """A change of a value in config.json changes the answer, unless a switch that is off makes it meaningless.
 

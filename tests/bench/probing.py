@@ -55,10 +55,10 @@ class Probing:
         assert not isinstance(built, InstallFailure), built.message
 
     def together(self, cells: Sequence[Cell]) -> None:
-        self._run(self._cycle.groups(cells))
+        self._run(self._cycle.groups(cells, self.installation))
 
     def alone(self, cell: Cell) -> None:
-        self._run([self._cycle.group([cell], solo=True)])
+        self._run([self._cycle.group([cell], self.installation, solo=True)])
 
     def _run(self, groups: list[SessionGroup]) -> None:
         self._runs += self._cycle.run(self.installation, groups, Purpose.PROBE, CycleState())[0].runs

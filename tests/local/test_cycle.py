@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pytest
 from containers.failures import InstallFailure, InstallFault, InstallStage
 from containers.recipes import RECIPES
 from monitor.cli.outcome import raise_if_only_infra_failed, raise_if_uninstalled
-from monitor.domain import Channel, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
+from monitor.domain import Channel, Depth, Ending, Model, ModelKind, Origin, Release, Runtime, Subject, SubjectForm
 from monitor.errors import InfraError, NotMeasured
 from monitor.judge.runs import Stage
 from monitor.runner.cycle import PAUSES_S, CycleResult, run_cycle
@@ -44,6 +44,7 @@ class ScriptedSessions:
             Ending(0),
         )
         self.held: list[tuple[tuple[str, ...], bool]] = []
+        self.deep: list[str] = []  # who was asked the deep part, in all sessions
         self.version = ""  # of the session that is held
         self.engine = SimpleNamespace(name="scripted", stop=lambda: None)
 
@@ -56,6 +57,7 @@ class ScriptedSessions:
         self.version = spec.version
         letters, last = self.story(len(self.held), names)
         self.held.append((names, spec.solo))
+        self.deep += [prepared.subject.id for prepared in spec.prepared_subjects if prepared.deep]
         ending = Ending(exit_code=0)
         listener = Listener(
             names, check_finished=check_finished, subject_finished=lambda events: subject_finished(events, ending)
@@ -140,6 +142,7 @@ class Home:
 
     def hold(self) -> CycleResult:
         self.sessions.held.clear()
+        self.sessions.deep.clear()
         sessions: Any = self.sessions
         installer: Any = SimpleNamespace(install=self.installs, listed_releases=lambda _: self.listed)
         runner = scripted_runner(
@@ -328,3 +331,30 @@ def test_a_miniature_that_works_is_tried_nowhere_else(home: Home) -> None:
     releases = TwoReleases(home, {"5.4.0": "W"})
     home.hold()
     assert [version for version, *_ in releases.asked] == ["5.4.0"]
+
+
+def test_the_deep_part_is_asked_of_what_is_new_and_of_what_failed_in_it(home: Home) -> None:
+    home.request = replace(home.request, depth=Depth.QUICK)
+    assert home.verdicts() == {"works"}
+    assert home.sessions.deep == []
+
+    home.request = replace(home.request, depth=Depth.NEEDED)
+    home.sessions.story = lambda _, who: ("".join("B" if name == NAMES[2] else "W" for name in who), Ending(0))
+    assert home.verdicts() == {"works", "flaky"}  # the quick part contradicts itself
+    assert set(home.sessions.deep) == set(NAMES)
+
+    home.request = replace(home.request, day=FIRST + timedelta(days=1), depth=Depth.QUICK, force=True)
+    home.hold()
+    assert set(home.sessions.deep) == {NAMES[2]}  # what failed is asked again in full, whoever asks
+
+
+def test_the_deep_part_that_was_not_asked_is_due_where_it_is_needed(home: Home) -> None:
+    home.request = replace(home.request, depth=Depth.QUICK)
+    home.hold()
+    home.hold()
+    assert home.sessions.held == []
+    home.request = replace(home.request, depth=Depth.NEEDED)
+    home.hold()
+    assert home.sessions.held == [(NAMES, False)]
+    home.hold()
+    assert home.sessions.held == []

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 SUBJECT = Subject("a", "m", SubjectForm.MINIATURE, "gemma4", "d", qualified=True)
 HERE = Circumstances(SUBJECT, Runtime.TRANSFORMERS, "5.4.1", Control.GREEN)
+DEEP = {check.name for check in catalogue.sequence(Runtime.TRANSFORMERS) if check.deep}
 WORKS = tuple(passed(name) for name in (*catalogue.INSTALLS, *checks_of(Runtime.TRANSFORMERS)))
+QUICK = tuple(check for check in WORKS if check.name not in DEEP)
 BROKEN = tuple(
     fault_result(check.name, "load-error", "boom") if check.name == "loads.model" else check for check in WORKS
+)
+DEEP_BROKEN = tuple(
+    fault_result(check.name, "wrong-config", "no effect") if check.name in DEEP else check for check in WORKS
 )
 STANDING = (None, CellVerdict.WORKS, CellVerdict.BROKEN, CellVerdict.FLAKY)
 # in a fork and alone: W and w pass, B and b fail
@@ -31,6 +36,7 @@ ATTEMPTS = {
     "w": Attempt(WORKS, solo=True),
     "B": Attempt(BROKEN, solo=False),
     "b": Attempt(BROKEN, solo=True),
+    "q": Attempt(QUICK, solo=False, deep=False),
 }
 
 
@@ -127,3 +133,27 @@ def test_a_pinned_version_works_by_two_sessions() -> None:
     settled = decide(None, [ATTEMPTS["W"], ATTEMPTS["W"]], by_hand)
     assert isinstance(settled, Settled)
     assert settled.verdict.verdict is CellVerdict.WORKS
+
+
+def test_a_quick_run_that_works_does_not_contradict_a_deep_one_that_fails() -> None:
+    """It was not asked: otherwise what only the deep part sees would read as flaky on the first day."""
+    deep = [Attempt(DEEP_BROKEN, solo=False), Attempt(DEEP_BROKEN, solo=True)]
+    assert DEEP
+    assert decided(None, "q") == decided(None, "qq")
+    for attempts in ([ATTEMPTS["q"], *deep], [*deep, ATTEMPTS["q"]]):
+        settled = decide(None, attempts, HERE)
+        assert isinstance(settled, Settled)
+        assert settled.verdict.verdict is CellVerdict.BROKEN
+    again = decide(None, [ATTEMPTS["q"], deep[0]], HERE)
+    assert isinstance(again, RetryNeeded)
+
+
+def test_a_deep_run_that_works_agrees_with_a_quick_one() -> None:
+    settled = decided(CellVerdict.BROKEN, "qWw")
+    assert isinstance(settled, Settled)
+    assert (settled.verdict.verdict, settled.changed) == (CellVerdict.WORKS, True)
+
+
+def test_what_fails_in_the_quick_part_speaks_beside_a_deep_run() -> None:
+    quick = Attempt(BROKEN, solo=True, deep=False)
+    assert isinstance(decide(None, [ATTEMPTS["W"], quick], HERE), RetryNeeded)  # it contradicts itself

@@ -159,6 +159,6 @@ def test_a_probe_reads_its_request_beside_its_output(tmp_path: Path) -> None:
 
     run_session(tmp_path, read)
     assert seen[0]["subjects"] == [
-        {"id": "a", "path": str(tmp_path / "a"), "golden": {}, "control": False, "withheld": []}
+        {"id": "a", "path": str(tmp_path / "a"), "golden": {}, "control": False, "deep": True, "withheld": []}
     ]
     assert seen[0]["isolation"] == "fork"
