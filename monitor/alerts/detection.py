@@ -40,6 +40,7 @@ def _items(inputs: AlertInputs, flap_days: int) -> Iterator[Item]:
         yield from _of_flips(history, answer, inputs, flap_days)
         yield from _of_milestones(history, answer, inputs)
     yield from map(items.model_item, inputs.new_models)
+    yield from map(items.layout_item, inputs.new_layouts)
     yield from map(items.withdrawn_item, inputs.withdrawn)
     troubles = {trouble.id: trouble for trouble in inputs.troubles}
     for trouble in troubles.values():
@@ -149,7 +150,7 @@ def _alert(kind: Kind, group: Iterable[Item]) -> Alert:
 def _group_of(item: Item) -> tuple[str, ...]:
     if item.kind in SETS_BACK:
         return "broken", item.runtime, item.version
-    if item.kind is Kind.NEW_MODEL:
+    if item.kind in (Kind.NEW_MODEL, Kind.NEW_LAYOUT):
         return (item.kind,)
     return (item.kind, item.runtime, item.version) if item.runtime and item.model else (item.kind, item.key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from monitor.alerts.values import (
     AlertInputs,
     CellHistory,
     FlipEvidence,
+    NewLayout,
     NewModel,
     Trouble,
     TroubleArea,
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from monitor.store import Reader, Track
 
 SILENT_DAYS = 2  # without a record; a daemon without work still records the days that it carries over
+_LAYOUT_LINES = {
+    "layout": "the layout of the published weights has changed",
+    "unlike": "the published weights are laid out otherwise than in the miniature that is probed",
+}
 _SILENCE = TroubleId(TroubleArea.SILENCE)
 
 
@@ -49,6 +55,7 @@ def read_inputs(
         announced=outbox.announced_of(cells),
         histories=_histories(store, cells, {model.id for model in new_models}) if cells else [],
         new_models=new_models,
+        new_layouts=list(_layouts(store)),
         withdrawn=[
             WithdrawnFlip(
                 cell=row["cell_id"],
@@ -66,6 +73,19 @@ def read_inputs(
         open_troubles=open_troubles,
         stamp=stamp(now),
     )
+
+
+def _layouts(store: Reader) -> Iterator[NewLayout]:
+    for row in store.outbox.layouts_not_announced():
+        yield NewLayout(
+            model=row["model_id"],
+            organisation=row["organisation"],
+            revision=row["revision"][:12],
+            key=row["key"],
+            line=_LAYOUT_LINES[row["kind"]],
+            sentences=tuple(json.loads(row["sentences"])),
+            day=row["at"][:10],
+        )
 
 
 def _histories(store: Reader, cells: Sequence[str], new_models: Collection[str]) -> list[CellHistory]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from monitor.alerts.values import CellHistory, FlipEvidence, NewModel, Trouble, TroubleId, WithdrawnFlip
+    from monitor.alerts.values import CellHistory, FlipEvidence, NewLayout, NewModel, Trouble, TroubleId, WithdrawnFlip
     from monitor.report.evidence import DayEvidence
     from monitor.stability.values import Stabilization
 
@@ -143,6 +143,18 @@ def model_item(model: NewModel) -> Item:
         model=model.id,
         organisation=model.organisation,
         facts=facts,
+    )
+
+
+def layout_item(layout: NewLayout) -> Item:
+    return Item(
+        key=layout.key,
+        kind=Kind.NEW_LAYOUT,
+        line=f"{layout.model}: {layout.line}",
+        day=layout.day,
+        model=layout.model,
+        organisation=layout.organisation,
+        facts=(("revision", layout.revision), *(("layout", sentence) for sentence in layout.sentences)),
     )
 
 

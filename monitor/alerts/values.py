@@ -31,6 +31,7 @@ class Kind(StrEnum):
     CHANGED = "changed"  # only in the digest
     WITHDRAWN = "withdrawn"  # it was announced, and a later judgement has withdrawn it
     NEW_MODEL = "new model"
+    NEW_LAYOUT = "new layout"  # of published weights
     TROUBLE = "trouble"
     TROUBLE_OVER = "trouble over"
     DIGEST = "digest"
@@ -81,6 +82,19 @@ class NewModel:
     organisation: str
     architecture: str
     released: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewLayout:
+    """Published weights that are laid out otherwise than before, or otherwise than in the model's miniature."""
+
+    model: str
+    organisation: str
+    revision: str
+    key: str
+    line: str
+    sentences: tuple[str, ...]
+    day: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +193,7 @@ class AlertInputs:
     announced: frozenset[str]
     histories: Sequence[CellHistory] = ()
     new_models: Sequence[NewModel] = ()
+    new_layouts: Sequence[NewLayout] = ()
     withdrawn: Sequence[WithdrawnFlip] = ()
     troubles: Sequence[Trouble] = ()
     fine: frozenset[TroubleId] = frozenset()  # known not to be a trouble now

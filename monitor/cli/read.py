@@ -152,7 +152,7 @@ def models(options: Options, *, as_json: bool) -> None:
         return
     columns = (
         *("id", "family", "architecture", "kind", "created", "released", "released_kind", "released_confidence"),
-        *("released_source", "first_known", "source", "state", "problem"),
+        *("released_source", "first_known", "source", "state", "problem", "layout"),
     )
     write_table(columns, [[row[column] for column in columns] for row in rows])
 

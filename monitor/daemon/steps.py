@@ -11,6 +11,7 @@ from monitor.alerts.values import Trouble, TroubleArea, TroubleId
 from monitor.daemon.disk_budget import apply_disk_budget
 from monitor.daemon.tick import Step, probe_what_is_due
 from monitor.discovery.full_weights import fetch_full, in_use, unfetched, weights_of
+from monitor.discovery.layouts import compare_layouts
 from monitor.discovery.miniatures import derive_discovered, underived
 from monitor.discovery.models import find_models
 from monitor.discovery.releases import find_releases
@@ -60,7 +61,9 @@ def look_for_models(state: DaemonState) -> datetime | None:
     hub = state.config.hub
     if not (hub.asked or hub.folders):
         return None
-    return find_models(state.store, _hub(state), hub, state.clock.now(), state.progress).again_at
+    models = find_models(state.store, _hub(state), hub, state.clock.now(), state.progress)
+    compare_layouts(state.store, state.config.home, state.clock.now(), state.progress)
+    return models.again_at
 
 
 def _hub(state: DaemonState) -> HubClient:

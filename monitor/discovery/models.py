@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from monitor.discovery.layouts import follow_layout
 from monitor.discovery.model_facts import (
     FirstListing,
     as_config,
@@ -231,6 +232,8 @@ class _Search:
         self._record_states(model_id, known.presence, name=seen.id, there=True, gated=bool(seen.gated))
         self.store.published.record_listing(model_id, listing_of(seen))
         self._follow(model_id, seen)
+        if not self.given_up:
+            follow_layout(self.store, self.hub, model_id, seen.id, now=self.now, progress=self.progress)
         return self.watched[model_id]
 
     def _count(self, model_id: str, seen: HubModel) -> None:

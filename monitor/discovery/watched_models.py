@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ CATALOGUE = "catalogue"
 def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any]]:
     """Return a row for each model; ``state`` is its last one on the hub, ``problem`` why it has no miniature.
 
+    ``layout`` says how the published weights are laid out otherwise than the miniature's.
     Models that the configuration names and no step has discovered yet are listed, too. ``store`` is None without a
     database, where nothing is discovered.
     """
@@ -30,7 +32,8 @@ def watched_rows(settings: Settings, store: Reader | None) -> list[dict[str, Any
     rows = _catalogue_rows()
     for row in rows:
         if again := discovered.pop(row["id"], None):
-            row |= {"source": f"{CATALOGUE}, {again['source']}", "state": again["state"] or ""}
+            source = f"{CATALOGUE}, {again['source']}"
+            row |= {"source": source, "state": again["state"] or "", "layout": _layout(again)}
     rows += [_row(row) for row in discovered.values()]
     known = {row["id"] for row in rows} | {row["source"] for row in rows}
     wanted = [(f"model:{name}", name) for name in settings.named]
@@ -54,7 +57,7 @@ def discovered_subjects(home: Path, name: str) -> list[Subject]:
 _COLUMNS = (
     *("family", "architecture", "kind", "organisation", "created", "released", "released_source"),
     *("released_kind", "released_confidence"),
-    *("first_known", "qualified", "subjects", "source", "state", "problem"),
+    *("first_known", "qualified", "subjects", "source", "state", "problem", "layout"),
 )
 _EMPTY: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | {
     "created": None,
@@ -92,5 +95,11 @@ def _row(discovered: dict[str, Any]) -> dict[str, Any]:
             "subjects": [discovered["subject"]] if discovered["subject"] else [],
             "state": discovered["state"] or "",
             "problem": discovered["underived"] or "",
+            "layout": _layout(discovered),
         }
     )
+
+
+def _layout(discovered: dict[str, Any]) -> str:
+    """Say how the published layout differs from the miniature's, "" where it does not or was not compared."""
+    return "; ".join(json.loads(discovered["unlike"] or "[]"))

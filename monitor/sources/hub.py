@@ -31,7 +31,7 @@ LIST_FIELDS = (
 )
 MODEL_FIELDS = (*LIST_FIELDS, "childrenModelCount")
 
-_OK, _UNAUTHORISED = 200, 401
+_OK, _UNAUTHORISED, _NO_SUCH_RANGE = 200, 401, 416
 _PAGES = 50
 _PAGE = 100
 _LIST_BYTES = 64 << 20  # of all pages together
@@ -116,6 +116,14 @@ class HubClient:
         if isinstance(answer := _opened(stream, 0, path, name), Refused):
             return answer
         return Refused(f"{path} is larger than {limit} bytes") if len(body) > limit else body
+
+    def piece(self, name: str, revision: str, path: str, *, start: int, size: int) -> bytes | Refused:
+        """Return at most ``size`` bytes of a file from ``start`` on, or why it may not be read."""
+        stream, body = self._client.piece(_file(name, revision, path), start, size)
+        if stream.status == _NO_SUCH_RANGE:
+            return b""
+        answer = _opened(stream, start, path, name)
+        return answer if isinstance(answer, Refused) else body
 
     @contextmanager
     def open(self, name: str, revision: str, path: str, *, start: int = 0) -> Iterator[OpenedFile | Refused]:

@@ -116,6 +116,15 @@ class HubConnection:
         with self._in_time(path), self._opened(path, {}) as stream:
             return stream, b"".join(bounded(stream.chunks, limit))
 
+    def piece(self, path: str, start: int, size: int) -> tuple[Stream, bytes]:
+        """Return the answer to a request for some bytes of a file; a server without ranges sends it from its start."""
+        with (
+            self._in_time(path),
+            self._opened(path, {"Range": f"bytes={start}-{start + size - 1}"}) as stream,
+        ):
+            before = 0 if stream.status == httpx.codes.PARTIAL_CONTENT else start
+            return stream, b"".join(bounded(stream.chunks, before + size - 1))[before : before + size]
+
     @contextmanager
     def open(self, path: str, *, start: int = 0) -> Iterator[Stream]:
         """Open a file's bytes, from ``start`` on where the server supports it, wherever it is stored.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x5E771E  # "SETTLE", as far as hexadecimal can spell it
-SHAPE = 22  # number of the newest migration: a database marked with it is neither older nor newer than this settle
+SHAPE = 23  # number of the newest migration: a database marked with it is neither older nor newer than this settle
 BUSY_S = 30.0
 _ASIDE = "move it away, or name another data directory with SETTLE_HOME"
 

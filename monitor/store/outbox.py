@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 BEGAN = "began"
 
 
-_DETAILS = {"flip": 2, "withdrawn": 2, "flapping": 1, "calm": 1, "trouble": 1, "over": 1}  # by kind
+_DETAILS = {
+    "flip": 2,
+    "withdrawn": 2,
+    "flapping": 1,
+    "calm": 1,
+    "trouble": 1,
+    "over": 1,
+    "layout": 1,
+    "unlike": 1,
+}  # by kind
 _ABOUT_CELLS = ("flip", "works", "stable", "flapping", "calm")
 
 
@@ -145,6 +154,25 @@ class Outbox:
     def models_not_announced(self) -> list[dict[str, Any]]:
         sql = "SELECT * FROM models WHERE NOT control AND 'model:' || id NOT IN (SELECT key FROM announcements)"
         return select(self._db, f"{sql} ORDER BY organisation, id")
+
+    def layouts_not_announced(self) -> list[dict[str, Any]]:
+        """Return what is new about layouts since alerts began: changes, and first differences from a miniature."""
+        began = self.began()
+        if began is None:
+            return []
+        return select(
+            self._db,
+            "SELECT news.*, organisation FROM ("
+            "SELECT 'layout' AS kind, 'layout:' || model_id || ':' || revision AS key, id, model_id, revision, at,"
+            " changed AS sentences FROM layouts WHERE changed != '[]'"
+            " UNION ALL SELECT 'unlike', 'unlike:' || model_id || ':' || revision, id, model_id, revision, at,"
+            " differences FROM layout_comparisons AS now WHERE differences != '[]' AND NOT EXISTS ("
+            "SELECT 1 FROM layout_comparisons AS before WHERE before.model_id = now.model_id"
+            " AND before.id < now.id AND before.differences = now.differences)"
+            ") AS news JOIN models ON models.id = model_id"
+            " WHERE at >= ? AND key NOT IN (SELECT key FROM announcements) ORDER BY kind, news.id",
+            (began,),
+        )
 
     def models_announced_as_new(self) -> frozenset[str]:
         sql = "SELECT key FROM announcements WHERE kind = 'new model' AND line != ''"

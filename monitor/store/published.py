@@ -144,6 +144,24 @@ class PublishedModels:
         problems = {row["path"]: row["problem"] for row in rows if row["problem"] and row["path"] not in kept}
         return KeptFiles(rows[0]["revision"], kept, problems, rows[-1]["id"]) if rows else KeptFiles()
 
+    def layout(self, model_id: str) -> tuple[str, bytes]:
+        """Return the newest revision whose layout was tried to be read, and the newest layout that could be."""
+        rows = select(self.db, "SELECT revision, digest FROM layouts WHERE model_id = ? ORDER BY id DESC", (model_id,))
+        digest = next((row["digest"] for row in rows if row["digest"]), "")
+        return rows[0]["revision"] if rows else "", (self.archive.read(digest) or b"") if digest else b""
+
+    def layouts_to_compare(self) -> list[dict[str, Any]]:
+        """Return the newest layouts that were not compared with the present miniature of the whole model."""
+        return select(
+            self.db,
+            "SELECT layouts.model_id, revision, subjects.digest FROM layouts"
+            " JOIN subjects ON subjects.id = layouts.model_id AND form = 'miniature'"
+            " WHERE layouts.digest != ''"
+            " AND layouts.id = (SELECT max(id) FROM layouts AS newest WHERE newest.model_id = layouts.model_id)"
+            " AND NOT EXISTS (SELECT 1 FROM layout_comparisons AS done WHERE done.model_id = layouts.model_id"
+            " AND done.revision = layouts.revision AND done.subject_digest = subjects.digest)",
+        )
+
     def without_popularity(self, day: date) -> list[str]:
         """Return the models whose popularity is not known for this day, the longest without first."""
         rows = select(
@@ -209,7 +227,9 @@ class PublishedModels:
             " (SELECT reason FROM derivations WHERE model_id = models.id ORDER BY derivations.id DESC LIMIT 1)"
             " AS underived,"
             " (SELECT state FROM model_states WHERE model_id = models.id ORDER BY model_states.id DESC LIMIT 1)"
-            " AS state"
+            " AS state,"
+            " (SELECT differences FROM layout_comparisons WHERE model_id = models.id ORDER BY id DESC LIMIT 1)"
+            " AS unlike"
             " FROM discoveries JOIN models ON models.id = discoveries.model_id"
             " LEFT JOIN hub_listings ON hub_listings.model_id = models.id"
             " LEFT JOIN subjects ON subjects.model_id = models.id AND subjects.id = models.id"

@@ -94,6 +94,37 @@ class Publishing(PublishedModels):
                 [(model_id, revision, path, digest, problem, stamp(now)) for path, digest, problem in kept],
             )
 
+    def record_layout(
+        self,
+        model_id: str,
+        revision: str,
+        now: datetime,
+        *,
+        layout: bytes = b"",
+        changed: Sequence[str] = (),
+        problem: str = "",
+    ) -> None:
+        """Record the layout of a revision and what in it is new, or why it cannot be read."""
+        digest = self.archive.keep(layout)
+        with self.db.atomic():
+            self.db.execute(
+                "INSERT OR IGNORE INTO layouts (model_id, revision, at, digest, changed, problem)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (model_id, revision, stamp(now), digest, json.dumps(list(changed)), problem),
+            )
+
+    def record_comparison(
+        self, model_id: str, revision: str, subject_digest: str, now: datetime, differences: Sequence[str] | None
+    ) -> None:
+        """Record how a layout differs from the miniature's, None where the miniature has no tensors."""
+        sentences = None if differences is None else json.dumps(list(differences))
+        with self.db.atomic():
+            self.db.execute(
+                "INSERT OR IGNORE INTO layout_comparisons (model_id, revision, subject_digest, at, differences)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (model_id, revision, subject_digest, stamp(now), sentences),
+            )
+
     def record_popularity(self, model_id: str, day: date, *, downloads: int, likes: int, derived: int | None) -> None:
         with self.db.atomic():
             self.db.execute(

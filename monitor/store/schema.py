@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.store.indexes import INDEXES
 from monitor.store.renaming import rename_models
-from monitor.store.tables import ANSWERS, FACT_TABLES, GOLDENS, TABLES, TRACE_TABLES, TRACES
+from monitor.store.tables import ANSWERS, FACT_TABLES, GOLDENS, LAYOUT_TABLES, LAYOUTS, TABLES, TRACE_TABLES, TRACES
 from monitor.store.views import BY_RELEASE, PARITY, VIEWS
 
 if TYPE_CHECKING:
@@ -118,6 +118,13 @@ def m022_depth(db: Database) -> None:
     """Say of a run whether it asked the deep part; earlier ones asked all there was."""
     if not any(column == "deep" for _, column, *_ in db.execute("PRAGMA table_info(runs)").fetchall()):
         db.execute("ALTER TABLE runs ADD COLUMN deep INTEGER NOT NULL DEFAULT 1")
+
+
+@MIGRATIONS()
+def m023_layouts(db: Database) -> None:
+    """Keep the layout of published weights, and how it compares with the miniature's."""
+    _execute(db, LAYOUTS)
+    _forbid_changes(db, LAYOUT_TABLES)
 
 
 _MEANING = re.compile(r"^CREATE (?:TABLE \w+ \(|VIEW \w+ AS) *-- (.+)")

@@ -443,6 +443,28 @@ CREATE TABLE goldens ( -- facts: the pinned numbers of the reference, per subjec
 ) STRICT, WITHOUT ROWID;
 """
 
+LAYOUTS = """
+CREATE TABLE layouts ( -- facts: names, types and shapes of published weights, from the headers of their files
+    id INTEGER PRIMARY KEY, -- order of reading
+    model_id TEXT NOT NULL REFERENCES models (id), -- the model
+    revision TEXT NOT NULL, -- commit hash
+    at TEXT NOT NULL, -- when Settle read them
+    digest TEXT NOT NULL, -- file name of the layout; empty if it cannot be read
+    changed TEXT NOT NULL, -- JSON: sentences about what differs from the layout read before
+    problem TEXT NOT NULL, -- why it cannot be read, or what speaks against the index
+    UNIQUE (model_id, revision)
+) STRICT;
+CREATE TABLE layout_comparisons ( -- facts: comparisons of a published layout with that of the model's miniature
+    id INTEGER PRIMARY KEY, -- order of comparing
+    model_id TEXT NOT NULL REFERENCES models (id), -- the model
+    revision TEXT NOT NULL, -- commit hash
+    subject_digest TEXT NOT NULL, -- digest of the miniature's files
+    at TEXT NOT NULL, -- when they were compared
+    differences TEXT, -- JSON: sentences about the differences, none where they are alike; null if it has no tensors
+    UNIQUE (model_id, revision, subject_digest)
+) STRICT;
+"""
+
 TABLES = (CATALOGUE, RELEASES, RUNS, JUDGEMENTS, ANSWERS, HUB, ALERTS)
 
 # nothing here may be changed or removed once it is written; what it means is derived and lives in other tables
@@ -470,3 +492,4 @@ FACT_TABLES = (
 )
 
 TRACE_TABLES = ("trace_values", "traces", "run_traces")  # of facts, too
+LAYOUT_TABLES = ("layouts", "layout_comparisons")  # of facts, too

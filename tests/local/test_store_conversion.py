@@ -16,7 +16,7 @@ from monitor.store import open_reader, open_store
 from monitor.store.reader import DATABASE
 from monitor.store.schema import Database
 from monitor.store.shipped import unpack
-from monitor.store.tables import TRACE_TABLES
+from monitor.store.tables import LAYOUT_TABLES, TRACE_TABLES
 
 FORMER = lzma.decompress((Path(__file__).parents[1] / "data" / "version_0_1_0.db.xz").read_bytes())
 NAMES = {
@@ -82,7 +82,7 @@ def test_what_is_shown_stays(home: Path, name: str) -> None:
 def test_every_row_stays(home: Path) -> None:
     before = counted(home)
     open_store(home).close()
-    assert counted(home) == {**before, **dict.fromkeys(TRACE_TABLES, 0)}
+    assert counted(home) == {**before, **dict.fromkeys((*TRACE_TABLES, *LAYOUT_TABLES), 0)}
     assert read(home, "PRAGMA foreign_key_check") == []
 
 

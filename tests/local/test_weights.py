@@ -218,7 +218,8 @@ class Watching:
         return [one.digest for one in state.watched().subjects if one.form is SubjectForm.FULL]
 
     def downloads(self) -> int:
-        return sum("/cdn/" in line for line in self.served.asked)
+        headers = sum(not asked.endswith("-") for asked in self.served.ranges)  # a range with an end is no download
+        return sum("/cdn/" in line for line in self.served.asked) - headers
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ class Hub:
         self.asked: list[str] = []  # method and path with its query, in their order
         self.shown: set[str] = set()  # tokens that were shown to us
         self.ranges: list[str] = []  # of files, as they were asked for
+        self.with_ranges = True  # else every file is sent whole
         handler = type("Handler", (_Protocol,), {"hub": self})
         self._server = http.server.ThreadingHTTPServer((host, 0), handler)
         self.port = self._server.server_address[1]
@@ -272,7 +273,7 @@ class _Protocol(http.server.BaseHTTPRequestHandler):
         """Answer with a file, or with what of it was asked for."""
         headers |= {"Accept-Ranges": "bytes"}
         asked = self.headers.get("Range", "").removeprefix("bytes=")
-        if not asked:
+        if not asked or not self.hub.with_ranges:
             self.answer(200, data, **headers)
             return
         self.hub.ranges.append(f"bytes={asked}")
