@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from monitor.cli.root import JSON, Options, examples
 from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monitor.verdicts.discard import Discarded
 
 ARCHIVE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -199,6 +202,17 @@ def restore(options: Options, *, file: Path) -> None:
     )
 
 
+def _discarded_sentence(discarded: Discarded, file: Path) -> str:
+    counts = (discarded.runs, discarded.carried_days, discarded.resolutions)
+    if not any(counts):
+        return f"nothing is recorded from after this moment, so nothing was removed; {file} is a backup"
+    nouns = ("run", "carried day", "resolution")
+    runs, days, resolutions = (
+        f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in zip(counts, nouns, strict=True)
+    )
+    return f"removed {runs}, {days} and {resolutions} from after this moment; {file} still holds them"
+
+
 @click.command(name="correct-clock", epilog=examples("settle correct-clock /srv/backups/before-the-clock-was-set.tar"))
 @ARCHIVE
 @JSON
@@ -222,9 +236,4 @@ def correct_clock(options: Options, *, file: Path, as_json: bool) -> None:
     if as_json:
         write_json(discarded)
     else:
-        message_console().print(
-            f"removed {discarded.runs} runs, {discarded.carried_days} carried days and {discarded.resolutions}"
-            f" resolutions from after this moment; {file} still holds them",
-            markup=False,
-            soft_wrap=True,
-        )
+        message_console().print(_discarded_sentence(discarded, file), markup=False, soft_wrap=True)

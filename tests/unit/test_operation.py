@@ -85,6 +85,8 @@ def test_the_command_keeps_a_backup_of_everything_first(tmp_path: Path, monkeypa
     assert (tmp_path / "before.tar").stat().st_size > 1000
     with open_reader(tmp_path / "home") as store:
         assert store.planning.last_recorded() is None
+    again = CliRunner().invoke(settle, ["correct-clock", str(tmp_path / "after.tar")])
+    assert "nothing was removed" in again.stderr
 
 
 # a release that becomes visible late
