@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.miniatures.template import renderings_apart
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from monitor.miniatures.template import Rendering
 
 DEFAULT: Final = "default"
 _TEMPLATE_CHARS = 1 << 18
@@ -91,7 +91,7 @@ def _broken_templates(published: PublishedChat) -> list[Flaw]:
     for name, template in published.templates.items():
         given = [None, *([TOOLS] if "tools" in template else [])]
         requests = [(template, messages, tools, True) for tools in given for messages in (chat, parts)]
-        renderings = renderings_apart(requests, published.specials)
+        renderings = _renderings(requests, published.specials)
         for tools, plain, parted in zip(given, renderings[::2], renderings[1::2], strict=True):
             if plain.broken and parted.text is None:
                 asked = "with a tool" if tools else "for a plain chat"
@@ -109,7 +109,7 @@ def _missing_ends(published: PublishedChat) -> list[Flaw]:
     requests = [(template, _TURNS, None, False), (template, [*_TURNS, _AGAIN], None, True)]
     written = [
         token
-        for rendering in renderings_apart(requests, published.specials)
+        for rendering in _renderings(requests, published.specials)
         if (token := _token_after(rendering.text or "", published.tokens))
     ]
     # a last turn may end otherwise than one in the middle: either will do
@@ -134,3 +134,10 @@ def as_text(flaws: Sequence[Flaw]) -> str:
 
 def from_text(text: str) -> tuple[Flaw, ...]:
     return tuple(Flaw(**row) for row in json.loads(text))
+
+
+def _renderings(requests: Sequence[Any], specials: Mapping[str, Any]) -> list[Rendering]:
+    # a miniature is read where there is no template engine, too: by the script of `settle reproduce`
+    from monitor.miniatures.template import renderings_apart
+
+    return renderings_apart(requests, specials)

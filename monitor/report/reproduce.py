@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _WRITER = (
     "__init__.py",
     "miniatures/__init__.py",
+    "miniatures/flaws.py",
     "miniatures/manifest.py",
     "miniatures/tokenizer.py",
     "miniatures/writer.py",
