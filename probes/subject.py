@@ -24,7 +24,6 @@ _LONGEST_BOUNDARY = 300  # a longer window is not crossed: on full weights that 
 _PRIME = 2147483647
 AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
 TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _CEILING = 0.05  # nat: a larger allowance could hide a bug
 _DRAWS = 3
 
@@ -55,9 +54,14 @@ class Subject:
     def text_config(self) -> dict[str, Any]:
         return text_part(self.config_json)
 
-    def lacks_processors(self) -> bool:
-        """Return whether the files are ours, and lack what makes images and sounds ready: text is all we can ask."""
-        return bool(self.golden.get("texts")) and not any((self.folder / name).exists() for name in _PROCESSORS)
+    @property
+    def coarse(self) -> str:
+        """Return why the model's numbers are coarser than those of float32, "" where they are not."""
+        return str(getattr(getattr(self, "model", None), "coarse", ""))
+
+    def for_text_alone(self) -> bool:
+        """Return whether the files are ours, which nothing but text is asked of: images are not measured."""
+        return bool(self.golden.get("texts"))
 
     def boundary(self) -> int:
         """Return the longest window or chunk short enough to be crossed, 0 without one."""
@@ -92,6 +96,8 @@ class Subject:
         with contextlib.suppress(UnavailableError):
             moved = perturbation(self.model, row, self.model.forward(row))
             allowed = evidence["allowed"] = max(self.tolerance(trace), AMPLIFIED * moved)
+        if self.coarse:
+            raise UnavailableError(f"{self.coarse}, too coarse to compare", evidence)
         if allowed > _CEILING:
             raise UnavailableError(TOO_SENSITIVE, evidence)
         return not distance <= allowed
@@ -111,7 +117,7 @@ def perturbation(model: Model, row: list[int], still: Trace) -> float:
 
 
 def run_checks(subject: Subject, subject_id: str, events: Events) -> None:
-    subject.runtime.text_only = subject.lacks_processors()
+    subject.runtime.text_only = subject.for_text_alone()
     subject.runtime.after_fork()
     done: set[str] = set()
     left_out: set[str] = set()

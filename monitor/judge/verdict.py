@@ -32,7 +32,10 @@ _INSTALLER = frozenset({"installs.resolves", "installs.builds", "installs.consis
 _COUNTED = frozenset({Blame.RUNTIME, Blame.DEPENDENCY, Blame.PLATFORM, Blame.MODEL})
 # of the publisher's own text files, which a miniature has unchanged, and which no runtime reads for it
 _PUBLISHED = frozenset({"broken-template", "no-stop-token"})
-_SURE_WITHOUT_FILES = frozenset({"unknown-architecture", "needs-newer", "needs-remote-code"}) | _PUBLISHED
+# a kernel that the platform lacks, it lacks whatever the files hold; faults of a miniature's sizes have their own name
+_SURE_WITHOUT_FILES = (
+    frozenset({"unknown-architecture", "needs-newer", "needs-remote-code", "unsupported-on-platform"}) | _PUBLISHED
+)
 # one loaded model contradicts itself, which no weights can cause
 _SELF_CONTRADICTIONS = frozenset({"cache-differs", "batch-differs", "not-deterministic"})
 _SURE_WITHOUT_CONTROL = frozenset({"unknown-architecture", "needs-newer"}) | _PUBLISHED
@@ -159,8 +162,8 @@ def _subject_to_blame(check: CheckResult, subject: Subject) -> Discount | None:
 def _miniature_to_blame(check: CheckResult, subject: Subject) -> Discount | None:
     """Return why a failure may be a miniature's: one that never passed proves only what the runtime itself says.
 
-    That an architecture is not registered, that something does not import, or that one loaded model gives two answers
-    to the same prompt does not depend on the miniature's files.
+    That an architecture is not registered, that something does not import, that the platform has no kernel for it, or
+    that one loaded model gives two answers to the same prompt does not depend on the miniature's files.
     """
     if check.fault in _BAD_FILES:
         return Discount("our miniature is at fault")

@@ -34,8 +34,11 @@ def forward(subject: Subject) -> Answer:
             f"the logits hardly vary: {first.spread:.3g} over the vocabulary, {between_prompts:.3g} between two prompts"
         )
         return failed("flat-logits", message, spread=first.spread, between_prompts=between_prompts)
+    evidence: dict[str, Any] = {"spread": first.spread, "between_prompts": between_prompts}
+    if subject.coarse:  # such numbers are no witness
+        return passed(subject.coarse, **evidence)
     subject.facts["logprobs"] = _logprobs(subject, first.spread)
-    return passed(spread=first.spread, between_prompts=between_prompts)
+    return passed(**evidence)
 
 
 def _logprobs(subject: Subject, spread: float) -> dict[str, object]:

@@ -84,7 +84,7 @@ class Runtime(Protocol):
     stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
     phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
     rounding: float  # what equal sums may differ by, per unit of the logits' spread
-    text_only: bool  # the subject's files lack, for our fault, what makes images and sounds ready
+    text_only: bool  # the subject's files are ours: nothing but text is asked of them
 
     def load(self) -> dict[str, str]:
         """Import the runtime; return the versions of what was really imported."""

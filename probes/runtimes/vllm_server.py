@@ -20,7 +20,7 @@ from probes.supervise import work_and_exit
 
 _KEPT_CHARS = 20000
 _MODEL = "subject"
-NOTHING_BUT_TEXT = {"image": 0, "video": 0, "audio": 0}  # of each in a prompt, at most
+NOTHING_BUT_TEXT = {"image": 0, "video": 0, "audio": 0, "vision_chunk": 0}  # of each in a prompt, at most
 
 
 class Understudy:
@@ -58,6 +58,7 @@ def serve(
     understudy: Understudy | None,
     classes: Sequence[str],
     text_only: bool = False,
+    dtype: str = "float32",
     scratch: Path | None = None,
 ) -> tuple[Server, float]:
     """Start `vllm serve` on a port of this machine and wait until it lists the model.
@@ -67,7 +68,7 @@ def serve(
     port = free_port()
     scratch = scratch or Path(tempfile.mkdtemp(prefix="vllm-serve-"))
     log = scratch / "log"
-    arguments = serve_arguments(folder, port=port, context=context, text_only=text_only)
+    arguments = serve_arguments(folder, port=port, context=context, text_only=text_only, dtype=dtype)
     if understudy is None:
         alive = _started(arguments, log, names=names)
     else:
@@ -83,11 +84,13 @@ def serve(
     return there, seconds
 
 
-def serve_arguments(folder: Path, *, port: int, context: int, text_only: bool = False) -> list[str]:
+def serve_arguments(
+    folder: Path, *, port: int, context: int, text_only: bool = False, dtype: str = "float32"
+) -> list[str]:
     return [
         *("serve", str(folder)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", _MODEL),
-        *("--dtype", "float32", "--enforce-eager", "--seed", "0"),
+        *("--dtype", dtype, "--enforce-eager", "--seed", "0"),
         *("--max-model-len", str(context), "--max-num-batched-tokens", str(context), "--max-num-seqs", "8"),
         *(("--limit-mm-per-prompt", json.dumps(NOTHING_BUT_TEXT)) if text_only else ()),
     ]

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 CHECKS = ("completes", "streams", "limits", "stop", "seed", "bias", "penalties", "schema", "alike")
 
 
-def outcomes(folder: Path, address: str) -> dict[str, tuple[str, str | None]]:
+def outcomes(folder: Path, address: str, coarse: str = "") -> dict[str, tuple[str, str | None]]:
     vocabulary = {letter: index for index, letter in enumerate(LETTERS)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}), encoding="utf-8")
     server = Server(address, "letters")
     runtime = SimpleNamespace(serve=lambda _: (server, wait_until_ready(server, lambda: True)))
-    subject: Any = SimpleNamespace(runtime=runtime, folder=folder, golden={"texts": ["a"]}, config_json={})
+    given = {"golden": {"texts": ["a"]}, "config_json": {}, "coarse": coarse}
+    subject: Any = SimpleNamespace(runtime=runtime, folder=folder, **given)
     assert serves.ready(subject).outcome == "passed"
     answers = {name: getattr(serves, name)(subject) for name in CHECKS}
     return {name: (answer.outcome, answer.fault) for name, answer in answers.items()}
@@ -57,6 +58,11 @@ def test_a_defect_fails_its_own_check(tmp_path: Path, defect: str) -> None:
     assert WRONG[defect].items() <= failed.items()
     # a server that remembers is caught wherever the same is asked twice
     assert set(failed) == set(WRONG[defect]) or defect == "remembers"
+
+
+def test_rounding_of_a_coarser_type_may_choose_other_tokens(tmp_path: Path) -> None:
+    with serving("mixes") as address:
+        assert outcomes(tmp_path, address, coarse="in bfloat16 alone")["alike"] == ("skipped", None)
 
 
 def test_a_server_that_is_not_there_is_the_runtimes_fault() -> None:

@@ -43,6 +43,7 @@ class PlainModel:
         self.values = values
         self.attention = "eager" if defect == "deaf to attention" else "" if defect == "silent" else attention
         self.window = window
+        self.coarse = "in bfloat16 alone" if defect == "coarse" else ""
         self.calls = 0
 
     def _logits(self, tokens: Sequence[int], *, window: int | None = None) -> list[float]:
@@ -83,7 +84,7 @@ class PlainModel:
         text, logits, made = list(row), [], []
         for step in range(steps):
             values = self._logits(text, window=window)
-            if self.defect in {"imprecise", "trembling", "shaking", "always cached"} and plan.cache:
+            if self.defect in {"imprecise", "trembling", "shaking", "coarse", "always cached"} and plan.cache:
                 values = [values[0] + 2e-3, *values[1:]]
             if self.defect == "restless" and self.calls % 2:
                 values = values[::-1]

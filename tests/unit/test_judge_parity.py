@@ -74,6 +74,14 @@ def test_what_is_not_told_differs_at_least_by_what_is(tmp_path: Path, trace: dic
     assert answer.evidence["untold"] > 0
 
 
+def test_what_is_computed_in_a_coarser_type_is_not_compared(tmp_path: Path, trace: dict[str, Any]) -> None:
+    other = probed(tmp_path, trace, window=20)
+    other.model.coarse = "in bfloat16 alone"  # type: ignore[attr-defined]
+    answer = matches.logprobs(other)
+    assert (answer.outcome, answer.message) == ("skipped", "in bfloat16 alone, and the reference is of float32")
+    assert not other.facts  # and it is no witness
+
+
 def test_one_that_runs_the_references_own_code_is_no_witness_against_it(tmp_path: Path, trace: dict[str, Any]) -> None:
     other = probed(tmp_path, trace, window=20)
     other.model.independent = False

@@ -72,6 +72,7 @@ def test_a_class_that_is_missing_further_up_is_told_as_it_was_seen() -> None:
         ("missing-dependency", SUBJECT, Control.GREEN, "unknown"),  # our recipe decides what is installed
         ("missing-dependency", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),
         ("unsupported-on-platform", SUBJECT, Control.GREEN, "broken"),
+        ("unsupported-on-platform", replace(SUBJECT, qualified=False), Control.GREEN, "broken"),  # no kernel for anyone
         ("needs-remote-code", SUBJECT, Control.GREEN, "broken"),
         ("bad-checkpoint", SUBJECT, Control.GREEN, "unknown"),  # a miniature is our own checkpoint
         ("bad-checkpoint", replace(SUBJECT, form=SubjectForm.FOLDER), Control.GREEN, "broken"),

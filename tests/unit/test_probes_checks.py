@@ -115,6 +115,14 @@ def test_there_is_a_ceiling_to_what_is_made_of_the_last_bit(tmp_path: Path) -> N
     assert not faults(finished)
 
 
+def test_numbers_of_a_coarser_type_are_evidence_against_no_runtime(tmp_path: Path) -> None:
+    finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG), "coarse")
+    assert finished["generates.forward"]["message"] == "in bfloat16 alone"
+    assert finished["generates.cache"]["outcome"] == "skipped"
+    assert finished["generates.cache"]["message"] == "in bfloat16 alone, too coarse to compare"
+    assert not faults(finished)
+
+
 @pytest.mark.parametrize("check", ["cache", "batch", "attention"])
 def test_what_was_allowed_is_always_told(tmp_path: Path, check: str) -> None:
     finished = outcomes(tmp_path, checkpoints.bare(tmp_path / "good", **CONFIG))

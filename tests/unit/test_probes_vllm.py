@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         (ModuleNotFoundError("No module named 'torchvision'", name="torchvision"), "infra"),
         (ImportError("_C.abi3.so: undefined symbol: _ZN3c1013MessageLogger6streamB5cxx11Ev"), "infra"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'selective_scan_fwd'"), "platform"),
+        (AttributeError("'_OpNamespace' '_moe_C' object has no attribute 'topk_softmax'"), "platform"),
         (AttributeError("'_OpNamespace' '_C' object has no attribute 'rms_norm'"), "runtime"),  # every build has it
         (
             ImportError("cannot import name 'x' from 'vllm.v1.attention.backends.fa_utils' (fa_utils.py)"),
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
         ),
         (ImportError("cannot import name 'sizes' from 'vllm.v1.attention.backends.utils' (utils.py)"), "runtime"),
         (AttributeError("module 'triton' has no attribute 'set_allocator'"), "platform"),
+        (TypeError("'function' object is not subscriptable"), "platform"),  # kernel[grid](...)
+        (ValueError("Head dimension 64 is not supported by MLA."), "runtime"),
         (OSError("Can't load image processor for '8'. If you were trying to load it from"), "infra"),
         (OSError("Can't load feature extractor for '3'. If you were trying to load it from"), "infra"),
         (ValueError("first_k_dense_replace not exist,please check config"), "infra"),
@@ -135,7 +138,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from probes.runtimes.vllm import name_as_vllm
+from probes.runtimes.vllm_name import name_as_vllm
 name_as_vllm(Path(sys.argv[2]))
 print(metadata.version("vllm"), metadata.metadata("vllm")["Name"], metadata.requires("vllm"))
 """
@@ -168,12 +171,12 @@ def test_the_controls_server_is_started_as_users_start_it(tmp_path: Path, contro
         asked.update(how)
 
     runtime, understudy = vllm.Vllm(start_server=start), object()
-    runtime._model = vllm.VllmModel(None, 1, classes=["X"])
+    runtime._model = vllm.VllmModel(lambda _: None, 1, classes=["X"])
     runtime._model.answered = True
     runtime._understudy = understudy  # type: ignore[assignment]
     runtime.serve(Subject(runtime, "vllm", {"path": str(tmp_path), "control": control}, 0))  # type: ignore[arg-type]
     assert asked["understudy"] is (None if control else understudy)
-    assert not asked["text_only"]
+    assert (asked["text_only"], asked["dtype"]) == (False, "float32")
 
 
 def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_asked(tmp_path: Path) -> None:
@@ -181,19 +184,56 @@ def test_a_server_is_started_for_this_machine_alone_and_for_no_more_than_is_aske
     assert told[told.index("--host") + 1] == "127.0.0.1"
     assert told[told.index("--max-model-len") + 1] == "256"
     assert "--trust-remote-code" not in told
+    assert told[told.index("--dtype") + 1] == "float32"
 
 
-@pytest.mark.parametrize(("files_are_ours", "processor"), [(True, False), (True, True), (False, False)])
-def test_only_our_own_files_are_asked_for_text_alone(tmp_path: Path, files_are_ours: bool, processor: bool) -> None:
+@pytest.mark.parametrize("files_are_ours", [True, False])
+def test_only_our_own_files_are_asked_for_text_alone(tmp_path: Path, files_are_ours: bool) -> None:
     """A publisher's repository without a processor is not excused: its users meet the error."""
-    if processor:
-        (tmp_path / "preprocessor_config.json").write_text("{}", encoding="utf-8")
     golden = {"texts": ["a"] if files_are_ours else []}
     subject = Subject(vllm.Vllm(), "vllm", {"path": str(tmp_path), "golden": golden}, 0)  # type: ignore[arg-type]
-    assert subject.lacks_processors() == (files_are_ours and not processor)
+    assert subject.for_text_alone() == files_are_ours
 
 
 def test_a_server_for_text_alone_takes_nothing_else(tmp_path: Path) -> None:
     told = serve_arguments(tmp_path, port=8123, context=256, text_only=True)
-    assert json.loads(told[told.index("--limit-mm-per-prompt") + 1]) == {"image": 0, "video": 0, "audio": 0}
+    assert json.loads(told[told.index("--limit-mm-per-prompt") + 1]) == {
+        "image": 0, "video": 0, "audio": 0, "vision_chunk": 0
+    }  # fmt: skip
     assert "--limit-mm-per-prompt" not in serve_arguments(tmp_path, port=8123, context=256)
+
+
+class Engine:
+    """An engine that computes in bfloat16 alone, and says so when it is made, when it is asked, or not at all."""
+
+    def __init__(self, dtype: str, refuses: str, made: list[str]) -> None:
+        made.append(dtype)
+        self._says = {"when asked": "CPU GDN attention requires BF16.", "otherwise": "no kernel"}.get(refuses, "")
+        if refuses == "when made" and dtype == "float32":
+            raise ValueError("this attention only supports bfloat16")
+        self.refuses = bool(self._says) and dtype == "float32"
+
+    def generate(self, prompts: list[Any], _params: list[Any], *, use_tqdm: bool) -> list[Any]:
+        assert not use_tqdm
+        if self.refuses:
+            raise AssertionError(self._says)
+        return prompts
+
+
+@pytest.mark.parametrize(
+    ("refuses", "made"),
+    [("never", ["float32"]), ("when made", ["float32", "bfloat16"]), ("when asked", ["float32", "bfloat16"])],
+)
+def test_a_model_is_loaded_in_bfloat16_where_vllm_takes_nothing_else(refuses: str, made: list[str]) -> None:
+    types: list[str] = []
+    model = vllm.VllmModel(lambda dtype: Engine(dtype, refuses, types), 1, classes=["X"])
+    assert model._ask([[1], [2]], []) == [{"prompt_token_ids": [1]}, {"prompt_token_ids": [2]}]
+    assert (types, model.dtype, bool(model.coarse)) == (made, made[-1], len(made) > 1)
+
+
+def test_no_other_failure_is_met_with_another_type() -> None:
+    types: list[str] = []
+    model = vllm.VllmModel(lambda dtype: Engine(dtype, "otherwise", types), 1, classes=["X"])
+    with pytest.raises(AssertionError, match="no kernel"):
+        model._ask([[1]], [])
+    assert (types, model.dtype, model.coarse) == (["float32"], "float32", "")
