@@ -48,6 +48,7 @@ class MiniatureRecipe:
     config: dict[str, Any] | None  # published, None: the architecture's defaults
     generation_config: dict[str, Any] | None
     origin: str
+    preprocessor_config: dict[str, Any] | None = None
     gain: float = 1.0
     release: str = ""  # derive with this one: the first release does not save what it should
     uncounted: tuple[str, ...] = ()  # parts whose size is the release's own choice
@@ -106,11 +107,11 @@ def count_parts(tensors: Iterable[Tensor]) -> dict[str, int]:
 
 
 def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> MiniatureRecipe:
-    config, generation = None, None
+    config, generation, preprocessor = None, None, None
     if "published" in entry:
-        config = json.loads((data / "published" / f"{entry['published']}.json").read_text(encoding="utf-8"))
-        generation_file = data / "published" / f"{entry['published']}.generation_config.json"
-        generation = json.loads(generation_file.read_text(encoding="utf-8")) if generation_file.is_file() else None
+        config = _published(data, entry["published"])
+        generation = _published(data, f"{entry['published']}.generation_config")
+        preprocessor = None if "part" in entry else _published(data, f"{entry['published']}.preprocessor_config")
         config = {**config[entry["part"]]} if "part" in entry else config
         config = {key: value for key, value in config.items() if key not in entry.get("drop", ())}
         config |= entry.get("set", {})
@@ -125,6 +126,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
         template=entry["template"],
         config=config,
         generation_config=generation,
+        preprocessor_config=preprocessor,
         origin=f"{origin} ({entry['part']})" if "part" in entry else origin,
         gain=entry.get("gain", 1.0),
         release=entry.get("derive_with", ""),
@@ -136,6 +138,12 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
         added={} if config else entry.get("set", {}),
         not_measured=entry.get("not_measured", {}),
     )
+
+
+def _published(data: Path, name: str) -> Any:
+    """Return what a file of published/ holds, None without one."""
+    file = data / "published" / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _configuration_alone(recipe: MiniatureRecipe) -> Miniature:
@@ -217,6 +225,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         tensors=tensors,
         template=load_template(recipe.template),
         generation_config=shrink(generation, recipe.tokens, names=recipe.names)[0] if generation else None,
+        preprocessor_config=recipe.preprocessor_config,
         parts=parts,
         origin=recipe.origin,
         derived_with=release,
@@ -264,8 +273,8 @@ def _spread(tensor: Tensor, gain: float) -> tuple[float, float]:
     std = tensor.std if math.isfinite(tensor.std) else 0.02
     if name.endswith(("put_max", "put_min")):  # bounds of clipped layers, infinite before training
         return 10.0 if name.endswith("max") else -10.0, 0.0
-    if abs(mean) > _SANE:  # uninitialised memory
-        return 0.0, 0.02
+    if abs(mean) > _SANE:  # uninitialised memory, which is another at every derivation
+        mean, std = 0.0, 0.02
     if _AS_MEASURED.search(name):
         return mean, std
     if len(shape) <= 1 or shape[-1] == 1:

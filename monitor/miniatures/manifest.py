@@ -51,6 +51,7 @@ class Miniature:
     tensors: tuple[Tensor, ...]
     template: str | None = None
     generation_config: dict[str, Any] | None = None
+    preprocessor_config: dict[str, Any] | None = None  # where a runtime needs it for text, too
     parts: dict[str, int] = field(default_factory=dict)  # parameters by part, what a complete load has
     origin: str = ""
     derived_with: str = ""  # release of transformers whose tensor names these are
@@ -90,7 +91,7 @@ def load_miniature(slug: str) -> Miniature:
 def read_miniature(folder: Traversable) -> Miniature:
     """Read a miniature's folder: one of the project, or a derived one."""
     about = tomllib.loads((folder / "miniature.toml").read_text(encoding="utf-8"))
-    generation, template = folder / "generation_config.json", folder / TEMPLATE
+    template = folder / TEMPLATE
     return Miniature(
         slug=folder.name,
         architecture=about["architecture"],
@@ -98,7 +99,8 @@ def read_miniature(folder: Traversable) -> Miniature:
         tokens=tokens_from(about["tokens"]),
         tensors=tuple(parse_tensors((folder / "tensors.csv").read_text(encoding="utf-8"))),
         template=template.read_text(encoding="utf-8") if template.is_file() else load_template(about["template"]),
-        generation_config=json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else None,
+        generation_config=_optional(folder / "generation_config.json"),
+        preprocessor_config=_optional(folder / "preprocessor_config.json"),
         parts=about["parts"],
         origin=about["origin"],
         derived_with=about["derived_with"],
@@ -107,6 +109,10 @@ def read_miniature(folder: Traversable) -> Miniature:
         not_measured=about.get("not_measured", {}),
         flaws=flaws_text.from_text(about.get("flaws", "[]")),
     )
+
+
+def _optional(file: Traversable) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 @cache
@@ -120,8 +126,9 @@ def write_folder(miniature: Miniature, folder: Path, *, template: str) -> None:
     """Write what ``read_miniature`` reads; ``template`` names one of the project, "" is the miniature's or none."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json_text(miniature.config), encoding="utf-8")
-    if miniature.generation_config is not None:
-        (folder / "generation_config.json").write_text(json_text(miniature.generation_config), encoding="utf-8")
+    for name in ("generation_config", "preprocessor_config"):
+        if (values := getattr(miniature, name)) is not None:
+            (folder / f"{name}.json").write_text(json_text(values), encoding="utf-8")
     if not template and miniature.template is not None:
         (folder / TEMPLATE).write_text(miniature.template, encoding="utf-8")
     (folder / "tensors.csv").write_text(format_tensors(miniature.tensors), encoding="utf-8")

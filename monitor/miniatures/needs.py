@@ -22,8 +22,13 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
         },
         "projection_hidden_size": 128,
     },
-    # the projector's widths stand outside both towers: a merged patch is four times the tower's width
-    "muse_glimmer": {"out_hidden_size": 512, "projector_hidden_size": 256},
+    # the projector's widths stand outside both towers: a merged patch is four times the tower's width. vLLM reads them
+    # in the tower, by names of its own, whose defaults are the published widths
+    "muse_glimmer": {
+        "vision_config": {"output_dim": 512, "adapter_dim": 256},
+        "out_hidden_size": 512,
+        "projector_hidden_size": 256,
+    },
     # no layer of the first two compresses; the hashed, the sparse and the heavily compressed kinds come after them
     "deepseek_v4": {"num_hidden_layers": 5},
     # the first releases count experts by a name of their own, whose default is the published number
@@ -39,8 +44,14 @@ NEEDS: Final[dict[str, dict[str, Any]]] = {
     },
     # 5.2.0 has three dense layers whatever the configuration says, and the published number is three
     "glm_moe_dsa": {"first_k_dense_replace": 3, "num_hidden_layers": 5},
-    # vLLM's cache has blocks of 128 tokens on a CPU, and a chunk is made of whole blocks
-    "llama4_text": {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4, "attention_chunk_size": 128},
+    # vLLM's cache has blocks of 128 tokens on a CPU, a chunk is made of whole blocks, and its table of rotations has
+    # a row for each position, which for the published ten million are 5 GB
+    "llama4_text": {
+        "no_rope_layers": [1, 1, 1, 0],
+        "num_hidden_layers": 4,
+        "attention_chunk_size": 128,
+        "max_position_embeddings": 262144,
+    },
     "laguna": {"num_attention_heads_per_layer": [4, 8]},
     # shorter periods than published, with every kind of layer still there
     "jamba": {"attn_layer_period": 4, "attn_layer_offset": 2, "num_hidden_layers": 4},

@@ -75,6 +75,7 @@ _FIXED: dict[str, int] = {
     "shared_intermediate_size": 256,
     "moe_intermediate_size": 256,
     "expert_intermediate_size": 256,
+    "expert_hidden_dim": 256,
     "moe_shared_expert_intermediate_size": 256,
     "shared_expert_intermediate_size": 256,
     "moe_latent_size": 128,

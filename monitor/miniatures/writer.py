@@ -107,7 +107,7 @@ def _digest(inputs: str) -> str:
 
 def digest_of(miniature: Miniature) -> str:
     """Name the files by what they are made from, so that nothing has to be written to know it."""
-    inputs = {
+    inputs: dict[str, Any] = {
         "writer": WRITER,
         "config": miniature.config,
         "generation_config": miniature.generation_config,
@@ -115,6 +115,8 @@ def digest_of(miniature: Miniature) -> str:
         "template": miniature.template,
         "tensors": [asdict(tensor) for tensor in miniature.tensors],
     }
+    if miniature.preprocessor_config is not None:
+        inputs["preprocessor_config"] = miniature.preprocessor_config
     if miniature.origin.startswith(HUB) and (miniature.not_measured or miniature.flaws):
         # on the shelf, where equal files of another model may lie, whose publication has no such gaps
         inputs |= {"not_measured": miniature.not_measured, "flaws": [asdict(flaw) for flaw in miniature.flaws]}
@@ -129,8 +131,9 @@ def _write_files(miniature: Miniature, folder: Path) -> None:
         # in this file and not in chat_template.jinja, which releases before 4.51 do not read
         settings["chat_template"] = miniature.template
     _write_json(folder / "tokenizer_config.json", settings)
-    if miniature.generation_config is not None:
-        _write_json(folder / "generation_config.json", miniature.generation_config)
+    for name in ("generation_config", "preprocessor_config"):
+        if (values := getattr(miniature, name)) is not None:
+            _write_json(folder / f"{name}.json", values)
     with (folder / "model.safetensors").open("wb") as file:
         file.write(_header(miniature.tensors))
         for tensor in miniature.tensors:

@@ -132,6 +132,8 @@ def test_ranges_expand() -> None:
 def test_uninitialised_memory_never_gets_into_a_scale() -> None:
     tensor = scaled(Tensor("model.norm.weight", (8,), "F32", 1e30, math.nan), gain=1.0)
     assert (tensor.mean, tensor.std) == (0.0, 0.02)
+    drawn, empty = (scaled(Tensor("experts.down_proj", (4, 16, 8), "F32", mean, 1.0), gain=1.0) for mean in (0.0, 1e30))
+    assert drawn == empty
 
 
 @pytest.mark.parametrize("style", Style)

@@ -16,7 +16,7 @@ TOKENS = Tokens(bos="<s>", eos=("</s>", "<end>"), pad="<pad>")
 PUBLISHED = sorted(
     entry.name
     for entry in (data_folder() / "published").iterdir()
-    if entry.name.endswith(".json") and "generation_config" not in entry.name
+    if entry.name.endswith(".json") and not entry.name.endswith(("generation_config.json", "preprocessor_config.json"))
 )
 
 
