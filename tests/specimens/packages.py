@@ -75,6 +75,29 @@ PACKAGES: Mapping[str, Package] = {
         ),
         [],
     ),
+    # more folders inside each other than any stack holds calls, where the session's own file is
+    "deep-folders": (
+        _in_qwen3_forward(
+            "import os, sys\n"
+            "if not globals().get('dug'):\n    globals()['dug'] = True\n"
+            "    here = os.getcwd()\n    os.chdir(os.path.dirname(sys.argv[-1]))\n"
+            "    for _ in range(3000):\n        os.mkdir('d')\n        os.chdir('d')\n    os.chdir(here)"
+        ),
+        [],
+    ),
+    "many-files": (
+        _in_qwen3_forward(
+            "import os, sys\n"
+            "if not globals().get('strewn'):\n    globals()['strewn'] = True\n"
+            "    folder = os.path.dirname(sys.argv[-1])\n"
+            "    for number in range(20000):\n        open(f'{folder}/{number}', 'w').close()"
+        ),
+        [],
+    ),
+    "tiny-events": (
+        _in_qwen3_forward(f'{_WRITE}line = b\'{{"event": "x"}}\\n\' * 4096\nfor _ in range(1000):\n    write(line)'),
+        [],
+    ),
     "wrong-chat-template": (
         after(
             "transformers.tokenization_utils_base",

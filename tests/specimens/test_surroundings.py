@@ -127,7 +127,7 @@ def test_the_engine_dies_in_the_middle_of_a_probe(product: Product, proxy: Proxy
     hold(product, again, SUBJECT, Expected("works"))
 
 
-@pytest.mark.parametrize("package", ["segfault", "import-error"])
+@pytest.mark.parametrize("package", ["segfault", "import-error", "deep-folders"])
 def test_plain_processes_give_the_same_verdicts(process_product: Product, package: str) -> None:
     specimen = next(one for one in RUNTIME if one.package == package)
     answer = probe_with(process_product, specimen)
