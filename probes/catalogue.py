@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     Ask = Callable[[Subject], Answer]
 
 # the modules of checks; checks of one rung are asked in this order, and in one module from top to bottom
-MODULES = ("creates", "loads", "generates", "speaks", "text_api", "matches", "serves", "trains", "whole", "effects")
+MODULES = (
+    "creates",
+    "loads",
+    "generates",
+    "vectors",
+    "speaks",
+    "text_api",
+    "matches",
+    "serves",
+    "trains",
+    "whole",
+    "beside",
+    "effects",
+)
 # rung 0 is no function of a subject: the session answers the import, the installer the rest
 INSTALLS = {
     "installs.resolves": "the index has a consistent set of packages for this release on this platform",

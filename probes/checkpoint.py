@@ -15,6 +15,11 @@ _ENDS = 2  # of a tensor's bytes
 _CUT_CHARS = 200
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.spm", "vocab.json", "vocab.txt", "*.tiktoken", "tekken.json")
 _TOKENIZER_OBJECTS = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
+# architectures whose tokens see all others unless they decode
+_ENCODERS = frozenset(
+    """albert bert camembert deberta deberta-v2 distilbert electra ernie eurobert jina_embeddings_v3 modernbert mpnet
+    nomic_bert roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl""".split()  # noqa: SIM905 -- words
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -198,6 +203,27 @@ def is_embedding(config_json: dict[str, Any]) -> bool:
     names = config_json.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     return name.endswith(("Model", "Encoder")) and not name.endswith(("LMHeadModel", "LMModel"))
+
+
+def is_ranking(config_json: dict[str, Any]) -> bool:
+    """Return whether the model gives scores and no text, such as a reranker."""
+    names = config_json.get("architectures")
+    return bool(isinstance(names, list) and names and str(names[0]).endswith("ForSequenceClassification"))
+
+
+def makes_text(config_json: dict[str, Any]) -> bool:
+    return not is_embedding(config_json) and not is_ranking(config_json)
+
+
+def sees_all(config_json: dict[str, Any]) -> bool | None:
+    """Return whether a token sees those after it, None where the configuration does not say."""
+    config = text_part(config_json)
+    for key, means in (("is_decoder", False), ("is_causal", False), ("use_bidirectional_attention", True)):
+        if config.get(key) is True:
+            return means
+    if config.get("is_causal") is False:
+        return True
+    return True if config.get("model_type") in _ENCODERS else None
 
 
 def token_ids(config: dict[str, Any]) -> set[int]:

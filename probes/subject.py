@@ -24,6 +24,7 @@ _LONGEST_BOUNDARY = 300  # a longer window is not crossed: on full weights that 
 _PRIME = 2147483647
 AMPLIFIED = 20  # rounding happens at every step of the way, the perturbation only at its start
 TOO_SENSITIVE = "too sensitive to compare: the last bit of the embeddings moves the answer too far"
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _CEILING = 0.05  # nat: a larger allowance could hide a bug
 _DRAWS = 3
 
@@ -60,8 +61,13 @@ class Subject:
         return str(getattr(getattr(self, "model", None), "coarse", ""))
 
     def for_text_alone(self) -> bool:
-        """Return whether the files are ours, which nothing but text is asked of: images are not measured."""
+        """Return whether the files are ours, which vLLM is asked for text alone over: it has no check of images yet."""
         return bool(self.golden.get("texts"))
+
+    def processors(self) -> bool:
+        """Return whether the files have what makes images and sounds ready; ours lack half of it in some miniatures."""
+        there = [(self.folder / name).exists() for name in _PROCESSORS]
+        return all(there) if self.golden.get("texts") else any(there)
 
     def boundary(self) -> int:
         """Return the longest window or chunk short enough to be crossed, 0 without one."""

@@ -73,6 +73,7 @@ FAULTS = frozenset(
     checkpointing-ignored dependency-import-error dependency-lacks-architecture differs-from-reference
     does-not-learn does-not-stop flat-logits gguf-not-made gradient-not-finite import-error load-error
     missing-dependency missing-logprobs missing-part missing-tensors needs-newer needs-remote-code no-gradient
+    image-error image-ignored images-swapped
     not-converted not-deterministic not-finite parameter-ignored pickle-weights quantised-differs
     reinitialised-tensors reload-differs roundtrip-differs runner-crashed schema-violated server-error
     stream-differs template-differs thinking-unsupported tokenizer-error tools-unsupported training-error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from monitor.miniatures.manifest import HUB, Miniature, Tensor, read_miniature, write_folder
+from monitor.miniatures.processors import processor_of
 from monitor.miniatures.tokenizer import tokenizer_config, tokenizer_json
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def digest_of(miniature: Miniature) -> str:
     }
     if miniature.preprocessor_config is not None:
         inputs["preprocessor_config"] = miniature.preprocessor_config
+    if processor := processor_of(miniature.config, miniature.tokens):
+        inputs |= {"processor": processor._asdict()}
     if miniature.origin.startswith(HUB) and (miniature.not_measured or miniature.flaws):
         # on the shelf, where equal files of another model may lie, whose publication has no such gaps
         inputs |= {"not_measured": miniature.not_measured, "flaws": [asdict(flaw) for flaw in miniature.flaws]}
@@ -130,6 +133,11 @@ def _write_files(miniature: Miniature, folder: Path) -> None:
     if miniature.template is not None:
         # in this file and not in chat_template.jinja, which releases before 4.51 do not read
         settings["chat_template"] = miniature.template
+    if processor := processor_of(miniature.config, miniature.tokens):
+        # releases have looked for these tokens in either place
+        settings |= {**processor.tokens, "extra_special_tokens": processor.tokens}
+        for name, content in processor.files.items():
+            _write_json(folder / name, content)
     _write_json(folder / "tokenizer_config.json", settings)
     for name in ("generation_config", "preprocessor_config"):
         if (values := getattr(miniature, name)) is not None:

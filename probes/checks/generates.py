@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from probes.catalogue import check
-from probes.checkpoint import is_embedding, optional_json
+from probes.checkpoint import optional_json
 from probes.events import Answer, failed, passed, skipped
 from probes.runtimes import Model, Plan, UnavailableError
 from probes.subject import Subject
@@ -118,23 +118,6 @@ def batch(subject: Subject) -> Answer:
             message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
             return failed("batch-differs", message, **evidence)
     return passed("rows of 5 and 14 tokens are the same in a batch", **evidence)
-
-
-@_check("generates.vectors", needs="vectors")
-def vectors(subject: Subject) -> Answer:
-    """An embedding model's vectors do not depend on the padding of a batch."""
-    if not is_embedding(subject.config_json):
-        return skipped("the model generates text")
-    rows = [subject.row(length, seed=10 + length) for length in (5, 14)]
-    distances: dict[str, float] = {}
-    evidence: dict[str, Any] = {"distances": distances}
-    for row, together in zip(rows, subject.model.vectors(rows)):
-        alone = subject.model.vectors([row])[0]
-        distance = distances[str(len(row))] = alone.distance(together)
-        if subject.beyond(distance, row, alone, evidence):
-            message = f"the vectors of {len(row)} tokens differ by {distance:.3g} in a padded batch"
-            return failed("batch-differs", message, **evidence)
-    return passed("rows of 5 and 14 tokens have the same vectors in a batch", **evidence)
 
 
 @_check("generates.attention", needs="attentions")

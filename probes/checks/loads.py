@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 from probes.catalogue import check
-from probes.checkpoint import is_embedding, only_gguf, read_config, require_weights
+from probes.checkpoint import makes_text, only_gguf, read_config, require_weights
 from probes.configuration import Difference, difference, metadata_difference
 from probes.events import Answer, failed, few, passed, skipped
 from probes.faults import without_paths
@@ -17,7 +17,7 @@ from probes.subject import Subject
 
 _SAME = 1e-5  # equal weights at other addresses: vector kernels round the last bit differently
 _FLOAT32_BYTES = 4
-_VECTORS = "an embedding model makes vectors and no text, and vectors are compared in transformers only: not measured"
+_VECTORS = "the model makes vectors or scores and no text, and these are compared in transformers only: not measured"
 _QUANTISED = {"q8_0": 1.0, "q4_k_m": 5.0}  # kind -> mean divergence, in nat, that no rounding explains
 _ALL = 1 << 30  # of a vocabulary, whatever its size
 # keys that the runtime keeps for itself, as all with an underscore in front; published files hold some by accident
@@ -107,7 +107,7 @@ def model(subject: Subject) -> Answer:
 
 def _only_vectors(subject: Subject) -> bool:
     """Return whether the model generates no text, and this runtime is not asked for vectors."""
-    return is_embedding(subject.config_json) and "vectors" not in subject.runtime.abilities
+    return not makes_text(subject.config_json) and "vectors" not in subject.runtime.abilities
 
 
 @check("loads.tensors", needs="tensors", after=("loads.model",), fault="load-error")

@@ -19,17 +19,5 @@ def heads(subject: Subject) -> Answer:
     return _answer(subject, "heads", "the model's configuration names no such heads")
 
 
-@check("generates.images", after=("loads.model",))
-def images(subject: Subject) -> Answer:
-    """Images of a prompt are taken in."""
-    return _answer(subject, "images", "the model takes no images")
-
-
-@check("generates.sounds", after=("loads.model",))
-def sounds(subject: Subject) -> Answer:
-    """Sounds of a prompt are taken in."""
-    return _answer(subject, "sounds", "the model takes no sounds")
-
-
 def _answer(subject: Subject, part: str, without: str) -> Answer:
     return skipped((subject.golden.get("not_measured") or {}).get(part) or without)

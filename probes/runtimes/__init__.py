@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probes.configuration import Effective
+    from probes.pictures import Picture
     from probes.runtimes.peft import Adapted
     from probes.runtimes.training import Trainee
     from probes.served import Server
@@ -57,6 +58,12 @@ class Model(Protocol):
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
         """Return the vectors of each row's tokens, of one batch that is padded on the right."""
+
+    def scores(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Return what a reranking model says of each row, a number for each of its labels."""
+
+    def pictured(self, words: Sequence[str], pictures: Sequence[Picture], forced: Sequence[int] = ()) -> Pictured:
+        """Return the answer to words with a picture between each two, or to those that ``forced`` continues."""
 
     def rebuilt(self, config: Any) -> Model:
         """Return a model of another configuration on the same weights; raise where it has other tensors."""
@@ -163,6 +170,13 @@ class Generated(NamedTuple):
     tokens: list[int]
     trace: Trace
     cached: bool | None  # the prefix was not computed again; None where one step does not show it
+
+
+class Pictured(NamedTuple):
+    """The tokens of a prompt with pictures, as the runtime's processor makes them, and the answer."""
+
+    ids: list[int]
+    trace: Trace
 
 
 class Loading(NamedTuple):

@@ -10,12 +10,27 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import is_embedding
+from probes.checkpoint import makes_text
 from probes.configuration import ROPE, Effective
-from probes.runtimes import Generated, Loading, Plan, Trace, UnavailableError, imported_versions, rebuilding, tensors
+from probes.runtimes import (
+    Generated,
+    Loading,
+    Pictured,
+    Plan,
+    Trace,
+    UnavailableError,
+    imported_versions,
+    processing,
+    rebuilding,
+    tensors,
+)
+from probes.runtimes.auto_classes import auto_class
 from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, perturbed
+
+if TYPE_CHECKING:
+    from probes.pictures import Picture
 
 _QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -32,7 +47,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
-        "vectors", "rebuilds",
+        "vectors", "rebuilds", "images",
     )  # fmt: skip
 
     def load(self) -> dict[str, str]:
@@ -128,7 +143,7 @@ class Transformers(TorchAdapter):
 
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
         try:
-            model, info = _auto_class(config, config_json).from_pretrained(
+            model, info = auto_class(config, config_json).from_pretrained(
                 folder,
                 attn_implementation=attention,
                 trust_remote_code=False,
@@ -142,7 +157,7 @@ class Transformers(TorchAdapter):
                 raise UnavailableError(str(error)) from error
             raise
         # tensors that the runtime keeps in another type, such as a scale, become float32 too
-        return TransformersModel(model.float().eval(), info, folder, embeds=is_embedding(config_json))
+        return TransformersModel(model.float().eval(), info, folder, embeds=not makes_text(config_json))
 
     def attentions(self, model: TransformersModel) -> tuple[str, ...]:
         return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()
@@ -162,8 +177,10 @@ class TransformersModel:
         self.module = module
         self._text = _text_module(module)
         self._embeds = embeds  # its answers are vectors; they are compared as logits are
+        self._body = module.base_model if embeds else module  # what makes them, without the head for scores
         self._info = info
         self._folder = folder
+        self._processor: Any = None
         generation = getattr(module, "generation_config", None)  # a model without a head has none
         eos = getattr(generation, "eos_token_id", None)
         pad = getattr(generation, "pad_token_id", None)
@@ -182,19 +199,25 @@ class TransformersModel:
         ids = torch.tensor([list(row)])
         with torch.inference_mode():
             if self._embeds:
-                return TorchTrace(self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
+                return TorchTrace(self._body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0])
             logits = self._text(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return TorchTrace(logits[0])
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
+        answer = self._padded(self._body, rows).last_hidden_state
+        return [TorchTrace(answer[index, : len(row)]) for index, row in enumerate(rows)]
+
+    def scores(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        return [list(map(float, row)) for row in self._padded(self.module, rows).logits]
+
+    def _padded(self, module: Any, rows: Sequence[Sequence[int]]) -> Any:
         import torch
 
         width = max(map(len, rows))
         ids = torch.tensor([list(row) + [self._pad] * (width - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         with torch.inference_mode():
-            answer = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
-        return [TorchTrace(answer[index, : len(row)]) for index, row in enumerate(rows)]
+            return module(input_ids=ids, attention_mask=mask)
 
     def perturb(self, row: Sequence[int]) -> Trace:
         with perturbed([self._text.get_input_embeddings()]):
@@ -204,7 +227,7 @@ class TransformersModel:
         import torch
 
         if self._embeds:
-            raise UnavailableError("an embedding model generates no text")
+            raise UnavailableError("the model makes no text")
         width = max(map(len, rows))
         ids = torch.tensor([[self._pad] * (width - len(row)) + list(row) for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -229,6 +252,10 @@ class TransformersModel:
         logits = torch.stack(list(answer.logits), dim=1)
         tokens = answer.sequences[:, width:].tolist()
         return [Generated(row, TorchTrace(logits[index]), cached) for index, row in enumerate(tokens)]
+
+    def pictured(self, words: Sequence[str], pictures: Sequence[Picture], forced: Sequence[int] = ()) -> Pictured:
+        self._processor = self._processor or processing.processor(self._folder)
+        return processing.pictured(self.module, self._processor, words, pictures, forced)
 
     def rebuilt(self, config: Any) -> TransformersModel:
         module = rebuilding.rebuilt(self.module, config)
@@ -278,23 +305,6 @@ def _value(config: Any, key: str) -> Any:
         return getattr(config, key, _ABSENT)
     except Exception:  # noqa: BLE001 -- newer releases raise, in a class of their own, for a value that layers override
         return config.to_dict().get(key, _ABSENT)
-
-
-def _auto_class(config: Any, config_json: dict[str, Any]) -> Any:
-    """Return the auto class that users call for this model, with its other parts when its files have them."""
-    import transformers
-
-    if is_embedding(config_json):
-        named = getattr(transformers, config_json["architectures"][0], None)
-        return named if named is not None else transformers.AutoModel
-    names = ["AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForMultimodalLM"]
-    architectures = config_json.get("architectures") or [""]
-    names.insert(len(names) if "ForConditionalGeneration" in architectures[0] else 0, "AutoModelForCausalLM")
-    for name in names:
-        auto = getattr(transformers, name, None)
-        if auto is not None and type(config) in auto._model_mapping:  # noqa: SLF001 -- what the class itself looks up, in every release
-            return auto
-    raise UnavailableError(f"{type(config).__name__} is registered, but no class for generating text is")
 
 
 @functools.cache

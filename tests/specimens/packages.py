@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 VERSION = "1.0"
 
+_XLM_ROBERTA = "transformers.models.xlm_roberta.modeling_xlm_roberta"
 _QWEN3 = "transformers.models.qwen3.modeling_qwen3"
 
 
@@ -190,6 +191,69 @@ PACKAGES: Mapping[str, Package] = {
             "    plain(self, config, *args, **kwargs)\n"
             "    self.scaling = self.scaling * (1 - config.attention_dropout)\n"
             "module.Qwen3Attention.__init__ = __init__",
+        ),
+        [],
+    ),
+    # the image's tokens are in the prompt, and what is in the image is not
+    "images-forgotten": (
+        after(
+            "transformers.models.gemma3.modeling_gemma3",
+            "plain = module.Gemma3MultiModalProjector.forward\n"
+            "def forward(self, *args, **kwargs):\n"
+            "    return plain(self, *args, **kwargs) * 0\n"
+            "module.Gemma3MultiModalProjector.forward = forward",
+        ),
+        [],
+    ),
+    # after an image, and only then, each further token counts a little more
+    "image-cache-bug": (
+        after(
+            "transformers.models.gemma3.modeling_gemma3",
+            "import functools\n"
+            "plain = module.Gemma3ForConditionalGeneration.forward\n"
+            # generating looks at what it takes
+            "@functools.wraps(plain)\n"
+            "def forward(self, input_ids=None, pixel_values=None, **kwargs):\n"
+            "    self.saw = pixel_values is not None or getattr(self, 'saw', False)\n"
+            "    answer = plain(self, input_ids=input_ids, pixel_values=pixel_values, **kwargs)\n"
+            "    if self.saw and input_ids is not None and input_ids.shape[1] == 1:\n"
+            "        answer.logits = answer.logits * 1.05\n"
+            "    return answer\n"
+            "module.Gemma3ForConditionalGeneration.forward = forward",
+        ),
+        [],
+    ),
+    "padding-seen": (
+        after(
+            _XLM_ROBERTA,
+            "plain = module.XLMRobertaModel.forward\n"
+            "def forward(self, *args, attention_mask=None, **kwargs):\n"
+            "    return plain(self, *args, **kwargs)\n"
+            "module.XLMRobertaModel.forward = forward",
+        ),
+        [],
+    ),
+    "looks-back-only": (
+        after(
+            _XLM_ROBERTA,
+            "module.create_bidirectional_mask = lambda **given: module.create_causal_mask(cache=None, **given)\n"
+            # without a mask, SDPA asks the layer itself
+            "plain = module.XLMRobertaSelfAttention.__init__\n"
+            "def __init__(self, *args, **kwargs):\n"
+            "    plain(self, *args, **kwargs)\n"
+            "    self.is_causal = True\n"
+            "module.XLMRobertaSelfAttention.__init__ = __init__",
+        ),
+        [],
+    ),
+    # a score that depends on how many texts are scored
+    "scores-of-the-batch": (
+        after(
+            _XLM_ROBERTA,
+            "plain = module.XLMRobertaClassificationHead.forward\n"
+            "def forward(self, features, **kwargs):\n"
+            "    return plain(self, features, **kwargs) + 0.01 * (len(features) - 1)\n"
+            "module.XLMRobertaClassificationHead.forward = forward",
         ),
         [],
     ),

@@ -9,12 +9,14 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from probes.configuration import Effective
-from probes.runtimes import Generated, Loading, Plan, UnavailableError
+from probes.runtimes import Generated, Loading, Pictured, Plan, UnavailableError
 from probes.runtimes.traces import PlainTrace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from probes.pictures import Picture
 
 VOCABULARY = 64
 
@@ -97,6 +99,33 @@ class PlainModel:
         cached = {"never cached": False, "always cached": True}.get(self.defect, plan.cache)
         return Generated(made, plain(logits), cached)
 
+    def vectors(self, rows: Sequence[Sequence[int]]) -> list[PlainTrace]:
+        width = max(map(len, rows)) if self.defect == "batch" else 0
+        return [plain(self._vectors([*row, *[0] * (width - len(row))])[: len(row)]) for row in rows]
+
+    def _vectors(self, row: list[int]) -> list[list[float]]:
+        return [self._logits(row[: place + 1] if self.defect == "causal" else row[place:]) for place in range(len(row))]
+
+    def scores(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        width = max(map(len, rows)) if self.defect == "batch" else 0
+        labels = 2 if self.defect == "labels" else 1
+        padded = [[*row, *[0] * (width - len(row))] for row in rows]
+        return [[1.0] if self.defect == "scores" else self._logits(row)[:labels] for row in padded]
+
+    def pictured(self, words: Sequence[str], pictures: Sequence[Picture], forced: Sequence[int] = ()) -> Pictured:
+        if self.defect == "no processor":
+            raise UnavailableError("the processor cannot be made here: it requires a library")
+        if self.defect == "one image at most" and len(pictures) > 1:
+            raise ValueError("a prompt may have one image")
+        if self.defect == "swaps images":
+            pictures = pictures[::-1]
+        ids, seen = _with_pictures(words, pictures, self.defect)
+        if self.defect == "text beside" and not pictures:
+            seen = [*seen[:-1], 63]
+        text = [*seen, *(63 - token for token in forced)] if self.defect == "cache beside" else [*seen, *forced]
+        places = range(len(seen) - 1, len(text) - 1) if forced else range(len(text))
+        return Pictured(ids, plain([self._logits(text[: place + 1]) for place in places]))
+
     def rebuilt(self, config: Any) -> PlainModel:
         if self.defect == "one of a kind":
             raise TypeError("a model is made only once")
@@ -119,6 +148,21 @@ class PlainModel:
 
     def save(self, folder: Path) -> None:
         (folder / "config.json").write_text("{}", encoding="utf-8")
+
+
+def _with_pictures(words: Sequence[str], pictures: Sequence[Picture], defect: str) -> tuple[list[int], list[int]]:
+    """Return the tokens of a prompt, and what stands in their places: for a picture, something of its own."""
+    ids: list[int] = []
+    seen: list[int] = []
+    heard = {"deaf to images": 0, "deaf to the second": 1}.get(defect, len(pictures))
+    for place, word in enumerate(words):
+        letters = [ord(letter) % VOCABULARY for letter in word]
+        ids += letters
+        seen += letters
+        if place < len(pictures):
+            ids.append(VOCABULARY - 1)
+            seen.append(sum(pictures[place].rgb) % VOCABULARY if place < heard else VOCABULARY - 1)
+    return ids, seen
 
 
 def _window(values: dict[str, Any], defect: str) -> int:
@@ -160,6 +204,7 @@ class PlainTokenizer:
 
 
 class PlainRuntime:
+    abilities = ("images", "vectors")
     phrases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rounding = 1e-4
 

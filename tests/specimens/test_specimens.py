@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.slow]
 
 SUBJECT = "Qwen/Qwen3-8B"
+IMAGES, RANKS = "google/gemma-3-27b-it", "BAAI/bge-reranker-base"
 CONTROL = "meta-llama/Llama-3.1-8B-Instruct"
 
 
@@ -80,6 +81,14 @@ RUNTIME = [
     Specimen("wrong-chat-template", Expected("broken", "speaks", "template-differs", "runtime")),
 ]
 
+BESIDE_TEXT = [
+    ("images-forgotten", IMAGES, "image-ignored"),
+    ("image-cache-bug", IMAGES, "cache-differs"),
+    ("padding-seen", RANKS, "batch-differs"),
+    ("looks-back-only", RANKS, "wrong-config"),
+    ("scores-of-the-batch", RANKS, "batch-differs"),
+]
+
 TRAINING = [
     Specimen("detached-parameter", Expected("broken", "trains", "no-gradient", "dependency")),
     Specimen("adapter-dropped-at-merge", Expected("broken", "trains", "adapter-lost", "runtime"), control="broken"),
@@ -113,6 +122,17 @@ def test_a_fault_in_the_runtime(product: Product, specimen: Specimen) -> None:
     if specimen.control is not None:
         assert verdicts(answer, CONTROL)[0] == specimen.control, answer.by_hand
     assert logs(product) < 16 << 20
+
+
+@pytest.mark.parametrize("subject", [IMAGES, RANKS])
+def test_beside_text_without_a_fault(product: Product, subject: str) -> None:
+    hold(product, product.ask("probe", subject), subject, Expected("works"))
+
+
+@pytest.mark.parametrize(("package", "subject", "fault"), BESIDE_TEXT, ids=[row[0] for row in BESIDE_TEXT])
+def test_a_fault_beside_text(product: Product, package: str, subject: str, fault: str) -> None:
+    answer = probe_with(product, Specimen(package, Expected("broken")), subject=subject)
+    hold(product, answer, subject, Expected("broken", "generates", fault, "runtime"))
 
 
 def test_training_without_a_fault(product: Product) -> None:

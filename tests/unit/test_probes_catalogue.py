@@ -14,6 +14,7 @@ PROBES = Path(probes.__file__).parent
 TORCH = "loads.tensors loads.parts loads.reload loads.published"
 KNOWS = "knows.architecture knows.config loads.model"
 WHOLE = "generates.ahead generates.images generates.sounds"
+PICTURES = "generates.ahead generates.images generates.image_cache generates.sounds"
 SERVER = "serves.ready serves.completes serves.streams serves.limits serves.stop serves.seed serves.bias"
 SERVER += " serves.penalties serves.schema serves.alike"
 SPEAKS = "speaks.tokenizer speaks.roundtrip speaks.template speaks.templates speaks.ends"
@@ -21,7 +22,8 @@ LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loa
     loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
 ORDERS = {
     "transformers": f"""{KNOWS} {TORCH} generates.forward generates.greedy generates.cache generates.batch
-        generates.vectors generates.attention generates.stop {WHOLE} {SPEAKS} matches.trace knows.effects""",
+        generates.attention generates.stop generates.vectors generates.sight generates.scores {PICTURES} {SPEAKS}
+        matches.trace knows.effects""",
     "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
     "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
         generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",

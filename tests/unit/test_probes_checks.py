@@ -45,7 +45,8 @@ def events_of(path: Path) -> dict[str, Any]:
 
 # about the model's files, and about what a plain text model does not have
 NOT_ABOUT_THE_RUNTIME = {
-    *("loads.published", "generates.ahead", "generates.images", "generates.sounds", "generates.vectors"),
+    *("loads.published", "generates.ahead", "generates.images", "generates.image_cache", "generates.sounds"),
+    *("generates.vectors", "generates.sight", "generates.scores"),
     *("speaks.templates", "speaks.ends"),
 }
 

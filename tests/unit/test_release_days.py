@@ -22,7 +22,8 @@ MODELS = load_catalogue().models
 # published long ago, or by nobody: no source for a day
 WITHOUT_A_DAY = {
     "architecture/diffllama", "architecture/granite_swa", "architecture/lfm3", "architecture/nanochat",
-    "EleutherAI/gpt-neox-20b", "mistralai/Ministral-8B-Instruct-2410", "naver-hyperclovax/HyperCLOVAX-SEED-Think-14B",
+    "BAAI/bge-reranker-base", "sentence-transformers/all-MiniLM-L6-v2", "EleutherAI/gpt-neox-20b",
+    "mistralai/Ministral-8B-Instruct-2410", "naver-hyperclovax/HyperCLOVAX-SEED-Think-14B",
 }  # fmt: skip
 NO_MODELS = {"ibm-granite/granite-4-8b-dense", "tiiuae/Falcon-H1-0.5B"}
 
