@@ -24,6 +24,7 @@ MODULES = (
     "loads",
     "generates",
     "vectors",
+    "ways",
     "speaks",
     "text_api",
     "matches",

@@ -104,7 +104,7 @@ def cache(subject: Subject) -> Answer:
 @_check("generates.batch", needs="batches")
 def batch(subject: Subject) -> Answer:
     """A left-padded batch equals its rows one by one."""
-    rows = [subject.row(length, seed=10 + length) for length in (5, 14)]
+    rows = [subject.row(length, seed=10 + length) for length in (5, 9, 14)]
     forced = tuple(tuple(subject.row(_BATCH_STEPS, seed=20 + row_number)) for row_number in range(len(rows)))
     together = subject.model.generate(rows, _BATCH_STEPS, Plan(forced=forced))
     distances: dict[str, float] = {}
@@ -117,13 +117,16 @@ def batch(subject: Subject) -> Answer:
         if subject.beyond(distance, [*row, *tokens], alone, evidence):
             message = f"a row of {len(row)} tokens differs by {distance:.3g} in a left-padded batch"
             return failed("batch-differs", message, **evidence)
-    return passed("rows of 5 and 14 tokens are the same in a batch", **evidence)
+    return passed("rows of 5, 9 and 14 tokens are the same in a batch", **evidence)
 
 
 @_check("generates.attention", needs="attentions")
 def attention(subject: Subject) -> Answer:
     """Attention implementations agree."""
-    others = subject.runtime.attentions(subject.model)
+    # first the one that users get who name none
+    default = subject.runtime.model(subject.folder, subject.config, subject.config_json, "")
+    others = {default.attention: default, **dict.fromkeys(subject.runtime.attentions(subject.model))}
+    others.pop("eager", None)
     if not others:
         return skipped("the model's class has one attention implementation")
     _require(subject.model, "eager")
@@ -131,8 +134,8 @@ def attention(subject: Subject) -> Answer:
     base = subject.model.forward(row)
     distances: dict[str, float] = {}
     evidence: dict[str, Any] = {"distances": distances}
-    for name in others:
-        other = subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
+    for name, loaded in others.items():
+        other = loaded or subject.runtime.model(subject.folder, subject.config, subject.config_json, name)
         _require(other, name)
         distance = distances[name] = base.distance(other.forward(row))
         if subject.beyond(distance, row, base, evidence):

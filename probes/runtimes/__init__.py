@@ -65,6 +65,9 @@ class Model(Protocol):
     def pictured(self, words: Sequence[str], pictures: Sequence[Picture], forced: Sequence[int] = ()) -> Pictured:
         """Return the answer to words with a picture between each two, or to those that ``forced`` continues."""
 
+    def ways(self) -> Ways:
+        """Return other ways to compute the same."""
+
     def rebuilt(self, config: Any) -> Model:
         """Return a model of another configuration on the same weights; raise where it has other tensors."""
 
@@ -73,6 +76,30 @@ class Model(Protocol):
 
     def parts(self) -> dict[str, int]: ...
     def save(self, folder: Path) -> None: ...
+
+
+class Ways(Protocol):
+    """Other ways to compute a text; they raise whatever a runtime raises that does not have one of them."""
+
+    kinds: Sequence[str]  # of caches
+
+    def continued(self, row: Sequence[int], cuts: Sequence[int]) -> Trace:
+        """Return the log-probabilities from the first cut on: each piece between two cuts goes on from the cache."""
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> list[Trace]:
+        """Return the log-probabilities of each row's tokens, of one batch that is padded on the right."""
+
+    def left_padded(self, row: Sequence[int], padding: int, forced: Sequence[int]) -> Trace:
+        """Return the log-probabilities before each forced token, of one row with padding before it."""
+
+    def cached_as(self, kind: str, row: Sequence[int], forced: Sequence[int]) -> Trace:
+        """Return the same without padding, with a cache of this kind."""
+
+    def looked_up(self, row: Sequence[int], forced: Sequence[int]) -> Trace:
+        """Return the same, with several tokens at once proposed from the prompt."""
+
+    def assisted(self, row: Sequence[int], forced: Sequence[int]) -> Trace:
+        """Return the same, with several tokens at once proposed by the model itself."""
 
 
 class Tokenizer(Protocol):
@@ -105,7 +132,12 @@ class Runtime(Protocol):
     def knows(self, model_type: str) -> bool: ...
     def config(self, folder: Path) -> Any: ...
     def effective(self, config: Any, config_json: dict[str, Any]) -> Effective: ...
-    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Model: ...
+    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> Model:
+        """Load the model, with the attention of a user who names none where none is named."""
+
+    def halved(self, folder: Path, config: Any, config_json: dict[str, Any]) -> Model:
+        """Load the model in bfloat16, with the attention of a user who names none."""
+
     def attentions(self, model: Model) -> tuple[str, ...]:
         """Return the attention implementations that the model's class says it has, besides the first one."""
 

@@ -116,7 +116,8 @@ class Forced:
         step = input_ids.shape[1] - self._width
         forced = torch.full_like(scores, float("-inf"))
         for position, row in enumerate(self._rows):
-            forced[position, row[step]] = 0.0
+            # what is proposed may reach beyond the last step, which is never made
+            forced[position, row[min(step, len(row) - 1)]] = 0.0
         return forced
 
 

@@ -25,6 +25,7 @@ from probes.runtimes import (
     processing,
     rebuilding,
     tensors,
+    ways,
 )
 from probes.runtimes.auto_classes import auto_class
 from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, perturbed
@@ -47,7 +48,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 class Transformers(TorchAdapter):
     abilities: tuple[str, ...] = (
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
-        "vectors", "rebuilds", "images",
+        "vectors", "rebuilds", "images", "ways",
     )  # fmt: skip
 
     def load(self) -> dict[str, str]:
@@ -138,26 +139,36 @@ class Transformers(TorchAdapter):
         return Effective(values, read, parts, rebuilding.defaults(type(config)))
 
     def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> TransformersModel:
+        model = self._loaded(folder, config, config_json, attention, "float32")
+        # tensors that the runtime keeps in another type, such as a scale, become float32 too
+        model.module.float()
+        return model
+
+    def halved(self, folder: Path, config: Any, config_json: dict[str, Any]) -> TransformersModel:
+        return self._loaded(folder, config, config_json, "", "bfloat16")
+
+    def _loaded(
+        self, folder: Path, config: Any, config_json: dict[str, Any], attention: str, dtype: str
+    ) -> TransformersModel:
         import torch
         import transformers
 
-        dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
+        named = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"  # noqa: PLR2004 -- renamed
         try:
             model, info = auto_class(config, config_json).from_pretrained(
                 folder,
-                attn_implementation=attention,
+                attn_implementation=attention or None,
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **{dtype: torch.float32},
+                **{named: getattr(torch, dtype)},
             )
         except ValueError as error:
             if "does not support an attention implementation" in str(error):
                 raise UnavailableError(str(error)) from error
             raise
-        # tensors that the runtime keeps in another type, such as a scale, become float32 too
-        return TransformersModel(model.float().eval(), info, folder, embeds=not makes_text(config_json))
+        return TransformersModel(model.eval(), info, folder, embeds=not makes_text(config_json))
 
     def attentions(self, model: TransformersModel) -> tuple[str, ...]:
         return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()
@@ -256,6 +267,11 @@ class TransformersModel:
     def pictured(self, words: Sequence[str], pictures: Sequence[Picture], forced: Sequence[int] = ()) -> Pictured:
         self._processor = self._processor or processing.processor(self._folder)
         return processing.pictured(self.module, self._processor, words, pictures, forced)
+
+    def ways(self) -> ways.TransformersWays:
+        if self._embeds:
+            raise UnavailableError("an embedding model generates no text")
+        return ways.TransformersWays(self._text, self._pad)
 
     def rebuilt(self, config: Any) -> TransformersModel:
         module = rebuilding.rebuilt(self.module, config)

@@ -130,6 +130,29 @@ PACKAGES: Mapping[str, Package] = {
         ),
         [],
     ),
+    # one token at a time is right, as it is while generating; several at once see another past
+    "several-tokens-over-a-cache": (
+        after(
+            _QWEN3,
+            "plain = module.Qwen3Attention.forward\n"
+            "class Forgetful:\n"
+            "    def __init__(self, cache):\n"
+            "        self.cache = cache\n"
+            "    def __getattr__(self, name):\n"
+            "        return getattr(self.cache, name)\n"
+            "    def update(self, keys, values, *args, **kwargs):\n"
+            "        all_keys, all_values = self.cache.update(keys, values, *args, **kwargs)\n"
+            "        more = 1 < values.shape[-2] < all_values.shape[-2]\n"
+            "        return all_keys, all_values * 1.01 if more else all_values\n"
+            "def forward(self, *args, **kwargs):\n"
+            "    kwargs = {\n"
+            "        key: Forgetful(one) if hasattr(one, 'get_seq_length') else one for key, one in kwargs.items()\n"
+            "    }\n"
+            "    return plain(self, *args, **kwargs)\n"
+            "module.Qwen3Attention.forward = forward",
+        ),
+        [],
+    ),
     # a little sharper everywhere, and nothing in the model's files that it contradicts
     "changed-logits": (
         after(

@@ -126,6 +126,9 @@ class PlainModel:
         places = range(len(seen) - 1, len(text) - 1) if forced else range(len(text))
         return Pictured(ids, plain([self._logits(text[: place + 1]) for place in places]))
 
+    def ways(self) -> PlainWays:
+        return PlainWays(self)
+
     def rebuilt(self, config: Any) -> PlainModel:
         if self.defect == "one of a kind":
             raise TypeError("a model is made only once")
@@ -163,6 +166,47 @@ def _with_pictures(words: Sequence[str], pictures: Sequence[Picture], defect: st
             ids.append(VOCABULARY - 1)
             seen.append(sum(pictures[place].rgb) % VOCABULARY if place < heard else VOCABULARY - 1)
     return ids, seen
+
+
+class PlainWays:
+    """The same model asked in other ways, of which one kind of cache is refused, as on a machine without its device."""
+
+    kinds = ("dynamic", "static", "offloaded")
+
+    def __init__(self, model: PlainModel) -> None:
+        self._model = model
+        self._defect = model.defect
+
+    def continued(self, row: Sequence[int], cuts: Sequence[int]) -> PlainTrace:
+        logits = []
+        for start, stop in zip(cuts, (*cuts[1:], len(row)), strict=True):
+            forgotten = start if self._defect == "pieces" and stop - start > 1 else 0
+            logits += [self._model._logits(row[forgotten : place + 1]) for place in range(start, stop)]
+        return plain(logits)
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> list[PlainTrace]:
+        width = max(map(len, rows))
+        padding = [width - len(row) if self._defect == "padding after" else 0 for row in rows]
+        return [self._model.forward([0] * more + list(row))[more:] for more, row in zip(padding, rows, strict=True)]  # type: ignore[misc]
+
+    def left_padded(self, row: Sequence[int], padding: int, forced: Sequence[int]) -> PlainTrace:
+        return self._along([0] * padding * (self._defect == "padding before") + list(row), forced)
+
+    def cached_as(self, kind: str, row: Sequence[int], forced: Sequence[int]) -> PlainTrace:
+        if kind == "offloaded" or self._defect == "no kinds":
+            raise ValueError(f"no {kind} cache in /opt/runtime/cache.py")
+        return self._along(row, forced, window=4 if self._defect == "static cache" and kind == "static" else None)
+
+    def looked_up(self, row: Sequence[int], forced: Sequence[int]) -> PlainTrace:
+        return self._along(row, forced, window=4 if self._defect == "proposals" else None)
+
+    def assisted(self, row: Sequence[int], forced: Sequence[int]) -> PlainTrace:
+        return self._along(row, forced)
+
+    def _along(self, row: Sequence[int], forced: Sequence[int], window: int | None = None) -> PlainTrace:
+        text = [*row, *forced]
+        places = range(len(row) - 1, len(text) - 1)
+        return plain([self._model._logits(text[: place + 1], window=window) for place in places])
 
 
 def _window(values: dict[str, Any], defect: str) -> int:
@@ -260,8 +304,17 @@ class PlainRuntime:
             raise KeyError("model.embed")
         if self.defect == "panic":
             raise PanicException("called `Option::unwrap()` on a `None` value")
+        if not attention:
+            attention = "eager" if self.defect in {"eager only", "no sdpa"} else "sdpa"
         window = _window(config_json, self.defect) + (config["reloads"] if self.defect == "reload" else 0)
         return PlainModel(self.defect, attention, window, _values(config_json, self.defect))
+
+    def halved(self, folder: Path, config: Any, config_json: dict[str, Any]) -> PlainModel:
+        if self.defect == "no half":
+            raise RuntimeError("\"scan_cpu\" not implemented for 'BFloat16'")
+        model = self.model(folder, config, config_json, "")
+        model.defect = "nan" if self.defect == "half" else self.defect
+        return model
 
     def attentions(self, model: PlainModel) -> tuple[str, ...]:
         return () if model.defect == "eager only" else ("sdpa",)

@@ -78,6 +78,7 @@ RUNTIME = [
     Specimen("silently-random-tensor", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
     Specimen("swapped-projections", Expected("broken", "loads", "reinitialised-tensors", "runtime")),
     Specimen("cache-bug", Expected("broken", "generates", "cache-differs", "runtime")),
+    Specimen("several-tokens-over-a-cache", Expected("broken", "generates", "cache-differs", "runtime")),
     Specimen("wrong-chat-template", Expected("broken", "speaks", "template-differs", "runtime")),
 ]
 

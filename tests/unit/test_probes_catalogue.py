@@ -23,7 +23,8 @@ LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loa
 ORDERS = {
     "transformers": f"""{KNOWS} {TORCH} generates.forward generates.greedy generates.cache generates.batch
         generates.attention generates.stop generates.vectors generates.sight generates.scores {PICTURES} {SPEAKS}
-        matches.trace knows.effects""",
+        matches.trace generates.continues generates.padding generates.caches generates.assisted generates.halved
+        knows.effects""",
     "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
     "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
         generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
