@@ -56,6 +56,7 @@ class MiniatureRecipe:
     fused: bool = False  # published with all experts of a layer in one tensor, which the release saves one by one
     published_type: str = ""  # where no release knows the published model type: the tensors are another's
     alone: bool = False  # no release knows the architecture: the miniature is its configuration, without tensors
+    published_names: bool = False  # the tensors' are known to be the publisher's
     added: Mapping[str, Any] = field(default_factory=dict)  # published keys that the architecture's defaults lack
     names: Mapping[int, str] = field(default_factory=dict)  # published tokens that may end generation, by id
     not_measured: Mapping[str, str] = field(default_factory=dict)  # by part
@@ -135,6 +136,7 @@ def _recipe(entry: dict[str, Any], tokens: dict[str, Any], data: Path) -> Miniat
         fused=entry.get("fused", False),
         published_type=entry.get("published_type", ""),
         alone=entry.get("alone", False),
+        published_names=entry.get("published_names", False),
         added={} if config else entry.get("set", {}),
         not_measured=entry.get("not_measured", {}),
     )
@@ -230,6 +232,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         origin=recipe.origin,
         derived_with=release,
         first_known="" if recipe.published_type else first,
+        published_names=recipe.published_names,
         not_measured={**unmeasured(recipe.config or {}), **recipe.not_measured},
     )
 

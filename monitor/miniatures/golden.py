@@ -38,6 +38,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         **({"alone": True} if miniature.alone else {}),
         "published": miniature.origin.startswith(HUB)
         or any(miniature.origin in (file, f"{file} (text_config)") for file in whole_origins()),
+        **({"published_names": True} if miniature.published_names else {}),
         "specials": {
             "bos": ids[tokens.bos] if tokens.bos is not None else None,
             "eos": [ids[token] for token in tokens.eos],

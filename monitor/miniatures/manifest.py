@@ -57,6 +57,7 @@ class Miniature:
     derived_with: str = ""  # release of transformers whose tensor names these are
     first_known: str = ""  # first release that registers the architecture, "<=4.49.0" for the oldest
     qualified: str = ""  # release in which every check passed, "" when none did yet
+    published_names: bool = False  # of the tensors, and not only what a release saves them as
     not_measured: dict[str, str] = field(default_factory=dict)  # sentence by part of the model that it leaves out
     flaws: tuple[Flaw, ...] = ()  # of the model's published templates and stop tokens
 
@@ -106,6 +107,7 @@ def read_miniature(folder: Traversable) -> Miniature:
         derived_with=about["derived_with"],
         first_known=about["first_known"],
         qualified=about["qualified"],
+        published_names=about.get("published_names", False),
         not_measured=about.get("not_measured", {}),
         flaws=flaws_text.from_text(about.get("flaws", "[]")),
     )
@@ -228,6 +230,7 @@ def _about(miniature: Miniature, template: str) -> str:
     lines = [
         *(f"{name} = {json.dumps(getattr(miniature, name))}" for name in names),
         f"template = {json.dumps(template)}",
+        *(["published_names = true"] if miniature.published_names else []),
         *([f"flaws = {json.dumps(flaws_text.as_text(miniature.flaws))}"] if miniature.flaws else []),
         "",
         "[tokens]",

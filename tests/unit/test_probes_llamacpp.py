@@ -72,6 +72,15 @@ def test_what_we_made_up_is_never_the_runtimes_fault() -> None:
     assert isinstance(adapter.refused("key not found in model: x.expert_count"), UnfitError)
 
 
+def test_a_name_that_is_published_is_the_converters_to_know() -> None:
+    adapter, unknown = LlamaCpp(), ValueError("Can not map tensor 'model.layers.0.mlp.ffn_sub_norm.weight'")
+    assert not adapter.misled(unknown, published_names=False)  # a user's own checkpoint
+    adapter.shrunk = adapter.made_up = True
+    assert adapter.misled(unknown, published_names=False)  # it may be named so in transformers alone
+    assert not adapter.misled(unknown, published_names=True)
+    assert adapter.misled(KeyError("rope_theta"), published_names=True)
+
+
 def test_a_tensor_that_a_users_files_may_not_hold_is_not_the_loaders_fault() -> None:
     refused = LlamaCpp().refused("error loading model: missing tensor 'blk.1.ffn_up.weight'")
     assert classify(refused, "loads.model", "xllamacpp", PHRASES) == "bad-checkpoint"
