@@ -200,20 +200,41 @@ def schema(subject: Subject) -> Answer:
 
 @_check("serves.alike")
 def alike(subject: Subject) -> Answer:
-    """An answer stays the same with a cached prefix and with parallel requests."""
+    """An answer stays the same with a cached prefix, with parallel requests and as one of two choices."""
     alone = [_answer(subject, prompt) for prompt in _PROMPTS]
     for _ in range(2):  # twice: what happened once is not yet a property of the server
         repeated = [_answer(subject, prompt) for prompt in _PROMPTS]
         with ThreadPoolExecutor(len(_PROMPTS)) as pool:
             together = list(pool.map(lambda prompt: _answer(subject, prompt), _PROMPTS))
         if repeated == alone and together == alone:
-            return passed(f"{len(_PROMPTS)} answers are the same when repeated and when requested at once")
+            return _several_choices(subject, alone[0])
     if subject.coarse:
         return skipped(f"{subject.coarse}, and rounding may choose other tokens")
     fault, others = ("cache-differs", repeated) if repeated != alone else ("batch-differs", together)
     entry, other = next(pair for pair in zip(alone, others) if pair[0] != pair[1])
     how = "repeated" if fault == "cache-differs" else "requested with others at once"
     return failed(fault, f"{how}, a prompt gets {other!r} instead of {entry!r}", alone=alone, others=others)
+
+
+def _several_choices(subject: Subject, alone: Any) -> Answer:
+    """Compare an answer with two choices, where the server makes them, with the answer alone."""
+    same = f"{len(_PROMPTS)} answers are the same when repeated and when requested at once"
+    # one likeliest token is all there is to draw from: some servers refuse several choices without drawing
+    likeliest = {"temperature": 1.0, "top_k": 1, "seed": 7}
+    if _answer(subject, _PROMPTS[0], **likeliest) != alone:
+        return passed(f"{same}; n=2 is not asked, for top_k has no effect")
+    try:
+        choices = _complete(subject, _PROMPTS[0], n=2, **likeliest).get("choices") or []
+    except ServerError as error:
+        if not error.status:
+            raise
+        return passed(f"{same}; n=2 is refused with {error.status}")
+    texts = [_text(choice) for choice in choices]
+    if all(text == alone for text in texts):
+        return passed(f"{same}; with n=2, {len(texts)}")
+    if subject.coarse:
+        return skipped(f"{subject.coarse}, and rounding may choose other tokens")
+    return failed("batch-differs", f"with n=2, a prompt gets {texts!r} instead of {alone!r}", choices=texts)
 
 
 def _complete(subject: Subject, prompt: str, **parameters: Any) -> Any:

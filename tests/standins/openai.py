@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 IGNORED = ("stop", "seed", "logit_bias", "frequency_penalty")
 DEFECTS = (*(f"ignores {name}" for name in IGNORED), "streams something else", "counts wrongly", "breaks the schema",
-           "remembers", "mixes")  # fmt: skip
+           "remembers", "mixes", "varies its choices")  # fmt: skip
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -46,8 +46,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.busy -= 1
         usage = {"prompt_tokens": 4, "completion_tokens": len(text) + (self.server.defect == "counts wrongly")}
         if not asked.get("stream"):
-            told = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-            self._answer(json.dumps({"choices": [{**told, "finish_reason": reason}], "usage": usage}))
+            other = "?" + text[1:] if self.server.defect == "varies its choices" else text
+            texts = [text, *[other] * (asked.get("n", 1) - 1)]
+            told = [{"message": {"role": "assistant", "content": text}} if chat else {"text": text} for text in texts]
+            choices = [{**choice, "finish_reason": reason} for choice in told]
+            self._answer(json.dumps({"choices": choices, "usage": usage}))
             return
         pieces = list(text[:-1] + "?" if self.server.defect == "streams something else" else text)
         events: list[dict[str, Any]] = [{"delta": {"content": piece}} if chat else {"text": piece} for piece in pieces]
@@ -87,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _score(letter: str, text: str, prompt: str, asked: dict[str, Any], counts: dict[str, int]) -> float:
         digest = hashlib.sha256(f"{prompt}|{text[-1:]}|{letter}".encode()).digest()
         score = digest[0] / 128 - counts[letter] * float(asked.get("frequency_penalty") or 0)
-        if asked["temperature"]:
+        if asked["temperature"] and asked.get("top_k") != 1:
             drawn = asked.get("seed", time.monotonic_ns())
             score += hashlib.sha256(f"{drawn}{text}{letter}".encode()).digest()[0] / 64
         return score + float((asked.get("logit_bias") or {}).get(str(LETTERS.index(letter)), 0))
