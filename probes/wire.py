@@ -46,6 +46,8 @@ may hold code: ``path`` has data only.
      "published": whether a miniature's configuration is a published one, and all of it,
      "no_template": why there is a template and no rendering of it,
      "flaws": [{"check", "fault", "message"}, ...] of the model's own files, whatever runtime reads them,
+     "form": {"config": what the published config.json says in addition,  # of weights with fewer bits
+              "plain": [parts of the names of matrices that are published plain all the same]},
      "not_measured": sentence by part ("weights", "heads", "images", "sounds") of the model that the subject leaves out}
 """
 
@@ -74,7 +76,7 @@ FAULTS = frozenset(
     does-not-learn does-not-stop flat-logits gguf-not-made gradient-not-finite import-error load-error
     missing-dependency missing-logprobs missing-part missing-tensors needs-newer needs-remote-code no-gradient
     image-error image-ignored images-swapped
-    not-converted not-deterministic not-finite parameter-ignored pickle-weights quantised-differs
+    not-converted not-deterministic not-finite parameter-ignored pickle-weights quantised-differs published-differs
     reinitialised-tensors reload-differs roundtrip-differs runner-crashed schema-violated server-error
     stream-differs template-differs thinking-unsupported tokenizer-error tools-unsupported training-error
     unclassified unexpected-tensors unknown-architecture unsupported-on-platform wrong-config

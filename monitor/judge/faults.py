@@ -13,6 +13,7 @@ BLAME = {
     "load-error": Blame.RUNTIME,
     "not-converted": Blame.RUNTIME,
     "quantised-differs": Blame.RUNTIME,
+    "published-differs": Blame.RUNTIME,
     "server-error": Blame.RUNTIME,
     "schema-violated": Blame.RUNTIME,
     "missing-tensors": Blame.RUNTIME,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from monitor.miniatures.manifest import Miniature, Tensor, json_text, load_template, tokens_from
 from monitor.miniatures.shrink import shrink
 from monitor.miniatures.size import too_large
-from monitor.miniatures.unmeasured import unmeasured
+from monitor.miniatures.unmeasured import form_of, unmeasured
 from probes.wire import part_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class MiniatureRecipe:
     added: Mapping[str, Any] = field(default_factory=dict)  # published keys that the architecture's defaults lack
     names: Mapping[int, str] = field(default_factory=dict)  # published tokens that may end generation, by id
     not_measured: Mapping[str, str] = field(default_factory=dict)  # by part
+    form: Mapping[str, Any] | None = None  # of published weights, where the published configuration lacks it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,12 @@ class NotDerived:
 def read_recipes(data: Path) -> list[MiniatureRecipe]:
     """Read ``recipes.toml`` and the published configurations it names."""
     table = tomllib.loads((data / "recipes.toml").read_text(encoding="utf-8"))
-    return [_recipe(entry, table["tokens"], data) for entry in table["miniature"]]
+    forms = {name: json.loads(text) for name, text in table["forms"].items()}
+    recipes = [_recipe(entry, table["tokens"], data) for entry in table["miniature"]]
+    return [
+        replace(recipe, form=forms[entry["form"]]) if "form" in entry else recipe
+        for recipe, entry in zip(recipes, table["miniature"], strict=True)
+    ]
 
 
 def derive(
@@ -234,6 +240,7 @@ def _miniature(  # noqa: PLR0917 -- all of it is one value's fields
         first_known="" if recipe.published_type else first,
         published_names=recipe.published_names,
         not_measured={**unmeasured(recipe.config or {}), **recipe.not_measured},
+        form=dict(recipe.form) if recipe.form else form_of(recipe.config or {}),
     )
 
 

@@ -36,6 +36,7 @@ def golden(miniature: Miniature) -> dict[str, Any]:
         **_rendering(miniature.template, specials_of(tokenizer_config(tokens)), untrusted=miniature.untrusted),
         "parts": dict(miniature.parts) or None,
         **({"alone": True} if miniature.alone else {}),
+        **({"form": miniature.form} if miniature.form else {}),
         "published": miniature.origin.startswith(HUB)
         or any(miniature.origin in (file, f"{file} (text_config)") for file in whole_origins()),
         **({"published_names": True} if miniature.published_names else {}),

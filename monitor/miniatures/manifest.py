@@ -60,6 +60,7 @@ class Miniature:
     published_names: bool = False  # of the tensors, and not only what a release saves them as
     not_measured: dict[str, str] = field(default_factory=dict)  # sentence by part of the model that it leaves out
     flaws: tuple[Flaw, ...] = ()  # of the model's published templates and stop tokens
+    form: dict[str, Any] | None = None  # what the published config.json says in addition of weights with fewer bits
 
     @property
     def alone(self) -> bool:
@@ -110,6 +111,7 @@ def read_miniature(folder: Traversable) -> Miniature:
         published_names=about.get("published_names", False),
         not_measured=about.get("not_measured", {}),
         flaws=flaws_text.from_text(about.get("flaws", "[]")),
+        form=json.loads(about.get("form", "null")),
     )
 
 
@@ -231,6 +233,7 @@ def _about(miniature: Miniature, template: str) -> str:
         *(f"{name} = {json.dumps(getattr(miniature, name))}" for name in names),
         f"template = {json.dumps(template)}",
         *(["published_names = true"] if miniature.published_names else []),
+        *([f"form = {json.dumps(json.dumps(miniature.form, sort_keys=True))}"] if miniature.form else []),
         *([f"flaws = {json.dumps(flaws_text.as_text(miniature.flaws))}"] if miniature.flaws else []),
         "",
         "[tokens]",

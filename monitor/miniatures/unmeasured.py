@@ -31,6 +31,16 @@ def unmeasured(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{text}: {NOT_MEASURED}" for name, text in parts.items() if text}
 
 
+def form_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how published weights with fewer bits are described, in the section that does; None for plain ones."""
+    for key in QUANTIZATION:
+        if isinstance(config.get(key), dict) and config[key]:
+            return {"config": {"quantization_config": dict(config[key])}}
+    text = config.get("text_config")
+    nested = form_of(text) if isinstance(text, dict) else None
+    return {"config": {"text_config": nested["config"]}} if nested else None
+
+
 def taken(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what the model takes besides text, and a probe does not give; "" for what it does not take."""
     sections = list(_sections(config))

@@ -123,6 +123,7 @@ def digest_of(miniature: Miniature) -> str:
     if miniature.origin.startswith(HUB) and (miniature.not_measured or miniature.flaws):
         # on the shelf, where equal files of another model may lie, whose publication has no such gaps
         inputs |= {"not_measured": miniature.not_measured, "flaws": [asdict(flaw) for flaw in miniature.flaws]}
+        inputs |= {"form": miniature.form} if miniature.form else {}
     return _digest(json.dumps(inputs, sort_keys=True))
 
 

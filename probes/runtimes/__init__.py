@@ -118,6 +118,7 @@ class Runtime(Protocol):
     stands_on: str  # the runtime whose code answers for the checks that both are asked, "" without one
     phrases: Sequence[tuple[str, tuple[str, ...]]]  # fault and what its messages contain, before the general ones
     rounding: float  # what equal sums may differ by, per unit of the logits' spread
+    loads_forms: bool  # it is asked to load weights in the form in which they are published
     text_only: bool  # the subject's files are ours: nothing but text is asked of them
 
     def load(self) -> dict[str, str]:
@@ -156,6 +157,9 @@ class Runtime(Protocol):
     def quantised(self, subject: Subject, kind: str) -> Model:
         """Load the checkpoint in a quantised form such as q8_0."""
 
+    def form(self, folder: Path, subject: Subject) -> Model:
+        """Load a folder that was made of the subject's, such as its weights in the form in which they are published."""
+
     def serve(self, subject: Subject) -> tuple[Server, float]:
         """Return a server of the model that is ready, and the seconds that took."""
 
@@ -168,6 +172,7 @@ class Adapter:
     phrases: Sequence[tuple[str, tuple[str, ...]]] = ()
     rounding = 1e-4  # float32 through a few layers, in kernels that sum in another order
     text_only = False
+    loads_forms = False
 
     def prime(self) -> None:
         """Import nothing more: the import is complete."""

@@ -58,6 +58,7 @@ PHRASES = phrases_in("""
 class LlamaCpp(Adapter):
     """The part of an adapter that is the same for every binding: everything but its own calls."""
 
+    loads_forms = True
     abilities = ("checkpoint", "conversion", "tokens", "template", "comparison", "server", "token-bias")
     phrases = PHRASES
     package = module = ""
@@ -127,6 +128,17 @@ class LlamaCpp(Adapter):
         self.shrunk = synthetic
         self.made_up = synthetic and not subject.golden.get("published")
         folder = _writable(subject.folder, target.parent) if synthetic else subject.folder
+        return self._written(subject, folder, target, kind=kind)
+
+    def form(self, folder: Path, subject: Subject) -> Any:
+        """Convert and load a folder that was made of the subject's."""
+        target = file_of(folder.name)
+        self._written(subject, folder, target)
+        self.tried(lambda: self.open(target))
+        return self.load_file(target)
+
+    def _written(self, subject: Subject, folder: Path, target: Path, *, kind: str = "f32") -> dict[str, Any]:
+        synthetic = bool(subject.golden.get("texts"))
         try:
             return self.converter.convert(folder, target, kind=kind, synthetic=synthetic)
         except (AttributeError, AssertionError, KeyError, TypeError, ValueError, FileNotFoundError) as error:

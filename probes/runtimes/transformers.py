@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.checkpoint import makes_text
+from probes.checkpoint import makes_text, read_config
 from probes.configuration import ROPE, Effective
 from probes.runtimes import (
     Generated,
@@ -32,6 +32,7 @@ from probes.runtimes.traces import Forced, Tokenizer, TorchAdapter, TorchTrace, 
 
 if TYPE_CHECKING:
     from probes.pictures import Picture
+    from probes.subject import Subject
 
 _QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -46,6 +47,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Transformers(TorchAdapter):
+    loads_forms = True
     abilities: tuple[str, ...] = (
         "checkpoint", "configuration", "tensors", "tokens", "batches", "attentions", "template", "reference",
         "vectors", "rebuilds", "images", "ways",
@@ -138,8 +140,10 @@ class Transformers(TorchAdapter):
                 values[key] = value
         return Effective(values, read, parts, rebuilding.defaults(type(config)))
 
-    def model(self, folder: Path, config: Any, config_json: dict[str, Any], attention: str) -> TransformersModel:
-        model = self._loaded(folder, config, config_json, attention, "float32")
+    def model(
+        self, folder: Path, config: Any, config_json: dict[str, Any], attention: str, **options: Any
+    ) -> TransformersModel:
+        model = self._loaded(folder, config, config_json, attention, "float32", **options)
         # tensors that the runtime keeps in another type, such as a scale, become float32 too
         model.module.float()
         return model
@@ -148,7 +152,7 @@ class Transformers(TorchAdapter):
         return self._loaded(folder, config, config_json, "", "bfloat16")
 
     def _loaded(
-        self, folder: Path, config: Any, config_json: dict[str, Any], attention: str, dtype: str
+        self, folder: Path, config: Any, config_json: dict[str, Any], attention: str, dtype: str, **options: Any
     ) -> TransformersModel:
         import torch
         import transformers
@@ -162,13 +166,23 @@ class Transformers(TorchAdapter):
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **{named: getattr(torch, dtype)},
+                **{named: getattr(torch, dtype), **options},
             )
         except ValueError as error:
             if "does not support an attention implementation" in str(error):
                 raise UnavailableError(str(error)) from error
             raise
         return TransformersModel(model.eval(), info, folder, embeds=not makes_text(config_json))
+
+    def form(self, folder: Path, subject: Subject) -> TransformersModel:  # noqa: ARG002 -- the folder says it all
+        import transformers
+
+        config_json = read_config(folder)
+        options: dict[str, Any] = {}
+        named = getattr(transformers, "Mxfp4Config", None)
+        if named is not None and config_json.get("quantization_config", {}).get("quant_method") == "mxfp4":
+            options["quantization_config"] = named(dequantize=True)  # as its documentation says for a processor
+        return self.model(folder, self.config(folder), config_json, "eager", **options)
 
     def attentions(self, model: TransformersModel) -> tuple[str, ...]:
         return ("sdpa",) if getattr(model.module, "_supports_sdpa", False) else ()

@@ -25,7 +25,12 @@ OWNERS = {
     "jinja2": ["monitor/miniatures/template.py", "monitor/site/render.py"],
     "markdown_it": ["monitor/site/render.py"],
     "matplotlib": ["monitor/site/support_curve.py"],
-    "numpy": ["monitor/stability/", "probes/runtimes/"],  # a probe imports that of its environment
+    "numpy": [
+        "monitor/stability/",
+        "probes/runtimes/",
+        "probes/bits.py",
+        "probes/forms.py",
+    ],  # a probe imports that of its environment
     "platformdirs": ["monitor/config/paths.py"],
     "prometheus_client": ["monitor/serve/metrics.py"],
     "pydantic": [

@@ -153,6 +153,17 @@ PACKAGES: Mapping[str, Package] = {
         ),
         [],
     ),
+    # the two halves of each byte in the other's place, in the published form of gpt-oss alone
+    "swapped-halves": (
+        after(
+            "transformers.integrations.mxfp4",
+            "plain = module.convert_moe_packed_tensors\n"
+            "def convert(blocks, *args, **kwargs):\n"
+            "    return plain(blocks >> 4 | blocks << 4, *args, **kwargs)\n"
+            "module.convert_moe_packed_tensors = convert",
+        ),
+        [],
+    ),
     # a little sharper everywhere, and nothing in the model's files that it contradicts
     "changed-logits": (
         after(

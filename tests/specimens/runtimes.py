@@ -8,6 +8,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
+from probes.checkpoint import read_config
 from probes.configuration import Effective
 from probes.runtimes import Generated, Loading, Pictured, Plan, UnavailableError
 from probes.runtimes.traces import PlainTrace
@@ -251,6 +252,7 @@ class PlainRuntime:
     abilities = ("images", "vectors")
     phrases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rounding = 1e-4
+    loads_forms = True
 
     def __init__(self, defect: str = "") -> None:
         self.defect = defect
@@ -315,6 +317,15 @@ class PlainRuntime:
         model = self.model(folder, config, config_json, "")
         model.defect = "nan" if self.defect == "half" else self.defect
         return model
+
+    def form(self, folder: Path, subject: Any) -> PlainModel:
+        published = "quantization_config" in read_config(folder)
+        if published and self.defect == "refuses the form":
+            raise NotImplementedError("this quantization is not supported")
+        if published and self.defect == "breaks on the form":
+            raise ValueError("the weight is not divisible by its scales")
+        values = "moved" if published and self.defect == "misreads the form" else ""
+        return PlainModel(self.defect, "eager", values=_values(subject.config_json, self.defect) + values)
 
     def attentions(self, model: PlainModel) -> tuple[str, ...]:
         return () if model.defect == "eager only" else ("sdpa",)

@@ -153,6 +153,17 @@ def test_a_fault_in_training(product: Product, specimen: Specimen) -> None:
     assert check["name"] == {"no-gradient": "trains.gradients", "adapter-lost": "trains.reload"}[check["fault"]]
 
 
+def test_weights_that_are_misread_in_their_published_form_alone(product: Product) -> None:
+    """Written in MXFP4, as its publisher has it, a miniature has the answer of the same values in plain floats."""
+    subject = "openai/gpt-oss-20b"
+    answer = product.ask("probe", subject)
+    hold(product, answer, subject, Expected("works"))
+    assert {one["name"]: one["outcome"] for one in answer.runs(subject)[-1]["checks"]}["loads.published"] == "passed"
+
+    answer = probe_with(product, Specimen("swapped-halves", Expected("works")), subject=subject)
+    hold(product, answer, subject, Expected("broken", "loads", "published-differs", "runtime"))
+
+
 def test_a_changed_answer_of_the_reference_is_disputed(product: Product, good_folder: Path) -> None:
     """No check of one release sees it; with two answers over the same files, and no code base beside, neither works."""
     subject = f"folder:{good_folder}"

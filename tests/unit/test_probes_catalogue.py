@@ -11,27 +11,30 @@ from monitor.domain import Rung, Runtime
 from probes import catalogue, wire
 
 PROBES = Path(probes.__file__).parent
-TORCH = "loads.tensors loads.parts loads.reload loads.published"
+TORCH = "loads.tensors loads.parts loads.reload"
 KNOWS = "knows.architecture knows.config loads.model"
 WHOLE = "generates.ahead generates.images generates.sounds"
 PICTURES = "generates.ahead generates.images generates.image_cache generates.sounds"
 SERVER = "serves.ready serves.completes serves.streams serves.limits serves.stop serves.seed serves.bias"
 SERVER += " serves.penalties serves.schema serves.alike"
 SPEAKS = "speaks.tokenizer speaks.roundtrip speaks.template speaks.templates speaks.ends"
-LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model loads.published generates.forward
-    loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}"""
+LLAMA_CPP = f"""knows.architecture loads.converts loads.metadata loads.model generates.forward
+    loads.quantises generates.greedy generates.cache generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}
+    loads.published"""
 ORDERS = {
     "transformers": f"""{KNOWS} {TORCH} generates.forward generates.greedy generates.cache generates.batch
         generates.attention generates.stop generates.vectors generates.sight generates.scores {PICTURES} {SPEAKS}
-        matches.trace generates.continues generates.padding generates.caches generates.assisted generates.halved
-        knows.effects""",
-    "peft": f"{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload",
-    "vllm": f"""knows.architecture loads.model loads.published generates.forward generates.greedy generates.cache
-        generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER}""",
-    "ollama": f"""loads.gguf knows.accepts loads.creates loads.runs knows.config loads.published generates.text
+        matches.trace loads.published generates.continues generates.padding generates.caches generates.assisted
+        generates.halved knows.effects""",
+    "peft": f"""{KNOWS} {TORCH} {WHOLE} trains.gradients trains.checkpointing trains.overfits trains.lora trains.reload
+        loads.published""",
+    "vllm": f"""knows.architecture loads.model generates.forward generates.greedy generates.cache
+        generates.batch generates.stop {WHOLE} {SPEAKS} matches.logprobs {SERVER} loads.published""",
+    "ollama": f"""loads.gguf knows.accepts loads.creates loads.runs knows.config generates.text
         generates.repeats generates.logprobs generates.stops {WHOLE} speaks.template speaks.templates speaks.ends
         speaks.chats speaks.streams speaks.tools speaks.thinking serves.format serves.embeds serves.ready
-        serves.completes serves.streams serves.stop serves.seed serves.schema serves.alike loads.safetensors""",
+        serves.completes serves.streams serves.stop serves.seed serves.schema serves.alike loads.safetensors
+        loads.published""",
     "xllamacpp": LLAMA_CPP,
     "llama-cpp-python": LLAMA_CPP,
 }

@@ -147,6 +147,40 @@ def test_what_a_runtime_keeps_for_itself_may_change_when_a_model_is_saved(tmp_pa
     assert finished["loads.reload"]["outcome"] == "passed"
 
 
+FORM = {"config": {"quantization_config": {"quant_method": "fp8", "weight_block_size": [2, 2]}}}
+
+
+@pytest.mark.parametrize(
+    ("defect", "outcome", "fault"),
+    [
+        ("", "passed", None),
+        ("refuses the form", "skipped", None),
+        ("breaks on the form", "failed", "load-error"),
+        ("misreads the form", "failed", "published-differs"),
+    ],
+)
+def test_weights_in_their_published_form_mean_what_they_should(
+    tmp_path: Path, defect: str, outcome: str, fault: str | None
+) -> None:
+    folder = checkpoints.bare(tmp_path / "good", **CONFIG)
+    finished = outcomes(tmp_path, folder, defect, {**GOLDEN, "form": FORM})
+    answer = finished["loads.published"]
+    assert (answer["outcome"], answer["fault"]) == (outcome, fault), answer
+    if outcome == "skipped":
+        message = "published weights are fp8: this quantization is not supported: not measured"
+        assert answer["message"] == message
+
+
+def test_a_form_that_no_probe_writes_is_not_measured(tmp_path: Path) -> None:
+    folder = checkpoints.bare(tmp_path / "good", **CONFIG)
+    form = {"config": {"quantization_config": {"quant_method": "quip"}}}
+    answer = outcomes(tmp_path, folder, golden={**GOLDEN, "form": form})["loads.published"]
+    assert (answer["outcome"], answer["message"]) == (
+        "skipped",
+        "published weights are quip: quip is not written here: not measured",
+    )
+
+
 IGNORED = {
     "never cached": "generates.cache",
     "always cached": "generates.cache",
