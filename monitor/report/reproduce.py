@@ -35,6 +35,7 @@ _WRITER = (
     "miniatures/__init__.py",
     "miniatures/flaws.py",
     "miniatures/manifest.py",
+    "miniatures/processors.py",
     "miniatures/tokenizer.py",
     "miniatures/writer.py",
 )
